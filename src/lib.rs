@@ -1,1 +1,25 @@
+#![allow(dead_code)]
+//! phoenix-dr carries out disaster-recovery runbooks.
+//!
+//! The map: `cli` is what the operator typed, `commands` composes everything, `runbook` is the language,
+//! `estate` the systems, `plan` both resolved, `engine` carries a plan out through its ports, `journal` makes
+//! facts durable, `actions` and `checks` touch the world through `clients`, `operator` is the human, `report`
+//! shows events. `docs/architecture.md` has the invariants.
 
+mod actions;
+mod checks;
+mod clients;
+mod clock;
+mod engine;
+mod error;
+mod estate;
+mod event;
+mod exit;
+mod ids;
+mod journal;
+mod operator;
+mod outcome;
+mod plan;
+mod report;
+mod runbook;
+mod span;

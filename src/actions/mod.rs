@@ -1,0 +1,1 @@
+//! What changes the world, a file per service; `Actions` is the engine's port over all of them.

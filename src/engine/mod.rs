@@ -1,0 +1,3 @@
+//! Carries a plan out: journal, apply, decide. Knows the world only through [`ports`].
+
+pub(crate) mod ports;

@@ -1,0 +1,404 @@
+//! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids::{RunId, StepId};
+use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
+use crate::plan::Plan;
+use crate::span::Span;
+
+/// A fact with its place in the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Format of the record, see `journal::FORMAT`
+    pub format: u32,
+    /// 0 for the first record of a run, without gaps
+    pub seq: u64,
+    pub time: Timestamp,
+    /// SHA-256 of the record before, in hex; of the run id for the first
+    pub prev: String,
+    /// user@host of the process that wrote it
+    pub who: String,
+    pub event: Event,
+}
+
+/// How a run treats the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    Live,
+    DryRun,
+    Rehearsal,
+}
+
+/// Something that happened. Every state change is one of these, applied by `RunState::apply`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// First record: everything a resume needs
+    RunStarted {
+        run: RunId,
+        mode: Mode,
+        plan: Box<Plan>,
+        /// When the incident began: the RTO clock
+        incident_started: Timestamp,
+        settings: RunSettings,
+        version: String,
+    },
+    /// A process took the run up again
+    RunResumed {
+        settings: RunSettings,
+        version: String,
+    },
+    /// Preflight was made; findings as a person reads them
+    Preflight {
+        findings: Vec<Finding>,
+    },
+    /// The lease is ours
+    LeaseTaken {
+        epoch: u64,
+        place: String,
+    },
+    /// An operator vouched for being alone because the lease could not be proved
+    LeaseVouched {
+        why: String,
+        typed: String,
+    },
+    /// A question was put
+    Asked {
+        question: Box<Question>,
+    },
+    /// And answered
+    Decided {
+        question: QuestionKey,
+        answer: Answer,
+    },
+    /// A step's condition was evaluated and its arguments resolved, once
+    StepReady {
+        step: StepId,
+        with: Map<String, Value>,
+    },
+    /// A gate was looked at; the last one decides
+    GateSeen {
+        step: StepId,
+        verdict: Verdict,
+        reports: Vec<CheckReport>,
+    },
+    /// A step is about to change the world: synced before it does
+    StepStarted {
+        step: StepId,
+        attempt: u32,
+        generation: u32,
+        token: String,
+        before: Value,
+        desired: Value,
+        /// Digest of before and desired: what an approval covers
+        digest: String,
+        irreversible: Option<String>,
+        choice: Option<Candidate>,
+    },
+    /// Its attempt ended
+    AttemptFinished {
+        step: StepId,
+        attempt: u32,
+        result: AttemptResult,
+    },
+    /// What is known of an attempt was found out by a look afterwards
+    Probed {
+        step: StepId,
+        effect: Effect,
+        live: Value,
+        said: String,
+    },
+    /// Verification ended
+    Verified {
+        step: StepId,
+        verdict: Verdict,
+        reports: Vec<CheckReport>,
+    },
+    /// The step's result for this run, once
+    StepFinished {
+        step: StepId,
+        end: StepEnd,
+        outputs: Map<String, Value>,
+        reason: Option<String>,
+    },
+    /// A failed step is to be tried again by decision; its attempts start anew
+    StepReopened {
+        step: StepId,
+        why: String,
+    },
+    /// Rollback began
+    RollbackStarted {
+        why: String,
+    },
+    /// A step is about to be reverted: synced before it is
+    RevertStarted {
+        step: StepId,
+        attempt: u32,
+    },
+    RevertFinished {
+        step: StepId,
+        result: RevertResult,
+    },
+    ObligationOpened {
+        step: Option<StepId>,
+        obligation: Obligation,
+    },
+    ObligationClosed {
+        id: String,
+        said: String,
+    },
+    /// Checks at the end decided whether the service is restored
+    RunVerified {
+        verdict: Verdict,
+        reports: Vec<CheckReport>,
+    },
+    /// Stopped for now; `resume` goes on
+    RunStopped {
+        why: String,
+        exit: u8,
+    },
+    /// Ended for good
+    RunFinished {
+        end: RunEnd,
+        exit: u8,
+    },
+    /// Given up by a person; reverts nothing
+    RunAbandoned {
+        reason: String,
+        still_changed: Vec<StepId>,
+    },
+    /// A remark of a person
+    Noted {
+        step: Option<StepId>,
+        text: String,
+    },
+}
+
+/// Flags that matter while a run goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunSettings {
+    pub jobs: usize,
+    /// What happens after a failure when nobody can be asked
+    pub on_failure: OnFailureFlag,
+    /// Ask before every changing step
+    pub confirm_each: bool,
+    pub interactive: bool,
+    /// Steps whose inconclusive gate is overridden, with the reason
+    #[serde(default)]
+    pub overrides: BTreeMap<String, String>,
+}
+
+/// `--on-failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnFailureFlag {
+    /// Ask where someone answers; else roll back before a point of no return and stop after one
+    Auto,
+    Rollback,
+    Stop,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum AttemptResult {
+    Performed { after: Value, outputs: Map<String, Value>, notes: Vec<String> },
+    Failed { error: ActionError },
+}
+
+/// How a revert ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum RevertResult {
+    Reverted,
+    /// The live state was the before-image already
+    AlreadyBefore,
+    /// Nothing can be reverted, by the runbook's own word
+    Kept {
+        why: String,
+    },
+    Failed {
+        error: ActionError,
+    },
+    /// Live state is neither before nor ours: another writer
+    Conflict {
+        before: Value,
+        ours: Value,
+        now: Value,
+    },
+    /// An operator accepted that it stays as it is
+    Skipped {
+        reason: String,
+    },
+}
+
+/// How a run ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RunEnd {
+    Restored,
+    WithExceptions,
+    RolledBack,
+    FailedUnchanged,
+    /// Changes are left in place on purpose
+    ChangesLeft,
+    /// Declined or not met before anything changed
+    NotStarted,
+}
+
+/// One finding of preflight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub level: FindingLevel,
+    /// What it is about, e.g. `credentials`, `kubernetes us-west-2`
+    pub about: String,
+    pub said: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepId>,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FindingLevel {
+    Good,
+    Warning,
+    /// A P0 step needs it and there is no other way
+    Blocking,
+}
+
+/// Names a question so that its answer can be found again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum QuestionKey {
+    Go,
+    Choice {
+        step: StepId,
+    },
+    Loss {
+        step: StepId,
+    },
+    /// Approval of a step, valid while the digest is
+    Approve {
+        step: StepId,
+        digest: String,
+    },
+    Override {
+        step: StepId,
+    },
+    Waive {
+        step: StepId,
+    },
+    Failure {
+        step: StepId,
+        failures: u32,
+    },
+    RevertFailure {
+        step: StepId,
+        failures: u32,
+    },
+    Manual {
+        step: StepId,
+    },
+    Alone,
+    Credentials {
+        step: StepId,
+    },
+}
+
+/// One question to a person, with everything its screen shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Question {
+    pub key: QuestionKey,
+    /// The heading
+    pub title: String,
+    /// Evidence and consequences, a line each
+    pub lines: Vec<String>,
+    /// Equivalent commands
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// What "no" means
+    pub no_means: String,
+    pub form: AnswerForm,
+}
+
+/// How a question is answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum AnswerForm {
+    YesNo,
+    /// This exact word or phrase
+    Type {
+        word: String,
+    },
+    /// A sentence saying why, not empty
+    Reason,
+    Candidates {
+        candidates: Vec<Candidate>,
+        loss_max: Option<Span>,
+        best: Option<String>,
+    },
+    Menu {
+        options: Vec<MenuOption>,
+    },
+    /// Evidence of something done by hand
+    Evidence {
+        prompt: String,
+    },
+}
+
+/// One way on after a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MenuOption {
+    pub choice: FailureChoice,
+    /// What it does, in a line
+    pub say: String,
+}
+
+/// What an operator may decide after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailureChoice {
+    Retry,
+    Skip,
+    MarkDone,
+    Rollback,
+    Stop,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Answer {
+    Yes,
+    No,
+    Typed {
+        text: String,
+    },
+    Chosen {
+        id: String,
+    },
+    Menu {
+        choice: FailureChoice,
+        reason: Option<String>,
+        outputs: Map<String, Value>,
+    },
+    /// Look again and put the question anew
+    Recheck,
+    /// Nobody is there to answer: end of file, no terminal, time ran out
+    Nobody {
+        why: String,
+    },
+    /// An answer is needed that no flag gave; names the flag
+    Missing {
+        flag: String,
+    },
+}

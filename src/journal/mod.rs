@@ -1,0 +1,4 @@
+//! Facts on disk: append-only JSON Lines, a SHA-256 chain, synced before anything depends on them.
+
+/// Format of the records this version writes and reads.
+pub(crate) const FORMAT: u32 = 1;

@@ -1,0 +1,1 @@
+//! The human: a terminal, a script in their place, or a refusal.

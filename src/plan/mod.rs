@@ -1,0 +1,131 @@
+//! The plan: a runbook resolved with its inputs and an estate, digested; exactly what a run carries out.
+//!
+//! Owns the resolved shapes. `resolve` makes them; nothing in here reads files, clocks or the world.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::estate::types::{Estate, Priority, Severity};
+use crate::ids::StepId;
+use crate::runbook::schema::{Objectives, OnFailure, Vote};
+use crate::span::Span;
+
+/// What a run carries out; embedded whole in its journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub runbook: String,
+    pub title: String,
+    pub command: String,
+    pub severity: Severity,
+    pub objectives: Objectives,
+    /// Resolved inputs; a secret is its reference, never its value
+    pub inputs: BTreeMap<String, Value>,
+    pub estate: Estate,
+    pub steps: Vec<PlannedStep>,
+    pub verification: Vec<CheckSpec>,
+    pub follow_ups: Vec<String>,
+    pub fail_fast: bool,
+    /// SHA-256 over everything above, in hex
+    pub digest: String,
+}
+
+impl Plan {
+    /// Returns the step of that id.
+    pub(crate) fn step(&self, id: &StepId) -> Option<&PlannedStep> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+/// A step with its names resolved; expressions over outputs of earlier steps remain as `${{ … }}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlannedStep {
+    pub id: StepId,
+    pub title: String,
+    pub phase: Option<String>,
+    pub priority: Option<Priority>,
+    pub service: Option<String>,
+    /// Direct dependencies, explicit or by order
+    pub needs: Vec<StepId>,
+    /// Expression evaluated once, when the step is ready
+    pub when: Option<String>,
+    pub approve: Approval,
+    pub body: Body,
+    pub verify: Vec<CheckSpec>,
+    pub rollback: Rollback,
+    /// Declared so; an observation may report it as well
+    pub point_of_no_return: bool,
+    /// The runbook's word; `Ask` when it says nothing
+    pub on_failure: OnFailure,
+    pub retry: Retries,
+    pub timeout: Span,
+    pub usually: Option<Span>,
+    pub critical: bool,
+}
+
+impl PlannedStep {
+    /// Says whether the step only looks.
+    pub(crate) const fn is_gate(&self) -> bool {
+        matches!(self.body, Body::Gate { .. })
+    }
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Body {
+    /// Checks that must hold
+    Gate { checks: Vec<CheckSpec> },
+    /// A change, or a question to a person
+    Action { action: String, with: Map<String, Value> },
+}
+
+/// When the operator is asked about a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Approval {
+    /// Covered by go
+    Plan,
+    /// Asked by itself
+    Each { say: Option<String> },
+    /// Asked by itself; the word must be typed
+    Typed { say: String, word: String },
+}
+
+/// How a step is undone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Rollback {
+    /// The action restores its before-image
+    Auto,
+    None {
+        why: String,
+    },
+    Action {
+        action: String,
+        with: Map<String, Value>,
+    },
+}
+
+/// The engine's retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retries {
+    pub attempts: u32,
+    pub backoff_first: Span,
+    pub backoff_longest: Span,
+}
+
+/// A check to be made, with its deadline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CheckSpec {
+    pub check: String,
+    pub title: String,
+    pub with: Map<String, Value>,
+    pub that: Option<String>,
+    pub expect: Option<Value>,
+    pub within: Span,
+    pub every: Span,
+    pub consecutive: u32,
+    pub vote: Vote,
+}

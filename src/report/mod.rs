@@ -1,0 +1,1 @@
+//! Events made readable, for people and programs. Nothing here can alter a run.

@@ -1,0 +1,300 @@
+//! Checks: their names and arguments.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::schema_of;
+use crate::runbook::schema::Check;
+use crate::span::Span;
+
+/// Every check a gate or a verification may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum CheckName {
+    AwsHealth,
+    Command,
+    Dns,
+    Http,
+    KubernetesPods,
+    KubernetesRollout,
+    PostgresConnections,
+    PostgresQuery,
+    Quorum,
+    RdsStatus,
+    Route53Answer,
+    S3Object,
+    Tcp,
+}
+
+impl CheckName {
+    /// All, in the order of their names.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::AwsHealth,
+        Self::Command,
+        Self::Dns,
+        Self::Http,
+        Self::KubernetesPods,
+        Self::KubernetesRollout,
+        Self::PostgresConnections,
+        Self::PostgresQuery,
+        Self::Quorum,
+        Self::RdsStatus,
+        Self::Route53Answer,
+        Self::S3Object,
+        Self::Tcp,
+    ];
+
+    /// Returns the name as runbooks write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AwsHealth => "aws.health",
+            Self::Command => "command",
+            Self::Dns => "dns",
+            Self::Http => "http",
+            Self::KubernetesPods => "kubernetes.pods",
+            Self::KubernetesRollout => "kubernetes.rollout",
+            Self::PostgresConnections => "postgres.connections",
+            Self::PostgresQuery => "postgres.query",
+            Self::Quorum => "quorum",
+            Self::RdsStatus => "rds.status",
+            Self::Route53Answer => "route53.answer",
+            Self::S3Object => "s3.object",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// Returns the check of that name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.name() == name)
+    }
+
+    /// Returns what it looks at, in a line.
+    pub(crate) const fn say(self) -> &'static str {
+        match self {
+            Self::AwsHealth => {
+                "Open AWS Health events of a region; inconclusive without a support plan"
+            }
+            Self::Command => {
+                "A program that only reads; exit 0 holds, 1 fails, anything else is inconclusive"
+            }
+            Self::Dns => "What a resolver answers for a name",
+            Self::Http => "What a URL answers, or that it cannot be reached",
+            Self::KubernetesPods => "Pods by label: how many are ready",
+            Self::KubernetesRollout => "Workloads rolled out and ready, by observed generation",
+            Self::PostgresConnections => "Pods by label that hold a connection to an instance",
+            Self::PostgresQuery => "One value read by SQL in a read-only transaction",
+            Self::Quorum => "At least so many of several checks, with a control from this host",
+            Self::RdsStatus => "State of an RDS instance, or that RDS cannot be reached",
+            Self::Route53Answer => "What Route 53 itself would answer",
+            Self::S3Object => "Whether an object exists",
+            Self::Tcp => "Whether an address accepts a connection, or cannot be reached",
+        }
+    }
+
+    /// Returns the JSON Schema of its `with`.
+    pub(crate) fn schema(self) -> Value {
+        match self {
+            Self::AwsHealth => schema_of::<AwsHealth>(),
+            Self::Command => schema_of::<Command>(),
+            Self::Dns => schema_of::<Dns>(),
+            Self::Http => schema_of::<Http>(),
+            Self::KubernetesPods => schema_of::<KubernetesPods>(),
+            Self::KubernetesRollout => schema_of::<KubernetesRollout>(),
+            Self::PostgresConnections => schema_of::<PostgresConnections>(),
+            Self::PostgresQuery => schema_of::<PostgresQuery>(),
+            Self::Quorum => schema_of::<Quorum>(),
+            Self::RdsStatus => schema_of::<RdsStatus>(),
+            Self::Route53Answer => schema_of::<Route53Answer>(),
+            Self::S3Object => schema_of::<S3Object>(),
+            Self::Tcp => schema_of::<Tcp>(),
+        }
+    }
+}
+
+/// What a reachability check expects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reach {
+    #[default]
+    Reachable,
+    /// Refused, reset or timed out, while the control answered in the same round
+    Unreachable,
+}
+
+/// Arguments of `http`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub url: String,
+    #[serde(default)]
+    pub expect: Reach,
+    /// Status wanted; any 2xx when left out
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Text the body must contain
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// Connect to this `host:port` instead of what the URL's name resolves to; the Host header and TLS name stay
+    #[serde(default)]
+    pub connect_to: Option<String>,
+    /// Time for the whole request; 3s when left out
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// URL that must answer from this host for `unreachable` to hold; a quorum's control serves when left out
+    #[serde(default)]
+    pub control: Option<String>,
+}
+
+/// Arguments of `tcp`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tcp {
+    /// `host:port`
+    pub address: String,
+    #[serde(default)]
+    pub expect: Reach,
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    #[serde(default)]
+    pub control: Option<String>,
+}
+
+/// Arguments of `dns`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dns {
+    pub name: String,
+    #[serde(rename = "type", default)]
+    pub record_type: Option<String>,
+    /// Resolver `host:port`; this host's own when left out
+    #[serde(default)]
+    pub resolver: Option<String>,
+    /// Answers that must all be among the given ones
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// Answers none of which may be given
+    #[serde(default)]
+    pub never: Vec<String>,
+}
+
+/// Arguments of `quorum`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quorum {
+    /// Votes that must hold
+    pub holds: u32,
+    /// URL that must answer from this host in the same round
+    #[serde(default)]
+    pub control: Option<String>,
+    pub of: Vec<Check>,
+}
+
+/// Arguments of `aws.health`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AwsHealth {
+    /// Region that may be in trouble
+    pub region: String,
+    /// Services looked at; all when left out
+    #[serde(default)]
+    pub services: Vec<String>,
+}
+
+/// Arguments of `rds.status`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RdsStatus {
+    pub region: String,
+    pub instance: String,
+    #[serde(default)]
+    pub expect: Reach,
+    /// States that hold; `available` when left out
+    #[serde(default)]
+    pub states: Vec<String>,
+    #[serde(default)]
+    pub control: Option<String>,
+}
+
+/// Arguments of `route53.answer`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route53Answer {
+    /// Region whose record must be the only one that can be answered
+    pub region: String,
+}
+
+/// Arguments of `s3.object`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Object {
+    pub region: String,
+    pub bucket: String,
+    pub key: String,
+    /// False: it must not exist
+    #[serde(default = "yes")]
+    pub exists: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Arguments of `kubernetes.rollout`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KubernetesRollout {
+    pub region: String,
+    /// Deployments as `namespace/name`
+    pub workloads: Vec<String>,
+}
+
+/// Arguments of `kubernetes.pods`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KubernetesPods {
+    pub region: String,
+    pub namespace: String,
+    pub selector: String,
+    /// Least number that must be ready
+    #[serde(default = "one")]
+    pub ready: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// Arguments of `postgres.query`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresQuery {
+    /// Instance id; reached as the estate says
+    pub instance: String,
+    pub region: String,
+    /// One statement that returns one row; its first column is `value`
+    pub sql: String,
+}
+
+/// Arguments of `postgres.connections`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresConnections {
+    /// Instance that must have the connections
+    pub instance: String,
+    pub region: String,
+    /// Least number of pods that must be seen connected; all of the estate's `application.pods` when left out
+    #[serde(default)]
+    pub pods: Option<u32>,
+}
+
+/// Arguments of `command`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Command {
+    pub argv: Vec<String>,
+    /// The author vouches that it changes nothing; without it a dry run does not run it
+    #[serde(default)]
+    pub reads_only: bool,
+    #[serde(default)]
+    pub timeout: Option<Span>,
+}
