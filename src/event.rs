@@ -120,6 +120,11 @@ pub(crate) enum Event {
         verdict: Verdict,
         reports: Vec<CheckReport>,
     },
+    /// An attempt or its verification failed and no retry is left; what happens next is yet to be decided
+    StepFailed {
+        step: StepId,
+        error: ActionError,
+    },
     /// The step's result for this run, once
     StepFinished {
         step: StepId,

@@ -102,6 +102,10 @@ pub(crate) struct Observation {
     pub choices: Vec<Candidate>,
     /// The action cannot be done; an operator may go on without it by typing a word
     pub waiver: Option<Waiver>,
+    /// A person does it: what to ask them
+    pub by_hand: Option<ByHand>,
+    /// The live state says whether an earlier attempt took effect; false: only a person can tell
+    pub tells: bool,
     /// What perform needs and is no state: resource versions, ids
     pub context: Value,
     /// Equivalent commands a person could type
@@ -124,6 +128,8 @@ impl Observation {
             evidence: Vec::new(),
             choices: Vec::new(),
             waiver: None,
+            by_hand: None,
+            tells: true,
             context: Value::Null,
             commands: Vec::new(),
             outputs: Map::new(),
@@ -141,6 +147,17 @@ pub(crate) struct Waiver {
     pub word: String,
     /// What stays open
     pub obligation: Obligation,
+}
+
+/// Work of a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ByHand {
+    /// What to do, a line each
+    pub lines: Vec<String>,
+    /// What the person must answer with; plain yes or no when absent
+    pub evidence: Option<String>,
+    /// The run goes on at once and leaves this open
+    pub later: Option<Obligation>,
 }
 
 /// What an action did.

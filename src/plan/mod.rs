@@ -52,6 +52,8 @@ pub(crate) struct PlannedStep {
     pub when: Option<String>,
     pub approve: Approval,
     pub body: Body,
+    /// The action changes the estate: not a gate, a choice, a wait or a person's work
+    pub changes: bool,
     pub verify: Vec<CheckSpec>,
     pub rollback: Rollback,
     /// Declared so; an observation may report it as well
