@@ -5,6 +5,7 @@
 pub(crate) mod guard;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod tcp;
 #[cfg(test)]
