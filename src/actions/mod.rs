@@ -3,6 +3,7 @@
 // merged on main already; you do postgres (client, fence, checks) and commit it as soon as it compiles. Remove this line.
 
 pub(crate) mod kubernetes;
+pub(crate) mod postgres;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
+use postgres::fence;
 
 /// Every action, by name.
 pub(crate) struct Actions {
@@ -75,6 +77,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesApply => apply::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         other => todo_arm(other),
     }
 }
@@ -95,6 +98,9 @@ async fn perform(
         ActionName::KubernetesScale => {
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
+        ActionName::PostgresFence => {
+            fence::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         other => todo_arm(other),
     }
 }
@@ -114,6 +120,9 @@ async fn revert(
         }
         ActionName::KubernetesScale => {
             scale::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::PostgresFence => {
+            fence::revert(clients, armed, call, &arguments(call)?, image).await
         }
         other => todo_arm(other),
     }
