@@ -333,6 +333,9 @@ pub(crate) struct Question {
     /// What "no" means
     pub no_means: String,
     pub form: AnswerForm,
+    /// Further pages an operator may call up by a letter: details, commands, a message to paste
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pages: BTreeMap<char, Vec<String>>,
 }
 
 /// How a question is answered.
@@ -366,6 +369,9 @@ pub(crate) struct MenuOption {
     pub choice: FailureChoice,
     /// What it does, in a line
     pub say: String,
+    /// Outputs that must be given with it because later steps use them
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// What an operator may decide after a failure.

@@ -1,1 +1,10 @@
 //! Events made readable, for people and programs. Nothing here can alter a run.
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub(crate) mod forecast;
+pub(crate) mod mask;
+pub(crate) mod progress;
+pub(crate) mod terminal;
+pub(crate) mod text;
+pub(crate) mod view;
