@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from .reaper import began
+
 BEGAN = time.monotonic()
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUIET = False
@@ -79,6 +81,21 @@ def wait_for(what, condition, seconds=60.0, pause=0.05, process=None):
     raise ServerError(f"{what}: not after {seconds:.0f} s (last: {last}){log}")
 
 
+class Reaper:
+    """Tells `reaper.py` what to end should this process be killed without a chance to do it itself."""
+
+    child = None
+
+    @classmethod
+    def tell(cls, line):
+        if cls.child is None:
+            cls.child = subprocess.Popen([sys.executable, Path(__file__).with_name("reaper.py")],
+                                         stdin=subprocess.PIPE, text=True, start_new_session=True)
+        with _print_lock:
+            cls.child.stdin.write(line + "\n")
+            cls.child.stdin.flush()
+
+
 class Process:
     """A child with its own log file, ended by its pid and by nothing else."""
 
@@ -92,6 +109,7 @@ class Process:
                 [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env=full, cwd=cwd, user=user, group=user, extra_groups=[] if user else None, start_new_session=True)
         self.pid = self.child.pid
+        Reaper.tell(f"{self.pid} {began(self.pid)}")
 
     def poll(self):
         return self.child.poll()

@@ -99,3 +99,9 @@ def workloads(api):
     return {item["metadata"]["name"]: {
         "replicas": item["spec"]["replicas"], "ready": item["status"].get("readyReplicas", 0),
         "generation": item["metadata"]["generation"]} for item in items}
+
+
+def endpoint(api):
+    """For tests: where the Secret sends the application now."""
+    found = api.call("GET", f"{CORE}/namespaces/{NAMESPACE}/secrets/{SECRET}", missing_ok=True)
+    return found and {key: base64.b64decode(found["data"][key]).decode() for key in ("host", "port")}
