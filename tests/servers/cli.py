@@ -36,6 +36,9 @@ def arguments():
     parser.add_argument("--serve", "--keep-running", "--detach", dest="serve", action="store_true",
                         help="print estate.json in one line when ready, stay until stdin closes or TERM")
     parser.add_argument("--no-build", action="store_true", help="do not run cargo build first")
+    # taken by the shell script, which prepares before anything else
+    parser.add_argument("--prepare", action="store_true", help="install and build what is missing, nothing else")
+    parser.add_argument("--selfcheck", action="store_true", help="check that the servers behave as the tests assume")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="a shell when left out")
     return parser.parse_args()
@@ -110,6 +113,8 @@ def main():
     wanted = arguments()
     common.QUIET = wanted.quiet
     command = wanted.command[1:] if wanted.command[:1] == ["--"] else wanted.command
+    if wanted.selfcheck:
+        command = [sys.executable, str(Path(__file__).with_name("selfcheck.py"))]
     catch_signals()
     estate = None
     try:

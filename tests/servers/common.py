@@ -39,7 +39,7 @@ def cache_dir():
     return Path(base) / "phoenix-dr-tests"
 
 
-_given_ports = set()
+_given_ports, _ports_lock = set(), threading.Lock()
 
 
 def free_port(host="127.0.0.1"):
@@ -48,18 +48,19 @@ def free_port(host="127.0.0.1"):
     The range lies below the kernel's ephemeral ports: an outgoing connection can then never take the port between
     this answer and the server's own bind.
     """
-    start = 20000 + (os.getpid() * 37) % 10000
-    for offset in range(12000):
-        port = 20000 + (start - 20000 + offset) % 12000
-        if port in _given_ports:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
+    start = os.getpid() * 37
+    with _ports_lock:
+        for offset in range(12000):
+            port = 20000 + (start + offset) % 12000
+            if port in _given_ports:
                 continue
-        _given_ports.add(port)
-        return port
+            with socket.socket() as probe:
+                try:
+                    probe.bind((host, port))
+                except OSError:
+                    continue
+            _given_ports.add(port)
+            return port
     raise ServerError("no free port between 20000 and 32000")
 
 

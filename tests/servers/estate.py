@@ -18,7 +18,7 @@ from .postgres import APPLICATION, DATABASE, Fleet, Template
 from .proxy import Endpoint, Proxy
 
 # the endpoints that die with us-east-1
-LOST = ("us-east-1.api", "us-east-1.database", "us-east-1.rds", "us-east-1.s3", "us-east-1.sts", "global.health")
+LOST = {"us-east-1.api", "us-east-1.database", "us-east-1.rds", "us-east-1.s3", "us-east-1.sts", "global.health"}
 
 
 class Estate:
@@ -35,7 +35,7 @@ class Estate:
         self.logs.mkdir()
         self.processes, self.network_names = [], {}
         self.kubeconfig = self.folder / "kubeconfig"
-        self.lock = threading.Lock()
+        self.lock, self.stopped = threading.Lock(), False
 
     # --- start
 
@@ -173,28 +173,22 @@ class Estate:
 
     def set_lights(self):
         """Dark is what the options say; nothing else stays dark from the test before."""
-        self.proxy.set_dark("*", False)
         # There is one cluster only. The failed region's context leads nowhere even when the region is up.
-        dark = ["us-east-1.kubernetes"]
+        dark = {"us-east-1.kubernetes"}
         if not self.options.primary_up:
-            dark += LOST
+            dark |= LOST
         if self.options.control_plane_dark:
-            dark += ["global.route53"]
-        for name in dark:
-            self.proxy.set_dark(name, True)
+            dark |= {"global.route53"}
+        self.proxy.set_lights(dark)
 
     def reset(self, wanted):
         """Everything as at the beginning, with the first options or with those named in `wanted`."""
         with self.lock:
             self.options = self.initial_options.changed(wanted)
             self.proxy.faults.clear()
-            self.proxy.set_dark("*", False)
-
-            def databases():
-                self.fleet.stop()
-                self.start_databases()
-
-            databases()
+            self.set_lights()
+            self.fleet.stop()
+            self.start_databases()
             self.seed()
             return self.facts()
 
@@ -253,6 +247,9 @@ class Estate:
     # --- stop
 
     def stop(self):
+        if self.stopped:
+            return
+        self.stopped = True
         say("estate: stopping")
         for name in ("resolver", "control", "proxy"):
             if hasattr(self, name):

@@ -10,7 +10,7 @@ import threading
 
 import pg8000.dbapi
 
-CONNECT_SECONDS = 1.5
+CONNECT_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
 

@@ -108,7 +108,7 @@ class Proxy:
 
     def __init__(self, log_path):
         self.endpoints, self.faults, self.log = {}, faults.Faults(), Log(log_path)
-        self.loop = asyncio.new_event_loop()
+        self.loop, self.tasks = asyncio.new_event_loop(), set()
         threading.Thread(target=self.loop.run_forever, name="proxy", daemon=True).start()
 
     def call(self, coroutine):
@@ -117,6 +117,11 @@ class Proxy:
     def add(self, endpoint, dark=False):
         self.endpoints[endpoint.name] = endpoint
         self.call(self.switch(endpoint, dark))
+
+    def set_lights(self, dark):
+        """Exactly these endpoints dark; one that is so already is not touched, not even for a moment."""
+        for name, endpoint in self.endpoints.items():
+            self.call(self.switch(endpoint, name in dark))
 
     def set_dark(self, pattern, dark):
         """Endpoints by shell pattern; answers the names it changed."""
@@ -130,7 +135,16 @@ class Proxy:
     def stop(self):
         for endpoint in self.endpoints.values():
             self.call(self.close(endpoint))
+        self.call(self.drop_connections())
         self.loop.call_soon_threadsafe(self.loop.stop)
+
+    @staticmethod
+    async def drop_connections():
+        """Ends what still waits for an answer or for light."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def close(self, endpoint):
         if endpoint.dark_port is not None:
@@ -156,21 +170,28 @@ class Proxy:
             ssl=endpoint.tls, limit=HEAD_LIMIT, backlog=512)
 
     async def guarded(self, carry, endpoint, reader, writer):
+        # The loop itself holds tasks weakly: one that waits for a caller long gone would be collected with a complaint.
+        self.tasks.add(asyncio.current_task())
         try:
             await carry(endpoint, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, OSError, ValueError):
             pass  # the caller or the server went away; both are logged where it matters
         finally:
+            self.tasks.discard(asyncio.current_task())
             with contextlib.suppress(Exception):
                 writer.close()
 
     async def carry_bytes(self, endpoint, reader, writer):
         """A database connection: bytes both ways for as long as the endpoint is lit."""
         remote_reader, remote_writer = await asyncio.open_connection(*endpoint.upstream)
-        await asyncio.wait({asyncio.ensure_future(pump(endpoint, reader, remote_writer)),
-                            asyncio.ensure_future(pump(endpoint, remote_reader, writer))},
-                           return_when=asyncio.FIRST_COMPLETED)
-        remote_writer.close()
+        both = {asyncio.ensure_future(pump(endpoint, reader, remote_writer)),
+                asyncio.ensure_future(pump(endpoint, remote_reader, writer))}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+            remote_writer.close()
 
     async def carry_request(self, endpoint, reader, writer):
         request = await Request.read(reader, writer)
@@ -239,7 +260,9 @@ async def response_head(reader):
 
 
 async def pump(endpoint, reader, writer):
-    while data := await reader.read(65536):
-        await endpoint.lit.wait()
-        writer.write(data)
-        await writer.drain()
+    """Until either side ends; how it ends is for the two sides to notice, not for the proxy."""
+    with contextlib.suppress(ConnectionError, OSError):
+        while data := await reader.read(65536):
+            await endpoint.lit.wait()
+            writer.write(data)
+            await writer.drain()
