@@ -22,6 +22,10 @@ class ServerError(Exception):
     """Something a person has to read: the message says what failed and where the log is."""
 
 
+class ServerEnded(ServerError):
+    """A server is gone: waiting for it is over."""
+
+
 def say(message):
     """One progress line on stderr with the seconds since the start; stdout belongs to whoever called us."""
     if QUIET:
@@ -70,11 +74,13 @@ def wait_for(what, condition, seconds=60.0, pause=0.05, process=None):
     last = None
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
-            raise ServerError(f"{what}: {process.name} ended with {process.poll()}\n{process.tail()}")
+            raise ServerEnded(f"{what}: {process.name} ended with {process.poll()}\n{process.tail()}")
         try:
             value = condition()
             if value:
                 return value
+        except ServerEnded:
+            raise
         except Exception as error:  # not there yet: any reason counts until the deadline
             last = error
         time.sleep(pause)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import aws_seed, certificates, estate_file, kube, kube_seed, ministack_server, prepare
 from .aws_seed import Aws
-from .common import REPOSITORY, Process, Reaper, cache_dir, free_port, in_parallel, say, wait_for
+from .common import REPOSITORY, Process, Reaper, ServerEnded, cache_dir, free_port, in_parallel, say, wait_for
 from .control import ControlServer
 from .dns import Resolver
 from .estate_file import PRIMARY, PRIMARY_REGION, RECOVERED, REGION, REPLICA
@@ -147,9 +147,19 @@ class Estate:
         estate_file.write(self.folder / "phoenix-dr.yaml", self)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         (self.folder / "state").mkdir()
-        wait_for("every workload of the warm region ready", lambda: kube_seed.settled(self.cluster.api), 60)
+        wait_for("every workload of the warm region ready", self.workloads_settled, 60)
         self.proxy.log.clear()
         (self.folder / "estate.json").write_text(json.dumps(self.facts(), indent=2))
+
+    def workloads_settled(self):
+        self.require_alive()
+        return kube_seed.settled(self.cluster.api)
+
+    def require_alive(self):
+        """A server that has ended says so at once, with its log, instead of a wait that cannot be fulfilled."""
+        for process in [*self.processes, *self.cluster.processes]:
+            if process.poll() is not None:
+                raise ServerEnded(f"{process.name} has ended with {process.poll()}\n{process.tail()}")
 
     def seed_rds(self):
         addresses = {name: [server.host, server.port] for name, server in self.fleet.servers.items()}
