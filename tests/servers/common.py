@@ -1,5 +1,6 @@
 """What every module here needs: progress lines with elapsed time, child processes ended by pid, free ports, waiting."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -30,7 +31,8 @@ def say(message):
     """One progress line on stderr with the seconds since the start; stdout belongs to whoever called us."""
     if QUIET:
         return
-    with _print_lock:
+    # a terminal that has been closed must not keep us from stopping the servers
+    with _print_lock, contextlib.suppress(OSError):
         print(f"[{time.monotonic() - BEGAN:6.1f} s] {message}", file=sys.stderr, flush=True)
 
 

@@ -110,7 +110,7 @@ class Estate:
                                     (api.host, api.port), tls, api.context))
         kube.kubeconfig(self.kubeconfig, {
             estate_file.CONTEXTS[region]: (f"https://{self.address(f'{region}.kubernetes')}", authority)
-            for region in (REGION, PRIMARY_REGION)}, api.token or "")
+            for region in (REGION, PRIMARY_REGION)}, api.token or "the proxy has a certificate")
 
     def start_resolver(self):
         port = free_port()

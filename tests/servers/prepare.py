@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,8 +113,18 @@ def kubernetes():
         kube_build.build(cache_dir())
 
 
+def end_with_children(number, _frame):
+    """Compilers do not notice that whoever started them was told to end."""
+    signal.signal(number, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    os._exit(128 + number)
+
+
 def main():
     """Everything, in parallel: Debian's packages first, since the other two need some of them."""
+    if "--background" in sys.argv[1:]:
+        os.setpgrp()
+        signal.signal(signal.SIGTERM, end_with_children)
     try:
         install(PACKAGES)
         in_parallel(python=environment, kubernetes=kubernetes)
