@@ -9,8 +9,8 @@ def make(folder, addresses):
     """The CA's file, and a server context with a certificate for these addresses."""
     names = ",".join(f"IP:{address}" for address in addresses)
     # An authority apart from the certificate it signs: strict clients refuse one that is both.
-    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-         "-subj", "/CN=phoenix-dr tests", "-keyout", "ca.key", "-out", "ca.pem"], "openssl", cwd=folder)
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "30", "-subj", "/CN=phoenix-dr tests", "-keyout", "ca.key", "-out", "ca.pem"], "openssl", cwd=folder)
     run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-subj", "/CN=kubernetes", "-keyout", "server.key", "-out", "server.csr"], "openssl", cwd=folder)
     (folder / "server.ext").write_text(

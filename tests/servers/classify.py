@@ -31,8 +31,9 @@ def classify(service, region, method, target, headers, body):
     path, _, query = target.partition("?")
     arguments = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
     signed = re.search(r"Credential=[^/]*/[^/]*/([^/]+)/([^/]+)/", headers.get("authorization", ""))
-    facts = {"service": service, "region": region, "signed_for": signed.group(1) if signed else None, "method": method,
-             "path": target, "dry_run": False, "digest": hashlib.sha256(target.encode() + b"\0" + body).hexdigest()[:16]}
+    digest = hashlib.sha256(target.encode() + b"\0" + body).hexdigest()[:16]
+    facts = {"service": service, "region": region, "signed_for": signed.group(1) if signed else None,
+             "method": method, "path": target, "dry_run": False, "digest": digest}
     found = SERVICES.get(service, plain)(method, path, arguments, headers, body)
     facts.update(zip(("action", "target", "mutating"), found))
     if service == "kubernetes" and arguments.get("dryRun") == "All":

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from . import common, prepare
+from . import common
 from .common import REPOSITORY, ServerError, say
 from .options import Options
 
@@ -51,8 +51,8 @@ def binaries():
 def build():
     """cargo decides whether anything is to be done; its output goes to stderr as always."""
     say("cargo: building phoenix-dr")
-    done = subprocess.run(["cargo", "build", "--quiet", "--bin", "phoenix-dr"], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
-                          stdout=sys.stderr)
+    done = subprocess.run(["cargo", "build", "--quiet", "--bin", "phoenix-dr"], cwd=REPOSITORY,
+                          stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode != 0:
         raise ServerError("cargo build failed")
 

@@ -70,6 +70,19 @@ def free_port(host="127.0.0.1"):
     raise ServerError("no free port between 20000 and 32000")
 
 
+def web_port(host):
+    """80, so that the public name works as it is; a free port where that needs rights or is taken."""
+    with socket.socket() as probe:
+        # as the server will bind: connections just ended must not stand in the way
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, 80))
+        except OSError as error:
+            say(f"http: port 80 of {host}: {error.strerror}; http://app.phoenix.example/ will not answer")
+            return free_port(host)
+    return 80
+
+
 def wait_for(what, condition, seconds=60.0, pause=0.05, process=None):
     """Polls until `condition` gives something true; names `what` when it does not, with the log of a dead process."""
     deadline = time.monotonic() + seconds

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from . import aws_seed, certificates, estate_file, kube, kube_seed, ministack_server, prepare
 from .aws_seed import Aws
-from .common import REPOSITORY, Process, Reaper, ServerEnded, cache_dir, free_port, in_parallel, say, wait_for
+from .common import REPOSITORY, Process, Reaper, ServerEnded, cache_dir, free_port, in_parallel, say, wait_for, web_port
 from .control import ControlServer
 from .dns import Resolver
 from .estate_file import PRIMARY, PRIMARY_REGION, RECOVERED, REGION, REPLICA
-from .postgres import APPLICATION, DATABASE, Fleet, Template
+from .postgres import Fleet
+from .postgres_template import APPLICATION, DATABASE, Template
 from .proxy import Endpoint, Proxy
 
 # the endpoints that die with us-east-1
@@ -103,7 +104,8 @@ class Estate:
                 (f"{REGION}.sts", "sts", "127.0.0.1", ministack),
                 ("global.route53", "route53", "127.0.0.1", ministack), ("global.health", "health", "127.0.0.1", None),
                 (f"{PRIMARY_REGION}.database", "postgres", f"{self.network}.10", (primary.host, primary.port))):
-            self.proxy.add(Endpoint(name, service, name.split(".")[0], host, free_port(host), upstream))
+            port = web_port(host) if service == "http" else free_port(host)
+            self.proxy.add(Endpoint(name, service, name.split(".")[0], host, port, upstream))
         api = self.cluster.api
         for region in (REGION, PRIMARY_REGION):
             self.proxy.add(Endpoint(f"{region}.kubernetes", "kubernetes", region, "127.0.0.1", free_port(),

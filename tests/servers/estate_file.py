@@ -2,7 +2,8 @@
 
 import yaml
 
-from . import aws_seed, kube_seed, postgres
+from . import aws_seed, kube_seed
+from .postgres_template import APPLICATION, DATABASE, OPERATOR
 
 PRIMARY_REGION, REGION = "us-east-1", "us-west-2"
 PRIMARY, REPLICA, RECOVERED = "phoenix-prod", "phoenix-dr-replica", "phoenix-recovered"
@@ -61,8 +62,9 @@ def dns(estate):
 
 
 def database(estate):
-    found = {"name": postgres.DATABASE,
-             "primary": {"id": PRIMARY, "region": PRIMARY_REGION, "address": estate.address(f"{PRIMARY_REGION}.database")}}
+    found = {"name": DATABASE,
+             "primary": {"id": PRIMARY, "region": PRIMARY_REGION,
+                         "address": estate.address(f"{PRIMARY_REGION}.database")}}
     if not estate.options.restore_only:
         found["replica"] = {"id": REPLICA, "region": REGION}
     users = [f"{kube_seed.NAMESPACE}/{name}" for name, _, _, _, connects in kube_seed.WORKLOADS if connects]
@@ -70,8 +72,8 @@ def database(estate):
     return found | {
         "automated_backup": {"region": REGION},
         "recovered": {"id": RECOVERED, "class": "db.r6g.xlarge"},
-        "connection": {"user": postgres.OPERATOR, "password_from": {"env": PASSWORD_VARIABLE}, "tls": "disable",
-                       "application_roles": [postgres.APPLICATION]},
+        "connection": {"user": OPERATOR, "password_from": {"env": PASSWORD_VARIABLE}, "tls": "disable",
+                       "application_roles": [APPLICATION]},
         "application": {
             "secret": {"namespace": kube_seed.NAMESPACE, "name": kube_seed.SECRET, "host_key": "host",
                        "port_key": "port"},

@@ -99,7 +99,8 @@ class Cluster:
             self.binaries / "kube-controller-manager", "--kubeconfig=kubeconfig",
             "--controllers=deployment,replicaset,namespace,garbagecollector", "--leader-elect=false",
             # both ports off: the old one would listen on every address, and only one estate could have it
-            "--secure-port=0", "--port=0", "--service-account-private-key-file=sa.key", "--use-service-account-credentials=false"])
+            "--secure-port=0", "--port=0", "--service-account-private-key-file=sa.key",
+            "--use-service-account-credentials=false"])
 
     def spawn(self, name, argv):
         process = Process(name, argv, self.folder / f"{name}.log", cwd=self.folder)

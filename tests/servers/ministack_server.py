@@ -1,4 +1,4 @@
-"""ministack (Route 53, S3, STS) in a process of its own: `python -m servers.ministack_server`, settings in the environment.
+"""ministack (Route 53, S3, STS) in a process of its own: `python -m servers.ministack_server`, set up by environment.
 
 One repair (ministack 1.5.33): the booleans of a health check are written as Python writes them (`True`), which strict
 XML readers such as the Rust SDK refuse and lenient ones read as false.

@@ -16,7 +16,6 @@ import secrets
 import sys
 import threading
 import time
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from moto.rds import exceptions, models, responses
@@ -24,79 +23,9 @@ from moto.rds.models import DBInstance, DBSnapshot, RDSBackend
 
 from . import moto_backups
 from .moto_seed import seed
+from .moto_transition import SETTINGS, Status, endpoint, pass_through, tell
 
-SETTINGS = {"seconds": 3.0, "hook": None, "addresses": {}}
 AVAILABLE = "available"
-
-
-class Transition:
-    """How an instance or snapshot gets to its final status: named stages with their ends, and PostgreSQL's own pace."""
-
-    def __init__(self, final):
-        self.final, self.stages, self.hook, self.failed = final, (), None, None
-
-    def status(self):
-        now = time.monotonic()
-        for name, until in self.stages:
-            if now < until:
-                return name
-        if self.hook is not None and not self.hook.is_set():
-            return self.stages[-1][0]
-        return self.failed or self.final
-
-    def __deepcopy__(self, memo):
-        """moto makes a restored instance from a copy of its source's attributes: the copy's own life begins anew."""
-        return Transition(self.final)
-
-
-class Status:
-    """The attribute `status` of moto's instances and snapshots, which moto only ever sets to the final value."""
-
-    def __get__(self, instance, owner=None):
-        return self if instance is None else instance.__dict__["_transition"].status()
-
-    def __set__(self, instance, value):
-        instance.__dict__["_transition"] = Transition(value)
-
-
-def pass_through(instance, *names, event=None):
-    """Lets the instance take its time: SECONDS in the first stage, half of them in each further one."""
-    transition = instance.__dict__["_transition"]
-    until, stages = time.monotonic(), []
-    for position, name in enumerate(names):
-        until += SETTINGS["seconds"] / (1 if position == 0 else 2)
-        stages.append((name, until))
-    transition.stages = stages
-    if event is None or SETTINGS["hook"] is None:
-        return
-    transition.hook = threading.Event()
-
-    def call():
-        try:
-            tell(event, instance.db_instance_identifier)
-        except Exception as error:  # RDS would show a failed instance here, never an available one
-            print(f"hook {event} {instance.db_instance_identifier}: {error}", flush=True)
-            transition.failed = "failed"
-        transition.hook.set()
-
-    threading.Thread(target=call, name=f"hook {event}", daemon=True).start()
-
-
-def tell(event, name):
-    """Makes the estate's PostgreSQL follow; learns the address of a server made for the occasion."""
-    body = json.dumps({"event": event, "instance": name}).encode()
-    request = urllib.request.Request(SETTINGS["hook"], body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        told = json.loads(answer.read())
-    SETTINGS["addresses"].setdefault(name, [told["host"], told["port"]])
-
-
-def endpoint(self):
-    """The mapped server; none while an instance is being created, as on AWS."""
-    if self.status == "creating":
-        return None
-    host, port = SETTINGS["addresses"].get(self.db_instance_identifier, (self.address, self.port))
-    return {"Address": host, "Port": port}
 
 
 def find(backend, name):
@@ -269,8 +198,8 @@ def install():
     DBInstance.pending_modified_values = {}
     DBInstance.latest_restorable_time = property(moto_backups.latest_restorable_time)
     for function in (describe_db_instances, create_db_instance, create_db_instance_read_replica, promote_read_replica,
-                     modify_db_instance, delete_db_instance, stop_db_instance, start_db_instance, reboot_db_instance, create_db_snapshot,
-                     copy_db_snapshot, restore_db_instance_from_db_snapshot):
+                     modify_db_instance, delete_db_instance, stop_db_instance, start_db_instance, reboot_db_instance,
+                     create_db_snapshot, copy_db_snapshot, restore_db_instance_from_db_snapshot):
         setattr(RDSBackend, function.__name__, function)
     moto_backups.install(RDSBackend, responses.RDSResponse)
 

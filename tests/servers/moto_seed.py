@@ -1,4 +1,4 @@
-"""What RDS holds when the estate begins: made inside moto, since snapshots two hours old cannot be made from outside."""
+"""What RDS holds at the start: made inside moto, since snapshots two hours old cannot be made from outside."""
 
 import datetime
 import itertools
@@ -14,7 +14,7 @@ AGE = datetime.timedelta(hours=2, minutes=10)
 
 
 def seed(wanted):
-    """Starts over; `wanted` names the regions, the instances and whether there is a replica. Answers what was made up."""
+    """Starts over; `wanted` names regions and instances, the replica or none. Answers what was made up."""
     BackendDict.reset()
     moto_backups.REPLICATED.clear()
     made = {}

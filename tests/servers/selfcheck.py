@@ -4,102 +4,24 @@ Run by `tests/run` before the program's own tests: a test server that answers wr
 """
 
 import json
-import os
-import socket
-import ssl
-import struct
 import sys
 import time
 import urllib.error
 import urllib.request
 
-import boto3
-import pg8000.dbapi
-import yaml
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-CONTROL = os.environ["PHOENIX_DR_TEST_CONTROL"]
-ESTATE = yaml.safe_load(open("phoenix-dr.yaml", encoding="utf-8"))
-EAST, WEST = ESTATE["regions"]["us-east-1"], ESTATE["regions"]["us-west-2"]
+from servers.asking import client, control, estate, hangs, http, kubernetes, query, raises, resolve, until
+
+EAST, WEST = estate()["regions"]["us-east-1"], estate()["regions"]["us-west-2"]
 REPLICA, RECOVERED = "phoenix-dr-replica", "phoenix-recovered"
 NAMESPACE = "/namespaces/phoenix-system"
-
-
-def control(method, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(CONTROL + path, data, method=method)
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return json.loads(answer.read())
-
-
-def client(service, region="us-west-2"):
-    return boto3.client(service, region_name=region, endpoint_url=ESTATE["regions"][region]["endpoints"][service],
-                        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=2,
-                                      s3={"addressing_style": "path"}))
-
-
-def kubernetes(method, path, body=None):
-    """Through the proxy's TLS, trusting the kubeconfig's authority only."""
-    config = yaml.safe_load(open(os.environ["KUBECONFIG"], encoding="utf-8"))
-    cluster = next(item["cluster"] for item in config["clusters"] if item["name"] == "eks-us-west-2")
-    request = urllib.request.Request(cluster["server"] + path, body and json.dumps(body).encode(), method=method, headers={
-        "authorization": f"Bearer {config['users'][0]['user']['token']}",
-        "content-type": "application/merge-patch+json" if method == "PATCH" else "application/json"})
-    context = ssl.create_default_context(cafile=cluster["certificate-authority"])
-    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-        return json.loads(answer.read())
-
-
-def until(what, condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {seconds} s; state: {json.dumps(control('GET', '/state'))}")
-
-
-def raises(kind, action):
-    try:
-        action()
-    except kind as error:
-        return error
-    raise AssertionError(f"{kind.__name__} was expected")
-
-
-def http(url, host=None):
-    """Status and JSON."""
-    request = urllib.request.Request(url, headers={"host": host} if host else {})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
-def resolve(name="app.phoenix.example"):
-    host, port = ESTATE["dns"]["resolvers"][0].split(":")
-    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(5)
-        asking.sendto(struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + question, (host, int(port)))
-        return socket.inet_ntoa(asking.recv(1500)[-4:])
-
-
-def hangs(address):
-    """Neither accepted nor refused within a second."""
-    host, port = address.split(":")
-    began = time.monotonic()
-    raises(TimeoutError, lambda: socket.create_connection((host, int(port)), timeout=1))
-    return time.monotonic() - began >= 0.9
 
 
 def dark_region_swallows_packets():
     for url in (EAST["api"], EAST["endpoints"]["rds"], EAST["endpoints"]["health"]):
         assert hangs(url.removeprefix("http://")), url
-    assert hangs(ESTATE["database"]["primary"]["address"])
+    assert hangs(estate()["database"]["primary"]["address"])
     raises(BotoCoreError, lambda: client("rds", "us-east-1").describe_db_instances())
     assert http(WEST["api"] + "/healthz")[0] == 200
     status, body = http(f"http://{WEST['load_balancer']}/", "app.phoenix.example")
@@ -189,18 +111,6 @@ def promotion_moves_postgresql_and_the_application():
     assert connected >= 1, connected
 
 
-def query(host, port, sql, database="phoenix"):
-    """As the operator's role, with what the environment gives the program."""
-    connection = pg8000.dbapi.connect("phoenix_dr", host=host, port=port, database=database,
-                                      password=os.environ["PHOENIX_DB_PASSWORD"])
-    connection.autocommit = True
-    cursor = connection.cursor()
-    cursor.execute(sql)
-    value = cursor.fetchone()[0] if cursor.description else None
-    connection.close()
-    return value
-
-
 def served():
     answer = http(f"http://{WEST['load_balancer']}/", "app.phoenix.example")
     return answer if answer[0] == 200 else None
@@ -232,7 +142,7 @@ def operator_can_fence():
 def resolver_follows_route53():
     east, west = (region["load_balancer"].split(":")[0] for region in (EAST, WEST))
     assert {resolve() for _ in range(10)} == {east}
-    zone, route53 = ESTATE["dns"]["zone"], client("route53")
+    zone, route53 = estate()["dns"]["zone"], client("route53")
     records = [item for item in route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
                if item.get("SetIdentifier")]
     changes = [{"Action": "UPSERT", "ResourceRecordSet": {**item, "Weight": 0 if item["Weight"] else 100}}
@@ -248,9 +158,7 @@ def restore_brings_a_server():
     options = control("POST", "/reset", {"restore_only": True, "control_plane_dark": True})
     print(f"    reset took {time.monotonic() - began:.1f} s")
     assert options["options"]["restore_only"]
-    global ESTATE
-    ESTATE = yaml.safe_load(open("phoenix-dr.yaml", encoding="utf-8"))
-    assert "replica" not in ESTATE["database"] and "failover_object" in ESTATE["dns"]
+    assert "replica" not in estate()["database"] and "failover_object" in estate()["dns"]
     rds = client("rds")
     backup = rds.describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"][0]
     rds.restore_db_instance_to_point_in_time(
@@ -270,7 +178,7 @@ def restore_brings_a_server():
 def failover_object_moves_answers_without_route53():
     east, west = (region["load_balancer"].split(":")[0] for region in (EAST, WEST))
     assert hangs(WEST["endpoints"]["route53"].removeprefix("http://"))
-    switch = ESTATE["dns"]["failover_object"]
+    switch = estate()["dns"]["failover_object"]
     assert resolve() == east
     client("s3").put_object(Bucket=switch["bucket"], Key=switch["key"], Body=b"")
     assert urllib.request.urlopen(switch["url"], timeout=5).status == 200
@@ -279,15 +187,14 @@ def failover_object_moves_answers_without_route53():
 
 def region_comes_back():
     control("POST", "/reset", {"primary_up": True})
-    global ESTATE
-    ESTATE = yaml.safe_load(open("phoenix-dr.yaml", encoding="utf-8"))
     assert http(EAST["api"] + "/healthz")[0] == 200
     assert http(f"http://{EAST['load_balancer']}/", "app.phoenix.example")[0] == 200
-    assert client("rds", "us-east-1").describe_db_instances()["DBInstances"][0]["DBInstanceIdentifier"] == "phoenix-prod"
-    host, port = ESTATE["database"]["primary"]["address"].split(":")
+    instances = client("rds", "us-east-1").describe_db_instances()["DBInstances"]
+    assert [item["DBInstanceIdentifier"] for item in instances] == ["phoenix-prod"]
+    host, port = estate()["database"]["primary"]["address"].split(":")
     assert query(host, int(port), "select not pg_is_in_recovery()")
     control("POST", "/dark", {"endpoint": "us-east-1.*", "dark": True})
-    assert hangs(ESTATE["database"]["primary"]["address"])
+    assert hangs(estate()["database"]["primary"]["address"])
 
 
 CHECKS = (dark_region_swallows_packets, requests_are_counted, faults_reach_their_target, capacity_limits_pods,
