@@ -8,6 +8,7 @@
 
 mod actions;
 mod checks;
+mod cli;
 mod clients;
 mod clock;
 mod engine;
