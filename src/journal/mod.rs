@@ -1,4 +1,24 @@
 //! Facts on disk: append-only JSON Lines, a SHA-256 chain, synced before anything depends on them.
+//!
+//! `record` is one line, `writer` appends, `reader` checks and reads, `store` is the state directory with its
+//! runs, `lock` keeps two processes apart on one machine, `facts` keeps what was last seen.
+
+mod durable;
+pub(crate) mod facts;
+#[cfg(test)]
+mod golden;
+mod lines;
+pub(crate) mod lock;
+mod names;
+pub(crate) mod reader;
+pub(crate) mod record;
+pub(crate) mod store;
+pub(crate) mod summary;
+pub(crate) mod who;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod fixtures;
 
 pub(crate) mod record;
 
