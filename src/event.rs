@@ -112,6 +112,7 @@ pub(crate) enum Event {
         step: StepId,
         effect: Effect,
         live: Value,
+        outputs: Map<String, Value>,
         said: String,
     },
     /// Verification ended
@@ -218,7 +219,7 @@ pub(crate) enum AttemptResult {
 }
 
 /// How a revert ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum RevertResult {
     Reverted,
@@ -333,7 +334,7 @@ pub(crate) struct Question {
     /// What "no" means
     pub no_means: String,
     pub form: AnswerForm,
-    /// Further pages an operator may call up by a letter: details, commands, a message to paste
+    /// Further screens by the key that shows them
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pages: BTreeMap<char, Vec<String>>,
 }
@@ -369,9 +370,6 @@ pub(crate) struct MenuOption {
     pub choice: FailureChoice,
     /// What it does, in a line
     pub say: String,
-    /// Outputs that must be given with it because later steps use them
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<String>,
 }
 
 /// What an operator may decide after a failure.

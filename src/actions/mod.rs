@@ -1,1 +1,3 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
+
+mod rds;

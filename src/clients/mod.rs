@@ -2,12 +2,15 @@
 //!
 //! Owns connections, time limits, the guard and credentials. What is asked for lives in `actions` and `checks`.
 
+pub(crate) mod aws;
+pub(crate) mod endpoints;
 pub(crate) mod guard;
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::estate::types::Estate;
+use aws::Aws;
 use guard::Guard;
 
 /// Every client of one process.
@@ -15,11 +18,13 @@ pub(crate) struct Clients {
     pub estate: Arc<Estate>,
     pub guard: Guard,
     pub clock: Arc<dyn Clock>,
+    pub aws: Aws,
 }
 
 impl Clients {
     /// Returns clients of an estate; nothing is connected yet.
     pub(crate) fn new(estate: Arc<Estate>, guard: Guard, clock: Arc<dyn Clock>) -> Self {
-        Self { estate, guard, clock }
+        let aws = Aws::new(estate.clone(), guard.clone(), clock.clone());
+        Self { estate, guard, clock, aws }
     }
 }

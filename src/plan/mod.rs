@@ -2,6 +2,8 @@
 //!
 //! Owns the resolved shapes. `resolve` makes them; nothing in here reads files, clocks or the world.
 
+pub(crate) mod late;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

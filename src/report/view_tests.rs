@@ -76,6 +76,7 @@ fn a_failed_attempt_keeps_what_earlier_ones_changed() {
         step: "capacity".into(),
         effect: Effect::None,
         live: serde_json::Value::Null,
+        outputs: serde_json::Map::new(),
         said: "as before".to_owned(),
     };
     let view = ViewState::fold(&script.event("02:22:00", probed).records);

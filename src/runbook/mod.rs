@@ -1,4 +1,10 @@
 //! The runbook language: reading, checking and explaining runbook files.
 
 pub(crate) mod catalogue;
+pub(crate) mod expression;
+pub(crate) mod near;
+pub(crate) mod path;
+pub(crate) mod problem;
 pub(crate) mod schema;
+pub(crate) mod shape;
+pub(crate) mod yaml;
