@@ -195,8 +195,8 @@ pub(crate) fn length(length: Duration) -> String {
 pub(crate) fn about(length: Span) -> String {
     let seconds = length.duration().as_secs();
     match seconds {
-        0..90 => format!("{seconds} s"),
-        90..5_400 => format!("{} min", (seconds + 30) / 60),
+        0..90 if seconds != 60 => format!("{seconds} s"),
+        60..5_400 => format!("{} min", (seconds + 30) / 60),
         5_400..172_800 => {
             let minutes = (seconds + 30) / 60;
             if minutes % 60 == 0 {
