@@ -370,6 +370,9 @@ pub(crate) struct MenuOption {
     pub choice: FailureChoice,
     /// What it does, in a line
     pub say: String,
+    /// Outputs that must be given with it, because later steps use them
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// What an operator may decide after a failure.

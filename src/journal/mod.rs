@@ -20,7 +20,5 @@ pub(crate) mod writer;
 #[cfg(test)]
 mod fixtures;
 
-pub(crate) mod record;
-
 /// Format of the records this version writes and reads.
 pub(crate) const FORMAT: u32 = 1;
