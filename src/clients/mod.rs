@@ -3,6 +3,7 @@
 //! Owns connections, time limits, the guard and credentials. What is asked for lives in `actions` and `checks`.
 
 pub(crate) mod guard;
+pub(crate) mod lease_store;
 
 use std::sync::Arc;
 
