@@ -5,6 +5,7 @@
 pub(crate) mod aws;
 pub(crate) mod endpoints;
 pub(crate) mod guard;
+pub(crate) mod lease_store;
 
 use std::sync::Arc;
 

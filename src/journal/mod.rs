@@ -1,12 +1,13 @@
 //! Facts on disk: append-only JSON Lines, a SHA-256 chain, synced before anything depends on them.
 //!
 //! `record` is one line, `writer` appends, `reader` checks and reads, `store` is the state directory with its
-//! runs, `lock` keeps two processes apart on one machine, `facts` keeps what was last seen.
+//! runs, `lock` keeps two processes apart on one machine and `lease` on several, `facts` keeps what was last seen.
 
 mod durable;
 pub(crate) mod facts;
 #[cfg(test)]
 mod golden;
+pub(crate) mod lease;
 mod lines;
 pub(crate) mod lock;
 mod names;
