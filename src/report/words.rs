@@ -45,7 +45,7 @@ pub(crate) const fn step_end(end: StepEnd) -> &'static str {
     match end {
         StepEnd::Done => "ok",
         StepEnd::Satisfied => "same",
-        StepEnd::Skipped => "skip",
+        StepEnd::Skipped | StepEnd::Omitted => "skip",
         StepEnd::Marked => "hand",
         StepEnd::Waived => "waive",
         StepEnd::Failed => "FAIL",
@@ -59,6 +59,7 @@ pub(crate) const fn step_end_note(end: StepEnd) -> &'static str {
         StepEnd::Done => "",
         StepEnd::Satisfied => ": was as it should be already",
         StepEnd::Skipped => ": not needed",
+        StepEnd::Omitted => ": skipped by an operator",
         StepEnd::Marked => ": done by hand",
         StepEnd::Waived => ": gone on without it",
         StepEnd::Failed => ": failed",
