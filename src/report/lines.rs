@@ -282,7 +282,7 @@ impl Page<'_> {
         let (weight, tone) = match end {
             StepEnd::Done | StepEnd::Satisfied | StepEnd::Marked => (Weight::Normal, Tone::Good),
             StepEnd::Skipped | StepEnd::NotRun => (Weight::Normal, Tone::Faint),
-            StepEnd::Waived | StepEnd::Omitted => (Weight::Loud, Tone::Warn),
+            StepEnd::Omitted | StepEnd::Waived => (Weight::Loud, Tone::Warn),
             StepEnd::Failed => (Weight::Loud, Tone::Bad),
         };
         let took = view.steps.get(step).and_then(|step| Some((step.started?, step.ended?)));

@@ -176,7 +176,10 @@ impl ViewState {
                 }
             }
             Event::Asked { question } => {
-                self.open = Some(OpenQuestion { question: question.clone(), since: time });
+                // A question put anew after a look goes on waiting since it was first put.
+                let open = self.open.take().filter(|open| open.question.key == question.key);
+                let since = open.map_or(time, |open| open.since);
+                self.open = Some(OpenQuestion { question: question.clone(), since });
             }
             Event::Decided { question, answer } => self.decided(question, answer, time),
             Event::RollbackStarted { why } => self.rollback = Some(why.clone()),

@@ -45,8 +45,7 @@ pub(crate) const fn step_end(end: StepEnd) -> &'static str {
     match end {
         StepEnd::Done => "ok",
         StepEnd::Satisfied => "same",
-        StepEnd::Skipped => "skip",
-        StepEnd::Omitted => "omit",
+        StepEnd::Skipped | StepEnd::Omitted => "skip",
         StepEnd::Marked => "hand",
         StepEnd::Waived => "waive",
         StepEnd::Failed => "FAIL",

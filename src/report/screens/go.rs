@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{COMMANDS_PAGE, DETAILS_PAGE, MESSAGE_PAGE, pages};
-use crate::estate::types::{Contact, Priority};
+use super::pages::{commands, contact_line, contacts, details, message};
+use super::{COMMANDS_PAGE, DETAILS_PAGE, MESSAGE_PAGE, pages_named};
+use crate::estate::types::Priority;
 use crate::event::{AnswerForm, Finding, FindingLevel, Mode, Question, QuestionKey};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Candidate, CheckReport, Verdict};
@@ -18,7 +19,6 @@ use crate::report::human::{expected, objective};
 use crate::report::plan_view::{DryRunStep, Found, Undo};
 use crate::report::text::{self, COLUMNS, about, hour, minutes};
 use crate::report::words;
-use crate::span::Span;
 
 /// Lines of the screen, the prompt among them.
 const ROWS: usize = 24;
@@ -100,7 +100,7 @@ fn screen(view: &GoView, question: &Question) -> Vec<String> {
     let mut bottom = warnings(&view.findings);
     bottom.extend(calls(view));
     bottom.push(choices(view));
-    bottom.push(format!("{} · r look again", self::pages(question)));
+    bottom.push(format!("{} · r look again", pages_named(question)));
     // The prompt takes the last line, blank lines set the steps apart where there is room.
     let mut room = ROWS.saturating_sub(1 + top.len() + bottom.len());
     let mut lines = top;
@@ -117,7 +117,7 @@ fn screen(view: &GoView, question: &Question) -> Vec<String> {
     lines.into_iter().map(|line| text::clip(&line, COLUMNS).trim_end().to_owned()).collect()
 }
 
-fn heading(view: &GoView) -> Vec<String> {
+pub(super) fn heading(view: &GoView) -> Vec<String> {
     let plan = &view.plan;
     let to = plan.inputs.get("region").and_then(|region| region.as_str());
     let to = to.map(|region| format!(" to {region}")).unwrap_or_default();
@@ -362,24 +362,6 @@ fn warnings(findings: &[Finding]) -> Vec<String> {
     lines
 }
 
-/// Contacts called for this severity, the first of them first.
-fn contacts(plan: &Plan) -> Vec<&Contact> {
-    let called = |contact: &&Contact| {
-        contact.severities.is_empty() || contact.severities.contains(&plan.severity)
-    };
-    plan.estate.contacts.iter().filter(called).collect()
-}
-
-fn contact_line(contact: &Contact) -> String {
-    let parts = [contact.name.as_deref(), contact.phone.as_deref(), contact.email.as_deref()];
-    let parts: Vec<&str> = parts.into_iter().flatten().collect();
-    if parts.is_empty() {
-        format!("the {}", contact.role)
-    } else {
-        format!("the {}: {}", contact.role, parts.join(", "))
-    }
-}
-
 /// Returns when the outside must be told, by the severity's rule.
 fn notice_due(view: &GoView) -> Option<Timestamp> {
     let rule = view.plan.estate.severities.get(&view.plan.severity)?;
@@ -444,64 +426,6 @@ fn ranges(numbers: &[usize]) -> String {
             },
         );
     parts.collect::<Vec<_>>().join(", ")
-}
-
-fn details(view: &GoView) -> Vec<String> {
-    let mut lines = heading(view);
-    lines.push(format!("run {} · plan {}", view.run, view.plan.digest));
-    for finding in &view.findings {
-        lines.extend(crate::report::plan_view::finding_lines(finding, COLUMNS));
-    }
-    for (at, planned) in view.plan.steps.iter().enumerate() {
-        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
-        lines.push(String::new());
-        let step = DryRunStep { commands: Vec::new(), ..step.clone() };
-        let of = crate::report::plan_view::step_lines(at + 1, planned, &step, view.now, COLUMNS);
-        lines.extend(of);
-    }
-    lines.push(String::new());
-    let proofs = view.plan.verification.iter();
-    lines.extend(proofs.map(|check| format!("Restored once this holds: {}", check.title)));
-    for contact in contacts(&view.plan) {
-        lines.extend(text::wrap(&format!("Call {}", contact_line(contact)), COLUMNS, 2));
-    }
-    lines
-}
-
-fn commands(view: &GoView) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (at, planned) in view.plan.steps.iter().enumerate() {
-        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
-        if step.commands.is_empty() {
-            continue;
-        }
-        lines.push(format!("# {} {}: {}", at + 1, planned.id, planned.title));
-        lines.extend(step.commands.iter().map(|command| text::plain(command)));
-    }
-    lines
-}
-
-/// Returns the messages people post: those of the runbook, else one made of the plan's own words.
-fn message(view: &GoView) -> Vec<String> {
-    let of = |planned: &PlannedStep| match &planned.body {
-        crate::plan::Body::Action { action, with } if action == "manual" => {
-            with.get("message").and_then(|message| message.as_str()).map(str::to_owned)
-        }
-        crate::plan::Body::Action { .. } | crate::plan::Body::Gate { .. } => None,
-    };
-    let mut messages: Vec<String> = view.plan.steps.iter().filter_map(of).collect();
-    if messages.is_empty() {
-        let next = view.now.checked_add(Span::minutes(30).duration()).unwrap_or(view.now);
-        messages.push(format!(
-            "{:?}: we are working on an incident that began at {} UTC and have started \"{}\". \
-             Next update at {} UTC.",
-            view.plan.severity,
-            hour(view.incident_started),
-            view.plan.title,
-            hour(next)
-        ));
-    }
-    messages.iter().flat_map(|message| text::wrap(message, COLUMNS, 0)).collect()
 }
 
 #[cfg(test)]

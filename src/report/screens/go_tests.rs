@@ -5,6 +5,7 @@ use crate::report::fixtures::{at, candidates, plan, quorum, run_id, zone};
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::tests::report;
 use crate::report::view::ViewState;
+use crate::span::Span;
 
 pub(super) fn view() -> GoView {
     let dry = report();
