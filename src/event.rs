@@ -286,6 +286,8 @@ pub(crate) enum FindingLevel {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum QuestionKey {
     Go,
+    /// Preflight found something that blocks: yes only looks again
+    Blocked,
     Choice {
         step: StepId,
     },
