@@ -330,7 +330,7 @@ struct Move {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let act = prop_oneof![
         3 => Just(Act::Take),
-        4 => (0_i64..40).prop_map(Act::Assure),
+        4 => (0_i64..60).prop_map(Act::Assure),
         1 => Just(Act::Release),
     ];
     let fault = prop_oneof![
@@ -342,7 +342,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Fault::Denied),
     ];
     let faults = proptest::collection::vec(fault, 0..5);
-    let one = (0..3_usize, act, faults, proptest::option::weighted(0.3, 1..3_usize), 0..50_i64);
+    let one = (0..3_usize, act, faults, proptest::option::weighted(0.3, 1..3_usize), 0..25_i64);
     let one = one.prop_map(|(actor, act, faults, other, pass)| Move {
         actor,
         act,
@@ -354,11 +354,11 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-    /// Whatever is lost, late or refused, with clocks 19 s apart: no two hold a proof for the same moment, and no
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    /// Whatever is lost, late or refused, with clocks 18 s apart: no two hold a proof for the same moment, and no
     /// two are granted the same epoch.
     #[test]
-    fn never_two_at_once(moves in moves(), offs in proptest::array::uniform3(-9_i64..=9)) {
+    fn never_two_at_once(moves in moves(), offs in proptest::array::uniform3(proptest::sample::select(vec![-9, 0, 9]))) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(play(moves, offs))?;
     }
@@ -388,31 +388,34 @@ async fn play(moves: Vec<Move>, offs: [i64; 3]) -> Result<(), TestCaseError> {
                 .boxed(),
             );
         }
-        match act {
-            Act::Take => {
-                if let Ok(grant) = actors[actor].take().await {
+        let sure = match act {
+            Act::Take => match actors[actor].take().await {
+                Ok(grant) => {
                     granted.lock().expect("no panic").push((grant.epoch, actor));
+                    Some(0)
                 }
-            }
-            Act::Assure(seconds) => {
-                let until = clock.truth() + seconds * 1_000;
-                let seen = time(offs[actor]) + jiff::SignedDuration::from_millis(until);
-                if actors[actor].assure(seen).await.is_ok() {
-                    let now = clock.truth();
-                    for (other, end) in proofs.iter().enumerate() {
-                        prop_assert!(
-                            other == actor || *end < now,
-                            "{actor} is sure until {until} and {other} until {end}, now {now}"
-                        );
-                    }
-                    proofs[actor] = proofs[actor].max(until.max(now));
-                }
-            }
+                Err(_) => None,
+            },
+            Act::Assure(seconds) => Some(seconds),
             Act::Release => {
                 // Whoever gives it back has stopped acting first.
                 proofs[actor] = i64::MIN;
                 actors[actor].release().await;
+                None
             }
+        };
+        let Some(seconds) = sure else { continue };
+        let until = clock.truth() + seconds * 1_000;
+        let seen = time(offs[actor]) + jiff::SignedDuration::from_millis(until);
+        if actors[actor].assure(seen).await.is_ok() {
+            let now = clock.truth();
+            for (other, end) in proofs.iter().enumerate() {
+                prop_assert!(
+                    other == actor || *end < now,
+                    "{actor} is sure until {until} and {other} until {end}, now {now}"
+                );
+            }
+            proofs[actor] = proofs[actor].max(until.max(now));
         }
     }
     let granted = granted.lock().expect("no panic");

@@ -5,8 +5,6 @@
 
 mod durable;
 pub(crate) mod facts;
-#[cfg(test)]
-mod golden;
 pub(crate) mod lease;
 mod lines;
 pub(crate) mod lock;
@@ -19,7 +17,9 @@ pub(crate) mod who;
 pub(crate) mod writer;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod golden;
 
 /// Format of the records this version writes and reads.
 pub(crate) const FORMAT: u32 = 1;
