@@ -134,8 +134,9 @@ pub(super) async fn group(clients: &Clients, with: &TrafficShift) -> Result<Grou
     for set in sets {
         let Some(identifier) = set.set_identifier.clone() else {
             let message = format!("{} {} is a simple record", dns.name, dns.record_type);
-            return Err(ActionError::unchanged(FailureClass::Invalid, message)
-                .hint("make it a weighted or failover pair with a set identifier for each region"));
+            return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
+                "make it a weighted or failover pair with a set identifier for each region",
+            ));
         };
         group.insert(identifier, set);
     }
@@ -153,8 +154,7 @@ pub(super) fn moved(dns: &Dns, with: &TrafficShift, live: &Group) -> Result<Grou
         if live.contains_key(identifier) {
             return Ok(identifier);
         }
-        let message =
-            format!("{} {} has no record set `{identifier}`", dns.name, dns.record_type);
+        let message = format!("{} {} has no record set `{identifier}`", dns.name, dns.record_type);
         Err(ActionError::unchanged(FailureClass::NotFound, message)
             .hint("compare `dns.records` of the estate file with the hosted zone"))
     };
@@ -313,10 +313,8 @@ fn command(dns: &Dns, sets: &[&RecordSet]) -> Vec<String> {
     if sets.is_empty() {
         return Vec::new();
     }
-    let changes: Vec<Value> = sets
-        .iter()
-        .map(|set| json!({ "Action": "UPSERT", "ResourceRecordSet": set }))
-        .collect();
+    let changes: Vec<Value> =
+        sets.iter().map(|set| json!({ "Action": "UPSERT", "ResourceRecordSet": set })).collect();
     vec![format!(
         "aws route53 change-resource-record-sets --hosted-zone-id {} --change-batch '{}'",
         dns.zone,

@@ -76,7 +76,9 @@ fn zone(zone: Zone) -> (Script, Arc<Mutex<Zone>>) {
                 200,
                 match second {
                     false => page(&zone.east, Some(("app.phoenix.example.", "usw2"))),
-                    true => page(&format!("{}{next}", zone.west), Some(("app3.phoenix.example.", "x"))),
+                    true => {
+                        page(&format!("{}{next}", zone.west), Some(("app3.phoenix.example.", "x")))
+                    }
                 },
             );
         }
@@ -138,10 +140,8 @@ async fn the_listing_is_read_over_pages_and_not_beyond_the_name() {
 
 #[tokio::test]
 async fn both_records_move_in_one_batch_and_are_waited_for() {
-    let known = Zone {
-        refusals: vec![(400, "Throttling"), (400, "PriorRequestNotComplete")],
-        ..normal()
-    };
+    let known =
+        Zone { refusals: vec![(400, "Throttling"), (400, "PriorRequestNotComplete")], ..normal() };
     let (script, shared) = zone(known);
     let (clients, armed) = armed(estate(|_| {}), &script);
     let (call, _news) = call("route53.weights");
@@ -167,7 +167,8 @@ async fn both_records_move_in_one_batch_and_are_waited_for() {
 #[tokio::test]
 async fn a_failover_pair_swaps_its_roles() {
     let (script, _) = zone(failover());
-    let (clients, armed) = armed(estate(|estate| estate["dns"]["shape"] = json!("failover")), &script);
+    let (clients, armed) =
+        armed(estate(|estate| estate["dns"]["shape"] = json!("failover")), &script);
     let (call, _news) = call("route53.weights");
     let seen = observe(&clients, &call, &shift()).await.expect("seen");
     let done = perform(&clients, &armed, &call, &shift(), &seen).await.expect("moved");

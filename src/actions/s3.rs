@@ -124,9 +124,9 @@ async fn present(clients: &Clients, object: &FailoverObject) -> Result<bool, Act
     match failure(Nature::Read, "s3:GetObject", &object.region, &error) {
         // A bucket that does not exist answers HEAD without saying so; writing to it will tell.
         missing if missing.class == FailureClass::NotFound => Ok(false),
-        denied if denied.class == FailureClass::Denied => {
-            Err(denied.hint("allow s3:GetObject and s3:ListBucket: without the latter S3 hides a missing object"))
-        }
+        denied if denied.class == FailureClass::Denied => Err(denied.hint(
+            "allow s3:GetObject and s3:ListBucket: without the latter S3 hides a missing object",
+        )),
         error => Err(error),
     }
 }
@@ -204,10 +204,9 @@ fn url(clients: &Clients, object: &FailoverObject) -> String {
         Some(endpoint) => {
             format!("{}/{}/{}", endpoint.trim_end_matches('/'), object.bucket, object.key)
         }
-        None => format!(
-            "https://{}.s3.{}.amazonaws.com/{}",
-            object.bucket, object.region, object.key
-        ),
+        None => {
+            format!("https://{}.s3.{}.amazonaws.com/{}", object.bucket, object.region, object.key)
+        }
     }
 }
 
@@ -224,7 +223,8 @@ fn outputs() -> Map<String, Value> {
 }
 
 fn command(object: &FailoverObject, wanted: bool) -> String {
-    let place = format!("--region {} --bucket {} --key {}", object.region, object.bucket, object.key);
+    let place =
+        format!("--region {} --bucket {} --key {}", object.region, object.bucket, object.key);
     if wanted {
         format!("aws s3api put-object {place}")
     } else {

@@ -31,7 +31,9 @@ pub(crate) async fn observe(
     let (object, records) = futures::join!(
         async {
             match uses_object(clients, with)? {
-                true => bounded(clients, Box::pin(s3::observe(clients, call, with))).await.map(Some),
+                true => {
+                    bounded(clients, Box::pin(s3::observe(clients, call, with))).await.map(Some)
+                }
                 false => Ok(None),
             }
         },
@@ -62,8 +64,7 @@ pub(crate) async fn observe(
         part.as_ref().map_or(Value::Null, |part| of(part).clone())
     };
     seen.live = json!({ OBJECT: part(&object, |part| &part.live), RECORDS: part(&records, |part| &part.live) });
-    seen.desired =
-        json!({ OBJECT: part(&object, |part| &part.desired), RECORDS: part(&records, |part| &part.desired) });
+    seen.desired = json!({ OBJECT: part(&object, |part| &part.desired), RECORDS: part(&records, |part| &part.desired) });
     seen.satisfied = seen.live == seen.desired;
     for part in [object, records].into_iter().flatten() {
         seen.evidence.extend(part.evidence);
@@ -116,7 +117,8 @@ pub(crate) async fn revert(
     image: &Image,
 ) -> Result<(), ActionError> {
     // The record sets first: with the object gone, what they say decides.
-    let differs = |part: &str| !image.before[part].is_null() && image.before[part] != image.now.live[part];
+    let differs =
+        |part: &str| !image.before[part].is_null() && image.before[part] != image.now.live[part];
     if differs(RECORDS) {
         route53::restore(clients, call, with, &image.before[RECORDS]).await?;
     }

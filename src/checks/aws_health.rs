@@ -39,9 +39,7 @@ pub(crate) async fn look(clients: &Clients, with: &AwsHealth) -> Seen {
     let events: Vec<String> = answer
         .events()
         .iter()
-        .filter_map(|event| {
-            Some(format!("{} {}", event.service()?, event.event_type_code()?))
-        })
+        .filter_map(|event| Some(format!("{} {}", event.service()?, event.event_type_code()?)))
         .collect();
     let value = json!({ "open": events.len(), "events": events });
     match events.first() {
@@ -50,9 +48,11 @@ pub(crate) async fn look(clients: &Clients, with: &AwsHealth) -> Seen {
     }
 }
 
-fn why(error: &aws_sdk_health::error::SdkError<
-    aws_sdk_health::operation::describe_events::DescribeEventsError,
->) -> String {
+fn why(
+    error: &aws_sdk_health::error::SdkError<
+        aws_sdk_health::operation::describe_events::DescribeEventsError,
+    >,
+) -> String {
     let code = error.as_service_error().and_then(|error| error.code());
     if code.is_some_and(|code| code.starts_with("SubscriptionRequired")) {
         return "no support plan, no vote".to_owned();

@@ -211,8 +211,7 @@ impl Values {
                 else {
                     continue;
                 };
-                let into =
-                    if name == region { &mut values.own } else { &mut values.others };
+                let into = if name == region { &mut values.own } else { &mut values.others };
                 into.push(plain(without_port(host_of(balancer))));
             }
         }
