@@ -428,4 +428,4 @@ fn closing(report: &DryRunReport, columns: usize) -> Vec<String> {
 
 #[cfg(test)]
 #[path = "plan_view_tests.rs"]
-pub(in crate::report) mod tests;
+pub(crate) mod tests;

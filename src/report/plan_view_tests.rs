@@ -19,7 +19,7 @@ fn state(satisfied: bool, differences: Vec<Difference>) -> StateFound {
     }
 }
 
-pub(in crate::report) fn found(id: &str) -> Found {
+fn found(id: &str) -> Found {
     let difference = |what: &str, from: &str, to: &str| Difference {
         what: what.to_owned(),
         from: from.to_owned(),
@@ -64,7 +64,7 @@ pub(in crate::report) fn found(id: &str) -> Found {
     }
 }
 
-pub(in crate::report) fn report() -> DryRunReport {
+pub(crate) fn report() -> DryRunReport {
     let plan = plan();
     let steps = plan
         .steps

@@ -273,6 +273,15 @@ impl Terminal {
         QuestionOpen { terminal: self.clone() }
     }
 
+    /// Prints a line of the open question; nothing once it was given up.
+    pub(crate) fn in_question(&self, tone: Tone, text: &str) {
+        let text = paint(self.look.color_err, tone, &self.masker.mask(text));
+        let mut inner = self.lock();
+        if inner.questions > 0 {
+            inner.err.line(&text);
+        }
+    }
+
     /// Runs `ask` with the screen to itself.
     pub(crate) fn suspend<R>(&self, ask: impl FnOnce() -> R) -> R {
         let _open = self.question();
@@ -329,8 +338,7 @@ pub(crate) struct QuestionOpen {
 impl QuestionOpen {
     /// Prints a line of the question itself.
     pub(crate) fn line(&self, tone: Tone, text: &str) {
-        let text = paint(self.terminal.look.color_err, tone, &self.terminal.masker.mask(text));
-        self.terminal.lock().err.line(&text);
+        self.terminal.in_question(tone, text);
     }
 }
 
