@@ -8,6 +8,8 @@ mod command;
 pub(crate) mod control;
 pub(crate) mod dns;
 mod http;
+mod kubernetes;
+mod postgres;
 mod quorum;
 mod rds;
 mod route53;
@@ -113,10 +115,10 @@ async fn see(
         CheckName::RdsStatus => rds::look(clients, &arguments(with)?, round).await,
         CheckName::Route53Answer => route53::look(clients, &arguments(with)?).await,
         CheckName::S3Object => s3::look(clients, &arguments(with)?).await,
-        CheckName::KubernetesPods
-        | CheckName::KubernetesRollout
-        | CheckName::PostgresConnections
-        | CheckName::PostgresQuery => return Err(format!("{} is not linked", name.name())),
+        CheckName::KubernetesPods => kubernetes::pods(clients, &arguments(with)?).await,
+        CheckName::KubernetesRollout => kubernetes::rollout(clients, &arguments(with)?).await,
+        CheckName::PostgresConnections => postgres::connections(clients, &arguments(with)?).await,
+        CheckName::PostgresQuery => postgres::query(clients, &arguments(with)?).await,
     })
 }
 
