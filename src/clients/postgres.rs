@@ -26,7 +26,7 @@ use crate::span::Span;
 
 mod proof;
 
-pub(crate) use proof::{prove_writable, replay, replay_lag};
+pub(crate) use proof::{Replay, prove_writable, replay, replay_lag};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Greeting, TLS and password, after the connection stands.
@@ -100,6 +100,24 @@ pub(crate) fn address(
     })
 }
 
+/// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
+async fn endpoint(clients: &Clients, instance: &str) -> Option<String> {
+    let primary = &clients.estate.primary.region;
+    for region in clients.estate.regions.keys().filter(|region| *region != primary) {
+        let Ok(regional) = clients.aws.region(region).await else { continue };
+        let asked = regional.rds.describe_db_instances().db_instance_identifier(instance).send();
+        // No such instance there, or no answer: the caller says that the address is not known.
+        let Ok(answer) = asked.await else { continue };
+        let found = answer.db_instances().first().and_then(|found| found.endpoint());
+        if let Some(endpoint) = found
+            && let (Some(host), Some(port)) = (endpoint.address(), endpoint.port())
+        {
+            return Some(format!("{host}:{port}"));
+        }
+    }
+    None
+}
+
 /// Connects to an instance as the estate's own user.
 pub(crate) async fn connect(
     clients: &Clients,
@@ -107,7 +125,14 @@ pub(crate) async fn connect(
     given: Option<&str>,
 ) -> Result<Session, NoSession> {
     let database = database(clients).map_err(NoSession::Failed)?;
-    let address = address(clients, instance, given).map_err(NoSession::Failed)?;
+    let address = match address(clients, instance, given) {
+        Ok(address) => address,
+        // An instance this run made is in no file: RDS says where it is.
+        Err(error) => match endpoint(clients, instance).await {
+            Some(endpoint) => endpoint,
+            None => return Err(NoSession::Failed(error)),
+        },
+    };
     let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
     via::open(clients, &database.via).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))

@@ -39,8 +39,9 @@ pub(crate) async fn replay(
     clients: &Clients,
     instance: &str,
     region: &str,
+    address: Option<&str>,
 ) -> Result<Replay, ActionError> {
-    let mut session = connect(clients, instance, None).await?;
+    let mut session = connect(clients, instance, address).await?;
     let what = format!("read the replay state of {instance} in {region}");
     let sql = "select pg_is_in_recovery(), \
          (extract(epoch from pg_last_xact_replay_timestamp()) * 1e6)::int8, \
@@ -67,8 +68,9 @@ pub(crate) async fn replay_lag(
     clients: &Clients,
     instance: &str,
     region: &str,
+    address: Option<&str>,
 ) -> Result<Option<Span>, ActionError> {
-    Ok(replay(clients, instance, region).await?.lag())
+    Ok(replay(clients, instance, region, address).await?.lag())
 }
 
 /// Proves that an instance takes writes: a row is written by one connection and read back by another. Returns what

@@ -106,14 +106,15 @@ async fn a_real_server_proves_what_it_is() {
 
     // The replica replays, and says so of itself.
     let replayed = loop {
-        let replay = replay(&clients, "phoenix-dr-replica", "us-west-2").await.expect("asked");
+        let replay =
+            replay(&clients, "phoenix-dr-replica", "us-west-2", None).await.expect("asked");
         if replay.caught_up && replay.last_commit.is_some() {
             break replay;
         }
         clients.clock.sleep(Duration::from_millis(50)).await;
     };
     assert!(replayed.in_recovery && replayed.lag().is_some());
-    let idle = replay_lag(&clients, "phoenix-prod", "us-east-1").await.expect("asked");
+    let idle = replay_lag(&clients, "phoenix-prod", "us-east-1", None).await.expect("asked");
     assert_eq!(idle, None, "a primary has no lag");
     let early = prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await;
     let early = early.expect_err("it is a replica");
