@@ -7,6 +7,7 @@ pub(crate) mod endpoints;
 pub(crate) mod guard;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
+pub(crate) mod lease_store;
 pub(crate) mod process;
 pub(crate) mod tcp;
 #[cfg(test)]

@@ -59,3 +59,31 @@ pub(crate) fn call(
     };
     (call, told)
 }
+
+/// A clock whose short sleeps, the pauses between polls, pass at once and move the present on. Time limits of calls
+/// are long and stay real: what they bound is answered by other tasks.
+#[derive(Debug, Default)]
+pub(crate) struct HastyClock(std::sync::atomic::AtomicU64);
+
+const SHORT: std::time::Duration = std::time::Duration::from_secs(8);
+
+impl crate::clock::Clock for HastyClock {
+    fn now(&self) -> jiff::Timestamp {
+        let passed = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        jiff::Timestamp::UNIX_EPOCH + std::time::Duration::from_millis(passed)
+    }
+
+    fn sleep(&self, length: std::time::Duration) -> futures::future::BoxFuture<'static, ()> {
+        if length >= SHORT {
+            return Box::pin(tokio::time::sleep(length));
+        }
+        let millis = u64::try_from(length.as_millis()).expect("short");
+        self.0.fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+/// Returns clients on a hasty clock.
+pub(crate) fn hasty(more: Value) -> Clients {
+    Clients::new(Arc::new(estate(more)), Guard::closed(), Arc::new(HastyClock::default()))
+}
