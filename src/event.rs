@@ -286,6 +286,8 @@ pub(crate) enum FindingLevel {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum QuestionKey {
     Go,
+    /// Preflight found something that blocks: yes only looks again
+    Blocked,
     Choice {
         step: StepId,
     },
@@ -370,6 +372,9 @@ pub(crate) struct MenuOption {
     pub choice: FailureChoice,
     /// What it does, in a line
     pub say: String,
+    /// Outputs that must be given with it, because later steps use them
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// What an operator may decide after a failure.

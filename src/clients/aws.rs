@@ -7,6 +7,7 @@
 
 pub(crate) mod error;
 mod guarded;
+pub(crate) mod records;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -137,7 +138,8 @@ impl Aws {
     /// Returns the clients of a region, with credentials that are valid now.
     pub(crate) async fn region(&self, name: &str) -> Result<Arc<Regional>, ActionError> {
         let mut held = self.held.lock().await;
-        let source = self.source(&mut held).await?;
+        // Loading credentials is a large future and rarely runs: it must not weigh on every call's stack.
+        let source = Box::pin(self.source(&mut held)).await?;
         if let Some(found) = held.regions.get(name) {
             return Ok(found.clone());
         }
@@ -155,7 +157,7 @@ impl Aws {
         })?;
         let source = {
             let mut held = self.held.lock().await;
-            self.source(&mut held).await?
+            Box::pin(self.source(&mut held)).await?
         };
         Ok(Identity {
             source: source.name,

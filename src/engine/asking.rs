@@ -8,8 +8,20 @@ use super::dispatcher::{Busy, Dispatcher, Inner};
 use super::driver::{Message, Park};
 use super::ports::{LeaseGrant, LeaseRefusal};
 use super::state::keeps;
-use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey};
+use crate::event::{
+    Answer, AnswerForm, Event, Finding, FindingLevel, Question, QuestionKey,
+};
 use crate::exit::Exit;
+
+/// Returns what blocks, in a line.
+fn blocking(findings: &[Finding]) -> Option<String> {
+    let blocking: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.level == FindingLevel::Blocking)
+        .map(|finding| format!("{}: {}", finding.about, finding.said))
+        .collect();
+    (!blocking.is_empty()).then(|| blocking.join("; "))
+}
 
 /// What a person types when the lease cannot be proved.
 const ALONE: &str = "I am the only operator";
@@ -64,26 +76,38 @@ impl Dispatcher {
         self.put_next_question();
     }
 
-    /// Asks whether to go; looks again as often as the person wants.
+    /// Asks whether to go; looks again as often as the person wants. A blocking finding is not gone past.
     pub(super) fn ask_go(&mut self) {
         self.busy = Busy::Going;
         let (build, post, inner) = (Arc::clone(&self.go), self.post.clone(), self.inner.clone());
         let state = self.state.clone();
+        let interactive = state.settings.interactive;
         tokio::spawn(async move {
             let result = loop {
-                let question = Box::new(build(state.clone()).await);
+                let go = build(state.clone()).await;
+                let blocked = blocking(&go.findings);
+                let events = vec![Event::Preflight { findings: go.findings }];
+                drop(post.send(Message::Record { events, synced: None }));
+                if let Some(why) = blocked.clone().filter(|_| !interactive) {
+                    break Err(Park::NotMet(why));
+                }
                 let (reply, answered) = oneshot::channel();
-                drop(post.send(Message::Ask { question, reply }));
+                let mut question = go.question;
+                if let Some(why) = &blocked {
+                    question.key = QuestionKey::Blocked;
+                    question.lines.push(format!("Cannot start: {why}"));
+                    question.title = "Look again?".to_owned();
+                }
+                drop(post.send(Message::Ask { question: Box::new(question), reply }));
                 match answered.await {
+                    // Yes to a screen that says it is blocked only looks again.
+                    Ok(Answer::Yes) if blocked.is_some() => {}
                     Ok(Answer::Recheck) => {}
                     Ok(Answer::Yes) => break Ok(()),
                     Ok(Answer::Missing { flag }) => break Err(Park::Missing(flag)),
                     Ok(Answer::Nobody { why }) => break Err(Park::Declined(why)),
                     Ok(
-                        Answer::No
-                        | Answer::Typed { .. }
-                        | Answer::Chosen { .. }
-                        | Answer::Menu { .. },
+                        Answer::No | Answer::Typed { .. } | Answer::Chosen { .. } | Answer::Menu { .. },
                     ) => break Err(Park::Declined("the answer to go was no".to_owned())),
                     Err(_) => break Err(Park::Halted),
                 }

@@ -239,7 +239,8 @@ impl Driver {
     }
 
     fn failure_menu(&self, error: &ActionError) -> Question {
-        let option = |choice, say: &str| MenuOption { choice, say: say.to_owned() };
+        let option =
+            |choice, say: &str| MenuOption { choice, say: say.to_owned(), outputs: Vec::new() };
         let mut options = vec![
             option(FailureChoice::Retry, "look again and retry"),
             option(FailureChoice::Skip, "skip it, with a reason"),

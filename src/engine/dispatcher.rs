@@ -13,7 +13,7 @@ use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Armed, Journal, LeaseGrant, LeaseRefusal, Ports, ProgressNote};
 use super::scheduler::{self, Next};
 use super::state::RunState;
-use crate::event::{Answer, Event, Question, QuestionKey, Record};
+use crate::event::{Answer, Event, Finding, Question, QuestionKey, Record};
 use crate::exit::Exit;
 use crate::journal::record::Chain;
 use crate::outcome::{CheckReport, Verdict};
@@ -38,8 +38,16 @@ pub(crate) enum Shown {
     Asking(Box<Question>),
 }
 
-/// Builds the question that asks whether to go, from the state so far.
-pub(crate) type GoBuilder = Arc<dyn Fn(RunState) -> BoxFuture<'static, Question> + Send + Sync>;
+/// What is known when a run is about to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Go {
+    pub question: Question,
+    /// Preflight's findings; a blocking one is not gone past
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at the estate and builds the question that asks whether to go.
+pub(crate) type GoBuilder = Arc<dyn Fn(RunState) -> BoxFuture<'static, Go> + Send + Sync>;
 
 /// Everything a run needs besides its state.
 pub(crate) struct Setup {
@@ -333,6 +341,7 @@ impl Dispatcher {
             Park::Missing(flag) => {
                 self.stop_for(format!("an answer is needed: {flag}"), Exit::NeedsAnswer);
             }
+            Park::NotMet(why) => self.stop_for(why, Exit::NotMet),
             Park::Lease(holder) => {
                 self.stop_for(format!("the lease is held by {holder}"), Exit::Held);
             }

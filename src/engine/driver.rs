@@ -35,6 +35,8 @@ pub(crate) enum Park {
     Declined(String),
     /// An answer is needed that no flag gave
     Missing(String),
+    /// Preflight found something that blocks
+    NotMet(String),
     /// The lease is not ours
     Lease(String),
     /// A person chose to stop here

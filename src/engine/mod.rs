@@ -3,7 +3,7 @@
 mod asking;
 mod attempt;
 pub(crate) mod compare;
-mod decide;
+pub(crate) mod decide;
 pub(crate) mod dispatcher;
 pub(crate) mod driver;
 mod ending;

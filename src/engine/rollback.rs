@@ -54,7 +54,8 @@ impl Driver {
     }
 
     async fn ask_after_revert(&mut self, why: &str) -> Result<(FailureChoice, String), Park> {
-        let option = |choice, say: &str| MenuOption { choice, say: say.to_owned() };
+        let option =
+            |choice, say: &str| MenuOption { choice, say: say.to_owned(), outputs: Vec::new() };
         let key = QuestionKey::RevertFailure {
             step: self.step().id.clone(),
             failures: self.state.revert_failures,

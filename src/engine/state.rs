@@ -386,6 +386,7 @@ pub(super) fn keeps(key: &QuestionKey, answer: &Answer) -> bool {
         QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Alone
+        | QuestionKey::Blocked
         | QuestionKey::Credentials { .. } => false,
         QuestionKey::Go
         | QuestionKey::Choice { .. }

@@ -193,3 +193,70 @@ fn joined(bytes: &[u8]) -> bool {
     let rest = &bytes[values.byte_offset()..];
     rest.first() == Some(&b'{') || rest.get(1) == Some(&b'{')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::fixtures;
+
+    #[test]
+    fn digests_are_sha_256() {
+        assert_eq!(
+            digest(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn sealing_links_each_record_to_the_one_before() {
+        let run = fixtures::run();
+        let mut chain = Chain::begin(&run, "ops@bastion");
+        let first = chain.seal(fixtures::started(), fixtures::time(0));
+        let second = chain.seal(fixtures::note("a"), fixtures::time(1));
+        assert_eq!((first.seq, second.seq, chain.next()), (0, 1, 2));
+        assert_eq!(first.prev, digest(run.0.as_bytes()));
+        assert_eq!(second.prev, digest(line(&first).as_bytes()));
+        let resumed = Chain::go_on(2, digest(line(&second).as_bytes()), "ops@bastion");
+        assert_eq!(resumed, chain);
+    }
+
+    #[test]
+    fn a_line_reads_as_the_record_it_was() {
+        for record in fixtures::records() {
+            let text = line(&record);
+            assert!(!text.contains('\n'));
+            let Ok(Entry::Known(read)) = parse(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(line(&read), text);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_records_are_told_apart() {
+        let good = line(&fixtures::records()[12]);
+        let says = |text: &str| match parse(text.as_bytes()) {
+            Ok(Entry::Known(_)) => "known".to_owned(),
+            Ok(Entry::Foreign(foreign)) => format!("foreign {}", foreign.kind()),
+            Err(LineError::NotJson(_)) => "not json".to_owned(),
+            Err(LineError::Joined) => "joined".to_owned(),
+            Err(LineError::NotARecord(_)) => "not a record".to_owned(),
+            Err(LineError::Newer(format)) => format!("newer {format}"),
+        };
+        for (text, expected) in [
+            (good.clone(), "known"),
+            (String::new(), "not json"),
+            (good[..good.len() - 1].to_owned(), "not json"),
+            (format!("{good}\0\0\0"), "not json"),
+            (format!("{good} {good}"), "joined"),
+            (format!("{good}{good}"), "joined"),
+            ("[]".to_owned(), "not a record"),
+            ("{}".to_owned(), "not a record"),
+            (r#"{"format":0}"#.to_owned(), "not a record"),
+            (r#"{"format":2,"anything":"else"}"#.to_owned(), "newer 2"),
+            (good.replace(r#""format":1"#, r#""format":7"#), "newer 7"),
+            (good.replace(r#""kind":"noted""#, r#""kind":"mirrored""#), "foreign mirrored"),
+            (good.replace(r#""text":"#, r#""words":"#), "foreign noted"),
+        ] {
+            assert_eq!(says(&text), expected, "{text}");
+        }
+    }
+}

@@ -184,6 +184,11 @@ impl Terminal {
     }
 
     /// Returns the columns text is laid out for: the terminal's, at most 100, at least 80 where nothing is known.
+    pub(crate) const fn colored(&self) -> bool {
+        self.look.color_err
+    }
+
+    /// Returns the width to wrap at.
     pub(crate) fn columns(&self) -> usize {
         columns().clamp(40, 100)
     }

@@ -1,7 +1,10 @@
 //! The runbook language: reading, checking and explaining runbook files.
 
+pub(crate) mod arguments;
 pub(crate) mod catalogue;
 pub(crate) mod expression;
+pub(crate) mod graph;
+pub(crate) mod load;
 pub(crate) mod near;
 pub(crate) mod path;
 pub(crate) mod problem;

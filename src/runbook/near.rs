@@ -1,17 +1,20 @@
 //! What was probably meant: names close to one that is not known.
 
 /// Returns the name most like `given`, where one is near enough to be a slip.
+///
+/// One slip in five letters, or a name cut short: a guess further off sends people the wrong way.
 pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
-    let mut best: Option<(f64, &str)> = None;
-    for name in known {
-        let likeness = strsim::jaro_winkler(&given, &name.to_lowercase())
-            .max(strsim::normalized_damerau_levenshtein(&given, &name.to_lowercase()));
-        if best.is_none_or(|(score, _)| likeness > score) {
-            best = Some((likeness, name));
-        }
-    }
-    best.filter(|(score, _)| *score >= 0.8).map(|(_, name)| name)
+    let slips_max = (given.chars().count() / 5).max(1);
+    known
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            let slips = strsim::damerau_levenshtein(&given, &lower);
+            let cut_short = given.chars().count() >= 3 && lower.starts_with(&given);
+            (slips <= slips_max || cut_short).then_some((slips, name))
+        })
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, name)| name)
 }
 
 /// Returns the sentence that offers it.

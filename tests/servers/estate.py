@@ -246,7 +246,7 @@ class Estate:
             "resolver": self.resolver_address, "zone": self.aws.zone, "health_check": self.aws.health_check,
             "databases": {name: {"host": item.host, "port": item.port} for name, item in self.fleet.servers.items()},
             "requests_log": str(self.logs / "requests.jsonl"), "logs": str(self.logs), "pid": os.getpid(),
-            "pids": {item.name: item.pid for item in [*self.processes, *self.cluster.processes]}}
+            "pids": {item.name: item.pid for item in [*self.processes, *self.cluster.processes, *self.fleet.processes()]}}
 
     def state(self):
         """What is true now, asked of the servers themselves: for assertions."""

@@ -206,8 +206,10 @@ class Kubelet:
         # Without load, an autoscaler takes replicas above the minimum away again after a while; here at once.
         if present not in (0, least):
             self.api.patch(f"{path}/scale", {"spec": {"replicas": least}})
+            present = least
+        if item.get("status", {}).get("currentReplicas") != present:
             owner = f"{SCALING}/namespaces/{NAMESPACE}/horizontalpodautoscalers/{item['metadata']['name']}"
-            self.api.patch(f"{owner}/status", {"status": {"currentReplicas": present, "desiredReplicas": least}})
+            self.api.patch(f"{owner}/status", {"status": {"currentReplicas": present, "desiredReplicas": present}})
 
     # --- what others ask
 

@@ -160,6 +160,10 @@ class Fleet:
         for server in servers:
             server.stop()
 
+    def processes(self):
+        with self.lock:
+            return [server.process for server in self.servers.values() if server.running()]
+
     def follow(self, event, instance):
         """What happens to PostgreSQL when RDS is asked for something; the instance is not available before it ends."""
         server = self.server(instance)

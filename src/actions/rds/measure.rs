@@ -49,10 +49,11 @@ pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured,
     let database = database(clients)?;
     let named = database.replica.as_ref().filter(|replica| replica.region == region);
     let (replica, restored, backup, snapshot) = futures::join!(
-        find_named(clients, region, named),
-        find(clients, region, &database.recovered.id),
-        source::backup(clients, region),
-        source::newest_snapshot(clients, region),
+        // Each SDK call is a large future: side by side on one stack they would not fit a worker thread's.
+        Box::pin(find_named(clients, region, named)),
+        Box::pin(find(clients, region, &database.recovered.id)),
+        Box::pin(source::backup(clients, region)),
+        Box::pin(source::newest_snapshot(clients, region)),
     );
     // One look that fails leaves the other candidates; where nothing can be read the step has failed.
     let failures: Vec<&ActionError> = [

@@ -16,6 +16,11 @@ pub(crate) mod restore_snapshot;
 mod source;
 mod watch;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 use aws_sdk_rds::types::Tag;
 
 use crate::clients::Clients;

@@ -78,7 +78,7 @@ pub(crate) fn revert(with: &PromoteReplica, image: &Image) -> Result<(), ActionE
 }
 
 /// Requests the promotion once the replica allows it, and waits until it stands alone and is usable.
-async fn promoted(
+pub(super) async fn promoted(
     clients: &Clients,
     call: &Call,
     with: &PromoteReplica,

@@ -63,6 +63,8 @@ impl Sent {
 /// What comes back.
 pub(crate) enum Reply {
     Answer(u16, String),
+    /// An answer in smithy's RPC v2 with a CBOR body
+    Cbor(u16, Vec<u8>),
     /// The connection broke
     Broken(ConnectorError),
 }
@@ -79,6 +81,16 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(handler: impl Fn(&Sent, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self { handler: Arc::new(handler), sent: Arc::default() }
+    }
+
+    /// Answers the first request of an action as if nothing of that name were there.
+    pub(crate) fn hiding_first(self, action: &'static str) -> Self {
+        let (handler, sent) = (self.handler, self.sent);
+        let hidden = move |request: &Sent, before: usize| match before {
+            0 if request.action == action => query_error(404, "DBInstanceNotFound", "not yet"),
+            _ => handler(request, before),
+        };
+        Self { handler: Arc::new(hidden), sent }
     }
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
@@ -108,6 +120,13 @@ impl HttpConnector for Script {
         HttpConnectorFuture::ready(match (self.handler)(&sent, before) {
             Reply::Answer(status, body) => {
                 Ok(HttpResponse::new(status.try_into().expect("a valid status"), body.into()))
+            }
+            Reply::Cbor(status, body) => {
+                let status = status.try_into().expect("a valid status");
+                let mut answer = HttpResponse::new(status, body.into());
+                answer.headers_mut().insert("smithy-protocol", "rpc-v2-cbor");
+                answer.headers_mut().insert("content-type", "application/cbor");
+                Ok(answer)
             }
             Reply::Broken(error) => Err(error),
         })

@@ -201,7 +201,9 @@ fn go(
         journal: Box::new(Memory(world.clone())),
         chain,
         opening,
-        go: Arc::new(|_| Box::pin(async { go_question() })),
+        go: Arc::new(|_| {
+            Box::pin(async { dispatcher::Go { question: go_question(), findings: Vec::new() } })
+        }),
         arm: Box::new(Armed::mint),
         signals,
         shown,

@@ -45,6 +45,15 @@ pub(crate) fn evaluate_bool(text: &str, scope: &Scope) -> Result<bool, Expressio
     }
 }
 
+/// Returns the value of an expression as part of a text.
+pub(crate) fn evaluate_words(
+    expression: &Expression,
+    scope: &Scope,
+) -> Result<String, ExpressionError> {
+    let value = evaluate(expression, scope)?;
+    words(&value).ok_or_else(|| no_text(&expression.text, &value))
+}
+
 /// Returns a map with every expression in it evaluated, at any depth.
 pub(crate) fn resolve_map(
     map: &Map<String, Value>,
@@ -89,8 +98,7 @@ fn fill(template: &Template, scope: &Scope) -> Result<Value, ExpressionError> {
         match part {
             Part::Literal(literal) => text.push_str(literal),
             Part::Expression { expression, .. } => {
-                let value = evaluate(expression, scope)?;
-                text.push_str(&words(&value).ok_or_else(|| no_text(&expression.text, &value))?);
+                text.push_str(&evaluate_words(expression, scope)?);
             }
         }
     }
@@ -98,7 +106,7 @@ fn fill(template: &Template, scope: &Scope) -> Result<Value, ExpressionError> {
 }
 
 /// Returns a value as part of a text; lists, maps and null have no obvious one.
-pub(super) fn words(value: &Value) -> Option<String> {
+fn words(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -107,7 +115,7 @@ pub(super) fn words(value: &Value) -> Option<String> {
     }
 }
 
-pub(super) fn no_text(expression: &str, value: &Value) -> ExpressionError {
+fn no_text(expression: &str, value: &Value) -> ExpressionError {
     let message = format!("{} cannot be part of a text", crate::runbook::shape::found(value));
     ExpressionError::new(expression, message)
 }

@@ -7,6 +7,7 @@
 mod compile;
 mod evaluate;
 mod scope;
+mod strict;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,9 @@ mod text;
 use std::ops::Range;
 
 pub(crate) use compile::{Access, Expression, Reference};
-pub(crate) use evaluate::{evaluate, evaluate_bool, resolve_map, resolve_text, resolve_value};
+pub(crate) use evaluate::{
+    evaluate, evaluate_bool, evaluate_words, resolve_map, resolve_text, resolve_value,
+};
 pub(crate) use scope::Scope;
 pub(crate) use text::{Part, Template, compile_cached, template_cached};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cel::Context;
 use serde_json::{Map, Value};
 
-use super::compile::{AMONG, EQUAL, ROUND};
 use super::evaluate;
+use super::strict::{AMONG, EQUAL, ROUND};
 use crate::estate::types::Estate;
 
 /// Names and their values, for the evaluation of expressions.

@@ -93,7 +93,7 @@ fn doubt_is_an_error() {
         ("nothing", "there is no `nothing`"),
         ("inputs.region.frobnicate()", "frobnicate"),
         ("1 / 0", "Division by zero"),
-        ("type(1)", "has a value of the type"),
+        ("b'x'", "has a value of the type bytes"),
     ] {
         assert!(error(text).contains(said), "`{text}`: {}", error(text));
     }
