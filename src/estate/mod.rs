@@ -1,4 +1,11 @@
 //! The estate: the systems a runbook acts on, read from `phoenix-dr.yaml`.
 
 pub(crate) mod defaults;
+pub(crate) mod init;
+pub(crate) mod load;
+mod redact;
+pub(crate) mod secrets;
+#[cfg(test)]
+mod tests;
 pub(crate) mod types;
+mod validate;

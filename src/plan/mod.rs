@@ -2,8 +2,20 @@
 //!
 //! Owns the resolved shapes. `resolve` makes them; nothing in here reads files, clocks or the world.
 
+mod digest;
+mod inputs;
+pub(crate) mod late;
+pub(crate) mod resolve;
+mod sections;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
+pub(crate) use digest::digest;
+pub(crate) use resolve::resolve;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

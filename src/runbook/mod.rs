@@ -1,4 +1,13 @@
 //! The runbook language: reading, checking and explaining runbook files.
 
+pub(crate) mod arguments;
 pub(crate) mod catalogue;
+pub(crate) mod expression;
+pub(crate) mod graph;
+pub(crate) mod load;
+pub(crate) mod near;
+pub(crate) mod path;
+pub(crate) mod problem;
 pub(crate) mod schema;
+pub(crate) mod shape;
+pub(crate) mod yaml;

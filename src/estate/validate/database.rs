@@ -1,0 +1,219 @@
+//! The database: instances, connection, and how the application finds it.
+
+use std::net::IpAddr;
+
+use super::{Checks, is_host};
+use crate::estate::types::{ApplicationEndpoint, Connection, Database, SecretRef, TlsMode};
+use crate::runbook::path::Path;
+
+impl Checks<'_> {
+    pub(super) fn database(&mut self) {
+        let Some(database) = &self.estate.database else { return };
+        let path = Path::root().key("database");
+        if database.name.is_empty() {
+            self.wrong(&path.key("name"), "the database's name is empty");
+        }
+        self.instances(database, &path);
+        self.addresses(database, &path.key("addresses"));
+        self.connection(database, &path.key("connection"));
+        self.via(&path.key("via"), &database.via, false);
+        if let Some(application) = &database.application {
+            self.application(application, &path.key("application"));
+        }
+        if database.restore_seconds_per_gib == Some(0) {
+            self.wrong(&path.key("restore_seconds_per_gib"), "a restore takes time");
+        }
+    }
+
+    fn instances(&mut self, database: &Database, path: &Path) {
+        let primary = &database.primary;
+        let at = path.key("primary");
+        self.instance(&at.key("id"), &primary.id);
+        if self.region(&at.key("region"), &primary.region)
+            && primary.region != self.estate.primary.region
+        {
+            let message = format!("the primary database is not in {}", self.estate.primary.region);
+            let help = "`primary.region` is where writes go; one of the two is wrong";
+            self.wrong_with_help(&at.key("region"), message, help);
+        }
+        if let Some(address) = &primary.address {
+            self.address(&at.key("address"), address);
+        }
+        if let Some(replica) = &database.replica {
+            let at = path.key("replica");
+            self.instance(&at.key("id"), &replica.id);
+            self.survives(&at.key("region"), &replica.region, "the replica");
+            if replica.id == primary.id {
+                self.wrong(&at.key("id"), "the replica is the primary");
+            }
+            if let Some(address) = &replica.address {
+                self.address(&at.key("address"), address);
+            }
+        }
+        if let Some(backup) = &database.automated_backup {
+            let at = path.key("automated_backup");
+            self.survives(&at.key("region"), &backup.region, "the automated backup");
+            if let Some(arn) = &backup.arn
+                && !(arn.starts_with("arn:") && arn.contains(":auto-backup:"))
+            {
+                let message = format!("`{arn}` is not an automated backup's ARN");
+                let help = "arn:aws:rds:REGION:ACCOUNT:auto-backup:ab-…; it is found by itself when left out";
+                self.wrong_with_help(&at.key("arn"), message, help);
+            }
+        }
+        let recovered = &database.recovered;
+        let at = path.key("recovered");
+        self.instance(&at.key("id"), &recovered.id);
+        let others = [Some(&primary.id), database.replica.as_ref().map(|replica| &replica.id)];
+        if others.contains(&Some(&recovered.id)) {
+            let message = format!("`{}` exists already", recovered.id);
+            let help = "a restore creates an instance beside the others; give it a name of its own";
+            self.wrong_with_help(&at.key("id"), message, help);
+        }
+        if !(0..=35).contains(&recovered.backup_retention_days) {
+            self.wrong_with_help(
+                &at.key("backup_retention_days"),
+                format!("RDS does not keep backups {} days", recovered.backup_retention_days),
+                "0 to 35",
+            );
+        }
+    }
+
+    fn instance(&mut self, path: &Path, id: &str) {
+        let sound = (1..=63).contains(&id.len())
+            && id.starts_with(|c: char| c.is_ascii_alphabetic())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !id.ends_with('-')
+            && !id.contains("--");
+        if !sound {
+            let help = "1 to 63 letters, digits and single dashes, a letter first";
+            self.wrong_with_help(path, format!("`{id}` is not a DB instance identifier"), help);
+        }
+    }
+
+    fn addresses(&mut self, database: &Database, path: &Path) {
+        let mut known = vec![database.primary.id.as_str(), database.recovered.id.as_str()];
+        known.extend(database.replica.as_ref().map(|replica| replica.id.as_str()));
+        for (id, address) in &database.addresses {
+            self.address(&path.key(id), address);
+            if !known.contains(&id.as_str()) {
+                let message = format!("`{id}` is none of the estate's instances");
+                self.doubtful(&path.key(id), message, format!("they are {}", known.join(", ")));
+            }
+        }
+    }
+
+    fn connection(&mut self, database: &Database, path: &Path) {
+        let connection = &database.connection;
+        if connection.user.is_empty() {
+            self.wrong(&path.key("user"), "the user's name is empty");
+        }
+        self.secret(&path.key("password_from"), &connection.password_from);
+        self.encryption(database, connection, path);
+        if connection.application_roles.is_empty() {
+            self.doubtful(
+                path,
+                "no `application_roles`",
+                "the fence blocks the application's roles; without their names it cannot prove that it holds",
+            );
+        }
+        if connection.application_roles.contains(&connection.user) {
+            self.wrong_with_help(
+                &path.key("application_roles"),
+                format!("`{}` is phoenix-dr's own role", connection.user),
+                "the fence would lock phoenix-dr out",
+            );
+        }
+    }
+
+    /// Refuses plain connections to anything but this host.
+    fn encryption(&mut self, database: &Database, connection: &Connection, path: &Path) {
+        if connection.tls == TlsMode::Require {
+            return;
+        }
+        let instances = [Some(&database.primary), database.replica.as_ref()];
+        let mut far: Vec<&str> = instances
+            .into_iter()
+            .flatten()
+            .filter(|instance| !database.addresses.contains_key(&instance.id))
+            .filter_map(|instance| instance.address.as_deref())
+            .collect();
+        far.extend(database.addresses.values().map(String::as_str));
+        far.retain(|address| !is_loopback(address));
+        // Where no address is known, RDS names it: never this host.
+        let unknown = !database.addresses.contains_key(&database.recovered.id);
+        if let Some(address) = far.first() {
+            let message = format!("`{address}` is not this host, and the connection not encrypted");
+            self.wrong_with_help(&path.key("tls"), message, "`tls: require`");
+        } else if unknown {
+            let message =
+                format!("a connection to `{}` would not be encrypted", database.recovered.id);
+            let help = "`tls: require`, or a loopback address for it under `addresses:`";
+            self.wrong_with_help(&path.key("tls"), message, help);
+        }
+    }
+
+    pub(super) fn secret(&mut self, path: &Path, secret: &SecretRef) {
+        let given = [secret.env.is_some(), secret.file.is_some(), secret.command.is_some()];
+        let count = given.iter().filter(|given| **given).count();
+        if count != 1 {
+            let message = if count == 0 {
+                "says nowhere where the password is read from"
+            } else {
+                "says more than once where the password is read from"
+            };
+            self.wrong_with_help(path, message, "give exactly one of env, file and command");
+        }
+        if secret.env.as_ref().is_some_and(|name| name.is_empty() || name.contains(['=', '\0'])) {
+            self.wrong(&path.key("env"), "is not an environment variable's name");
+        }
+        if secret.file.as_ref().is_some_and(String::is_empty) {
+            self.wrong(&path.key("file"), "names no file");
+        }
+        if secret.command.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
+            self.wrong(&path.key("command"), "names no program");
+        }
+    }
+
+    fn application(&mut self, application: &ApplicationEndpoint, path: &Path) {
+        let ways = [
+            application.secret.is_some(),
+            application.config_map.is_some(),
+            application.cname.is_some(),
+        ];
+        let count = ways.iter().filter(|way| **way).count();
+        if count != 1 {
+            let message = if count == 0 {
+                "does not say how the application learns its database"
+            } else {
+                "says in more than one way how the application learns its database"
+            };
+            self.wrong_with_help(path, message, "give exactly one of secret, config_map and cname");
+        }
+        if let Some(cname) = &application.cname {
+            if !is_host(&cname.name) {
+                let message = format!("`{}` is not a record's name", cname.name);
+                self.wrong(&path.keys(&["cname", "name"]), message);
+            }
+            if !(1..=86_400).contains(&cname.ttl) {
+                let path = path.keys(&["cname", "ttl"]);
+                self.wrong_with_help(&path, format!("{} is not a TTL", cname.ttl), "1 to 86400");
+            }
+        }
+        for (i, workload) in application.restart.iter().enumerate() {
+            self.workload(&path.key("restart").item(i), workload);
+        }
+        if let Some(pods) = &application.pods
+            && pods.selector.is_empty()
+        {
+            let help = "an empty selector is every pod of the namespace; say which connect";
+            self.wrong_with_help(&path.keys(&["pods", "selector"]), "the selector is empty", help);
+        }
+    }
+}
+
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,85 @@
+//! The public record.
+
+use std::collections::BTreeMap;
+
+use super::{Checks, is_host};
+use crate::estate::types::{Dns, RecordShape};
+use crate::runbook::near;
+use crate::runbook::path::Path;
+
+impl Checks<'_> {
+    pub(super) fn dns(&mut self) {
+        let Some(dns) = &self.estate.dns else { return };
+        let path = Path::root().key("dns");
+        if !is_host(dns.name.strip_prefix("*.").unwrap_or(&dns.name)) {
+            let message = format!("`{}` is not a record's name", dns.name);
+            self.wrong(&path.key("name"), message);
+        }
+        if dns.zone.is_empty() || !dns.zone.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            self.wrong_with_help(
+                &path.key("zone"),
+                format!("`{}` is not a hosted zone's id", dns.zone),
+                "give the id alone, like Z0123456789ABCDEFGHIJ",
+            );
+        }
+        let types = ["A", "AAAA", "CNAME"];
+        if !types.contains(&dns.record_type.as_str()) {
+            let upper = dns.record_type.to_uppercase();
+            let help = near::hint(&upper, types.into_iter())
+                .unwrap_or_else(|| "A, AAAA and CNAME records can be moved".to_owned());
+            let message = format!("`{}` records cannot be moved", dns.record_type);
+            self.wrong_with_help(&path.key("type"), message, help);
+        }
+        self.records(dns, &path.key("records"));
+        for (i, resolver) in dns.resolvers.iter().enumerate() {
+            self.address(&path.key("resolvers").item(i), resolver);
+        }
+        if let Some(object) = &dns.failover_object {
+            let path = path.key("failover_object");
+            self.survives(&path.key("region"), &object.region, "the failover object");
+            self.bucket(&path.key("bucket"), &object.bucket);
+            if object.key.is_empty() || object.key.starts_with('/') {
+                let message = format!("`{}` is not an object's key", object.key);
+                self.wrong(&path.key("key"), message);
+            }
+            if let Some(url) = &object.url {
+                self.url(&path.key("url"), url);
+            }
+        }
+    }
+
+    fn records(&mut self, dns: &Dns, path: &Path) {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (region, identifier) in &dns.records {
+            self.region(&path.key(region), region);
+            if identifier.is_empty() {
+                self.wrong(&path.key(region), "a set identifier is not empty");
+            }
+            if let Some(other) = seen.insert(identifier, region) {
+                let message = format!("`{identifier}` is {other}'s record already");
+                self.wrong(&path.key(region), message);
+            }
+        }
+        for region in self.estate.regions.keys() {
+            if !dns.records.contains_key(region) {
+                let message = format!("{region} has no record");
+                let help =
+                    "give the set identifier of its record: traffic cannot move there without";
+                self.wrong_with_help(path, message, help);
+            }
+        }
+        match dns.shape {
+            RecordShape::Weighted => {}
+            RecordShape::Failover => {
+                if dns.records.len() != 2 {
+                    let message = format!("{} records in a failover pair", dns.records.len());
+                    self.wrong_with_help(
+                        path,
+                        message,
+                        "a PRIMARY and a SECONDARY record, no more",
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The digest of a plan: what approvals, resumes and the audit hold on to.
+
+use std::io;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Plan;
+
+/// Returns the SHA-256, in hex, of everything in a plan but its digest.
+///
+/// The bytes are the plan's JSON without spaces: fields in the order of the types, keys of maps sorted.
+pub(crate) fn digest(plan: &Plan) -> String {
+    let mut sink = Sink(Sha256::new());
+    let bare = Plan { digest: String::new(), ..plan.clone() };
+    // Writing to a digest cannot fail, and a plan holds only what has a JSON form.
+    if bare.serialize(&mut serde_json::Serializer::new(&mut sink)).is_err() {
+        return String::new();
+    }
+    sink.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Sink(Sha256);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

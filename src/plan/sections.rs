@@ -1,0 +1,101 @@
+//! Which parts of the estate an action or check works with, and what a runbook is told when one is missing.
+
+use serde_json::{Map, Value};
+
+use crate::estate::types::Estate;
+use crate::runbook::catalogue::actions::ActionName;
+use crate::runbook::catalogue::checks::CheckName;
+
+/// A part of the estate that may be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Database,
+    Application,
+    Clusters,
+    Dns,
+    FailoverObject,
+}
+
+impl Section {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Application => "database.application",
+            Self::Clusters => "clusters",
+            Self::Dns => "dns",
+            Self::FailoverObject => "dns.failover_object",
+        }
+    }
+
+    pub(super) fn is_in(self, estate: &Estate) -> bool {
+        let database = estate.database.as_ref();
+        let dns = estate.dns.as_ref();
+        match self {
+            Self::Database => database.is_some(),
+            Self::Application => database.is_some_and(|database| database.application.is_some()),
+            Self::Clusters => !estate.clusters.is_empty(),
+            Self::Dns => dns.is_some(),
+            Self::FailoverObject => dns.is_some_and(|dns| dns.failover_object.is_some()),
+        }
+    }
+}
+
+/// Returns the sections an action works with.
+pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
+    match action {
+        ActionName::CommandRun | ActionName::Manual | ActionName::Wait => &[],
+        ActionName::DatabaseRepoint => {
+            &[Section::Database, Section::Application, Section::Clusters]
+        }
+        ActionName::KubernetesApply
+        | ActionName::KubernetesRestart
+        | ActionName::KubernetesScale => &[Section::Clusters],
+        ActionName::PostgresFence
+        | ActionName::RdsChooseRecoveryPoint
+        | ActionName::RdsPromoteReplica
+        | ActionName::RdsProtect
+        | ActionName::RdsRecover
+        | ActionName::RdsRestorePointInTime
+        | ActionName::RdsRestoreSnapshot => &[Section::Database],
+        ActionName::Route53Weights | ActionName::TrafficShift => &[Section::Dns],
+        ActionName::S3FailoverObject => &[Section::Dns, Section::FailoverObject],
+    }
+}
+
+/// Returns the sections a check works with.
+pub(super) const fn of_check(check: CheckName) -> &'static [Section] {
+    match check {
+        CheckName::AwsHealth
+        | CheckName::Command
+        | CheckName::Dns
+        | CheckName::Http
+        | CheckName::Quorum
+        | CheckName::RdsStatus
+        | CheckName::S3Object
+        | CheckName::Tcp => &[],
+        CheckName::KubernetesPods | CheckName::KubernetesRollout => &[Section::Clusters],
+        CheckName::PostgresConnections => &[Section::Database, Section::Application],
+        CheckName::PostgresQuery => &[Section::Database],
+        CheckName::Route53Answer => &[Section::Dns],
+    }
+}
+
+/// Returns how a part of the estate is added, for a name that is missing, e.g. `estate.database.replica`.
+pub(crate) fn how_to_add(name: &str) -> String {
+    let name = name.strip_prefix("estate.").unwrap_or(name);
+    match name.rsplit_once('.') {
+        None => format!(
+            "add a `{name}:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
+        ),
+        Some((above, key)) => {
+            format!(
+                "add `{key}:` under `{above}:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
+            )
+        }
+    }
+}
+
+/// Returns the regions arguments name, with their keys.
+pub(super) fn regions(with: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &str)> {
+    ["region", "to", "from"].into_iter().filter_map(|key| Some((key, with.get(key)?.as_str()?)))
+}

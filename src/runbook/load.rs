@@ -1,0 +1,219 @@
+//! Runbook files: finding and reading them. What a runbook must be beyond its shape is `validate`'s to say.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use super::near;
+use super::path::{Path, Segment};
+use super::problem::{Problem, Problems};
+use super::schema::Runbook;
+use super::yaml::{self, BYTES_MAX, Index};
+
+/// Most steps of a runbook.
+pub(crate) const STEPS_MAX: usize = 10_000;
+
+/// Runbooks that are part of the binary, by file name.
+const EMBEDDED: &[(&str, &str)] = &[(
+    "DR-001-regional-failover.yaml",
+    include_str!("../../runbooks/DR-001-regional-failover.yaml"),
+)];
+
+/// A runbook with the places of everything in it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// File as the operator knows it
+    pub name: String,
+    pub source: Arc<str>,
+    pub runbook: Runbook,
+    pub places: Index,
+}
+
+impl Loaded {
+    /// Returns problems of this runbook.
+    pub(crate) fn problems(&self, items: Vec<Problem>) -> Problems {
+        Problems::new(self.name.as_str(), Arc::clone(&self.source), items)
+    }
+
+    /// Returns the path of a step.
+    pub(crate) fn step_path(step: usize) -> Path {
+        Path(vec![Segment::Key("steps".to_owned()), Segment::Item(step)])
+    }
+}
+
+/// Why a runbook cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FindError {
+    #[error("there is no runbook `{name}`")]
+    Unknown { name: String, help: String },
+    #[error("cannot read `{}`: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Invalid(Problems),
+}
+
+/// Returns the runbooks of the binary: file name and text.
+pub(crate) const fn embedded() -> &'static [(&'static str, &'static str)] {
+    EMBEDDED
+}
+
+/// Reads a runbook's text.
+pub(crate) fn parse(name: &str, text: &str) -> Result<Loaded, Problems> {
+    let parsed = yaml::parse::<Runbook>(name, text)?;
+    let (runbook, document) = (parsed.value, parsed.document);
+    if runbook.steps.len() > STEPS_MAX {
+        let range = document.index.key_or(&Path::root().key("steps"));
+        let message = format!("{} steps; at most {STEPS_MAX} are allowed", runbook.steps.len());
+        return Err(document.problems(vec![Problem::at(range, message)]));
+    }
+    Ok(Loaded { name: document.file, source: document.source, runbook, places: document.index })
+}
+
+/// Reads a runbook's file.
+pub(crate) fn read(path: &FilePath) -> Result<Loaded, FindError> {
+    let unreadable = |source| FindError::Unreadable { path: path.to_owned(), source };
+    let text = read_text(path).map_err(unreadable)?;
+    parse(&path.display().to_string(), &text).map_err(FindError::Invalid)
+}
+
+/// Reads a file's text, and no more of a large one than shows that it is too large.
+pub(crate) fn read_text(path: &FilePath) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        // The limit may have cut a character in two; the text is refused for its length then.
+        let valid = error.utf8_error().valid_up_to();
+        let message = format!("not UTF-8 at byte {valid}");
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+    })
+}
+
+/// Reads every runbook: those in the directories, in the order of their names, and the binary's own.
+///
+/// A file in a directory takes the place of the binary's runbook of the same id.
+pub(crate) fn all(directories: &[PathBuf]) -> Vec<Result<Loaded, FindError>> {
+    let mut found: Vec<Result<Loaded, FindError>> = Vec::new();
+    for directory in directories {
+        match files(directory) {
+            Ok(files) => found.extend(files.iter().map(|file| read(file))),
+            Err(source) => {
+                found.push(Err(FindError::Unreadable { path: directory.clone(), source }));
+            }
+        }
+    }
+    for (name, text) in embedded() {
+        let loaded = parse(name, text).map_err(FindError::Invalid);
+        let replaced = loaded.as_ref().is_ok_and(|own| {
+            found.iter().flatten().any(|other| other.runbook.runbook == own.runbook.runbook)
+        });
+        if !replaced {
+            found.push(loaded);
+        }
+    }
+    found
+}
+
+fn files(directory: &FilePath) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Finds a runbook by its id (`DR-001`), its command (`failover`) or the path of its file.
+pub(crate) fn find(name: &str, directories: &[PathBuf]) -> Result<Loaded, FindError> {
+    let is_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+    if is_path {
+        return read(FilePath::new(name));
+    }
+    let mut known: Vec<String> = Vec::new();
+    let mut broken = None;
+    for loaded in all(directories) {
+        match loaded {
+            Ok(loaded) => {
+                let runbook = &loaded.runbook;
+                if runbook.runbook.eq_ignore_ascii_case(name) || runbook.command == name {
+                    return Ok(loaded);
+                }
+                known.extend([runbook.runbook.clone(), runbook.command.clone()]);
+            }
+            // A file that cannot be read may be the one that was meant.
+            Err(error) => broken = Some(error),
+        }
+    }
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    let list = || format!("known: {}; or give the path of a file", known.join(", "));
+    let help = near::hint(name, known.iter().map(String::as_str)).unwrap_or_else(list);
+    Err(FindError::Unknown { name: name.to_owned(), help })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_runbook_is_embedded_and_reads() {
+        let directory = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+        let mut names: Vec<String> = files(&directory)
+            .expect("is there")
+            .iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        names.sort();
+        let own: Vec<&str> = embedded().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, own);
+        for (name, text) in embedded() {
+            let loaded = parse(name, text).unwrap_or_else(|problems| panic!("{problems}"));
+            assert!(name.starts_with(&loaded.runbook.runbook), "{name}");
+        }
+    }
+
+    #[test]
+    fn found_by_id_command_and_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("mine.yaml");
+        let text = "runbook: MY-1\ntitle: t\ncommand: mine\nsteps: []\n";
+        std::fs::write(&path, text).expect("writes");
+        let directories = [directory.path().to_owned()];
+        let id = |name: &str| find(name, &directories).map(|loaded| loaded.runbook.runbook);
+        assert_eq!(id("DR-001").ok().as_deref(), Some("DR-001"));
+        assert_eq!(id("dr-001").ok().as_deref(), Some("DR-001"));
+        assert_eq!(id("failover").ok().as_deref(), Some("DR-001"));
+        assert_eq!(id("mine").ok().as_deref(), Some("MY-1"));
+        assert_eq!(id(&path.display().to_string()).ok().as_deref(), Some("MY-1"));
+        match id("failovr") {
+            Err(FindError::Unknown { help, .. }) => assert_eq!(help, "did you mean `failover`?"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(id("gone/x.yaml"), Err(FindError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_file_replaces_the_embedded_runbook_of_its_id() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("own.yaml");
+        std::fs::write(&path, "runbook: DR-001\ntitle: own\ncommand: failover\nsteps: []\n")
+            .expect("writes");
+        let found = find("failover", &[directory.path().to_owned()]).expect("is there");
+        assert_eq!(found.runbook.title, "own");
+        assert_eq!(found.name, path.display().to_string());
+    }
+
+    #[test]
+    fn a_runbook_has_a_limit_of_steps() {
+        let mut text = "runbook: X-1\ntitle: t\ncommand: c\nsteps:\n".to_owned();
+        for i in 0..=STEPS_MAX {
+            text.push_str(&format!("  - {{id: s{i}, action: wait, with: {{for: 0s}}}}\n"));
+        }
+        let problems = parse("large.yaml", &text).expect_err("too many");
+        assert!(problems.to_string().contains("10001 steps; at most 10000"), "{problems}");
+    }
+}
