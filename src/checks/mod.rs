@@ -192,4 +192,6 @@ fn cel_value(value: &Value) -> cel::Value {
 }
 
 #[cfg(test)]
+mod aws_tests;
+#[cfg(test)]
 mod tests;

@@ -118,6 +118,7 @@ impl Dispatcher {
     }
 
     pub(super) fn take_lease(&mut self) {
+        self.arm_after_go();
         self.busy = Busy::Leasing;
         let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
         tokio::spawn(async move {
