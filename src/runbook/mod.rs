@@ -10,4 +10,5 @@ pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod schema;
 pub(crate) mod shape;
+pub(crate) mod validate;
 pub(crate) mod yaml;
