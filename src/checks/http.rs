@@ -67,7 +67,8 @@ async fn public_address(clients: &Clients, url: &str) -> Result<Option<String>, 
     for resolver in &dns.resolvers {
         match super::dns::ask(clients, Some(resolver), host, "A").await {
             Ok(answers) => {
-                let address = answers.iter().find(|text| text.parse::<std::net::Ipv4Addr>().is_ok());
+                let address =
+                    answers.iter().find(|text| text.parse::<std::net::Ipv4Addr>().is_ok());
                 match address {
                     Some(address) => return Ok(Some(format!("{address}:{port}"))),
                     None => why = format!("{resolver} gives no address for {host}"),
