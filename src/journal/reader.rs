@@ -284,26 +284,27 @@ pub(crate) struct Verification {
     pub prev: String,
     pub torn: Option<Torn>,
     /// Why the next record cannot be relied on
-    pub bad: Option<ReadError>,
+    pub problem: Option<ReadError>,
 }
 
 /// Checks the whole journal's format, numbers and chain. Its events need not be understood.
 pub(crate) fn verify(path: &Path, run: Option<&RunId>) -> Verification {
     let mut reader = match Reader::open(path, run) {
         Ok(reader) => reader,
-        Err(bad) => {
-            return Verification { records: 0, prev: String::new(), torn: None, bad: Some(bad) };
+        Err(why) => {
+            let problem = Some(why);
+            return Verification { records: 0, prev: String::new(), torn: None, problem };
         }
     };
-    let bad = loop {
+    let problem = loop {
         match reader.next() {
             Ok(Some(_)) => {}
             Ok(None) => break None,
-            Err(bad) => break Some(bad),
+            Err(why) => break Some(why),
         }
     };
     let End { records, prev, torn, .. } = reader.end;
-    Verification { records, prev, torn, bad }
+    Verification { records, prev, torn, problem }
 }
 
 /// A torn end that was taken off a journal.

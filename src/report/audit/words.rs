@@ -192,6 +192,7 @@ fn asked(question: &Question) -> Told<'_> {
 fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
     let about = match question {
         QuestionKey::Go => "start",
+        QuestionKey::Blocked => "after preflight",
         QuestionKey::Choice { .. } => "choice",
         QuestionKey::Loss { .. } => "data loss",
         QuestionKey::Approve { .. } => "approval",
@@ -226,7 +227,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
 
 const fn step_of(question: &QuestionKey) -> Option<&StepId> {
     match question {
-        QuestionKey::Go | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
         QuestionKey::Choice { step }
         | QuestionKey::Loss { step }
         | QuestionKey::Approve { step, .. }
@@ -343,7 +344,8 @@ const fn end_of_step(end: StepEnd) -> &'static str {
     match end {
         StepEnd::Done => "done and verified",
         StepEnd::Satisfied => "was as desired already",
-        StepEnd::Skipped => "skipped",
+        StepEnd::Skipped => "skipped: its condition was false",
+        StepEnd::Omitted => "SKIPPED by decision",
         StepEnd::Marked => "done by hand and verified",
         StepEnd::Waived => "WAIVED",
         StepEnd::Failed => "FAILED for good",
