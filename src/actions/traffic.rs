@@ -247,3 +247,7 @@ async fn bounded(
         Err(ActionError::unchanged(FailureClass::Timeout, elapsed.to_string()))
     })
 }
+
+#[cfg(test)]
+#[path = "traffic_tests.rs"]
+mod tests;

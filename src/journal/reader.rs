@@ -284,27 +284,26 @@ pub(crate) struct Verification {
     pub prev: String,
     pub torn: Option<Torn>,
     /// Why the next record cannot be relied on
-    pub problem: Option<ReadError>,
+    pub bad: Option<ReadError>,
 }
 
 /// Checks the whole journal's format, numbers and chain. Its events need not be understood.
 pub(crate) fn verify(path: &Path, run: Option<&RunId>) -> Verification {
     let mut reader = match Reader::open(path, run) {
         Ok(reader) => reader,
-        Err(why) => {
-            let problem = Some(why);
-            return Verification { records: 0, prev: String::new(), torn: None, problem };
+        Err(bad) => {
+            return Verification { records: 0, prev: String::new(), torn: None, bad: Some(bad) };
         }
     };
-    let problem = loop {
+    let bad = loop {
         match reader.next() {
             Ok(Some(_)) => {}
             Ok(None) => break None,
-            Err(why) => break Some(why),
+            Err(bad) => break Some(bad),
         }
     };
     let End { records, prev, torn, .. } = reader.end;
-    Verification { records, prev, torn, problem }
+    Verification { records, prev, torn, bad }
 }
 
 /// A torn end that was taken off a journal.

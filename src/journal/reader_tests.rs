@@ -159,7 +159,7 @@ fn newer_formats_are_refused_by_everyone() {
     for why in [
         read(&path, drop).expect_err("newer"),
         recover(&path, &fixtures::run(), drop).expect_err("newer"),
-        verify(&path, None).problem.expect("newer"),
+        verify(&path, None).bad.expect("newer"),
     ] {
         assert!(matches!(why, ReadError::Newer { found: 2, .. }));
         assert!(why.to_string().contains("record 3 "), "{why}");
@@ -190,7 +190,7 @@ fn unknown_events_are_shown_but_never_acted_on() {
     });
     assert_eq!(end.expect("readable").records, 4);
     assert_eq!(kinds, [(3, "mirrored".to_owned())]);
-    assert!(verify(&path, None).problem.is_none());
+    assert!(verify(&path, None).bad.is_none());
 
     let mut seen = 0;
     let why = recover(&path, &fixtures::run(), |_| seen += 1).expect_err("not understood");

@@ -89,7 +89,7 @@ fn a_run_is_created_written_and_opened_again() {
     open.writer.append(&[record]).expect("append");
     let journal = open.dir.journal();
     drop(open);
-    assert!(reader::verify(&journal, Some(&run)).problem.is_none());
+    assert!(reader::verify(&journal, Some(&run)).bad.is_none());
     assert_eq!(reader::verify(&journal, Some(&run)).records, seen as u64 + 1);
 }
 
@@ -104,7 +104,7 @@ fn a_torn_run_goes_on_and_a_damaged_one_does_not() {
     let record = open.chain.seal(finished(), time(9));
     open.writer.append(&[record]).expect("append");
     drop(open);
-    assert!(reader::verify(&journal, None).problem.is_none());
+    assert!(reader::verify(&journal, None).bad.is_none());
 
     std::fs::write(&journal, whole.replace("Regional", "regional")).expect("change");
     let why = scene.store.open_run(&id(NEW), time(9), drop).expect_err("damaged");

@@ -4,7 +4,6 @@
 //! and acting on one reads it again with [`super::reader`].
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::{self, BufRead};
 use std::path::Path;
 
@@ -42,25 +41,6 @@ impl Standing {
         match self {
             Self::Running | Self::Stopped { .. } => false,
             Self::Finished { .. } | Self::Abandoned { .. } => true,
-        }
-    }
-}
-
-/// In words, for a run that no process holds: one that has not ended was cut short.
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Running => f.write_str("interrupted"),
-            Self::Stopped { why, .. } => write!(f, "stopped: {why}"),
-            Self::Finished { end, .. } => f.write_str(match end {
-                RunEnd::Restored => "restored",
-                RunEnd::WithExceptions => "restored with exceptions",
-                RunEnd::RolledBack => "rolled back",
-                RunEnd::FailedUnchanged => "failed, nothing changed",
-                RunEnd::ChangesLeft => "failed, changes left in place",
-                RunEnd::NotStarted => "not started",
-            }),
-            Self::Abandoned { reason } => write!(f, "abandoned: {reason}"),
         }
     }
 }
@@ -410,8 +390,6 @@ mod tests {
             let events = std::iter::once(fixtures::started()).chain(after).collect();
             assert_eq!(of(events).standing, standing);
         }
-        assert_eq!(Standing::Running.to_string(), "interrupted");
-        assert_eq!(of(fixtures::events()).standing.to_string(), "restored with exceptions");
         let rolling = vec![fixtures::started(), Event::RollbackStarted { why: String::new() }];
         assert!(of(rolling).rolling_back);
     }

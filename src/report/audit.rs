@@ -315,13 +315,13 @@ const fn end_word(end: RunEnd) -> &'static str {
 pub(crate) fn verification_text(found: &Verification) -> String {
     let mut text = String::new();
     let records = found.records;
-    match &found.problem {
+    match &found.bad {
         None => {
             let _ = writeln!(text, "{records} records, chain intact");
             let _ = writeln!(text, "last digest {}", found.prev);
         }
-        Some(problem) => {
-            let error = problem.user();
+        Some(bad) => {
+            let error = bad.user();
             let _ = writeln!(text, "chain BROKEN after {records} intact records");
             let _ = writeln!(text, "{}", plain(&error.message));
             for hint in error.hints {
@@ -340,22 +340,22 @@ pub(crate) fn verification_text(found: &Verification) -> String {
 
 /// Returns what checking a journal's chain found, for programs.
 pub(crate) fn verification_json(found: &Verification) -> String {
-    let problem = found.problem.as_ref().map(|problem| {
-        let place = problem.place();
+    let bad = found.bad.as_ref().map(|bad| {
+        let place = bad.place();
         json!({
             "record": place.map(|place| place.record),
             "offset": place.map(|place| place.offset),
-            "why": problem.user().message,
-            "hint": problem.hint(),
+            "why": bad.user().message,
+            "hint": bad.hint(),
         })
     });
     let torn = found.torn.map(|torn| json!({"offset": torn.offset, "length": torn.length}));
     pretty(&json!({
-        "intact": found.problem.is_none(),
+        "intact": found.bad.is_none(),
         "records": found.records,
         "last_digest": found.prev,
         "torn": torn,
-        "problem": problem,
+        "bad": bad,
     }))
 }
 

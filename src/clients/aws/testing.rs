@@ -67,6 +67,8 @@ pub(crate) enum Reply {
     Cbor(u16, Vec<u8>),
     /// The connection broke
     Broken(ConnectorError),
+    /// Nothing ever comes back
+    Silence,
 }
 
 type Handler = dyn Fn(&Sent, usize) -> Reply + Send + Sync;
@@ -118,6 +120,7 @@ impl HttpConnector for Script {
         let before = self.count(&sent.action);
         self.sent.lock().expect("no test panics in the handler").push(sent.clone());
         HttpConnectorFuture::ready(match (self.handler)(&sent, before) {
+            Reply::Silence => return HttpConnectorFuture::new(std::future::pending()),
             Reply::Answer(status, body) => {
                 Ok(HttpResponse::new(status.try_into().expect("a valid status"), body.into()))
             }
@@ -214,8 +217,12 @@ pub(crate) fn estate(change: impl FnOnce(&mut Value)) -> Arc<Estate> {
 
 /// Clients of an estate over a script, with the guard closed.
 pub(crate) fn guarded(estate: Arc<Estate>, script: &Script) -> Clients {
+    timed(estate, script, Arc::new(StepClock::at(NOW)))
+}
+
+/// The same on a given clock: looks over real sockets need the real one.
+pub(crate) fn timed(estate: Arc<Estate>, script: &Script, clock: Arc<dyn Clock>) -> Clients {
     let guard = Guard::closed();
-    let clock: Arc<dyn Clock> = Arc::new(StepClock::at(NOW));
     let http = SharedHttpClient::new(script.clone());
     let aws = Aws::over(estate.clone(), guard.clone(), clock.clone(), http, credentials());
     let mut clients = Clients::new(estate, guard, clock);

@@ -198,12 +198,12 @@ fn the_form_says_what_is_true_of_other_runs() {
 
 #[test]
 fn verification_names_the_first_bad_record() {
-    let good = Verification { records: 14, prev: "ab12".to_owned(), torn: None, problem: None };
+    let good = Verification { records: 14, prev: "ab12".to_owned(), torn: None, bad: None };
     assert_eq!(verification_text(&good), "14 records, chain intact\nlast digest ab12\n");
     let found = Verification {
         records: 3,
         torn: Some(Torn { offset: 90, length: 7 }),
-        problem: Some(ReadError::Damaged {
+        bad: Some(ReadError::Damaged {
             path: "j".into(),
             place: Place { record: 3, offset: 812 },
             damage: Damage::Chain,
@@ -218,6 +218,6 @@ fn verification_names_the_first_bad_record() {
     assert!(shown.contains("(7 bytes at byte 90)"), "{shown}");
     let json: Value = serde_json::from_str(&verification_json(&found)).expect("json");
     assert_eq!((&json["intact"], &json["records"]), (&json!(false), &json!(3)));
-    assert_eq!((&json["problem"]["record"], &json["problem"]["offset"]), (&json!(3), &json!(812)));
+    assert_eq!((&json["bad"]["record"], &json["bad"]["offset"]), (&json!(3), &json!(812)));
     assert_eq!(json["torn"], json!({"offset": 90, "length": 7}));
 }

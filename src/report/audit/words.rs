@@ -192,7 +192,6 @@ fn asked(question: &Question) -> Told<'_> {
 fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
     let about = match question {
         QuestionKey::Go => "start",
-        QuestionKey::Blocked => "after preflight",
         QuestionKey::Choice { .. } => "choice",
         QuestionKey::Loss { .. } => "data loss",
         QuestionKey::Approve { .. } => "approval",
@@ -202,6 +201,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
         QuestionKey::RevertFailure { .. } => "after the failed revert",
         QuestionKey::Manual { .. } => "done by hand",
         QuestionKey::Alone => "being alone",
+        QuestionKey::Blocked => "looking again",
         QuestionKey::Credentials { .. } => "credentials",
     };
     let (said, more) = match answer {
@@ -344,8 +344,8 @@ const fn end_of_step(end: StepEnd) -> &'static str {
     match end {
         StepEnd::Done => "done and verified",
         StepEnd::Satisfied => "was as desired already",
-        StepEnd::Skipped => "skipped: its condition was false",
-        StepEnd::Omitted => "SKIPPED by decision",
+        StepEnd::Skipped => "skipped",
+        StepEnd::Omitted => "skipped by an operator",
         StepEnd::Marked => "done by hand and verified",
         StepEnd::Waived => "WAIVED",
         StepEnd::Failed => "FAILED for good",
