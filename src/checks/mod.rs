@@ -8,6 +8,8 @@ mod command;
 pub(crate) mod control;
 pub(crate) mod dns;
 mod http;
+mod kubernetes;
+mod postgres;
 mod quorum;
 mod rds;
 mod route53;
@@ -113,10 +115,10 @@ async fn see(
         CheckName::RdsStatus => rds::look(clients, &arguments(with)?, round).await,
         CheckName::Route53Answer => route53::look(clients, &arguments(with)?).await,
         CheckName::S3Object => s3::look(clients, &arguments(with)?).await,
-        CheckName::KubernetesPods
-        | CheckName::KubernetesRollout
-        | CheckName::PostgresConnections
-        | CheckName::PostgresQuery => return Err(format!("{} is not linked", name.name())),
+        CheckName::KubernetesPods => kubernetes::pods(clients, &arguments(with)?).await,
+        CheckName::KubernetesRollout => kubernetes::rollout(clients, &arguments(with)?).await,
+        CheckName::PostgresConnections => postgres::connections(clients, &arguments(with)?).await,
+        CheckName::PostgresQuery => postgres::query(clients, &arguments(with)?).await,
     })
 }
 
@@ -135,6 +137,10 @@ fn arguments<T: DeserializeOwned>(with: &Map<String, Value>) -> Result<T, String
 fn criteria(spec: &CheckSpec, seen: Seen) -> Seen {
     if seen.verdict != Verdict::Holds {
         return seen;
+    }
+    let bare = spec.that.is_none() && spec.expect.is_none();
+    if bare && spec.check == CheckName::PostgresQuery.name() && !postgres::truth(&seen.value) {
+        return Seen { verdict: Verdict::Fails, ..seen };
     }
     if let Some(expect) = &spec.expect
         && *expect != seen.value

@@ -8,6 +8,7 @@ pub(crate) mod guard;
 pub(crate) mod http;
 pub(crate) mod kubernetes;
 pub(crate) mod lease_store;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod tcp;
 #[cfg(test)]

@@ -6,10 +6,7 @@ use crate::error::UserError;
 use crate::exit::Exit;
 
 /// Prints a shell's completion script.
-pub(super) fn script(
-    context: &Context,
-    shell: clap_complete::Shell,
-) -> Result<Exit, UserError> {
+pub(super) fn script(context: &Context, shell: clap_complete::Shell) -> Result<Exit, UserError> {
     let script = cli::completions(shell, &context.known);
     context.terminal.out(String::from_utf8_lossy(&script).trim_end());
     Ok(Exit::Ok)

@@ -111,13 +111,11 @@ impl Context {
 
     /// Reads the estate file.
     pub(super) fn estate(&self) -> Result<Estate, UserError> {
-        let path = estate_file::find(self.global.estate.as_deref())
-            .map_err(|error| UserError::new(Exit::Usage, error.to_string()))?;
-        let Some(path) = path else {
-            return Err(UserError::new(Exit::Usage, "there is no estate file here")
+        let path = estate_file::find(self.global.estate.as_deref()).map_err(|error| {
+            UserError::new(Exit::Usage, error.to_string())
                 .hint("write one: phoenix-dr init")
-                .hint("or name one: phoenix-dr --estate FILE …"));
-        };
+                .hint("or name one: phoenix-dr --estate FILE …")
+        })?;
         estate_file::read(&path).map_err(|problems| self.invalid(&problems, Exit::Usage))
     }
 
@@ -128,9 +126,10 @@ impl Context {
 
     /// Returns a runtime. Commands that only read files never make one.
     pub(super) fn runtime(&self) -> Result<tokio::runtime::Runtime, UserError> {
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-            UserError::new(Exit::Internal, format!("start the runtime: {error}"))
-        })
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| UserError::new(Exit::Internal, format!("start the runtime: {error}")))
     }
 }
 

@@ -41,8 +41,11 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
     let runtime = context.runtime()?;
     let findings = runtime.block_on(async {
         let guard = Guard::closed();
-        let clients =
-            Arc::new(Clients::new(Arc::new(plan.estate.clone()), guard, Arc::clone(&context.clock)));
+        let clients = Arc::new(Clients::new(
+            Arc::new(plan.estate.clone()),
+            guard,
+            Arc::clone(&context.clock),
+        ));
         let ports = Ports {
             actions: Arc::new(Actions { clients: Arc::clone(&clients) }),
             checks: Arc::new(Checks { clients: Arc::clone(&clients) }),

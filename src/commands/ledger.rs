@@ -132,14 +132,27 @@ pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
         }
     }
     if context.json() {
-        context.terminal.out(&json!({ "format": "phoenix-dr/runs", "version": 1, "runs": shown }).to_string());
+        context
+            .terminal
+            .out(&json!({ "format": "phoenix-dr/runs", "version": 1, "runs": shown }).to_string());
     }
     Ok(Exit::Ok)
 }
 
 fn standing(store: &Store, run: &RunId, standing: &Standing) -> String {
     let alive = matches!(store.liveness(run), Ok(Liveness::Held(_)));
-    if alive { "going on".to_owned() } else { standing.to_string() }
+    if alive { "going on".to_owned() } else { describe(standing) }
+}
+
+fn describe(standing: &Standing) -> String {
+    match standing {
+        Standing::Running => "interrupted; resumable".to_owned(),
+        Standing::Stopped { why, exit } => format!("stopped (exit {exit}): {why}"),
+        Standing::Finished { end, exit } => {
+            format!("finished (exit {exit}): {}", crate::report::words::run_end(*end))
+        }
+        Standing::Abandoned { reason } => format!("abandoned: {reason}"),
+    }
 }
 
 /// Shows how a run stands.
@@ -228,7 +241,7 @@ pub(super) fn audit(
             (false, AuditForm::Text | AuditForm::Activation) => trail::verification_text(&found),
         };
         context.terminal.out(said.trim_end());
-        return Ok(if found.problem.is_none() { Exit::Ok } else { Exit::Journal });
+        return Ok(if found.bad.is_none() { Exit::Ok } else { Exit::Journal });
     }
     let mut entries: Vec<Entry> = Vec::new();
     reader::read(&path, |entry| entries.push(entry)).map_err(|error| error.user())?;
@@ -356,12 +369,17 @@ pub(super) fn the_stopped_run(store: &Store) -> Result<RunId, UserError> {
     }
     match stopped.as_slice() {
         [run] => Ok(run.clone()),
-        [] => Err(UserError::new(Exit::Usage, "no run has stopped: there is nothing to go on with")
-            .hint("see the runs: phoenix-dr runs")),
+        [] => {
+            Err(UserError::new(Exit::Usage, "no run has stopped: there is nothing to go on with")
+                .hint("see the runs: phoenix-dr runs"))
+        }
         several => {
             let names: Vec<&str> = several.iter().map(RunId::short).collect();
-            Err(UserError::new(Exit::Usage, format!("several runs have stopped: {}", names.join(", ")))
-                .hint("name one of them"))
+            Err(UserError::new(
+                Exit::Usage,
+                format!("several runs have stopped: {}", names.join(", ")),
+            )
+            .hint("name one of them"))
         }
     }
 }
@@ -400,7 +418,9 @@ fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, UserError> {
         None => Ok(records),
         Some(kind) => Err(UserError::new(
             Exit::Journal,
-            format!("run {run} was written by a newer phoenix-dr: event `{kind}` is not known here"),
+            format!(
+                "run {run} was written by a newer phoenix-dr: event `{kind}` is not known here"
+            ),
         )),
     }
 }

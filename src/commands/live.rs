@@ -77,7 +77,12 @@ pub(super) fn run(
     );
     append(&mut open, std::slice::from_ref(&first))?;
     for old in superseded {
-        super::ledger::give_up(context, &store, &old, &format!("superseded by run {run}; it never changed anything"))?;
+        super::ledger::give_up(
+            context,
+            &store,
+            &old,
+            &format!("superseded by run {run}; it never changed anything"),
+        )?;
     }
     let state = RunState::start(&first)
         .map_err(|error| UserError::new(Exit::Internal, error.to_string()))?;
@@ -85,11 +90,7 @@ pub(super) fn run(
 }
 
 /// Takes a stopped run up again; `back` rolls it back instead of going on.
-pub(super) fn resume(
-    context: &Context,
-    given: &ResumeArgs,
-    back: bool,
-) -> Result<Exit, UserError> {
+pub(super) fn resume(context: &Context, given: &ResumeArgs, back: bool) -> Result<Exit, UserError> {
     let store = context.store()?;
     let run = match &given.run {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
@@ -280,7 +281,9 @@ fn dry_run(context: &Context, plan: &Plan, flags: &RunFlags) -> Result<Exit, Use
         let estate = &plan.estate.estate;
         let saved = store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, facts);
         if let Err(error) = saved {
-            context.terminal.loud(Tone::Warn, &format!("what was seen is not saved: {}", chain(&error)));
+            context
+                .terminal
+                .loud(Tone::Warn, &format!("what was seen is not saved: {}", chain(&error)));
         }
     }
     if context.json() {
@@ -332,7 +335,8 @@ fn answers(context: &Context, plan: &Plan, flags: &RunFlags) -> Result<Given, Us
     if always.is_empty() {
         return Ok(given);
     }
-    let mut error = UserError::new(Exit::NeedsAnswer, "nobody can be asked here, and answers are missing");
+    let mut error =
+        UserError::new(Exit::NeedsAnswer, "nobody can be asked here, and answers are missing");
     for flag in always {
         error = error.hint(format!("add {flag}"));
     }
@@ -350,7 +354,8 @@ fn refuse_overrides(plan: &Plan, flags: &RunFlags) -> Result<(), UserError> {
     if overrides.is_empty() || flags.allow_endpoint_override {
         return Ok(());
     }
-    let mut message = "an AWS endpoint override is set; a live run does not start with one".to_owned();
+    let mut message =
+        "an AWS endpoint override is set; a live run does not start with one".to_owned();
     for line in overrides {
         message = format!("{message}\n  {line}");
     }
@@ -382,16 +387,17 @@ fn incident_started(flags: &RunFlags, now: Timestamp) -> Result<Timestamp, UserE
     match text.parse::<Timestamp>() {
         Ok(instant) if instant <= now => Ok(instant),
         Ok(_) => Err(UserError::new(Exit::Usage, "--incident-started lies in the future")),
-        Err(_) => Err(UserError::new(Exit::Usage, format!("--incident-started `{text}` is no instant"))
-            .hint("write 2026-01-01T02:12:00Z, or how long ago: 15m")),
+        Err(_) => {
+            Err(UserError::new(Exit::Usage, format!("--incident-started `{text}` is no instant"))
+                .hint("write 2026-01-01T02:12:00Z, or how long ago: 15m"))
+        }
     }
 }
 
 /// Refuses to start beside a run that may have changed something; names those that never did.
 fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
     let estate = &plan.estate.estate;
-    let found =
-        store.unfinished(estate, Namespace::Live).map_err(|error| store_error(&error))?;
+    let found = store.unfinished(estate, Namespace::Live).map_err(|error| store_error(&error))?;
     if let Some((name, why)) = found.unreadable.first() {
         let message = format!("run {name} cannot be read and may be unfinished: {}", chain(why));
         return Err(UserError::new(Exit::Journal, message)
@@ -404,10 +410,8 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
             continue;
         }
         let short = summary.run.short();
-        let message = format!(
-            "run {short} of {} on estate `{estate}` is not finished",
-            summary.runbook
-        );
+        let message =
+            format!("run {short} of {} on estate `{estate}` is not finished", summary.runbook);
         return Err(UserError::new(Exit::Held, message)
             .hint(format!("go on with it: phoenix-dr resume {short}"))
             .hint(format!("or undo it: phoenix-dr rollback {short}"))

@@ -101,7 +101,13 @@ impl Looker<'_> {
         }
     }
 
-    fn note(&mut self, step: &PlannedStep, fidelity: Fidelity, found: Found, commands: Vec<String>) {
+    fn note(
+        &mut self,
+        step: &PlannedStep,
+        fidelity: Fidelity,
+        found: Found,
+        commands: Vec<String>,
+    ) {
         self.found.insert(step.id.clone(), DryRunStep::of(step, fidelity, found, commands));
     }
 
@@ -147,10 +153,11 @@ impl Looker<'_> {
     /// The step upstream whose result is not known yet.
     fn unknown_need(&self, i: usize) -> StepId {
         let upstream = Graph::reach(&self.graph.needs, i);
-        let unknown = upstream.into_iter().find(|need| {
-            !self.known.contains_key(need) && !self.plan.steps[*need].is_gate()
-        });
-        unknown.map_or_else(|| self.plan.steps[i].id.clone(), |need| self.plan.steps[need].id.clone())
+        let unknown = upstream
+            .into_iter()
+            .find(|need| !self.known.contains_key(need) && !self.plan.steps[*need].is_gate());
+        unknown
+            .map_or_else(|| self.plan.steps[i].id.clone(), |need| self.plan.steps[need].id.clone())
     }
 }
 

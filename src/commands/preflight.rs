@@ -13,7 +13,11 @@ use crate::report::plan_view::{DryRunReport, Found};
 const ASK_LIMIT: Duration = Duration::from_secs(8);
 
 /// Looks at what the whole run needs, and words what the looks at its steps found.
-pub(super) async fn findings(plan: &Plan, clients: &Clients, report: &DryRunReport) -> Vec<Finding> {
+pub(super) async fn findings(
+    plan: &Plan,
+    clients: &Clients,
+    report: &DryRunReport,
+) -> Vec<Finding> {
     let mut findings = credentials(plan, clients).await;
     findings.extend(report.steps.iter().filter_map(|seen| {
         let step = plan.step(&seen.step)?;
@@ -62,7 +66,8 @@ async fn credentials(plan: &Plan, clients: &Clients) -> Vec<Finding> {
         }
         Err(late) => return finding(FindingLevel::Warning, format!("STS: {late}"), None),
     };
-    let mut said = format!("{} of account {} by {}", identity.arn, identity.account, identity.source);
+    let mut said =
+        format!("{} of account {} by {}", identity.arn, identity.account, identity.source);
     if identity.break_glass {
         said = format!("BREAK-GLASS {said}");
     }
@@ -70,7 +75,8 @@ async fn credentials(plan: &Plan, clients: &Clients) -> Vec<Finding> {
         return finding(FindingLevel::Good, said, None);
     };
     let left = since(clients.clock.now(), expires);
-    let needed: Duration = plan.steps.iter().filter_map(|step| step.usually).map(|span| span.0).sum();
+    let needed: Duration =
+        plan.steps.iter().filter_map(|step| step.usually).map(|span| span.0).sum();
     if left < needed {
         let minutes = left.as_secs() / 60;
         let hint = "renew them now, before the run needs them".to_owned();

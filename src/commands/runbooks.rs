@@ -70,11 +70,7 @@ pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserErro
 }
 
 /// Prints a runbook's graph.
-pub(super) fn graph(
-    context: &Context,
-    name: &str,
-    format: GraphFormat,
-) -> Result<Exit, UserError> {
+pub(super) fn graph(context: &Context, name: &str, format: GraphFormat) -> Result<Exit, UserError> {
     let loaded = context.runbook(name)?;
     let text = match format {
         GraphFormat::Mermaid => runbook_graph::mermaid(&loaded.runbook),

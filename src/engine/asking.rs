@@ -8,9 +8,7 @@ use super::dispatcher::{Busy, Dispatcher, Inner};
 use super::driver::{Message, Park};
 use super::ports::{LeaseGrant, LeaseRefusal};
 use super::state::keeps;
-use crate::event::{
-    Answer, AnswerForm, Event, Finding, FindingLevel, Question, QuestionKey,
-};
+use crate::event::{Answer, AnswerForm, Event, Finding, FindingLevel, Question, QuestionKey};
 use crate::exit::Exit;
 
 /// Returns what blocks, in a line.
@@ -107,7 +105,10 @@ impl Dispatcher {
                     Ok(Answer::Missing { flag }) => break Err(Park::Missing(flag)),
                     Ok(Answer::Nobody { why }) => break Err(Park::Declined(why)),
                     Ok(
-                        Answer::No | Answer::Typed { .. } | Answer::Chosen { .. } | Answer::Menu { .. },
+                        Answer::No
+                        | Answer::Typed { .. }
+                        | Answer::Chosen { .. }
+                        | Answer::Menu { .. },
                     ) => break Err(Park::Declined("the answer to go was no".to_owned())),
                     Err(_) => break Err(Park::Halted),
                 }
@@ -117,6 +118,7 @@ impl Dispatcher {
     }
 
     pub(super) fn take_lease(&mut self) {
+        self.arm_after_go();
         self.busy = Busy::Leasing;
         let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
         tokio::spawn(async move {

@@ -243,9 +243,7 @@ impl Dispatcher {
     }
 
     fn start(&mut self, index: usize) {
-        if self.armed.is_none() && self.state.going() {
-            self.armed = Some(Arc::new((self.arm)()));
-        }
+        self.arm_after_go();
         self.running.insert(index);
         let driver = Driver {
             run: self.state.run.clone(),
@@ -273,6 +271,13 @@ impl Dispatcher {
                 drop(post.send(Message::Panicked { step }));
             }
         });
+    }
+
+    /// Arms the run once an operator said go; the lease itself is already a write.
+    pub(super) fn arm_after_go(&mut self) {
+        if self.armed.is_none() && self.state.going() {
+            self.armed = Some(Arc::new((self.arm)()));
+        }
     }
 
     /// Names for a step's expressions, with the outputs of everything upstream where any are still open.

@@ -79,6 +79,14 @@ impl Secrets {
         self.ranges.push(range);
     }
 
+    /// Says whether a secret is written on the line a range begins in.
+    fn share_a_line(&self, source: &str, range: &Range<usize>) -> bool {
+        self.ranges.iter().any(|secret| {
+            let between = range.start.min(secret.start)..range.start.max(secret.start);
+            source.get(between).is_some_and(|text| !text.contains('\n'))
+        })
+    }
+
     /// Returns problems without the secrets: not in the excerpts, not in the messages.
     pub(super) fn mask(&self, mut problems: Problems) -> Problems {
         if self.ranges.is_empty() {
@@ -93,6 +101,9 @@ impl Secrets {
         }
         problems.source = String::from_utf8_lossy(&source).as_ref().into();
         for item in &mut problems.items {
+            if item.range.as_ref().is_some_and(|range| self.share_a_line(&problems.source, range)) {
+                item.help = Some(FORM.to_owned());
+            }
             for text in &self.texts {
                 let quoted = format!("`{text}`");
                 item.message = item.message.replace(&quoted, "`********`");
@@ -105,6 +116,10 @@ impl Secrets {
         problems
     }
 }
+
+/// What to write instead of a secret.
+const FORM: &str = "no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` \
+                    or\n`{ command: [PROGRAM, ARGUMENT, …] }`, and change a secret that was written here";
 
 /// Returns where on a line the value of a key that holds a secret is: all the rest of the line.
 ///

@@ -26,6 +26,8 @@ const TTL: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Writes tried for one question.
 const TRIES_MAX: u32 = 6;
+/// No try begins later than this after the question: a person is waiting, or a step.
+const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Format of the object.
 const FORMAT: u32 = 1;
@@ -175,7 +177,8 @@ impl SharedLease {
     async fn take_it(&self) -> Result<LeaseGrant, LeaseRefusal> {
         let mut held = self.held.lock().await;
         let mut trouble = "other writers were faster each time".to_owned();
-        for round in 0..TRIES_MAX {
+        let last_try = later(self.clock.now(), PATIENCE);
+        for round in (0..TRIES_MAX).take_while(|_| self.clock.now() <= last_try) {
             let found = match self.read().await {
                 Ok(found) => found,
                 // Once more and no more: a bucket out of reach takes the whole limit of each call.
@@ -200,7 +203,7 @@ impl SharedLease {
                 Some(Held { etag, document })
                     if document.is_over(now) || self.is_predecessor(&document) =>
                 {
-                    (Condition::Unchanged { etag }, document.epoch + 1)
+                    (Condition::Unchanged { etag }, document.epoch.saturating_add(1))
                 }
                 Some(found) => return Err(LeaseRefusal::Held { holder: found.document.text() }),
             };
@@ -252,7 +255,8 @@ impl SharedLease {
     async fn renew(&self, held: &mut Held, until: Timestamp) -> Result<(), LeaseRefusal> {
         let unproved = |why: String| Err(LeaseRefusal::Unproved { why });
         let mut trouble = String::new();
-        for round in 0..TRIES_MAX {
+        let last_try = later(self.clock.now(), PATIENCE);
+        for round in (0..TRIES_MAX).take_while(|_| self.clock.now() <= last_try) {
             let document = self.document(held.document.epoch, held.document.since, until);
             let condition = Condition::Unchanged { etag: held.etag.clone() };
             match self.write(&condition, &document).await {

@@ -240,7 +240,9 @@ async fn an_answer_that_comes_too_late_proves_nothing() {
     scene.clock.pass(49);
     // Each call hangs for its whole limit; by the time the last one ends the lease has run out.
     scene.bucket.fault(&[Fault::Hang; 40]);
+    let asked = scene.clock.truth();
     assert!(matches!(scene.soon(&scene.one).await, Err(LeaseRefusal::Unproved { .. })));
+    assert!(scene.clock.truth() - asked <= 31_000, "nobody is kept waiting long");
 }
 
 #[tokio::test]

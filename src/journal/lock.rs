@@ -16,6 +16,8 @@ use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::{durable, who};
+use crate::error::UserError;
+use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 
 /// A holder writes its name right after it got the lock; whoever is refused in between looks again.
@@ -78,6 +80,25 @@ pub(crate) enum LockError {
     Held { path: PathBuf, holder: Option<Box<Holder>> },
     #[error("take the lock `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },
+}
+
+impl LockError {
+    /// Returns the error as the command line shows it.
+    pub(crate) fn user(&self) -> UserError {
+        match self {
+            Self::Held { holder, .. } => {
+                let error = UserError::new(Exit::Held, self.to_string());
+                match holder {
+                    Some(holder) => {
+                        error.hint(format!("`phoenix-dr status {}`", holder.run.short()))
+                    }
+                    None => error,
+                }
+            }
+            Self::Io { path, source } => UserError::new(Exit::Journal, format!("{self}: {source}"))
+                .hint(format!("look at `ls -l {}`", path.display())),
+        }
+    }
 }
 
 fn holder_text(holder: Option<&Holder>) -> String {
@@ -211,6 +232,10 @@ mod tests {
         assert!(says.ends_with(&since), "{says}");
         let Liveness::Held(Some(seen)) = FileLock::look(&path).expect("look") else { panic!() };
         assert_eq!(&*seen, lock.holder());
+        assert_eq!(
+            (why.user().exit, &why.user().hints[0][..]),
+            (Exit::Held, "`phoenix-dr status 7F3A`")
+        );
         lock.at_step(None);
         let says = FileLock::take(&path, holder()).expect_err("held").to_string();
         assert!(!says.contains("at step"), "{says}");

@@ -19,7 +19,9 @@ use super::record::Chain;
 use super::summary::{self, OpenObligation, Summary, SummaryError};
 use super::writer::JournalWriter;
 use super::{durable, who};
+use crate::error::UserError;
 use crate::event::{Mode, Record};
+use crate::exit::Exit;
 use crate::ids::RunId;
 
 /// Runs named in an error.
@@ -95,6 +97,11 @@ pub(crate) enum Listed {
     },
 }
 
+/// Says whether a directory's name can be a run's id; anything else beside the runs is nobody's run.
+fn is_run_id(name: &str) -> bool {
+    ulid::Ulid::from_string(name).is_ok()
+}
+
 impl Listed {
     fn name(&self) -> &str {
         match self {
@@ -135,6 +142,31 @@ pub(crate) enum FindError {
     Ambiguous { text: String, matches: Vec<RunId> },
     #[error("find run `{text}`: list the runs: {why}")]
     Io { text: String, why: String },
+}
+
+impl StoreError {
+    /// Returns the error as the command line shows it.
+    pub(crate) fn user(&self) -> UserError {
+        match self {
+            Self::NoHome => UserError::new(Exit::Journal, self.to_string())
+                .hint("set PHOENIX_DR_STATE to a directory that survives a reboot"),
+            Self::Io { path, source } => UserError::new(Exit::Journal, format!("{self}: {source}"))
+                .hint(format!("look at `ls -ld {0}` and `df {0}`", path.display())),
+            Self::Lock(why) => why.user(),
+            Self::Read(why) => why.user(),
+        }
+    }
+}
+
+impl FindError {
+    /// Returns the error as the command line shows it.
+    pub(crate) fn user(&self) -> UserError {
+        let exit = match self {
+            Self::Unknown { .. } | Self::Ambiguous { .. } => Exit::Usage,
+            Self::Io { .. } => Exit::Journal,
+        };
+        UserError::new(exit, self.to_string()).hint("`phoenix-dr runs` lists them")
+    }
 }
 
 fn names(runs: &[RunId]) -> String {
@@ -231,12 +263,24 @@ impl Store {
                     let why = format!("it starts run {}", summary.run);
                     Listed::Unreadable { name, why: SummaryError::Damaged { record: 0, why } }
                 }
+                Err(SummaryError::Io(_)) if self.never_began(&name) => {
+                    Listed::Unreadable { name, why: SummaryError::Empty }
+                }
                 Err(why) => Listed::Unreadable { name, why },
             }
         };
         let mut all: Vec<Listed> = self.names()?.into_iter().map(listed).collect();
         all.sort_by(|a, b| b.name().cmp(a.name()));
         Ok(all)
+    }
+
+    /// Says whether a run's process died between making its directory and its journal.
+    fn never_began(&self, name: &str) -> bool {
+        let dir = self.dir(&RunId(name.to_owned()));
+        let nothing = |path: PathBuf| matches!(path.try_exists(), Ok(false));
+        let empty =
+            std::fs::read_dir(dir.artifacts()).is_ok_and(|mut found| found.next().is_none());
+        dir.path.is_dir() && nothing(dir.journal()) && (empty || nothing(dir.artifacts()))
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
@@ -280,7 +324,11 @@ impl Store {
                 }
                 // Without a first record nothing was ever started.
                 Listed::Unreadable { why: SummaryError::Empty, .. } => {}
-                Listed::Unreadable { name, why } => found.unreadable.push((name, why)),
+                Listed::Unreadable { name, why } => {
+                    if is_run_id(&name) {
+                        found.unreadable.push((name, why));
+                    }
+                }
             }
         }
         Ok(found)

@@ -176,13 +176,25 @@ fn unfinished_runs_are_of_this_estate_and_realm() {
     assert_eq!(names(&unfinished(Namespace::Rehearsal)), ["A4"]);
     assert!(live.unreadable.is_empty());
 
+    let runs = scene.store.root().join("runs");
     drop(scene.store.create_run(&id("A6"), time(0)).expect("never began"));
-    let journal = scene.add("A7", Mode::Live, "other", vec![]);
-    std::fs::write(journal, "garbage\n\n").expect("damage");
-    let live = unfinished(Namespace::Live);
-    assert_eq!(names(&live), ["A2"]);
-    assert_eq!(live.unreadable.len(), 1);
-    assert_eq!(live.unreadable[0].0, "A7");
+    std::fs::create_dir(runs.join(OLD)).expect("died before its journal");
+    std::fs::write(runs.join(".DS_Store"), "").expect("nobody's run");
+    let journal = scene.add(NEW, Mode::Live, "other", vec![]);
+    std::fs::write(&journal, "garbage\n\n").expect("damage");
+    let names = |found: Unfinished| -> Vec<String> {
+        found.unreadable.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(unfinished(Namespace::Live).runs.len(), 1);
+    assert_eq!(names(unfinished(Namespace::Live)), [NEW]);
+    std::fs::remove_file(&journal).expect("remove");
+    assert!(names(unfinished(Namespace::Live)).is_empty(), "no journal and nothing left behind");
+    std::fs::write(runs.join(NEW).join("artifacts/plan.txt"), "").expect("write");
+    assert_eq!(
+        names(unfinished(Namespace::Live)),
+        [NEW],
+        "something was done and its journal is gone"
+    );
 }
 
 #[test]
@@ -269,10 +281,13 @@ fn facts_of_a_rehearsal_are_never_facts_of_the_estate() {
 }
 
 #[test]
-fn a_read_only_state_directory_is_one_clear_error() {
+fn a_state_directory_that_cannot_be_used_is_one_clear_error() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let root = dir.path().join("state");
     std::fs::write(&root, "a file where the directory should be").expect("write");
     let why = Store::at(&root).create_run(&fixtures::run(), time(0)).expect_err("not a directory");
-    assert!(why.to_string().starts_with("use the state directory `"), "{why}");
+    let why = why.user();
+    assert!(why.message.starts_with("use the state directory `"), "{why}");
+    assert!(why.message.ends_with("(os error 17)"), "{why}");
+    assert_eq!(why.exit, Exit::Journal);
 }

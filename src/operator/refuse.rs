@@ -23,6 +23,7 @@ pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
         // What follows a failure is decided by `--on-failure`; credentials can be renewed and the run resumed.
         QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Blocked
         | QuestionKey::Credentials { .. } => {
             Answer::Nobody { why: "this run is not interactive".to_owned() }
         }
@@ -86,6 +87,7 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
         QuestionKey::Waive { step } => format!("--waive {step}={}", word.unwrap_or("WORD")),
         QuestionKey::Manual { .. }
         | QuestionKey::Alone
+        | QuestionKey::Blocked
         | QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Credentials { .. } => {

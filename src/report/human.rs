@@ -80,7 +80,7 @@ impl Human {
         if let Event::RunStarted { plan, .. } = &record.event {
             self.network = Network::new(plan);
         }
-        if let Some(step) = ended(&record.event) {
+        if let Some(step) = outdated(&record.event) {
             self.news.remove(step);
             self.mentioned.remove(step);
         }
@@ -180,34 +180,16 @@ fn verdicts(report: &CheckReport) -> Vec<Verdict> {
     all
 }
 
-fn ended(event: &Event) -> Option<&StepId> {
-    match event {
-        Event::StepFinished { step, .. }
-        | Event::StepFailed { step, .. }
-        | Event::StepStarted { step, .. }
-        | Event::RevertFinished { step, .. } => Some(step),
-        Event::RunStarted { .. }
-        | Event::RunResumed { .. }
-        | Event::Preflight { .. }
-        | Event::LeaseTaken { .. }
-        | Event::LeaseVouched { .. }
-        | Event::Asked { .. }
-        | Event::Decided { .. }
-        | Event::StepReady { .. }
-        | Event::GateSeen { .. }
-        | Event::AttemptFinished { .. }
-        | Event::Probed { .. }
-        | Event::Verified { .. }
-        | Event::StepReopened { .. }
-        | Event::RollbackStarted { .. }
-        | Event::RevertStarted { .. }
-        | Event::ObligationOpened { .. }
-        | Event::ObligationClosed { .. }
-        | Event::RunVerified { .. }
-        | Event::RunStopped { .. }
-        | Event::RunFinished { .. }
-        | Event::RunAbandoned { .. }
-        | Event::Noted { .. } => None,
+/// Returns the step whose news are old after this event.
+const fn outdated(event: &Event) -> Option<&StepId> {
+    if let Event::StepFinished { step, .. }
+    | Event::StepFailed { step, .. }
+    | Event::StepStarted { step, .. }
+    | Event::RevertFinished { step, .. } = event
+    {
+        Some(step)
+    } else {
+        None
     }
 }
 

@@ -129,6 +129,7 @@ pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
         QuestionKey::RevertFailure { .. } => "revert_failure",
         QuestionKey::Manual { .. } => "manual",
         QuestionKey::Alone => "alone",
+        QuestionKey::Blocked => "blocked",
         QuestionKey::Credentials { .. } => "credentials",
     }
 }
@@ -145,6 +146,6 @@ pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
         | QuestionKey::RevertFailure { step, .. }
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
-        QuestionKey::Go | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
     }
 }

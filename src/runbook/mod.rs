@@ -8,6 +8,8 @@ pub(crate) mod load;
 pub(crate) mod near;
 pub(crate) mod path;
 pub(crate) mod problem;
+pub(crate) mod render;
 pub(crate) mod schema;
 pub(crate) mod shape;
+pub(crate) mod validate;
 pub(crate) mod yaml;

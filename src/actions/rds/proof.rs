@@ -2,20 +2,34 @@
 //!
 //! The one place where RDS actions meet PostgreSQL.
 
+use std::time::Duration;
+
 use super::instance::Instance;
 use super::watch::Watch;
 use crate::clients::Clients;
+use crate::clients::postgres;
 use crate::engine::ports::Call;
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, Effect};
 use crate::span::Span;
+
+/// Pause between two tries to write.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// An instance that RDS calls usable must take a write within this time.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Returns how far behind its source a replica is, or why that cannot be known.
 pub(super) async fn replica_lag(
-    _clients: &Clients,
-    _region: &str,
+    clients: &Clients,
+    region: &str,
     replica: &Instance,
 ) -> Result<Span, String> {
-    Err(format!("{} was not asked by SQL", replica.id))
+    let asked = postgres::replay_lag(clients, &replica.id, region, replica.endpoint.as_deref());
+    match asked.await {
+        Ok(Some(lag)) => Ok(lag),
+        Ok(None) => Err(format!("{} has replayed nothing that tells its lag", replica.id)),
+        Err(error) => Err(error.message),
+    }
 }
 
 /// Waits until an instance proves by SQL that it takes writes; returns what it said.
@@ -26,7 +40,24 @@ pub(super) async fn writable(
     found: &Instance,
     watch: &Watch<'_>,
 ) -> Result<Vec<String>, ActionError> {
-    let _ = (clients, call, region, watch);
-    let message = format!("{} cannot be asked by SQL", found.id);
-    Err(ActionError::applied(FailureClass::Internal, message))
+    let began = watch.waited();
+    loop {
+        let address = found.endpoint.as_deref();
+        let proof = postgres::prove_writable(clients, &found.id, region, address, &call.run).await;
+        let error = match proof {
+            Ok(identity) => {
+                return Ok(vec![format!(
+                    "{} takes writes: a row was written and read back ({identity})",
+                    found.id
+                )]);
+            }
+            Err(error) => error,
+        };
+        if !error.class.retryable() || watch.waited() - began > PATIENCE {
+            // Whatever SQL said, the instance was promoted or made before it was asked.
+            return Err(ActionError { effect: Effect::Applied, ..error });
+        }
+        watch.tell(&format!("does not take writes yet: {error}"));
+        clients.clock.sleep(PAUSE).await;
+    }
 }

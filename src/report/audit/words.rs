@@ -201,6 +201,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
         QuestionKey::RevertFailure { .. } => "after the failed revert",
         QuestionKey::Manual { .. } => "done by hand",
         QuestionKey::Alone => "being alone",
+        QuestionKey::Blocked => "looking again",
         QuestionKey::Credentials { .. } => "credentials",
     };
     let (said, more) = match answer {
@@ -226,7 +227,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
 
 const fn step_of(question: &QuestionKey) -> Option<&StepId> {
     match question {
-        QuestionKey::Go | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
         QuestionKey::Choice { step }
         | QuestionKey::Loss { step }
         | QuestionKey::Approve { step, .. }
@@ -344,6 +345,7 @@ const fn end_of_step(end: StepEnd) -> &'static str {
         StepEnd::Done => "done and verified",
         StepEnd::Satisfied => "was as desired already",
         StepEnd::Skipped => "skipped",
+        StepEnd::Omitted => "skipped by an operator",
         StepEnd::Marked => "done by hand and verified",
         StepEnd::Waived => "WAIVED",
         StepEnd::Failed => "FAILED for good",
