@@ -1,5 +1,6 @@
 //! Events made readable, for people and programs. Nothing here can alter a run.
 
+pub(crate) mod audit;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub(crate) mod forecast;
@@ -16,4 +17,3 @@ pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod view;
 pub(crate) mod words;
-pub(crate) mod audit;

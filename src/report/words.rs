@@ -120,6 +120,7 @@ pub(crate) const fn way(choice: FailureChoice) -> &'static str {
 pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
     match key {
         QuestionKey::Go => "go",
+        QuestionKey::Blocked => "blocked",
         QuestionKey::Choice { .. } => "choice",
         QuestionKey::Loss { .. } => "loss",
         QuestionKey::Approve { .. } => "approve",
@@ -145,6 +146,6 @@ pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
         | QuestionKey::RevertFailure { step, .. }
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
-        QuestionKey::Go | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
     }
 }
