@@ -52,7 +52,6 @@ const RULES: &[Rule] = &[
             "SystemTime",
             "Timestamp::now",
             "Zoned::now",
-            "thread::sleep",
         ],
         allowed: &["src/clock.rs", "src/clock/"],
     },
