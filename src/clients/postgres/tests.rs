@@ -189,13 +189,14 @@ async fn refusals_of_a_real_server_say_what_they_leave_behind() {
     let late = session.change(&clients, "commit", &late).await.expect_err("ended at the commit");
     assert_eq!((late.class, late.effect), (FailureClass::Transient, Effect::Unknown));
 
-    for (sql, class) in [
-        ("alter role dr connection limit 0", FailureClass::Transient),
-        ("alter role dr connection limit -1 nologin", FailureClass::Credentials),
-        ("alter role dr login; alter database phoenix rename to other", FailureClass::NotFound),
+    let absent = testing::clients(server.estate(&json!({ "name": "absent" })));
+    for (clients, sql, class) in [
+        (&absent, "select", FailureClass::NotFound),
+        (&clients, "alter role dr connection limit 0", FailureClass::Transient),
+        (&clients, "alter role dr connection limit -1 nologin", FailureClass::Credentials),
     ] {
         server.sql("postgres", sql).await;
-        let error = connect(&clients, "phoenix-prod", None).await.expect_err(sql);
+        let error = connect(clients, "phoenix-prod", None).await.expect_err(sql);
         let NoSession::Failed(error) = error else { panic!("it was reached: {error:?}") };
         assert_eq!((error.class, error.effect), (class, Effect::None), "{sql}: {error}");
     }
