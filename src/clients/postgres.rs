@@ -27,7 +27,7 @@ use crate::span::Span;
 
 mod proof;
 
-pub(crate) use proof::{Replay, Writable, prove_writable, replay, replay_lag};
+pub(crate) use proof::{prove_writable, replay_lag};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Greeting, TLS and password, after the connection stands.

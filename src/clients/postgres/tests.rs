@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::proof::replay;
 use super::testing::{OPERATOR, Server};
 use super::*;
 use crate::clients::tcp::tests::{BlackHole, closed};
