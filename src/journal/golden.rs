@@ -55,6 +55,10 @@ fn question(key: QuestionKey, form: AnswerForm) -> Event {
             commands: vec!["aws rds promote-read-replica".to_owned()],
             no_means: "nothing is changed".to_owned(),
             form,
+            pages: std::collections::BTreeMap::from([(
+                'm',
+                vec!["We are failing over".to_owned()],
+            )]),
         }),
     }
 }
@@ -81,7 +85,11 @@ fn asked() -> Vec<Event> {
         best: Some("replica".to_owned()),
     };
     let menu = AnswerForm::Menu {
-        options: vec![MenuOption { choice: FailureChoice::Retry, say: "try again".to_owned() }],
+        options: vec![MenuOption {
+            choice: FailureChoice::Retry,
+            say: "try again".to_owned(),
+            outputs: vec!["endpoint".to_owned()],
+        }],
     };
     let failure = || QuestionKey::Failure { step: step(), failures: 1 };
     let typed = |text: &str| Answer::Typed { text: text.to_owned() };
@@ -91,6 +99,8 @@ fn asked() -> Vec<Event> {
         Event::Preflight {
             findings: vec![finding(FindingLevel::Good), finding(FindingLevel::Warning)],
         },
+        question(QuestionKey::Blocked, AnswerForm::YesNo),
+        decided(QuestionKey::Blocked, Answer::Recheck),
         question(QuestionKey::Go, AnswerForm::YesNo),
         question(QuestionKey::Choice { step: step() }, candidates),
         decided(QuestionKey::Choice { step: step() }, Answer::Chosen { id: "replica".to_owned() }),
@@ -138,6 +148,7 @@ fn failed() -> Vec<Event> {
             step: step(),
             effect: Effect::Applied,
             live: json!({"replicas": 5}),
+            outputs: Map::from_iter([("replicas".to_owned(), json!(5))]),
             said: "the replicas are as desired".to_owned(),
         },
         Event::StepFailed {
@@ -150,6 +161,12 @@ fn failed() -> Vec<Event> {
             end: StepEnd::Failed,
             outputs: Map::new(),
             reason: Some("2 of 5 pods are ready".to_owned()),
+        },
+        Event::StepFinished {
+            step: step(),
+            end: StepEnd::Omitted,
+            outputs: Map::new(),
+            reason: Some("scaled by hand already".to_owned()),
         },
         Event::RunStopped { why: "SIGTERM".to_owned(), exit: 13 },
         Event::RunResumed { settings: settings(), version: "0.1.0".to_owned() },

@@ -119,7 +119,7 @@ pub(crate) fn open_obligations(mut changes: Vec<ObligationChange>) -> Vec<OpenOb
 /// Why a run cannot be summed up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SummaryError {
-    #[error("{0}")]
+    #[error("read its journal")]
     Io(#[from] io::Error),
     #[error("record {record} is damaged: {why}")]
     Damaged { record: u64, why: String },

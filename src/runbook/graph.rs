@@ -81,25 +81,36 @@ impl Graph {
         reach(&self.dependents, step)
     }
 
-    /// Returns the longest way through by the steps' durations: its steps in order and its length.
-    pub(crate) fn critical_path(&self, lengths: &[Duration]) -> (Vec<usize>, Duration) {
+    /// Returns when each step ends at the earliest, from the start, by the steps' durations.
+    pub(crate) fn finish(&self, lengths: &[Duration]) -> Vec<Duration> {
         let mut finish = vec![Duration::ZERO; self.needs.len()];
-        let mut before: Vec<Option<usize>> = vec![None; self.needs.len()];
         for step in &self.order {
-            let last = self.needs[*step].iter().copied().max_by_key(|needed| finish[*needed]);
-            before[*step] = last;
-            let start = last.map_or(Duration::ZERO, |last| finish[last]);
-            finish[*step] = start + lengths[*step];
+            let start = self.needs[*step].iter().map(|needed| finish[*needed]).max();
+            finish[*step] = start.unwrap_or_default() + lengths[*step];
         }
-        let Some(last) = self.order.iter().copied().max_by_key(|step| finish[*step]) else {
-            return (Vec::new(), Duration::ZERO);
-        };
-        let mut way = vec![last];
-        while let Some(previous) = way.last().and_then(|step| before[*step]) {
-            way.push(previous);
+        finish
+    }
+
+    /// Returns the chain of steps that decides when a step ends, the step last.
+    pub(crate) fn way_to(&self, step: usize, lengths: &[Duration]) -> Vec<usize> {
+        let finish = self.finish(lengths);
+        let mut way = vec![step];
+        let mut at = step;
+        while let Some(before) = self.needs[at].iter().copied().max_by_key(|step| finish[*step]) {
+            way.push(before);
+            at = before;
         }
         way.reverse();
-        (way, finish[last])
+        way
+    }
+
+    /// Returns the longest way through by the steps' durations: its steps in order and its length.
+    pub(crate) fn critical_path(&self, lengths: &[Duration]) -> (Vec<usize>, Duration) {
+        let finish = self.finish(lengths);
+        match self.order.iter().copied().max_by_key(|step| finish[*step]) {
+            Some(last) => (self.way_to(last, lengths), finish[last]),
+            None => (Vec::new(), Duration::ZERO),
+        }
     }
 
     /// Returns which of the marked steps are upstream of each step.
@@ -192,10 +203,4 @@ fn reach(edges: &[Vec<usize>], from: usize) -> Vec<usize> {
         }
     }
     found
-}
-pub(crate) fn mermaid(_r: &super::schema::Runbook) -> String {
-    String::new()
-}
-pub(crate) fn dot(_r: &super::schema::Runbook) -> String {
-    String::new()
 }
