@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod catalogue;
+pub(crate) mod draw;
 pub(crate) mod expression;
 pub(crate) mod graph;
 pub(crate) mod load;
@@ -9,6 +10,7 @@ pub(crate) mod near;
 pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod schema;
+pub(crate) mod schema_json;
 pub(crate) mod shape;
 pub(crate) mod validate;
 pub(crate) mod yaml;
