@@ -1,5 +1,8 @@
 //! Time. Everything that reads a clock or waits does it through [`Clock`]; nothing else may.
 
+#[cfg(test)]
+pub(crate) mod manual;
+
 use std::future::Future;
 use std::time::Duration;
 

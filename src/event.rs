@@ -112,6 +112,7 @@ pub(crate) enum Event {
         step: StepId,
         effect: Effect,
         live: Value,
+        outputs: Map<String, Value>,
         said: String,
     },
     /// Verification ended
@@ -218,7 +219,7 @@ pub(crate) enum AttemptResult {
 }
 
 /// How a revert ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum RevertResult {
     Reverted,
@@ -285,6 +286,8 @@ pub(crate) enum FindingLevel {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum QuestionKey {
     Go,
+    /// Preflight found something that blocks: yes only looks again
+    Blocked,
     Choice {
         step: StepId,
     },
@@ -333,6 +336,9 @@ pub(crate) struct Question {
     /// What "no" means
     pub no_means: String,
     pub form: AnswerForm,
+    /// Further screens by the key that shows them
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pages: BTreeMap<char, Vec<String>>,
 }
 
 /// How a question is answered.
@@ -366,6 +372,9 @@ pub(crate) struct MenuOption {
     pub choice: FailureChoice,
     /// What it does, in a line
     pub say: String,
+    /// Outputs that must be given with it, because later steps use them
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// What an operator may decide after a failure.

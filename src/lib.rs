@@ -8,8 +8,10 @@
 
 mod actions;
 mod checks;
+mod cli;
 mod clients;
 mod clock;
+mod commands;
 mod engine;
 mod error;
 mod estate;
@@ -22,4 +24,17 @@ mod outcome;
 mod plan;
 mod report;
 mod runbook;
+mod signals;
 mod span;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the program with its arguments, the first being its own name, and returns how it ended.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    // One TLS provider for everything; a second one would make the first connection panic.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        // Only an embedding process could have installed one before; it is as good as ours.
+    }
+    ExitCode::from(commands::run(&arguments).code())
+}

@@ -198,8 +198,10 @@ pub(crate) enum StepEnd {
     Done,
     /// Was as desired already; effect none
     Satisfied,
-    /// `when` was false, or an operator skipped it
+    /// `when` was false
     Skipped,
+    /// An operator skipped it, with a reason
+    Omitted,
     /// An operator did it by hand and it verified
     Marked,
     /// An operator accepted to go on without it by a typed word; an obligation is open
@@ -214,7 +216,12 @@ impl StepEnd {
     /// Says whether dependents may start.
     pub(crate) const fn satisfies(self) -> bool {
         match self {
-            Self::Done | Self::Satisfied | Self::Skipped | Self::Marked | Self::Waived => true,
+            Self::Done
+            | Self::Satisfied
+            | Self::Skipped
+            | Self::Omitted
+            | Self::Marked
+            | Self::Waived => true,
             Self::Failed | Self::NotRun => false,
         }
     }

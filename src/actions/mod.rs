@@ -1,1 +1,216 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
+
+mod command;
+pub(crate) mod kubernetes;
+mod manual;
+mod postgres;
+mod rds;
+mod repoint;
+mod route53;
+mod s3;
+mod traffic;
+mod wait;
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::clients::Clients;
+use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
+use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::catalogue::actions::ActionName;
+use kubernetes::{apply, restart, scale};
+use postgres::fence;
+use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
+
+/// Every action, by name.
+pub(crate) struct Actions {
+    pub clients: Arc<Clients>,
+}
+
+impl Action for Actions {
+    fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {
+        observe(&self.clients, call).boxed()
+    }
+
+    fn perform<'a>(
+        &'a self,
+        armed: &'a Armed,
+        call: &'a Call,
+        seen: &'a Observation,
+    ) -> BoxFuture<'a, Result<Performed, ActionError>> {
+        perform(&self.clients, armed, call, seen).boxed()
+    }
+
+    fn revert<'a>(
+        &'a self,
+        armed: &'a Armed,
+        call: &'a Call,
+        image: &'a Image,
+    ) -> BoxFuture<'a, Result<(), ActionError>> {
+        revert(&self.clients, armed, call, image).boxed()
+    }
+}
+
+fn name(call: &Call) -> Result<ActionName, ActionError> {
+    ActionName::parse(&call.action).ok_or_else(|| {
+        ActionError::unchanged(
+            FailureClass::Invalid,
+            format!("there is no action `{}`", call.action),
+        )
+    })
+}
+
+/// Reads an action's arguments; the error names the one that does not fit.
+fn arguments<T: DeserializeOwned>(call: &Call) -> Result<T, ActionError> {
+    serde_path_to_error::deserialize(Value::Object(call.with.clone())).map_err(|error| {
+        let path = error.path().to_string();
+        let argument = match path.as_str() {
+            "." => "arguments".to_owned(),
+            path => format!("argument `{path}`"),
+        };
+        ActionError::unchanged(
+            FailureClass::Invalid,
+            format!("{} {argument}: {}", call.action, error.inner()),
+        )
+    })
+}
+
+async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionError> {
+    match name(call)? {
+        ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
+        ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
+        ActionName::KubernetesApply => apply::observe(clients, call, &arguments(call)?).await,
+        ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
+        ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
+        ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsChooseRecoveryPoint => {
+            candidates::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::RdsPromoteReplica => promote::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsProtect => protect::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsRecover => recover::observe(clients, call, &arguments(call)?).await,
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::observe(clients, call, &arguments(call)?).await
+        }
+        ActionName::Route53Weights => route53::observe(clients, call, &arguments(call)?).await,
+        ActionName::S3FailoverObject => s3::observe(clients, call, &arguments(call)?).await,
+        ActionName::TrafficShift => traffic::observe(clients, call, &arguments(call)?).await,
+        ActionName::Wait => wait::observe(clients, call, &arguments(call)?).await,
+    }
+}
+
+async fn perform(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    match name(call)? {
+        ActionName::CommandRun => {
+            command::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesApply => {
+            apply::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesRestart => {
+            restart::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::KubernetesScale => {
+            scale::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::PostgresFence => {
+            fence::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
+        ActionName::RdsPromoteReplica => {
+            promote::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsProtect => {
+            protect::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRecover => {
+            recover::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Route53Weights => {
+            route53::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::TrafficShift => {
+            traffic::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::Wait => wait::perform(clients, armed, call, &arguments(call)?, seen).await,
+    }
+}
+
+async fn revert(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    image: &Image,
+) -> Result<(), ActionError> {
+    match name(call)? {
+        ActionName::CommandRun => {
+            command::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::DatabaseRepoint => {
+            repoint::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesApply => {
+            apply::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesRestart => {
+            restart::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::KubernetesScale => {
+            scale::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
+        ActionName::PostgresFence => {
+            fence::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
+        ActionName::RdsProtect => {
+            protect::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRecover => {
+            recover::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestorePointInTime => {
+            restore_point_in_time::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::RdsRestoreSnapshot => {
+            restore_snapshot::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Route53Weights => {
+            route53::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::S3FailoverObject => {
+            s3::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::TrafficShift => {
+            traffic::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
+    }
+}

@@ -1,3 +1,18 @@
 //! Carries a plan out: journal, apply, decide. Knows the world only through [`ports`].
 
+mod asking;
+mod attempt;
+pub(crate) mod compare;
+pub(crate) mod decide;
+pub(crate) mod dispatcher;
+pub(crate) mod driver;
+mod ending;
 pub(crate) mod ports;
+mod rollback;
+pub(crate) mod scheduler;
+pub(crate) mod state;
+pub(crate) mod step;
+mod verify;
+
+#[cfg(test)]
+mod tests;

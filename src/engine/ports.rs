@@ -56,6 +56,7 @@ impl Call {
 pub(crate) struct Progress {
     step: StepId,
     sink: mpsc::UnboundedSender<ProgressNote>,
+    deadline: Option<Timestamp>,
 }
 
 /// One piece of ephemeral news.
@@ -71,7 +72,19 @@ pub(crate) struct ProgressNote {
 impl Progress {
     /// Returns a sender for one step.
     pub(crate) const fn new(step: StepId, sink: mpsc::UnboundedSender<ProgressNote>) -> Self {
-        Self { step, sink }
+        Self { step, sink, deadline: None }
+    }
+
+    /// Says when the attempt will be ended: an action that waits ends by itself before, to say why.
+    #[must_use]
+    pub(crate) const fn until(mut self, deadline: Timestamp) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Returns when the attempt will be ended, where that is known.
+    pub(crate) const fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
     }
 
     /// Tells how far the step is. Nobody listening is fine.

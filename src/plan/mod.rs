@@ -4,7 +4,8 @@
 
 mod digest;
 mod inputs;
-mod resolve;
+pub(crate) mod late;
+pub(crate) mod resolve;
 mod sections;
 mod values;
 

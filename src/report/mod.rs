@@ -1,1 +1,19 @@
 //! Events made readable, for people and programs. Nothing here can alter a run.
+
+pub(crate) mod audit;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub(crate) mod forecast;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod mask;
+pub(crate) mod plan_view;
+pub(crate) mod progress;
+pub(crate) mod runs;
+pub(crate) mod screens;
+pub(crate) mod summary;
+pub(crate) mod terminal;
+pub(crate) mod text;
+pub(crate) mod view;
+pub(crate) mod words;

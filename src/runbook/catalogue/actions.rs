@@ -404,6 +404,9 @@ pub(crate) struct RecoveryPoint {
     pub source: String,
     /// Instance that will take writes
     pub target: String,
+    /// An earlier run brought the target up already: nothing is left to do
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
 }
 
 impl RecoveryPoint {

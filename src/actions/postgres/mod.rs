@@ -1,0 +1,4 @@
+//! Actions on PostgreSQL itself.
+
+pub(crate) mod fence;
+mod grants;

@@ -1,0 +1,118 @@
+//! `rds.choose_recovery_point`: what the database can come back from, each with its measured loss and forecast.
+//!
+//! Changes nothing. A loss nobody could measure is unknown, never zero.
+
+use serde_json::{Map, Value, json};
+
+use super::measure::measure;
+use crate::clients::Clients;
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::outcome::{ActionError, Candidate, FailureClass};
+use crate::runbook::catalogue::actions::{ChooseRecoveryPoint, RecoveryPoint};
+
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &ChooseRecoveryPoint,
+) -> Result<Observation, ActionError> {
+    let measured = measure(clients, &with.region).await?;
+    let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
+    let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
+    seen.satisfied = false;
+    seen.evidence = measured.evidence;
+    if let Some(recovered) = measured.recovered
+        && chosen.is_none()
+        && pinned(with).is_none()
+    {
+        seen.evidence.insert(0, recovered.line);
+        seen.live = json!({ "chosen": "recovered" });
+        seen.desired = seen.live.clone();
+        seen.satisfied = true;
+        seen.outputs = outputs(&recovered.point, false);
+        return Ok(seen);
+    }
+    seen.choices = match pinned(with) {
+        None => measured.candidates,
+        Some(kind) => vec![pick(measured.candidates, kind)?],
+    };
+    if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
+        return Err(nothing_usable(&with.region, &seen.choices));
+    }
+    seen.context = json!({ "choices": seen.choices });
+    Ok(seen)
+}
+
+pub(crate) fn perform(
+    _armed: &Armed,
+    call: &Call,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let chosen = match (&call.choice, seen.choices.as_slice()) {
+        (Some(chosen), _) => chosen,
+        (None, [only]) => only,
+        (None, _) => {
+            let message = "no recovery point was chosen";
+            return Err(ActionError::unchanged(FailureClass::Invalid, message)
+                .hint("name one: --recovery-point replica, backup or snapshot"));
+        }
+    };
+    if let Some(why) = &chosen.unusable {
+        let message = format!("{} cannot be taken: {why}", chosen.title);
+        return Err(ActionError::unchanged(FailureClass::Invalid, message));
+    }
+    let point = RecoveryPoint::of(chosen).map_err(|error| {
+        let message = format!("read the chosen recovery point: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    })?;
+    Ok(Performed {
+        after: json!({ "chosen": chosen.id }),
+        outputs: outputs(&point, chosen.reversible),
+        obligations: Vec::new(),
+        notes: vec![format!("recovery point: {}", chosen.title)],
+    })
+}
+
+/// Returns the recovery point with the least known loss, for a step that names none.
+pub(super) async fn best(clients: &Clients, region: &str) -> Result<RecoveryPoint, ActionError> {
+    let measured = measure(clients, region).await?;
+    if let Some(recovered) = measured.recovered {
+        return Ok(recovered.point);
+    }
+    let usable = measured.candidates.iter().find(|candidate| candidate.unusable.is_none());
+    let Some(best) = usable else {
+        return Err(nothing_usable(region, &measured.candidates));
+    };
+    RecoveryPoint::of(best).map_err(|error| {
+        ActionError::unchanged(FailureClass::Internal, format!("read a recovery point: {error}"))
+    })
+}
+
+fn pinned(with: &ChooseRecoveryPoint) -> Option<&str> {
+    with.choose.as_deref().filter(|kind| *kind != "ask")
+}
+
+fn pick(candidates: Vec<Candidate>, kind: &str) -> Result<Candidate, ActionError> {
+    let known: Vec<String> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
+    candidates.into_iter().find(|candidate| candidate.id == kind).ok_or_else(|| {
+        let message = format!("there is no recovery point `{kind}`");
+        ActionError::unchanged(FailureClass::NotFound, message)
+            .hint(format!("take one of: {}", known.join(", ")))
+    })
+}
+
+fn nothing_usable(region: &str, candidates: &[Candidate]) -> ActionError {
+    let reasons: Vec<String> = candidates
+        .iter()
+        .map(|candidate| {
+            format!("{}: {}", candidate.title, candidate.unusable.as_deref().unwrap_or("usable"))
+        })
+        .collect();
+    let message = format!("no recovery point in {region} can be taken ({})", reasons.join("; "));
+    ActionError::unchanged(FailureClass::NotFound, message)
+        .hint("repair one of them, or restore a dump by hand and mark the step done")
+}
+
+fn outputs(point: &RecoveryPoint, reversible: bool) -> Map<String, Value> {
+    let outputs = json!({ "point": point, "method": point.method, "reversible": reversible });
+    outputs.as_object().cloned().unwrap_or_default()
+}

@@ -1,0 +1,135 @@
+//! `rds.recover`: brings the database up from a chosen recovery point, by the method that point needs.
+
+use serde_json::json;
+
+use super::instance::{Phase, existing};
+use super::{candidates, promote, restore_point_in_time, restore_snapshot};
+use crate::clients::Clients;
+use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
+use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::catalogue::actions::{
+    PromoteReplica, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot,
+};
+
+/// The action a recovery point comes down to.
+enum Way {
+    /// An earlier run has done it
+    Standing {
+        region: String,
+        target: String,
+    },
+    Promote(PromoteReplica),
+    Backup(RestorePointInTime),
+    Snapshot(RestoreSnapshot),
+}
+
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &Recover,
+) -> Result<Observation, ActionError> {
+    let point = match &with.point {
+        Some(point) => point.clone(),
+        None => candidates::best(clients, &with.region).await?,
+    };
+    let mut seen = match way(with, &point) {
+        Way::Standing { region, target } => standing(clients, &region, &target).await?,
+        Way::Promote(with) => promote::observe(clients, call, &with).await?,
+        Way::Backup(with) => restore_point_in_time::observe(clients, call, &with).await?,
+        Way::Snapshot(with) => restore_snapshot::observe(clients, call, &with).await?,
+    };
+    seen.context = json!({ "point": point });
+    Ok(seen)
+}
+
+pub(crate) async fn perform(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    with: &Recover,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    match way(with, &point_of(with, seen)?) {
+        Way::Standing { region, target } => {
+            let message = format!("{target} in {region} is not the database an earlier run left");
+            Err(ActionError::unchanged(FailureClass::Conflict, message)
+                .hint("choose another recovery point"))
+        }
+        Way::Promote(with) => promote::perform(clients, armed, call, &with, seen).await,
+        Way::Backup(with) => {
+            restore_point_in_time::perform(clients, armed, call, &with, seen).await
+        }
+        Way::Snapshot(with) => restore_snapshot::perform(clients, armed, call, &with, seen).await,
+    }
+}
+
+pub(crate) async fn revert(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    with: &Recover,
+    image: &Image,
+) -> Result<(), ActionError> {
+    match way(with, &point_of(with, &image.now)?) {
+        Way::Standing { .. } => Ok(()),
+        Way::Promote(with) => promote::revert(&with, image),
+        Way::Backup(with) => {
+            restore_point_in_time::revert(clients, armed, call, &with, image).await
+        }
+        Way::Snapshot(with) => restore_snapshot::revert(clients, armed, call, &with, image).await,
+    }
+}
+
+fn way(with: &Recover, point: &RecoveryPoint) -> Way {
+    let region = with.region.clone();
+    let target = point.target.clone();
+    if point.recovered {
+        return Way::Standing { region, target };
+    }
+    let source = point.source.clone();
+    match point.method {
+        RecoveryMethod::Promote => Way::Promote(PromoteReplica { region, replica: source }),
+        RecoveryMethod::RestorePointInTime => Way::Backup(RestorePointInTime {
+            region,
+            backup: Some(source),
+            target: Some(target),
+            time: None,
+        }),
+        RecoveryMethod::RestoreSnapshot => {
+            Way::Snapshot(RestoreSnapshot { region, snapshot: Some(source), target: Some(target) })
+        }
+    }
+}
+
+/// Returns the point the step was observed with: the given one, or the best one as found then.
+fn point_of(with: &Recover, seen: &Observation) -> Result<RecoveryPoint, ActionError> {
+    if let Some(point) = &with.point {
+        return Ok(point.clone());
+    }
+    serde_json::from_value(seen.context["point"].clone()).map_err(|error| {
+        let message = format!("the observation names no recovery point: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    })
+}
+
+/// Observes an instance an earlier run brought up: it must stand alone and be usable.
+async fn standing(
+    clients: &Clients,
+    region: &str,
+    target: &str,
+) -> Result<Observation, ActionError> {
+    let found = existing(clients, region, target).await?;
+    let live = match &found.source {
+        None => json!({ "role": "standalone" }),
+        Some(source) => json!({ "role": "replica", "source": source }),
+    };
+    let mut seen = Observation::new(live, json!({ "role": "standalone" }));
+    seen.outputs = found.outputs(clients).unwrap_or_default();
+    seen.under_way = seen.satisfied && found.phase() == Phase::Busy;
+    seen.satisfied = seen.satisfied && found.phase() == Phase::Usable && !seen.outputs.is_empty();
+    seen.evidence.push(found.line());
+    if let Some(run) = found.run() {
+        seen.evidence.push(format!("brought up by run {run}"));
+    }
+    Ok(seen)
+}

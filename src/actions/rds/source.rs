@@ -1,0 +1,92 @@
+//! What a database can be restored from in a region: the primary's replicated automated backup and its snapshots.
+
+use aws_sdk_rds::types::DbSnapshot;
+use jiff::Timestamp;
+
+use super::instance::instant;
+use super::{database, read_failure};
+use crate::clients::Clients;
+use crate::outcome::{ActionError, FailureClass};
+
+/// An automated backup of the primary.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Backup {
+    pub arn: String,
+    pub status: String,
+    /// The latest instant it can be restored to
+    pub latest: Option<Timestamp>,
+    pub allocated_gib: u32,
+}
+
+/// A snapshot of the primary.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Snapshot {
+    pub id: String,
+    /// `manual`, `automated` or `awsbackup`
+    pub kind: String,
+    /// The instant its data is of
+    pub taken: Timestamp,
+    pub allocated_gib: u32,
+}
+
+/// Returns the primary's automated backup in the region; of several, the one that reaches furthest.
+pub(super) async fn backup(clients: &Clients, region: &str) -> Result<Option<Backup>, ActionError> {
+    let database = database(clients)?;
+    let named = database.automated_backup.as_ref().filter(|backup| backup.region == region);
+    let aws = clients.aws.region(region).await?;
+    let request = aws.rds.describe_db_instance_automated_backups();
+    let request = match named.and_then(|backup| backup.arn.as_deref()) {
+        Some(arn) => request.db_instance_automated_backups_arn(arn),
+        None => request.db_instance_identifier(&database.primary.id),
+    };
+    let found = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            return match read_failure("DescribeDBInstanceAutomatedBackups", region, &error) {
+                missing if missing.class == FailureClass::NotFound => Ok(None),
+                failure => Err(failure),
+            };
+        }
+    };
+    let backups = found.iter().filter_map(|backup| {
+        Some(Backup {
+            arn: backup.db_instance_automated_backups_arn()?.to_owned(),
+            status: backup.status().unwrap_or_default().to_owned(),
+            latest: backup.restore_window().and_then(|window| instant(window.latest_time()?)),
+            allocated_gib: gib(backup.allocated_storage()),
+        })
+    });
+    Ok(backups.max_by_key(|backup| backup.latest))
+}
+
+/// Returns the newest usable snapshot of the primary in the region, whoever made it.
+pub(super) async fn newest_snapshot(
+    clients: &Clients,
+    region: &str,
+) -> Result<Option<Snapshot>, ActionError> {
+    let primary = &database(clients)?.primary.id;
+    let aws = clients.aws.region(region).await?;
+    let request = aws.rds.describe_db_snapshots().db_instance_identifier(primary);
+    let found = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let found = found.map_err(|error| read_failure("DescribeDBSnapshots", region, &error))?;
+    Ok(found.iter().filter_map(snapshot).max_by_key(|snapshot| snapshot.taken))
+}
+
+fn snapshot(found: &DbSnapshot) -> Option<Snapshot> {
+    if found.status() != Some("available") {
+        return None;
+    }
+    // A copy's own creation time is when it was copied; its data is older.
+    let taken = found.original_snapshot_create_time().or_else(|| found.snapshot_create_time())?;
+    Some(Snapshot {
+        id: found.db_snapshot_identifier()?.to_owned(),
+        kind: found.snapshot_type().unwrap_or("manual").to_owned(),
+        taken: instant(taken)?,
+        allocated_gib: gib(found.allocated_storage()),
+    })
+}
+
+fn gib(storage: Option<i32>) -> u32 {
+    storage.and_then(|gib| gib.try_into().ok()).unwrap_or(0)
+}

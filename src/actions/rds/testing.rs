@@ -1,0 +1,241 @@
+//! A scripted RDS of one region: answers in AWS's shape, states that follow each other look by look.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use crate::clients::aws::testing::{RUN, Reply, Script, Sent, query_error};
+
+/// An instance as the script knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub id: String,
+    /// States of the next looks; the last one stays
+    pub states: VecDeque<&'static str>,
+    pub source: Option<String>,
+    pub tags: Vec<(String, String)>,
+    pub created: String,
+    pub deletion_protection: bool,
+    pub multi_az: bool,
+    pub retention_days: i32,
+    pub replicas: usize,
+}
+
+pub(super) fn made(id: &str, states: &[&'static str]) -> Made {
+    Made {
+        id: id.to_owned(),
+        states: states.iter().copied().collect(),
+        source: None,
+        tags: Vec::new(),
+        created: "2026-11-22T02:15:00Z".to_owned(),
+        deletion_protection: true,
+        multi_az: true,
+        retention_days: 7,
+        replicas: 0,
+    }
+}
+
+impl Made {
+    pub(super) fn follows(mut self, source: &str) -> Self {
+        self.source = Some(source.to_owned());
+        self
+    }
+
+    pub(super) fn tagged(mut self, key: &str, value: &str) -> Self {
+        self.tags.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn ours(self) -> Self {
+        self.tagged("phoenix-dr:run", RUN)
+    }
+
+    fn xml(&mut self) -> String {
+        let state = match self.states.len() {
+            0 => "available",
+            1 => self.states[0],
+            _ => self.states.pop_front().unwrap_or("available"),
+        };
+        let source = self.source.as_ref().map_or(String::new(), |source| {
+            format!(
+                "<ReadReplicaSourceDBInstanceIdentifier>{source}</ReadReplicaSourceDBInstanceIdentifier>\
+                 <StatusInfos><DBInstanceStatusInfo><StatusType>read replication</StatusType><Normal>true</Normal>\
+                 <Status>replicating</Status></DBInstanceStatusInfo></StatusInfos>"
+            )
+        });
+        let tags: String = self
+            .tags
+            .iter()
+            .map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"))
+            .collect();
+        let endpoint = match state {
+            "creating" => String::new(),
+            _ => format!(
+                "<Endpoint><Address>{}.example</Address><Port>5432</Port></Endpoint>",
+                self.id
+            ),
+        };
+        let replicas: String = (0..self.replicas)
+            .map(|number| {
+                format!(
+                    "<ReadReplicaDBInstanceIdentifier>r{number}</ReadReplicaDBInstanceIdentifier>"
+                )
+            })
+            .collect();
+        format!(
+            "<DBInstance><DBInstanceIdentifier>{id}</DBInstanceIdentifier>\
+             <DBInstanceArn>arn:aws:rds:us-west-2:123456789012:db:{id}</DBInstanceArn>\
+             <DbiResourceId>db-{id}</DbiResourceId><DBInstanceStatus>{state}</DBInstanceStatus>{source}{endpoint}\
+             <InstanceCreateTime>{created}</InstanceCreateTime><AllocatedStorage>100</AllocatedStorage>\
+             <MultiAZ>{multi_az}</MultiAZ><DeletionProtection>{protection}</DeletionProtection>\
+             <BackupRetentionPeriod>{retention}</BackupRetentionPeriod><TagList>{tags}</TagList>\
+             <ReadReplicaDBInstanceIdentifiers>{replicas}</ReadReplicaDBInstanceIdentifiers></DBInstance>",
+            id = self.id,
+            created = self.created,
+            multi_az = self.multi_az,
+            protection = self.deletion_protection,
+            retention = self.retention_days,
+        )
+    }
+}
+
+/// The region.
+#[derive(Default)]
+pub(super) struct Region {
+    pub instances: Vec<Made>,
+    pub backups: String,
+    pub snapshots: String,
+    /// What a create leaves behind, and whether its answer is lost
+    pub creates: Option<Made>,
+    pub lose_answer: bool,
+}
+
+pub(super) type Shared = Arc<Mutex<Region>>;
+
+/// Returns a script over a region, and the region to look into.
+pub(super) fn region(region: Region) -> (Script, Shared) {
+    let shared: Shared = Arc::new(Mutex::new(region));
+    let inside = shared.clone();
+    let script =
+        Script::new(move |sent, _| answer(&mut inside.lock().expect("not poisoned"), sent));
+    (script, shared)
+}
+
+pub(super) fn backup(latest: &str) -> String {
+    format!(
+        "<DBInstanceAutomatedBackup><DBInstanceIdentifier>phoenix-prod</DBInstanceIdentifier>\
+         <DBInstanceAutomatedBackupsArn>arn:aws:rds:us-west-2:123456789012:auto-backup:ab-1\
+         </DBInstanceAutomatedBackupsArn><Status>active</Status><AllocatedStorage>100</AllocatedStorage>\
+         <RestoreWindow><EarliestTime>2026-11-15T00:00:00Z</EarliestTime><LatestTime>{latest}</LatestTime>\
+         </RestoreWindow></DBInstanceAutomatedBackup>"
+    )
+}
+
+pub(super) fn snapshot(id: &str, status: &str, created: &str, original: Option<&str>) -> String {
+    let original = original.map_or(String::new(), |time| {
+        format!("<OriginalSnapshotCreateTime>{time}</OriginalSnapshotCreateTime>")
+    });
+    format!(
+        "<DBSnapshot><DBSnapshotIdentifier>{id}</DBSnapshotIdentifier><Status>{status}</Status>\
+         <SnapshotType>manual</SnapshotType><AllocatedStorage>10</AllocatedStorage>\
+         <SnapshotCreateTime>{created}</SnapshotCreateTime>{original}</DBSnapshot>"
+    )
+}
+
+fn answer(region: &mut Region, sent: &Sent) -> Reply {
+    let named = |field: &str| sent.field(field).unwrap_or_default();
+    let action = sent.action.as_str();
+    let found =
+        |region: &mut Region, id: &str| region.instances.iter().position(|made| made.id == id);
+    let id = named("DBInstanceIdentifier");
+    match action {
+        "DescribeDBInstances" => match found(region, &id) {
+            Some(at) => {
+                let xml = region.instances[at].xml();
+                result(action, &format!("<DBInstances>{xml}</DBInstances>"))
+            }
+            None => query_error(404, "DBInstanceNotFound", "no such instance"),
+        },
+        "DescribeDBInstanceAutomatedBackups" => result(
+            action,
+            &format!("<DBInstanceAutomatedBackups>{}</DBInstanceAutomatedBackups>", region.backups),
+        ),
+        "DescribeDBSnapshots" => {
+            result(action, &format!("<DBSnapshots>{}</DBSnapshots>", region.snapshots))
+        }
+        "DescribeDBSubnetGroups" | "DescribeDBParameterGroups" | "AddTagsToResource" => {
+            result(action, "")
+        }
+        _ => change(region, sent, &id),
+    }
+}
+
+fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
+    let named = |field: &str| sent.field(field).unwrap_or_default();
+    let action = sent.action.as_str();
+    let found = |region: &Region, id: &str| region.instances.iter().position(|made| made.id == id);
+    match action {
+        "PromoteReadReplica" => {
+            let Some(at) = found(region, id) else {
+                return query_error(404, "DBInstanceNotFound", "no such instance");
+            };
+            if region.instances[at].source.take().is_none() {
+                return query_error(400, "InvalidDBInstanceState", "not a read replica");
+            }
+            region.instances[at].states =
+                ["modifying", "rebooting", "backing-up"].into_iter().collect();
+            result(action, "")
+        }
+        "RestoreDBInstanceToPointInTime" | "RestoreDBInstanceFromDBSnapshot" => {
+            let target = match named("TargetDBInstanceIdentifier") {
+                target if target.is_empty() => id.to_owned(),
+                target => target,
+            };
+            if found(region, &target).is_some() {
+                return query_error(400, "DBInstanceAlreadyExists", "exists");
+            }
+            if let Some(creates) = region.creates.take() {
+                region.instances.push(creates);
+            }
+            match region.lose_answer {
+                true => query_error(500, "InternalFailure", "lost"),
+                false => result(action, ""),
+            }
+        }
+        "ModifyDBInstance" => {
+            let Some(at) = found(region, id) else {
+                return query_error(404, "DBInstanceNotFound", "no such instance");
+            };
+            let made = &mut region.instances[at];
+            let flag = |field: &str, now: bool| match named(field).as_str() {
+                "" => now,
+                text => text == "true",
+            };
+            made.deletion_protection = flag("DeletionProtection", made.deletion_protection);
+            made.multi_az = flag("MultiAZ", made.multi_az);
+            made.retention_days =
+                named("BackupRetentionPeriod").parse().unwrap_or(made.retention_days);
+            result(action, "")
+        }
+        "DeleteDBInstance" => match found(region, id) {
+            Some(at) if region.instances[at].deletion_protection => {
+                query_error(400, "InvalidParameterCombination", "protected")
+            }
+            Some(at) => {
+                drop(region.instances.remove(at));
+                result(action, "")
+            }
+            None => query_error(404, "DBInstanceNotFound", "no such instance"),
+        },
+        other => query_error(400, "InvalidAction", other),
+    }
+}
+
+fn result(action: &str, body: &str) -> Reply {
+    Reply::Answer(
+        200,
+        format!(
+            "<{action}Response xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\"><{action}Result>{body}\
+             </{action}Result><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata></{action}Response>"
+        ),
+    )
+}

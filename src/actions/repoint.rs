@@ -1,0 +1,251 @@
+//! Action `database.repoint`: tells the application where its database is now, and restarts it so that it listens.
+//!
+//! A pod reads its endpoint once. So a mark on the pod template with the address says which pods have read it:
+//! values that are right with pods that are older are not done.
+
+mod cname;
+mod object;
+
+use serde_json::{Map, Value, json};
+
+use super::kubernetes::Workload;
+use super::kubernetes::restart::{self, Mark};
+use crate::clients::Clients;
+use crate::clients::kubernetes::{Cluster, cluster};
+use crate::clients::tcp;
+use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
+use crate::estate::types::ApplicationEndpoint;
+use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
+use crate::runbook::catalogue::actions::DatabaseRepoint;
+use object::{Kind, Object};
+
+/// Holds the address a workload's pods were started for.
+const MARK: &str = "phoenix-dr/database";
+
+/// Where the endpoint is kept.
+enum Holder<'a> {
+    Object(Object<'a>),
+    Cname(cname::Record<'a>),
+}
+
+/// Everything one call works on.
+struct Scene<'a> {
+    holder: Holder<'a>,
+    cluster: std::sync::Arc<Cluster>,
+    workloads: Vec<Workload>,
+    host: &'a str,
+    port: u16,
+}
+
+impl<'a> Scene<'a> {
+    async fn set(clients: &'a Clients, with: &'a DatabaseRepoint) -> Result<Self, ActionError> {
+        let invalid = |message: String| ActionError::unchanged(FailureClass::Invalid, message);
+        let database = crate::clients::postgres::database(clients)?;
+        let application = database.application.as_ref().ok_or_else(|| {
+            invalid(
+                "the estate does not say how the application learns its database's endpoint"
+                    .to_owned(),
+            )
+            .hint("describe it in `database.application` of the estate file")
+        })?;
+        let (host, port) = tcp::split(&with.address, Some(5432))
+            .map_err(|error| invalid(format!("argument `address`: {error}")))?;
+        let cluster = cluster(clients, &with.region).await?;
+        let workloads: Result<Vec<Workload>, ActionError> =
+            application.restart.iter().map(|text| Workload::parse(text)).collect();
+        Ok(Self { holder: holder(application, with)?, cluster, workloads: workloads?, host, port })
+    }
+
+    /// Reads what the endpoint's holder says and which address the pods were started for.
+    async fn look(&self, clients: &Clients) -> Result<(Value, bool), ActionError> {
+        let endpoint = match &self.holder {
+            Holder::Object(object) => object.values(clients, &self.cluster).await?,
+            Holder::Cname(record) => record.target(clients).await?,
+        };
+        let (pods, complete) =
+            restart::read_marks(clients, &self.cluster, &self.workloads, MARK).await?;
+        Ok((json!({ "endpoint": endpoint, "pods": pods }), complete))
+    }
+
+    fn desired(&self, live: &Value) -> Value {
+        let endpoint = match &self.holder {
+            Holder::Object(object) => object.desired(&live["endpoint"], self.host, self.port),
+            Holder::Cname(record) => record.desired(self.host),
+        };
+        let address = format!("{}:{}", self.host, self.port);
+        let pods: Map<String, Value> =
+            self.workloads.iter().map(|workload| (workload.to_string(), json!(address))).collect();
+        json!({ "endpoint": endpoint, "pods": pods })
+    }
+
+    /// Brings the endpoint from one value to another; says whether it had to be changed.
+    async fn write(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        from: &Value,
+        to: &Value,
+        dry_run: bool,
+    ) -> Result<bool, ActionError> {
+        match &self.holder {
+            Holder::Object(object) => object.write(clients, &self.cluster, from, to, dry_run).await,
+            // Route 53 has no dry run; the observation has read the record.
+            Holder::Cname(_) if dry_run => Ok(false),
+            Holder::Cname(record) => record.write(clients, call, from, to).await,
+        }
+    }
+
+    fn what(&self) -> String {
+        match &self.holder {
+            Holder::Object(object) => object.to_string(),
+            Holder::Cname(record) => record.to_string(),
+        }
+    }
+
+    fn commands(&self, desired: &Value) -> Vec<String> {
+        let mut commands = match &self.holder {
+            Holder::Object(object) => vec![object.command(&self.cluster, &desired["endpoint"])],
+            Holder::Cname(record) => vec![record.command(&desired["endpoint"])],
+        };
+        commands.extend(restart::kubectl(&self.cluster, &self.workloads));
+        commands
+    }
+
+    /// Restarts the pods that were started for another address, and waits until all run.
+    async fn restart(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        from: &Value,
+        to: &Value,
+    ) -> Result<(), ActionError> {
+        let mark = Mark { annotation: MARK, from, to, dry_run: false };
+        restart::mark(clients, &self.cluster, &self.workloads, mark).await?;
+        restart::rolled_out(clients, &self.cluster, call, &self.workloads).await
+    }
+}
+
+fn holder<'a>(
+    application: &'a ApplicationEndpoint,
+    with: &'a DatabaseRepoint,
+) -> Result<Holder<'a>, ActionError> {
+    match (&application.secret, &application.config_map, &application.cname) {
+        (Some(key), None, None) => Ok(Holder::Object(Object { kind: Kind::Secret, key })),
+        (None, Some(key), None) => Ok(Holder::Object(Object { kind: Kind::ConfigMap, key })),
+        (None, None, Some(record)) => {
+            Ok(Holder::Cname(cname::Record { record, region: &with.region }))
+        }
+        _ => Err(ActionError::unchanged(
+            FailureClass::Invalid,
+            "`database.application` must name exactly one of secret, config_map and cname",
+        )),
+    }
+}
+
+/// Reads the endpoint and the marks; satisfied when all are as desired and every pod has rolled out.
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &DatabaseRepoint,
+) -> Result<Observation, ActionError> {
+    let scene = Scene::set(clients, with).await?;
+    let (live, complete) = scene.look(clients).await?;
+    let desired = scene.desired(&live);
+    let mut seen = Observation::new(live, desired);
+    if !clients.guard.is_open() && !seen.satisfied {
+        let (from, to) = (&seen.live, &seen.desired);
+        scene.write(clients, call, &from["endpoint"], &to["endpoint"], true).await?;
+        let mark = Mark { annotation: MARK, from: &from["pods"], to: &to["pods"], dry_run: true };
+        restart::validate(clients, &scene.cluster, &scene.workloads, mark).await?;
+        seen.fidelity = match scene.holder {
+            Holder::Object(_) => Fidelity::Validated,
+            Holder::Cname(_) => Fidelity::Observed,
+        };
+    }
+    seen.under_way = seen.satisfied && !complete;
+    seen.satisfied &= complete;
+    seen.differences = differences(&scene, &seen.live, &seen.desired);
+    seen.commands = scene.commands(&seen.desired);
+    if let Holder::Object(object) = &scene.holder
+        && let Some(line) = object.remark(&seen.live["endpoint"], scene.port)
+    {
+        seen.evidence.push(line);
+    }
+    if scene.workloads.is_empty() {
+        seen.evidence.push(
+            "`database.application.restart` names no workload: pods that are up keep the old endpoint"
+                .to_owned(),
+        );
+    }
+    Ok(seen)
+}
+
+fn differences(scene: &Scene<'_>, live: &Value, desired: &Value) -> Vec<Difference> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "not there".to_owned(),
+        other => other.to_string(),
+    };
+    let what = scene.what();
+    let mut differences = Vec::new();
+    for (name, to) in desired["endpoint"].as_object().into_iter().flatten() {
+        let from = &live["endpoint"][name];
+        if from != to {
+            let what = format!("{what} {name}");
+            differences.push(Difference { what, from: text(from), to: text(to) });
+        }
+    }
+    for workload in &scene.workloads {
+        let name = workload.to_string();
+        if live["pods"][&name] != desired["pods"][&name] {
+            differences.push(Difference {
+                what: format!("{name} pods"),
+                from: "running".to_owned(),
+                to: "restarted".to_owned(),
+            });
+        }
+    }
+    differences
+}
+
+fn applied(error: ActionError) -> ActionError {
+    ActionError { effect: Effect::Applied, ..error }
+}
+
+/// Writes the endpoint, restarts the application and waits until it runs.
+pub(crate) async fn perform(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &DatabaseRepoint,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let scene = Scene::set(clients, with).await?;
+    let (from, to) = (&seen.live, &seen.desired);
+    let wrote = scene.write(clients, call, &from["endpoint"], &to["endpoint"], false).await?;
+    let restarted = scene.restart(clients, call, &from["pods"], &to["pods"]).await;
+    restarted.map_err(|error| if wrote { applied(error) } else { error })?;
+    let mut notes = vec![format!("{} names {}", scene.what(), with.address)];
+    notes.extend(scene.workloads.iter().map(|workload| format!("restarted {workload}")));
+    let (outputs, obligations) = (Map::new(), Vec::new());
+    Ok(Performed { after: to.clone(), outputs, obligations, notes })
+}
+
+/// Writes the endpoint back as it was and restarts the application once more.
+pub(crate) async fn revert(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &DatabaseRepoint,
+    image: &Image,
+) -> Result<(), ActionError> {
+    let scene = Scene::set(clients, with).await?;
+    let (ours, before) = (&image.ours, &image.before);
+    let wrote = scene.write(clients, call, &ours["endpoint"], &before["endpoint"], false).await?;
+    let restarted = scene.restart(clients, call, &ours["pods"], &before["pods"]).await;
+    restarted.map_err(|error| if wrote { applied(error) } else { error })
+}
+
+#[cfg(test)]
+#[path = "repoint_tests.rs"]
+mod tests;

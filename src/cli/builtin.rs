@@ -1,0 +1,182 @@
+//! The commands that are not runbooks.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::options::RunFlags;
+
+/// Every built-in command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Builtin {
+    /// Carry a runbook out by its id or file
+    Run(RunArgs),
+    /// Show what a runbook would do; same as run --dry-run
+    Plan(RunArgs),
+    /// List the runbooks
+    List,
+    /// Explain a runbook
+    Show(ShowArgs),
+    /// Print a runbook's graph
+    Graph(GraphArgs),
+    /// Check runbooks and the estate file
+    Validate(ValidateArgs),
+    /// List runs
+    Runs,
+    /// Show how a run stands
+    Status(StatusArgs),
+    /// Go on with a run that stopped
+    Resume(ResumeArgs),
+    /// Roll back a run that stopped
+    Rollback(ResumeArgs),
+    /// Give up a run; reverts nothing
+    Abandon(AbandonArgs),
+    /// Record that a step or an obligation was done by hand
+    MarkDone(MarkDoneArgs),
+    /// Print a run's audit trail
+    Audit(AuditArgs),
+    /// Check that this host can act on the estate
+    Doctor(DoctorArgs),
+    /// Write a commented estate file
+    Init(InitArgs),
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Runbook id (DR-001), command (failover) or file
+    pub runbook: String,
+    /// Input of the runbook (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub inputs: Vec<(String, String)>,
+    #[command(flatten)]
+    pub flags: RunFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Runbook id, command or file
+    #[arg(required_unless_present = "actions")]
+    pub runbook: Option<String>,
+    /// List every action and check with its fields
+    #[arg(long)]
+    pub actions: bool,
+    /// With real names and equivalent commands, as Markdown, for the day this program cannot run
+    #[arg(long)]
+    pub rendered: bool,
+    /// Input of the runbook, for --rendered (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub inputs: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    /// Runbook id, command or file
+    pub runbook: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: GraphFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    #[default]
+    Mermaid,
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Runbook files; every known runbook and the estate when none is given
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Run id, or enough of it to tell it from the others; the newest when left out
+    pub run: Option<String>,
+    /// Keep showing until the run ends
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Run id, or enough of it to tell it from the others; the one that stopped when left out
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub flags: RunFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AbandonArgs {
+    /// Run id, or enough of it to tell it from the others; the one that stopped when left out
+    pub run: Option<String>,
+    /// Why; kept in the journal
+    #[arg(long)]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MarkDoneArgs {
+    /// Obligation id, as `phoenix-dr` and `status` show it
+    pub what: String,
+    /// How you know that it is done; kept in the journal
+    #[arg(long)]
+    pub evidence: String,
+    /// Run id, or enough of it; the newest that has it when left out
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Run id, or enough of it to tell it from the others; the newest when left out
+    pub run: Option<String>,
+    /// Form of the trail
+    #[arg(long, value_enum, default_value_t)]
+    pub form: AuditForm,
+    /// Only check that nothing was altered
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditForm {
+    #[default]
+    Text,
+    Json,
+    /// One activation record for compliance
+    Activation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Region that would take over
+    #[arg(long)]
+    pub region: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to write it
+    #[arg(default_value = "phoenix-dr.yaml")]
+    pub file: PathBuf,
+    /// Write over an existing file
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,62 @@
+//! A runbook's command: its inputs as flags.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+
+use super::options::RunFlags;
+use crate::runbook::schema::{Input, InputType, Runbook};
+
+/// Returns the subcommand of a runbook.
+pub(super) fn command(runbook: &Runbook) -> Command {
+    let about = format!("{} {}", runbook.runbook, runbook.title);
+    let mut command = Command::new(runbook.command.clone()).about(about);
+    if let Some(description) = &runbook.description {
+        command = command.after_help(description.clone());
+    }
+    for (name, input) in &runbook.inputs {
+        command = command.arg(argument(name, input));
+    }
+    RunFlags::augment_args(command)
+}
+
+fn argument(name: &str, input: &Input) -> Arg {
+    let flag = name.replace('_', "-");
+    let mut help = input.help.clone().unwrap_or_default();
+    if let Some(default) = &input.default {
+        let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        help = format!("{help} [default: {}]", shown.replace("${{ ", "").replace(" }}", ""));
+    }
+    let argument = Arg::new(format!("input-{name}"))
+        .long(flag)
+        .help(help.trim().to_owned())
+        .env(format!("PHOENIX_DR_{}", name.to_uppercase()))
+        .hide_env_values(input.kind == InputType::Secret)
+        .required(input.required && input.default.is_none())
+        .action(ArgAction::Set)
+        .help_heading("Inputs");
+    match input.kind {
+        InputType::Choice => {
+            argument.value_parser(clap::builder::PossibleValuesParser::new(input.values.clone()))
+        }
+        InputType::Boolean => {
+            argument.num_args(0..=1).default_missing_value("true").value_parser(["true", "false"])
+        }
+        InputType::Region => argument.value_name("REGION"),
+        InputType::Duration => argument.value_name("SPAN"),
+        InputType::Integer => argument.value_name("NUMBER"),
+        InputType::Instant => argument.value_name("INSTANT"),
+        InputType::Secret => argument.value_name("REFERENCE"),
+        InputType::String => argument.value_name("TEXT"),
+    }
+}
+
+/// Returns the inputs that were given, as typed.
+pub(super) fn inputs(runbook: &Runbook, matches: &ArgMatches) -> Vec<(String, String)> {
+    runbook
+        .inputs
+        .keys()
+        .filter_map(|name| {
+            let value = matches.get_one::<String>(&format!("input-{name}"))?;
+            Some((name.clone(), value.clone()))
+        })
+        .collect()
+}

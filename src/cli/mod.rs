@@ -1,0 +1,124 @@
+//! What the operator typed. clap lives only here; a runbook's `command` becomes a subcommand and its inputs flags.
+
+mod builtin;
+mod dynamic;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, RunArgs, ShowArgs};
+pub(crate) use options::{ColorChoice, Global, OnFailureArg, OutputFormat, RunFlags};
+
+use crate::runbook::schema::Runbook;
+
+/// Carries out disaster-recovery runbooks: asks, verifies, rolls back, journals, resumes
+#[derive(Debug, Parser)]
+#[command(name = "phoenix-dr", version, about, max_term_width = 100)]
+#[command(after_help = "Without a command, phoenix-dr says what can be done now.\n\
+    Exit codes: 0 ok, 2 usage, 3 runbook invalid, 4 failed unchanged, 5 rolled back, 6 needs operator,\n\
+    7 with exceptions, 8 answer needed, 9 held, 10 not met, 11 objective missed, 12 journal, 13 stopped,\n\
+    14 changes left in place. `phoenix-dr man` has them all.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Builtin>,
+}
+
+/// What was typed, resolved to one of three.
+#[derive(Debug)]
+pub(crate) enum Typed {
+    /// Nothing: say what can be done now
+    Bare {
+        global: Global,
+    },
+    Builtin {
+        global: Global,
+        command: Box<Builtin>,
+    },
+    /// A runbook's own command with its inputs as typed
+    Runbook {
+        global: Global,
+        flags: Box<RunFlags>,
+        command: String,
+        inputs: Vec<(String, String)>,
+    },
+}
+
+/// Why parsing ended: help, version or wrong usage, already worded.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub text: String,
+    /// True for help and version: they go to stdout and end well
+    pub asked_for: bool,
+}
+
+/// Parses arguments, the first being the program's name.
+pub(crate) fn parse(arguments: &[OsString], runbooks: &[Runbook]) -> Result<Typed, Usage> {
+    let mut command = command(runbooks);
+    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| Usage {
+        asked_for: !error.use_stderr(),
+        text: error.render().to_string(),
+    })?;
+    let usage = |error: clap::Error| Usage { asked_for: false, text: error.render().to_string() };
+    if let Some((name, found)) = matches.subcommand()
+        && let Some(runbook) = runbooks.iter().find(|runbook| runbook.command == name)
+    {
+        return Ok(Typed::Runbook {
+            global: Global::from_arg_matches(found).map_err(usage)?,
+            flags: Box::new(RunFlags::from_arg_matches(found).map_err(usage)?),
+            command: name.to_owned(),
+            inputs: dynamic::inputs(runbook, found),
+        });
+    }
+    let cli = Cli::from_arg_matches(&matches).map_err(usage)?;
+    Ok(match cli.command {
+        Some(command) => Typed::Builtin { global: cli.global, command: Box::new(command) },
+        None => Typed::Bare { global: cli.global },
+    })
+}
+
+/// Returns the directory given by `--runbooks`, before the command line can be parsed: its runbooks are commands.
+pub(crate) fn runbook_directory(arguments: &[OsString]) -> Option<std::path::PathBuf> {
+    let mut arguments = arguments.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        let Some(text) = argument.to_str() else { continue };
+        if text == "--runbooks" {
+            return arguments.next().map(Into::into);
+        }
+        if let Some(directory) = text.strip_prefix("--runbooks=") {
+            return Some(directory.into());
+        }
+    }
+    std::env::var_os("PHOENIX_DR_RUNBOOKS").map(Into::into)
+}
+
+/// Returns the whole command line, runbook commands included.
+pub(crate) fn command(runbooks: &[Runbook]) -> clap::Command {
+    let mut command = Cli::command();
+    for runbook in runbooks {
+        // A file that takes a built-in command's name is refused by validation; it must not panic clap here.
+        if command.find_subcommand(&runbook.command).is_none() {
+            command = command.subcommand(dynamic::command(runbook));
+        }
+    }
+    command
+}
+
+/// Writes the completion script of a shell.
+pub(crate) fn completions(shell: clap_complete::Shell, runbooks: &[Runbook]) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(runbooks), "phoenix-dr", &mut script);
+    script
+}
+
+/// Writes the manual page.
+pub(crate) fn manual(runbooks: &[Runbook]) -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command(runbooks)).render(&mut page)?;
+    Ok(page)
+}

@@ -1,0 +1,153 @@
+//! Flags shared by commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::span::Span;
+
+/// Flags every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Estate file; ./phoenix-dr.yaml, then the user's configuration directory, when not given
+    #[arg(long, global = true, value_name = "FILE", env = "PHOENIX_DR_ESTATE")]
+    pub estate: Option<PathBuf>,
+
+    /// Directory with further runbooks
+    #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_DR_RUNBOOKS")]
+    pub runbooks: Option<PathBuf>,
+
+    /// Form of the output
+    #[arg(long, global = true, value_enum, default_value_t, env = "PHOENIX_DR_OUTPUT")]
+    pub output: OutputFormat,
+
+    /// Print only results and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose", env = "PHOENIX_DR_QUIET")]
+    pub quiet: bool,
+
+    /// Print diagnostics as well
+    #[arg(long, short, global = true, env = "PHOENIX_DR_VERBOSE")]
+    pub verbose: bool,
+
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, env = "PHOENIX_DR_COLOR")]
+    pub color: ColorChoice,
+
+    /// Print plain lines instead of bars
+    #[arg(long, global = true, env = "PHOENIX_DR_NO_PROGRESS")]
+    pub no_progress: bool,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Flags of everything that carries a plan out, or shows what carrying it out would do.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct RunFlags {
+    /// Show what would happen from live reads; change nothing
+    #[arg(long, env = "PHOENIX_DR_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// With --dry-run, end with 20 when there are changes
+    #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
+    pub detailed_exitcode: bool,
+
+    /// Answer yes to go and to ordinary approvals; never to points of no return
+    #[arg(long, short, env = "PHOENIX_DR_YES")]
+    pub yes: bool,
+
+    /// Approve this step, typed points of no return included (repeatable)
+    #[arg(long, value_name = "STEP", env = "PHOENIX_DR_APPROVE", value_delimiter = ',')]
+    pub approve: Vec<String>,
+
+    /// Accept to lose this much data, where it is more than the objective allows
+    #[arg(long, value_name = "SPAN", env = "PHOENIX_DR_ACCEPT_LOSS")]
+    pub accept_loss: Option<Span>,
+
+    /// Recovery point to take: replica, backup or snapshot
+    #[arg(long, value_name = "ID", env = "PHOENIX_DR_RECOVERY_POINT")]
+    pub recovery_point: Option<String>,
+
+    /// Go on although this gate was not met, with the reason (repeatable)
+    #[arg(long = "override", value_name = "STEP=REASON", value_parser = pair, env = "PHOENIX_DR_OVERRIDE")]
+    pub overrides: Vec<(String, String)>,
+
+    /// Go on without this step where it cannot be done, by its word (repeatable)
+    #[arg(long, value_name = "STEP=WORD", value_parser = pair, env = "PHOENIX_DR_WAIVE")]
+    pub waive: Vec<(String, String)>,
+
+    /// File with answers (YAML or JSON): question to answer
+    #[arg(long, value_name = "FILE", env = "PHOENIX_DR_ANSWERS")]
+    pub answers: Option<PathBuf>,
+
+    /// Ask nobody; implied without a terminal
+    #[arg(long, env = "PHOENIX_DR_NON_INTERACTIVE")]
+    pub non_interactive: bool,
+
+    /// Ask before every changing step
+    #[arg(long, value_enum, value_name = "WHICH", env = "PHOENIX_DR_CONFIRM")]
+    pub confirm: Option<Confirm>,
+
+    /// What happens after a failure that nobody is asked about
+    #[arg(long, value_enum, default_value_t, env = "PHOENIX_DR_ON_FAILURE")]
+    pub on_failure: OnFailureArg,
+
+    /// When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)
+    #[arg(long, value_name = "WHEN", env = "PHOENIX_DR_INCIDENT_STARTED")]
+    pub incident_started: Option<String>,
+
+    /// Steps that may run at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = jobs, env = "PHOENIX_DR_JOBS")]
+    pub jobs: usize,
+
+    /// Go live although an AWS endpoint override is set in the environment or profile
+    #[arg(long, env = "PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE")]
+    pub allow_endpoint_override: bool,
+}
+
+/// `--confirm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Confirm {
+    Each,
+}
+
+/// `--on-failure`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnFailureArg {
+    /// Roll back before a point of no return, stop after one
+    #[default]
+    Auto,
+    Rollback,
+    Stop,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((step, word)) if !step.is_empty() && !word.trim().is_empty() => {
+            Ok((step.to_owned(), word.to_owned()))
+        }
+        Some(_) | None => Err("write it as STEP=TEXT".to_owned()),
+    }
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=1024) => Ok(jobs),
+        Ok(_) | Err(_) => Err("a number from 1 to 1024".to_owned()),
+    }
+}

@@ -1,0 +1,390 @@
+//! AWS clients: one HTTP client for the process, one set of service clients per region, credentials from the estate's
+//! sources in order.
+//!
+//! Regions are always named, endpoints come from the estate or are AWS's own, retries are off (the engine retries),
+//! every call has time limits, and everything passes the guard. What is asked of a service lives in `actions`,
+//! `checks` and the lease.
+
+pub(crate) mod error;
+mod guarded;
+pub(crate) mod records;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::{IdentityCache, ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
+use jiff::Timestamp;
+
+use crate::clients::endpoints::AwsService;
+use crate::clients::guard::Guard;
+use crate::clock::{Clock, within};
+use crate::estate::types::{CredentialSource, Endpoints, Estate};
+use crate::outcome::{ActionError, FailureClass};
+use guarded::{FailClosed, GuardInterceptor};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one credential source may take: a token endpoint in a lost region must not hold up the next source.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Credentials this close to their end are fetched anew before a call rather than during it.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
+
+/// Every AWS client of one process; nothing is built before it is needed.
+pub(crate) struct Aws {
+    estate: Arc<Estate>,
+    guard: Guard,
+    clock: Arc<dyn Clock>,
+    transport: OnceLock<Result<SharedHttpClient, String>>,
+    /// Credentials to use instead of the estate's sources
+    given: Option<SharedCredentialsProvider>,
+    survivor: Mutex<Option<String>>,
+    held: tokio::sync::Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    source: Option<Source>,
+    regions: BTreeMap<String, Arc<Regional>>,
+}
+
+/// A credential source that works.
+#[derive(Clone)]
+struct Source {
+    name: String,
+    profile: Option<String>,
+    break_glass: bool,
+    provider: SharedCredentialsProvider,
+    expires: Option<Timestamp>,
+}
+
+/// The clients of one region.
+#[derive(Debug, Clone)]
+pub(crate) struct Regional {
+    pub region: String,
+    pub rds: aws_sdk_rds::Client,
+    pub route53: aws_sdk_route53::Client,
+    pub s3: aws_sdk_s3::Client,
+    pub sts: aws_sdk_sts::Client,
+    pub health: aws_sdk_health::Client,
+}
+
+/// Who AWS says we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Name of the credential source that worked
+    pub source: String,
+    pub profile: Option<String>,
+    pub break_glass: bool,
+    pub account: String,
+    pub arn: String,
+    /// When the credentials end; `None` for those that do not
+    pub expires: Option<Timestamp>,
+}
+
+impl Aws {
+    /// Returns the clients of an estate over the network.
+    pub(crate) fn new(estate: Arc<Estate>, guard: Guard, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            estate,
+            guard,
+            clock,
+            transport: OnceLock::new(),
+            given: None,
+            survivor: Mutex::default(),
+            held: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns clients over another HTTP client, with these credentials: a simulation or a test.
+    pub(crate) fn over(
+        estate: Arc<Estate>,
+        guard: Guard,
+        clock: Arc<dyn Clock>,
+        http: SharedHttpClient,
+        credentials: SharedCredentialsProvider,
+    ) -> Self {
+        let aws = Self { given: Some(credentials), ..Self::new(estate, guard, clock) };
+        drop(aws.transport.set(Ok(http)));
+        aws
+    }
+
+    /// Names the region that is there whatever happens: STS is asked there. Before the first call.
+    pub(crate) fn survive_in(&self, region: &str) {
+        *self.survivor.lock().unwrap_or_else(PoisonError::into_inner) = Some(region.to_owned());
+    }
+
+    /// Returns the region STS is asked in: named, else where the shared state is, else the first that is not primary.
+    pub(crate) fn survivor(&self) -> String {
+        let named = self.survivor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let primary = &self.estate.primary.region;
+        named
+            .or_else(|| self.estate.state.as_ref().map(|state| state.s3.region.clone()))
+            .or_else(|| self.estate.regions.keys().find(|region| *region != primary).cloned())
+            .unwrap_or_else(|| primary.clone())
+    }
+
+    /// Returns the clients of a region, with credentials that are valid now.
+    pub(crate) async fn region(&self, name: &str) -> Result<Arc<Regional>, ActionError> {
+        let mut held = self.held.lock().await;
+        // Loading credentials is a large future and rarely runs: it must not weigh on every call's stack.
+        let source = Box::pin(self.source(&mut held)).await?;
+        if let Some(found) = held.regions.get(name) {
+            return Ok(found.clone());
+        }
+        let clients = Arc::new(self.build(name, &source)?);
+        held.regions.insert(name.to_owned(), clients.clone());
+        Ok(clients)
+    }
+
+    /// Asks AWS, in the surviving region, who we are.
+    pub(crate) async fn identity(&self) -> Result<Identity, ActionError> {
+        let survivor = self.survivor();
+        let clients = self.region(&survivor).await?;
+        let answer = clients.sts.get_caller_identity().send().await.map_err(|error| {
+            error::failure(error::Nature::Read, "sts:GetCallerIdentity", &survivor, &error)
+        })?;
+        let source = {
+            let mut held = self.held.lock().await;
+            Box::pin(self.source(&mut held)).await?
+        };
+        Ok(Identity {
+            source: source.name,
+            profile: source.profile,
+            break_glass: source.break_glass,
+            account: answer.account().unwrap_or_default().to_owned(),
+            arn: answer.arn().unwrap_or_default().to_owned(),
+            expires: source.expires,
+        })
+    }
+
+    /// Forgets credentials, so that renewed ones are read at the next call.
+    pub(crate) async fn renew(&self) {
+        *self.held.lock().await = Held::default();
+    }
+
+    /// Returns the source in use, or the first one in order that works now.
+    async fn source(&self, held: &mut Held) -> Result<Source, ActionError> {
+        let soon = self.clock.now() + EXPIRY_MARGIN;
+        if let Some(source) = &held.source
+            && source.expires.is_none_or(|end| end > soon)
+        {
+            return Ok(source.clone());
+        }
+        let mut refusals = Vec::new();
+        for candidate in self.candidates() {
+            match self.try_source(&candidate).await {
+                Ok(source) => {
+                    // The clients hold the provider of the source they were built with.
+                    if held.source.as_ref().is_some_and(|known| known.name != source.name) {
+                        held.regions.clear();
+                    }
+                    held.source = Some(source.clone());
+                    return Ok(source);
+                }
+                Err(why) => refusals.push(format!("{}: {why}", candidate.name)),
+            }
+        }
+        held.source = None;
+        held.regions.clear();
+        let message = format!("no AWS credentials work ({})", refusals.join("; "));
+        Err(ActionError::unchanged(FailureClass::Credentials, message)
+            .hint("renew them, for example by `aws sso login --profile PROFILE`, and go on"))
+    }
+
+    /// Returns the estate's sources, break-glass last; the default chain when it names none.
+    fn candidates(&self) -> Vec<CredentialSource> {
+        let mut sources = self.estate.credentials.clone();
+        if sources.is_empty() {
+            let name = "default chain".to_owned();
+            sources.push(CredentialSource { name, profile: None, break_glass: false });
+        }
+        sources.sort_by_key(|source| source.break_glass);
+        sources
+    }
+
+    async fn try_source(&self, candidate: &CredentialSource) -> Result<Source, String> {
+        let attempt = async {
+            let provider = match &self.given {
+                Some(given) => given.clone(),
+                None => self.provider(candidate).await?,
+            };
+            let credentials = provider.provide_credentials().await.map_err(|error| said(&error))?;
+            let expires = credentials.expiry().and_then(|end| Timestamp::try_from(end).ok());
+            Ok::<_, String>((provider, expires))
+        };
+        let (provider, expires) = within(&*self.clock, SOURCE_TIMEOUT, attempt)
+            .await
+            .map_err(|elapsed| elapsed.to_string())??;
+        if expires.is_some_and(|end| end <= self.clock.now()) {
+            return Err("the credentials have expired".to_owned());
+        }
+        Ok(Source {
+            name: candidate.name.clone(),
+            profile: candidate.profile.clone(),
+            break_glass: candidate.break_glass,
+            provider,
+            expires,
+        })
+    }
+
+    /// Returns the provider of a profile or of the default chain. Its own requests (STS, SSO) read nothing of the
+    /// estate and bypass the guard; they go to the surviving region.
+    async fn provider(
+        &self,
+        candidate: &CredentialSource,
+    ) -> Result<SharedCredentialsProvider, String> {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.transport()?)
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .timeout_config(timeouts())
+            .region(Region::new(self.survivor()));
+        if let Some(profile) = &candidate.profile {
+            loader = loader.profile_name(profile);
+        }
+        let config = loader.load().await;
+        config.credentials_provider().ok_or_else(|| "no provider of credentials".to_owned())
+    }
+
+    fn transport(&self) -> Result<SharedHttpClient, String> {
+        self.transport.get_or_init(http_client).clone()
+    }
+
+    fn build(&self, region: &str, source: &Source) -> Result<Regional, ActionError> {
+        let http =
+            self.transport().map_err(|why| ActionError::unchanged(FailureClass::Invalid, why))?;
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .credentials_provider(source.provider.clone())
+            .identity_cache(IdentityCache::lazy().build())
+            .http_client(FailClosed { inner: http, guard: self.guard.clone() })
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts())
+            .app_name(AppName::new("phoenix-dr").expect("a valid application name"))
+            .region(Region::new(region.to_owned()))
+            .build();
+        let endpoints = self
+            .estate
+            .regions
+            .get(region)
+            .map(|found| found.endpoints.clone())
+            .unwrap_or_default();
+        Ok(regional(region, &shared, &endpoints, &self.guard))
+    }
+}
+
+/// Builds the clients of one region: the only place that makes service clients, each with the guard.
+fn regional(region: &str, shared: &SdkConfig, endpoints: &Endpoints, guard: &Guard) -> Regional {
+    let interceptor = SharedInterceptor::new(GuardInterceptor(guard.clone()));
+    let to = |service: AwsService| service.of(endpoints).map(str::to_owned);
+    let mut rds = aws_sdk_rds::config::Builder::from(shared).interceptor(interceptor.clone());
+    rds.set_endpoint_url(to(AwsService::Rds));
+    let mut s3 = aws_sdk_s3::config::Builder::from(shared).interceptor(interceptor.clone());
+    if let Some(url) = to(AwsService::S3) {
+        // `http://localhost:…` would become `http://bucket.localhost:…`.
+        s3 = s3.endpoint_url(url).force_path_style(true);
+    }
+    let mut sts = aws_sdk_sts::config::Builder::from(shared).interceptor(interceptor.clone());
+    sts.set_endpoint_url(to(AwsService::Sts));
+    // Both are global with their control plane in one region of the partition, whichever region is asked about.
+    let control = Region::new(control_region(region));
+    let mut route53 = aws_sdk_route53::config::Builder::from(shared)
+        .region(control.clone())
+        .interceptor(interceptor.clone());
+    route53.set_endpoint_url(to(AwsService::Route53));
+    let mut health =
+        aws_sdk_health::config::Builder::from(shared).region(control).interceptor(interceptor);
+    health.set_endpoint_url(to(AwsService::Health));
+    Regional {
+        region: region.to_owned(),
+        rds: aws_sdk_rds::Client::from_conf(rds.build()),
+        route53: aws_sdk_route53::Client::from_conf(route53.build()),
+        s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        sts: aws_sdk_sts::Client::from_conf(sts.build()),
+        health: aws_sdk_health::Client::from_conf(health.build()),
+    }
+}
+
+/// Returns the region that has the control plane of a region's global services.
+fn control_region(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "cn-northwest-1"
+    } else if region.starts_with("us-gov-") {
+        "us-gov-west-1"
+    } else {
+        "us-east-1"
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
+
+/// Returns an HTTP client with ring, the proxies of the environment and the certificates of `AWS_CA_BUNDLE`.
+///
+/// The SDK's own builder ignores the proxies, and the SDK does not read the bundle.
+fn http_client() -> Result<SharedHttpClient, String> {
+    let mut trust = tls::TrustStore::default();
+    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        let pem = std::fs::read(&path).map_err(|error| {
+            format!("read the certificates of AWS_CA_BUNDLE ({}): {error}", path.display())
+        })?;
+        trust = trust.with_pem_certificate(pem);
+    }
+    let context = tls::TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| format!("set TLS up for AWS: {}", said(&error)))?;
+    let client = aws_smithy_http_client::Builder::new().build_with_connector_fn(
+        move |settings, components| {
+            let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
+            if let Some(settings) = settings {
+                builder = builder.connector_settings(settings.clone());
+            }
+            if let Some(sleep) = components.and_then(|known| known.sleep_impl()) {
+                builder = builder.sleep_impl(sleep);
+            }
+            let ring = tls::rustls_provider::CryptoMode::Ring;
+            builder.tls_provider(tls::Provider::Rustls(ring)).tls_context(context.clone()).build()
+        },
+    );
+    Ok(client)
+}
+
+/// Returns an error with its sources in one line, each said once.
+pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        next = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

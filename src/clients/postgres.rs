@@ -1,0 +1,481 @@
+//! PostgreSQL connections: by instance, as the estate says it is reached; one for each purpose, none is kept.
+//!
+//! Reads are single statements of the extended protocol in READ ONLY transactions. What writes asks the guard first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Error, IsolationLevel, Row, Transaction};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::guard::Refused;
+use super::tcp::{self, Failure};
+use super::{Clients, via};
+use crate::clock::within;
+use crate::estate::secrets;
+use crate::estate::types::{Connection, Database, TlsMode};
+use crate::outcome::{ActionError, FailureClass};
+use crate::span::Span;
+
+mod proof;
+
+pub(crate) use proof::{prove_writable, replay_lag};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Greeting, TLS and password, after the connection stands.
+const GREET_LIMIT: Duration = Duration::from_secs(4);
+const READ_LIMIT: Duration = Duration::from_secs(10);
+const CHANGE_LIMIT: Duration = Duration::from_secs(20);
+/// The server gives up before this side does, so that the answer is known.
+const SERVER_LIMITS: &str = "-c statement_timeout=8000 -c lock_timeout=5000";
+
+/// Why there is no session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoSession {
+    /// Refused, reset or silent: it cannot be reached
+    Unreachable { address: String, said: String },
+    /// Its name does not resolve from here, or this host's own network is in the way
+    Unclear { address: String, said: String },
+    /// It was reached and said no, or the estate does not say how
+    Failed(ActionError),
+}
+
+impl From<NoSession> for ActionError {
+    fn from(error: NoSession) -> Self {
+        match error {
+            NoSession::Unreachable { address, said } => {
+                Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
+            }
+            NoSession::Unclear { address, said } => {
+                Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
+                    .hint("see this host's own resolver, routes and `via`")
+            }
+            NoSession::Failed(error) => error,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Client,
+    /// Where it is connected to, `host:port`
+    pub address: String,
+}
+
+/// Returns the estate's database.
+pub(crate) fn database(clients: &Clients) -> Result<&Database, ActionError> {
+    clients.estate.database.as_ref().ok_or_else(|| {
+        ActionError::unchanged(FailureClass::NotFound, "the estate has no `database`")
+    })
+}
+
+/// Returns how this host reaches an instance: by the estate's own word, else by the endpoint given.
+pub(crate) fn address(
+    clients: &Clients,
+    instance: &str,
+    given: Option<&str>,
+) -> Result<String, ActionError> {
+    let database = database(clients)?;
+    let endpoint = own_endpoint(database, instance);
+    let found = database.addresses.get(instance).map(String::as_str).or(endpoint).or(given);
+    found.map(str::to_owned).ok_or_else(|| {
+        ActionError::unchanged(
+            FailureClass::NotFound,
+            format!("the estate does not say how to reach the instance {instance}"),
+        )
+        .hint(format!("add `database.addresses.{instance}: host:port` to the estate file"))
+    })
+}
+
+/// Returns the name an instance's certificate has: a port forward has another one.
+fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
+    let own = own_endpoint(database, instance).or(given)?;
+    let (host, _) = tcp::split(own, None).ok()?;
+    Some(host.to_owned())
+}
+
+/// Returns an instance's own endpoint, where the estate knows it.
+fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
+    let known = [Some(&database.primary), database.replica.as_ref()];
+    let found = known.into_iter().flatten().find(|known| known.id == instance)?;
+    found.address.as_deref()
+}
+
+/// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
+async fn endpoint(clients: &Clients, instance: &str) -> Option<String> {
+    let primary = &clients.estate.primary.region;
+    for region in clients.estate.regions.keys().filter(|region| *region != primary) {
+        let Ok(regional) = clients.aws.region(region).await else { continue };
+        let asked = regional.rds.describe_db_instances().db_instance_identifier(instance).send();
+        // No such instance there, or no answer: the caller says that the address is not known.
+        let Ok(answer) = asked.await else { continue };
+        let found = answer.db_instances().first().and_then(|found| found.endpoint());
+        if let Some(endpoint) = found
+            && let (Some(host), Some(port)) = (endpoint.address(), endpoint.port())
+        {
+            return Some(format!("{host}:{port}"));
+        }
+    }
+    None
+}
+
+/// Connects to an instance as the estate's own user.
+pub(crate) async fn connect(
+    clients: &Clients,
+    instance: &str,
+    given: Option<&str>,
+) -> Result<Session, NoSession> {
+    let database = database(clients).map_err(NoSession::Failed)?;
+    let address = match address(clients, instance, given) {
+        Ok(address) => address,
+        // An instance this run made is in no file: RDS says where it is.
+        Err(error) => match endpoint(clients, instance).await {
+            Some(endpoint) => endpoint,
+            None => return Err(NoSession::Failed(error)),
+        },
+    };
+    let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
+    via::open(clients, &database.via).await.map_err(|error| {
+        failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
+    })?;
+    let (host, _) = tcp::split(&address, None).map_err(|failure| {
+        failed(FailureClass::Invalid, format!("address of {instance}: {failure}"))
+    })?;
+    let connection = &database.connection;
+    if connection.tls == TlsMode::Disable && !tcp::is_loopback(host) {
+        let message = format!("`tls: disable` is for loopback only, and {instance} is at {host}");
+        return Err(failed(FailureClass::Invalid, message));
+    }
+    let password = password(clients, connection).await.map_err(NoSession::Failed)?;
+    let mut config = Config::new();
+    config
+        .user(&connection.user)
+        .password(password.expose_secret())
+        .dbname(&database.name)
+        .application_name("phoenix-dr")
+        .options(SERVER_LIMITS);
+    let clock = clients.clock.as_ref();
+    let stream = tcp::connect(clock, &address, CONNECT_LIMIT).await.map_err(|failure| {
+        let (address, said) = (address.clone(), failure.to_string());
+        match failure {
+            Failure::Unreachable(_) => NoSession::Unreachable { address, said },
+            Failure::Unclear(_) => NoSession::Unclear { address, said },
+        }
+    })?;
+    let greeted = match connection.tls {
+        TlsMode::Disable => {
+            config.ssl_mode(SslMode::Disable);
+            within(clock, GREET_LIMIT, greet(&config, stream, NoTls)).await
+        }
+        TlsMode::Require => {
+            config.ssl_mode(SslMode::Require);
+            let tls = trust(connection).map_err(NoSession::Failed)?;
+            let certified = certified(database, instance, given).unwrap_or_else(|| host.to_owned());
+            let tls = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(
+                &mut MakeRustlsConnect::new(tls),
+                &certified,
+            )
+            .map_err(|error| {
+                failed(FailureClass::Invalid, format!("TLS to {certified}: {error}"))
+            })?;
+            within(clock, GREET_LIMIT, greet(&config, stream, tls)).await
+        }
+    };
+    match greeted {
+        Ok(Ok(client)) => Ok(Session { client, address }),
+        Ok(Err(error)) => Err(no_greeting(instance, address, &error)),
+        Err(_) => {
+            let said =
+                format!("it accepted the connection and said nothing for {}", Span(GREET_LIMIT));
+            Err(NoSession::Unreachable { address, said })
+        }
+    }
+}
+
+async fn greet<S, T>(config: &Config, stream: S, tls: T) -> Result<Client, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsConnect<S>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect_raw(stream, tls).await?;
+    // Ends by itself when the client is dropped; its error is also the error of the call it broke.
+    drop(tokio::spawn(connection));
+    Ok(client)
+}
+
+fn no_greeting(instance: &str, address: String, error: &Error) -> NoSession {
+    if error.code().is_none()
+        && let Some(Failure::Unreachable(said)) = Failure::of(error)
+    {
+        return NoSession::Unreachable { address, said };
+    }
+    let what = format!("connect to {instance} at {address}");
+    NoSession::Failed(explain(&what, error, Purpose::Read))
+}
+
+/// Returns the TLS settings: chain and host are verified against the estate's certificates.
+fn trust(connection: &Connection) -> Result<rustls::ClientConfig, ActionError> {
+    let invalid = |message: String| {
+        ActionError::unchanged(FailureClass::Invalid, message).hint(
+            "download the region's RDS certificate bundle and name it in `database.connection.root_cert`",
+        )
+    };
+    let path = connection
+        .root_cert
+        .as_deref()
+        .ok_or_else(|| invalid("`tls: require` needs `root_cert`".to_owned()))?;
+    let bad = |error: &dyn std::fmt::Display| invalid(format!("certificates in {path}: {error}"));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
+        let certificate = certificate.map_err(|error| bad(&error))?;
+        roots.add(certificate).map_err(|error| bad(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(invalid(format!("{path} holds no certificate")));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad(&error))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Reads the password anew each time, so that a renewed one is taken; masks it from then on.
+async fn password(clients: &Clients, connection: &Connection) -> Result<SecretString, ActionError> {
+    let password = secrets::read(&connection.password_from).await.map_err(|why| {
+        ActionError::unchanged(
+            FailureClass::Credentials,
+            format!("password of {}: {why}", connection.user),
+        )
+    })?;
+    clients.masks.hide(&password);
+    Ok(password)
+}
+
+/// What a statement does, and so what its failure leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    /// The commit may have happened when its answer was lost
+    Commit,
+}
+
+/// A value of a parameter.
+pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+impl Session {
+    /// Reads rows by one statement in a READ ONLY transaction. `what` fits "failed to …".
+    pub(crate) async fn read(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, ActionError> {
+        let builder = self.client.build_transaction().read_only(true);
+        let work = async {
+            let transaction =
+                builder.isolation_level(IsolationLevel::ReadCommitted).start().await?;
+            let rows = transaction.query(sql, parameters).await?;
+            transaction.rollback().await?;
+            Ok(rows)
+        };
+        match within(clients.clock.as_ref(), READ_LIMIT, work).await {
+            Ok(rows) => rows.map_err(|error| explain(what, &error, Purpose::Read)),
+            Err(elapsed) => {
+                Err(ActionError::unchanged(FailureClass::Transient, format!("{what}: {elapsed}")))
+            }
+        }
+    }
+
+    /// Reads one row by one statement.
+    pub(crate) async fn read_one(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, ActionError> {
+        let rows = self.read(clients, what, sql, parameters).await?;
+        let count = rows.len();
+        let mut rows = rows.into_iter();
+        match (rows.next(), count) {
+            (Some(row), 1) => Ok(row),
+            _ => Err(ActionError::unchanged(
+                FailureClass::Invalid,
+                format!("{what}: {count} rows instead of one"),
+            )),
+        }
+    }
+
+    /// Carries out statements in one READ WRITE transaction: all of them, or none. Each is a text and its parameters.
+    pub(crate) async fn change(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        statements: &[(String, Vec<Parameter<'_>>)],
+    ) -> Result<(), ActionError> {
+        if !clients.guard.is_open() {
+            let refused = Refused { call: format!("SQL to {what}") };
+            return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
+        }
+        // READ WRITE, said aloud: the database's default may be what this very action set before.
+        let builder = self.client.build_transaction().read_only(false);
+        let started = within(clients.clock.as_ref(), CHANGE_LIMIT, async {
+            let transaction: Transaction<'_> = builder.start().await?;
+            for (sql, parameters) in statements {
+                transaction.execute(sql.as_str(), parameters).await?;
+            }
+            Ok(transaction)
+        })
+        .await;
+        let transaction = match started {
+            Ok(done) => done.map_err(|error| explain(what, &error, Purpose::Read))?,
+            Err(elapsed) => {
+                let message = format!("{what}: {elapsed}");
+                return Err(ActionError::unchanged(FailureClass::Transient, message));
+            }
+        };
+        match within(clients.clock.as_ref(), CHANGE_LIMIT, transaction.commit()).await {
+            Ok(done) => done.map_err(|error| explain(what, &error, Purpose::Commit)),
+            Err(elapsed) => Err(ActionError::unknown(
+                FailureClass::Transient,
+                format!("{what}: the commit was sent, {elapsed}"),
+            )),
+        }
+    }
+
+    /// Tries a statement in a transaction of the session's default kind and takes it back, whatever it says.
+    /// Returns the SQLSTATE it failed with; `None` when it would have worked.
+    pub(crate) async fn attempt(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        sql: &str,
+    ) -> Result<Option<String>, ActionError> {
+        if !clients.guard.is_open() {
+            let refused = Refused { call: format!("SQL to {what}") };
+            return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
+        }
+        let work = async {
+            let transaction = self.client.transaction().await?;
+            let tried = transaction.execute(sql, &[]).await;
+            // Dropping the transaction rolls it back as well, should this be lost.
+            transaction.rollback().await?;
+            Ok(tried)
+        };
+        let tried = match within(clients.clock.as_ref(), READ_LIMIT, work).await {
+            Ok(tried) => tried.map_err(|error| explain(what, &error, Purpose::Read))?,
+            Err(elapsed) => {
+                let message = format!("{what}: {elapsed}");
+                return Err(ActionError::unchanged(FailureClass::Transient, message));
+            }
+        };
+        match tried {
+            Ok(_) => Ok(None),
+            Err(error) => match error.code() {
+                Some(code) => Ok(Some(code.code().to_owned())),
+                None => Err(explain(what, &error, Purpose::Read)),
+            },
+        }
+    }
+}
+
+/// Quotes an identifier.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a literal; for statements that take no parameters.
+pub(crate) fn literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if doubled.contains('\\') {
+        return format!("E'{}'", doubled.replace('\\', "\\\\"));
+    }
+    format!("'{doubled}'")
+}
+
+fn explain(what: &str, error: &Error, purpose: Purpose) -> ActionError {
+    let Some(known) = error.as_db_error() else {
+        let message = format!("{what}: {}", chain(error));
+        // Trust and protocol cannot heal by themselves; a broken connection can.
+        let class = match Failure::of(error) {
+            None if message.contains("certificate") => FailureClass::Invalid,
+            _ => FailureClass::Transient,
+        };
+        return match purpose {
+            Purpose::Read => ActionError::unchanged(class, message),
+            Purpose::Commit => ActionError::unknown(class, message),
+        };
+    };
+    let code = known.code();
+    let mut message = format!("{what}: {} ({})", known.message(), code.code());
+    if let Some(detail) = known.detail() {
+        message = format!("{message}: {detail}");
+    }
+    let class = class(code);
+    let error = match (purpose, class) {
+        // The server went down in the middle of it.
+        (Purpose::Commit, FailureClass::Transient) => ActionError::unknown(class, message),
+        (Purpose::Commit | Purpose::Read, _) => ActionError::unchanged(class, message),
+    };
+    match (class, known.hint()) {
+        (_, Some(hint)) => error.hint(hint),
+        (FailureClass::Credentials, None) => {
+            error.hint("see `database.connection.password_from` of the estate file")
+        }
+        (FailureClass::Denied, None) => error.hint("grant it to `database.connection.user`"),
+        (_, None) => error,
+    }
+}
+
+fn class(code: &SqlState) -> FailureClass {
+    // RDS answers a token that has expired, and pg_hba.conf a user it does not know, by the second one.
+    if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
+        return FailureClass::Credentials;
+    }
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        return FailureClass::Denied;
+    }
+    if [SqlState::UNDEFINED_DATABASE, SqlState::UNDEFINED_TABLE].contains(code) {
+        return FailureClass::NotFound;
+    }
+    // A promotion that is under way still answers as a read-only server.
+    if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return FailureClass::Transient;
+    }
+    match code.code().get(..2) {
+        // Connections, conflicts between transactions, resources, shutdown and start, locks, input and output.
+        Some("08" | "40" | "53" | "57" | "55" | "58") => FailureClass::Transient,
+        _ => FailureClass::Invalid,
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let cause = error.to_string();
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        next = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! A PostgreSQL server of our own for tests, in a temporary directory, ended with it.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// The operator of the tests' estates.
+pub(crate) const OPERATOR: &str = "dr";
+const PASSWORD: &str = "operator-secret";
+
+/// A running server.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    directory: tempfile::TempDir,
+    child: Child,
+    bin: PathBuf,
+}
+
+/// Returns the directory of PostgreSQL's programs, where there are any.
+fn bin() -> Option<PathBuf> {
+    let named = std::env::var_os("PHOENIX_DR_TEST_PG_BIN").map(PathBuf::from);
+    let debian = PathBuf::from("/usr/lib/postgresql/15/bin");
+    named.or(Some(debian)).filter(|bin| bin.join("initdb").exists())
+}
+
+/// Returns the ids of an unprivileged user: the server refuses to run as root.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let ids = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody")).or(Some((65534, 65534)))
+}
+
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some((user, group)) = unprivileged() {
+        command.uid(user).gid(group);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    command
+}
+
+fn owned(path: &Path) {
+    if let Some((user, group)) = unprivileged() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).expect("chown");
+    }
+}
+
+impl Server {
+    /// Starts a server whose superuser is `postgres`; `None` where PostgreSQL is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let bin = bin()?;
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("mode");
+        owned(directory.path());
+        let secret = directory.path().join("password");
+        std::fs::write(&secret, PASSWORD).expect("written");
+        owned(&secret);
+        let data = directory.path().join("data");
+        let made = command(&bin.join("initdb"))
+            .args(["-N", "-U", "postgres", "-A", "scram-sha-256", "--pwfile"])
+            .arg(&secret)
+            .arg("-D")
+            .arg(&data)
+            .status();
+        assert!(made.expect("initdb runs").success(), "initdb failed");
+        Some(Self::run(bin, directory, &data))
+    }
+
+    fn run(bin: PathBuf, directory: tempfile::TempDir, data: &Path) -> Self {
+        let address = crate::clients::tcp::tests::closed();
+        let child = command(&bin.join("postgres"))
+            .arg("-D")
+            .arg(data)
+            .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
+            .args(["-c", &format!("port={}", address.port())])
+            .arg("-k")
+            .arg(directory.path())
+            .spawn()
+            .expect("postgres starts");
+        Self { address, directory, child, bin }
+    }
+
+    /// Starts a replica of this server.
+    pub(crate) fn replica(&self) -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("mode");
+        owned(directory.path());
+        let data = directory.path().join("data");
+        let port = self.address.port().to_string();
+        let made = command(&self.bin.join("pg_basebackup"))
+            .env("PGPASSWORD", PASSWORD)
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast", "-D"])
+            .arg(&data)
+            .status();
+        assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
+        Self::run(self.bin.clone(), directory, &data)
+    }
+
+    /// Promotes a replica and waits for it.
+    pub(crate) fn promote(&self) {
+        let data = self.directory.path().join("data");
+        let done = command(&self.bin.join("pg_ctl")).arg("promote").arg("-D").arg(data).status();
+        assert!(done.expect("pg_ctl runs").success(), "the promotion failed");
+    }
+
+    /// Runs SQL as the superuser.
+    pub(crate) async fn sql(&self, database: &str, sql: &str) {
+        let (client, driver) = self.client("postgres", PASSWORD, database).await.expect("connects");
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        drop(client);
+        drop(driver);
+    }
+
+    /// Connects as a role; retries while the server starts.
+    pub(crate) async fn client(
+        &self,
+        role: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.address.port())
+            .user(role)
+            .password(password)
+            .dbname(database);
+        config.application_name(format!("{role}-pod"));
+        for attempt in 0.. {
+            match config.connect(tokio_postgres::NoTls).await {
+                Ok((client, connection)) => {
+                    let driver = tokio::spawn(async move { drop(connection.await) });
+                    return Ok((client, driver));
+                }
+                Err(error)
+                    if attempt < 200
+                        && error.code().is_none_or(|code| code.code().starts_with("57P")) =>
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// Returns an estate whose primary is this server, reached as a role that owns the database `phoenix`.
+    pub(crate) fn estate(&self, more: &Value) -> Value {
+        let mut database = json!({
+            "name": "phoenix",
+            "primary": { "id": "phoenix-prod", "region": "us-east-1", "address": self.address.to_string() },
+            "recovered": { "id": "phoenix-recovered" },
+            "connection": {
+                "user": OPERATOR,
+                "password_from": { "file": self.secret() },
+                "tls": "disable",
+                "application_roles": ["app"],
+            },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            database[name.as_str()] = value.clone();
+        }
+        json!({ "database": database })
+    }
+
+    /// Returns the file that holds everybody's password.
+    pub(crate) fn secret(&self) -> String {
+        self.directory.path().join("password").display().to_string()
+    }
+
+    /// Makes the database, its operator and the application's role, all with the same password.
+    pub(crate) async fn prepare(&self) {
+        let roles = format!(
+            "create role {OPERATOR} login createrole password '{PASSWORD}'; \
+             create role app login password '{PASSWORD}'; \
+             grant pg_signal_backend, pg_monitor to {OPERATOR};"
+        );
+        self.sql("postgres", &roles).await;
+        self.sql("postgres", &format!("create database phoenix owner {OPERATOR}")).await;
+        self.sql("phoenix", "create table orders (id int); grant all on orders to app, dr").await;
+    }
+
+    /// Connects as the application does.
+    pub(crate) async fn application(
+        &self,
+    ) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        self.client("app", PASSWORD, "phoenix").await.map(|(client, _)| client)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            // Immediate shutdown: the server ends its own children.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        }
+        drop(self.child.wait());
+    }
+}

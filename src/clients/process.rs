@@ -1,0 +1,475 @@
+//! Child programs: an argv without a shell, their own process group, bounded time and output, masked secrets.
+//!
+//! A group is ended by TERM, a grace, then KILL; also when the future that awaits it is dropped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use super::Clients;
+use crate::clock::{Clock, within};
+use crate::span::Span;
+
+/// Time between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Time a finished program's pipes may stay open because a grandchild holds them.
+const PIPES_LIMIT: Duration = Duration::from_secs(2);
+const STDOUT_MAX: usize = 64 * 1024;
+const TAIL_MAX: usize = 4 * 1024;
+const LINE_MAX: usize = 64 * 1024;
+const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
+/// Value in `env` that hands a scrubbed variable of this process on.
+const INHERIT: &str = "inherit";
+
+/// Secrets this process has read; text meant for people and files is masked by them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Masks(Arc<Mutex<Vec<SecretString>>>);
+
+impl Masks {
+    /// Hides a secret from now on.
+    pub(crate) fn hide(&self, secret: &SecretString) {
+        // A mask of a few letters would eat ordinary words.
+        if secret.expose_secret().len() < 4 {
+            return;
+        }
+        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !secrets.iter().any(|known| known.expose_secret() == secret.expose_secret()) {
+            secrets.push(secret.clone());
+        }
+    }
+
+    /// Returns the text with every known secret replaced, also in its base64 and URL-encoded forms.
+    pub(crate) fn mask(&self, text: &str) -> String {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut masked = text.to_owned();
+        for secret in secrets.iter() {
+            let secret = secret.expose_secret();
+            let encoded = base64(secret.as_bytes());
+            for form in [secret, encoded.trim_end_matches('='), &url_encoded(secret)] {
+                if masked.contains(form) {
+                    masked = masked.replace(form, "***");
+                }
+            }
+        }
+        masked
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let index = (group >> (18 - 6 * place)) & 63;
+            let letter = LETTERS[usize::try_from(index).unwrap_or_default()];
+            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+fn url_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Which variables of this process a child does not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scrub {
+    /// Credentials of AWS and passwords of databases
+    Credentials,
+    /// Passwords of databases only: a check may have to ask AWS
+    Passwords,
+}
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Program<'a> {
+    pub argv: &'a [String],
+    pub env: &'a BTreeMap<String, String>,
+    pub scrub: Scrub,
+    pub cwd: Option<&'a str>,
+    pub limit: Duration,
+    /// File all its output is appended to, masked
+    pub artifact: Option<PathBuf>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProgramEnd {
+    Exit(i32),
+    Signal(i32),
+    /// Its time ran out and it was ended
+    TimedOut,
+}
+
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub end: ProgramEnd,
+    /// First 64 KiB, masked
+    pub stdout: String,
+    /// Last 4 KiB of its errors, masked
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Returns how it ended, with the last line it said.
+    pub(crate) fn say(&self, limit: Duration) -> String {
+        let how = match self.end {
+            ProgramEnd::Exit(code) => format!("exit {code}"),
+            ProgramEnd::Signal(signal) => format!("ended by signal {signal}"),
+            ProgramEnd::TimedOut => format!("ended after {}", Span(limit)),
+        };
+        let said = [&self.stderr, &self.stdout]
+            .into_iter()
+            .find_map(|text| text.lines().rev().find(|line| !line.trim().is_empty()));
+        said.map_or_else(|| how.clone(), |said| format!("{how}: {}", said.trim()))
+    }
+}
+
+/// Why a program could not be run to an end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProgramError {
+    #[error("argv is empty")]
+    Empty,
+    #[error("start `{program}`: {why}")]
+    Start { program: String, why: String },
+    #[error("open `{path}` for its output: {why}")]
+    Artifact { path: String, why: String },
+    /// It ran, but how it ended is not known
+    #[error("wait for `{program}`: {why}")]
+    Wait { program: String, why: String },
+}
+
+/// A child with everything it started, ended together.
+pub(crate) struct Group {
+    // Taken when the child was waited for or handed to the reaper.
+    child: Option<Child>,
+    leader: Pid,
+    clock: Arc<dyn Clock>,
+}
+
+impl Group {
+    /// Starts a command as the leader of its own process group, without standard input; its output is piped.
+    fn start(clock: &Arc<dyn Clock>, command: &mut Command) -> Result<Self, std::io::Error> {
+        Self::spawn(clock, command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts a command as above; what it says is lost, for a pipe nobody reads would stop it.
+    pub(super) fn start_silent(
+        clock: &Arc<dyn Clock>,
+        command: &mut Command,
+    ) -> Result<Self, std::io::Error> {
+        Self::spawn(clock, command.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    fn spawn(clock: &Arc<dyn Clock>, command: &mut Command) -> Result<Self, std::io::Error> {
+        let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
+        let leader = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| std::io::Error::other("it has no process id"))?;
+        Ok(Self { child: Some(child), leader, clock: Arc::clone(clock) })
+    }
+
+    /// Waits for the leader.
+    pub(crate) async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let Some(child) = &mut self.child else {
+            return Err(std::io::Error::other("it was waited for already"));
+        };
+        let status = child.wait().await?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Returns its status if it has ended by itself.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        if status.is_some() {
+            self.child = None;
+        }
+        status
+    }
+
+    /// Ends the group: TERM, a grace, KILL.
+    pub(crate) async fn end(&mut self) {
+        if let Some(child) = self.child.take() {
+            reap(child, self.leader, Arc::clone(&self.clock)).await;
+        }
+    }
+}
+
+async fn reap(mut child: Child, leader: Pid, clock: Arc<dyn Clock>) {
+    // An error says the group is gone already.
+    let _ = rustix::process::kill_process_group(leader, Signal::TERM);
+    if within(clock.as_ref(), GRACE, child.wait()).await.is_err() {
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+        drop(child.wait().await);
+    } else {
+        // What the leader left behind goes too.
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(child) = self.child.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                drop(runtime.spawn(reap(child, self.leader, Arc::clone(&self.clock))));
+            }
+            Err(_) => drop(rustix::process::kill_process_group(self.leader, Signal::KILL)),
+        }
+    }
+}
+
+/// Collects what a child says, line by line.
+#[derive(Debug, Default)]
+struct Heard {
+    head: String,
+    tail: String,
+}
+
+impl Heard {
+    fn line(&mut self, line: &str) {
+        let room = STDOUT_MAX.saturating_sub(self.head.len());
+        self.head.push_str(clip(line, room));
+        self.tail.push_str(line);
+        if self.tail.len() > 2 * TAIL_MAX {
+            let mut cut = self.tail.len() - TAIL_MAX;
+            while !self.tail.is_char_boundary(cut) {
+                cut += 1;
+            }
+            self.tail.drain(..cut);
+        }
+    }
+}
+
+fn clip(text: &str, room: usize) -> &str {
+    let mut end = room.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Where a program's output is kept, with a bound.
+#[derive(Debug)]
+struct Artifact {
+    file: std::fs::File,
+    room: usize,
+}
+
+impl Artifact {
+    fn line(&mut self, line: &str) {
+        if self.room == 0 {
+            return;
+        }
+        // The output is evidence, not state: a full disk must not fail the step that is running.
+        if line.len() > self.room {
+            drop(self.file.write_all(b"[cut here: more than 16 MiB]\n"));
+            self.room = 0;
+        } else {
+            drop(self.file.write_all(line.as_bytes()));
+            self.room -= line.len();
+        }
+    }
+}
+
+/// Reads a stream to its end, masked, in lines of at most 64 KiB.
+async fn listen(
+    stream: impl AsyncRead + Unpin,
+    masks: Masks,
+    heard: Arc<Mutex<Heard>>,
+    artifact: Option<Arc<Mutex<Artifact>>>,
+) {
+    let mut reader = BufReader::with_capacity(LINE_MAX, stream);
+    let mut line = Vec::new();
+    loop {
+        let (took, done) = match reader.fill_buf().await {
+            Ok([]) | Err(_) => (0, true),
+            Ok(bytes) => {
+                let took =
+                    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+                line.extend_from_slice(&bytes[..took]);
+                (took, line.ends_with(b"\n") || line.len() >= LINE_MAX)
+            }
+        };
+        reader.consume(took);
+        if done && !line.is_empty() {
+            let said = masks.mask(&String::from_utf8_lossy(&line));
+            heard.lock().unwrap_or_else(PoisonError::into_inner).line(&said);
+            if let Some(artifact) = &artifact {
+                artifact.lock().unwrap_or_else(PoisonError::into_inner).line(&said);
+            }
+            line.clear();
+        }
+        if took == 0 {
+            return;
+        }
+    }
+}
+
+/// Runs a program to its end, or ends it when its time is over.
+pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
+    let name = program.argv.first().ok_or(ProgramError::Empty)?;
+    let artifact = program.artifact.as_ref().map(open_artifact).transpose()?;
+    let mut command = command(clients, program.argv, program.env, program.scrub);
+    if let Some(cwd) = program.cwd {
+        command.current_dir(cwd);
+    }
+    let mut group = Group::start(&clients.clock, &mut command)
+        .map_err(|error| ProgramError::Start { program: name.clone(), why: error.to_string() })?;
+    let (out, err) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Heard>>::default());
+    let pipes = group.child.as_mut().map(|child| (child.stdout.take(), child.stderr.take()));
+    let (stdout, stderr) = pipes.unwrap_or_default();
+    let listeners = async {
+        let stdout = stdout
+            .map(|pipe| listen(pipe, clients.masks.clone(), Arc::clone(&out), artifact.clone()));
+        let stderr = stderr
+            .map(|pipe| listen(pipe, clients.masks.clone(), Arc::clone(&err), artifact.clone()));
+        futures::join!(
+            async {
+                if let Some(listening) = stdout {
+                    listening.await
+                }
+            },
+            async {
+                if let Some(listening) = stderr {
+                    listening.await
+                }
+            },
+        );
+    };
+    tokio::pin!(listeners);
+    let clock = clients.clock.as_ref();
+    let waited = within(clock, program.limit, async {
+        // Neither arm loses anything: listening goes on below, and waiting again finds the same child.
+        tokio::select! {
+            status = group.wait() => (status, false),
+            () = &mut listeners => (group.wait().await, true),
+        }
+    })
+    .await;
+    let (end, drained) = match waited {
+        Ok((Ok(status), drained)) => (end_of(status), drained),
+        Ok((Err(error), _)) => {
+            return Err(ProgramError::Wait { program: name.clone(), why: error.to_string() });
+        }
+        Err(_) => {
+            group.end().await;
+            (ProgramEnd::TimedOut, false)
+        }
+    };
+    if !drained {
+        // A grandchild may hold the pipes open for as long as it lives.
+        let _ = within(clock, PIPES_LIMIT, &mut listeners).await;
+    }
+    let stdout = std::mem::take(&mut out.lock().unwrap_or_else(PoisonError::into_inner).head);
+    let stderr = std::mem::take(&mut err.lock().unwrap_or_else(PoisonError::into_inner).tail);
+    Ok(Ended { end, stdout, stderr })
+}
+
+fn end_of(status: ExitStatus) -> ProgramEnd {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => ProgramEnd::Exit(code),
+        (None, Some(signal)) => ProgramEnd::Signal(signal),
+        // Unix knows no third way.
+        (None, None) => ProgramEnd::Signal(0),
+    }
+}
+
+fn open_artifact(path: &PathBuf) -> Result<Arc<Mutex<Artifact>>, ProgramError> {
+    let open = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    };
+    let file = open().map_err(|error| ProgramError::Artifact {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })?;
+    Ok(Arc::new(Mutex::new(Artifact { file, room: ARTIFACT_MAX })))
+}
+
+/// Returns a command with its environment: what this process has, less its credentials, plus what is given.
+pub(crate) fn command(
+    clients: &Clients,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    scrub: Scrub,
+) -> Command {
+    let (program, arguments) =
+        argv.split_first().map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let inherited = |name: &str| env.get(name).is_some_and(|value| value == INHERIT);
+    for name in scrubbed(clients, scrub) {
+        if !inherited(&name) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(env.iter().filter(|(_, value)| *value != INHERIT));
+    // Global STS lives in one region; children must not depend on it.
+    if !env.contains_key("AWS_STS_REGIONAL_ENDPOINTS") {
+        command.env("AWS_STS_REGIONAL_ENDPOINTS", "regional");
+    }
+    command
+}
+
+fn scrubbed(clients: &Clients, scrub: Scrub) -> Vec<String> {
+    let mut names: Vec<String> = ["PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "DATABASE_URL"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    if let Some(database) = &clients.estate.database {
+        names.extend(database.connection.password_from.env.clone());
+    }
+    match scrub {
+        Scrub::Passwords => {}
+        Scrub::Credentials => names.extend(
+            [
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+                "AWS_SESSION_TOKEN",
+                "AWS_SECURITY_TOKEN",
+                "AWS_WEB_IDENTITY_TOKEN_FILE",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            ]
+            .map(str::to_owned),
+        ),
+    }
+    names
+}
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! What every command starts from: flags, the terminal, the runbooks, the state directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cli::{ColorChoice as Color, Global, OutputFormat, Usage};
+use crate::clock::{Clock, RealClock};
+use crate::error::UserError;
+use crate::estate::load as estate_file;
+use crate::estate::types::Estate;
+use crate::exit::Exit;
+use crate::journal::store::{FindError as RunFindError, Store, StoreError};
+use crate::report::mask::Masker;
+use crate::report::terminal::{ColorChoice, Look, Terminal, Tone, Volume};
+use crate::runbook::load::{self, FindError, Loaded};
+use crate::runbook::problem::Problems;
+use crate::runbook::schema::Runbook;
+use crate::runbook::validate;
+
+/// What every command starts from.
+pub(crate) struct Context {
+    pub global: Global,
+    pub terminal: Terminal,
+    pub clock: Arc<dyn Clock>,
+    directories: Vec<PathBuf>,
+    /// Runbooks that are commands
+    pub known: Vec<Runbook>,
+}
+
+/// Returns where runbooks are looked for besides the binary.
+pub(super) fn runbook_directories(given: Option<PathBuf>) -> Vec<PathBuf> {
+    given.into_iter().collect()
+}
+
+/// Returns the runbooks that can be commands. One that cannot be read is left out here; `validate` says why.
+pub(super) fn command_runbooks(directories: &[PathBuf]) -> Vec<Runbook> {
+    load::all(directories).into_iter().flatten().map(|loaded| loaded.runbook).collect()
+}
+
+/// Prints help or what was wrong with the command line.
+pub(super) fn print_usage(usage: &Usage) -> Exit {
+    let look = Look::detect(ColorChoice::Auto, Volume::Normal, true);
+    let terminal = Terminal::new(look, Masker::default());
+    let text = usage.text.trim_end();
+    if usage.asked_for {
+        terminal.out(text);
+        Exit::Ok
+    } else {
+        terminal.loud(Tone::Plain, text);
+        Exit::Usage
+    }
+}
+
+impl Context {
+    pub(super) fn new(global: Global, directories: Vec<PathBuf>, known: Vec<Runbook>) -> Self {
+        let color = match global.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        let volume = match (global.quiet, global.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, true) => Volume::Verbose,
+            (false, false) => Volume::Normal,
+        };
+        let bars_off = global.no_progress || global.output == OutputFormat::Json;
+        let terminal = Terminal::new(Look::detect(color, volume, bars_off), Masker::default());
+        Self { global, terminal, clock: Arc::new(RealClock), directories, known }
+    }
+
+    /// Says whether output is for a program.
+    pub(super) fn json(&self) -> bool {
+        self.global.output == OutputFormat::Json
+    }
+
+    /// Prints an error with its hints and returns its exit code.
+    pub(super) fn complain(&self, error: &UserError) -> Exit {
+        self.terminal.loud(Tone::Bad, &error.message);
+        for hint in &error.hints {
+            self.terminal.loud(Tone::Plain, &format!("hint: {hint}"));
+        }
+        error.exit
+    }
+
+    /// Returns every runbook, those that cannot be read as errors.
+    pub(super) fn runbooks(&self) -> Vec<Result<Loaded, FindError>> {
+        load::all(&self.directories)
+    }
+
+    /// Finds a runbook and checks it.
+    pub(super) fn runbook(&self, name: &str) -> Result<Loaded, UserError> {
+        let loaded = load::find(name, &self.directories).map_err(|error| match error {
+            FindError::Unknown { ref help, .. } => {
+                UserError::new(Exit::Usage, error.to_string()).hint(help.clone())
+            }
+            FindError::Unreadable { .. } => UserError::new(Exit::Usage, error.to_string()),
+            FindError::Invalid(problems) => self.invalid(&problems, Exit::RunbookInvalid),
+        })?;
+        let problems = validate::validate(&loaded);
+        if problems.has_errors() {
+            return Err(self.invalid(&problems, Exit::RunbookInvalid));
+        }
+        Ok(loaded)
+    }
+
+    /// Words problems of a file.
+    pub(super) fn invalid(&self, problems: &Problems, exit: Exit) -> UserError {
+        let exit = if problems.only_usage() { Exit::Usage } else { exit };
+        UserError::new(exit, problems.render(self.terminal.colored()).trim_end())
+    }
+
+    /// Reads the estate file.
+    pub(super) fn estate(&self) -> Result<Estate, UserError> {
+        let path = estate_file::find(self.global.estate.as_deref()).map_err(|error| {
+            UserError::new(Exit::Usage, error.to_string())
+                .hint("write one: phoenix-dr init")
+                .hint("or name one: phoenix-dr --estate FILE …")
+        })?;
+        estate_file::read(&path).map_err(|problems| self.invalid(&problems, Exit::Usage))
+    }
+
+    /// Returns the state directory.
+    pub(super) fn store(&self) -> Result<Store, UserError> {
+        Store::from_env(|name| std::env::var_os(name)).map_err(|error| store_error(&error))
+    }
+
+    /// Returns a runtime. Commands that only read files never make one.
+    pub(super) fn runtime(&self) -> Result<tokio::runtime::Runtime, UserError> {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| UserError::new(Exit::Internal, format!("start the runtime: {error}")))
+    }
+}
+
+/// Words an error of the state directory.
+pub(super) fn store_error(error: &StoreError) -> UserError {
+    let exit = match error {
+        StoreError::NoHome => Exit::Usage,
+        StoreError::Lock(_) => Exit::Held,
+        StoreError::Io { .. } => Exit::Journal,
+        StoreError::Read(read) => return read.user(),
+    };
+    let error = anyhow::Error::msg(chain(error));
+    UserError::new(exit, format!("{error:#}"))
+}
+
+/// Words why a run's name leads nowhere.
+pub(super) fn find_error(error: &RunFindError) -> UserError {
+    UserError::new(Exit::Usage, chain(error)).hint("see the runs: phoenix-dr runs")
+}
+
+/// Returns an error with its sources, as `what: why: why`.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let said = source.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = source.source();
+    }
+    text
+}

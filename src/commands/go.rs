@@ -1,0 +1,172 @@
+//! The go screen: looks at the estate and puts what was found before a person.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::{observe, preflight};
+use crate::clients::Clients;
+use crate::engine::dispatcher::{Go, GoBuilder};
+use crate::engine::ports::Ports;
+use crate::engine::state::RunState;
+use crate::event::{Event, Finding, Record};
+use crate::ids::StepId;
+use crate::outcome::{Candidate, Verdict};
+use crate::plan::Plan;
+use crate::report::forecast::{Assume, Network};
+use crate::report::plan_view::{DryRunReport, Found};
+use crate::report::screens::go::{GateView, GoView, NoReturn, question};
+use crate::report::view::ViewState;
+
+/// Returns what builds the go question of a run.
+pub(super) fn builder(ports: Ports, clients: Arc<Clients>, first: Record) -> GoBuilder {
+    Arc::new(move |state| {
+        let (ports, clients, first) = (ports.clone(), Arc::clone(&clients), first.clone());
+        Box::pin(async move {
+            let report = observe::plan(&state.plan, &state.run, &ports).await;
+            let findings = preflight::findings(&state.plan, &clients, &report).await;
+            let view = view(&state, &ports, &first, report, findings.clone());
+            Go { question: question(&view), findings }
+        })
+    })
+}
+
+fn view(
+    state: &RunState,
+    ports: &Ports,
+    first: &Record,
+    report: DryRunReport,
+    findings: Vec<Finding>,
+) -> GoView {
+    let now = ports.clock.now();
+    let (candidates, best) = observe::candidates(&report);
+    let mut seen = ViewState::default();
+    seen.apply(first);
+    let network = Network::new(&state.plan);
+    let assume = assume(&state.plan, &report, &candidates, best.as_deref());
+    let outlooks = network.outlooks(&seen, &assume, now);
+    let no_return = no_return(&state.plan, &report, &candidates, best.as_deref()).map(|step| {
+        let at = network.starts(&seen, &assume, &step, now);
+        NoReturn { step, at }
+    });
+    GoView {
+        run: state.run.clone(),
+        mode: state.mode,
+        plan: (*state.plan).clone(),
+        incident_started: state.incident_started,
+        now,
+        zone: TimeZone::system(),
+        gates: gates(state, now),
+        writes: writes(&state.plan, &report),
+        candidates,
+        best,
+        outlooks,
+        no_return,
+        steps: report.steps,
+        findings,
+    }
+}
+
+fn gates(state: &RunState, now: jiff::Timestamp) -> Vec<GateView> {
+    let gates = state.plan.steps.iter().zip(&state.steps).filter(|(step, _)| step.is_gate());
+    gates
+        .filter(|(_, seen)| !seen.reports.is_empty())
+        .map(|(step, seen)| GateView {
+            title: step.title.clone(),
+            verdict: if seen.reports.iter().all(|report| report.verdict == Verdict::Holds) {
+                Verdict::Holds
+            } else {
+                Verdict::Inconclusive
+            },
+            reports: seen.reports.clone(),
+            at: seen.reports.iter().map(|report| report.at).max().unwrap_or(now),
+        })
+        .collect()
+}
+
+/// Where writes go now, as far as the fence saw it.
+fn writes(plan: &Plan, report: &DryRunReport) -> Option<String> {
+    let database = plan.estate.database.as_ref()?;
+    let fence = plan.steps.iter().find(|step| {
+        matches!(&step.body, crate::plan::Body::Action { action, .. } if action == "postgres.fence")
+    })?;
+    let seen = report.steps.iter().find(|seen| seen.step == fence.id)?;
+    let primary = &database.primary;
+    let place = format!("{} {}", primary.region, primary.id);
+    Some(match &seen.found {
+        Found::State { state } if state.waiver.is_some() => {
+            format!("{place}, if it lives: not fenceable from here")
+        }
+        Found::State { state } if state.satisfied => format!("nowhere: {place} is fenced"),
+        Found::State { .. } => format!("{place}, will be fenced"),
+        _ => format!("{place}, not looked at"),
+    })
+}
+
+/// What the looks tell about steps that depend on a choice not made yet.
+fn assume(
+    plan: &Plan,
+    report: &DryRunReport,
+    candidates: &[Candidate],
+    best: Option<&str>,
+) -> Assume {
+    let mut assume = Assume::default();
+    let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
+    for step in &plan.steps {
+        let is_recovery = matches!(&step.body,
+            crate::plan::Body::Action { action, .. } if action == "rds.recover");
+        if let Some(chosen) = chosen.filter(|_| is_recovery) {
+            // A restore runs in the conditional step; the other one then finds it done.
+            match (chosen.reversible, step.when.is_some()) {
+                (true, true) | (false, false) => {
+                    assume.taken.insert(step.id.clone());
+                    if let Some(forecast) = chosen.forecast {
+                        assume.lengths.insert(step.id.clone(), forecast);
+                    }
+                }
+                (false, true) => {
+                    assume.skipped.insert(step.id.clone());
+                }
+                (true, false) => {
+                    assume.lengths.insert(step.id.clone(), crate::span::Span::seconds(5));
+                }
+            }
+        }
+        let satisfied = report.steps.iter().any(|seen| {
+            seen.step == step.id && matches!(&seen.found, Found::State { state } if state.satisfied)
+        });
+        if satisfied {
+            assume.lengths.insert(step.id.clone(), crate::span::Span::seconds(5));
+        }
+    }
+    assume
+}
+
+/// The first step from which on not everything can be undone, with the choice that would be made.
+fn no_return(
+    plan: &Plan,
+    report: &DryRunReport,
+    candidates: &[Candidate],
+    best: Option<&str>,
+) -> Option<StepId> {
+    let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
+    let by_choice = chosen.is_some_and(|candidate| !candidate.reversible);
+    plan.steps
+        .iter()
+        .find(|step| {
+            let seen = report.steps.iter().find(|seen| seen.step == step.id);
+            let irreversible = seen.is_some_and(|seen| {
+                matches!(&seen.found, Found::State { state } if state.irreversible.is_some() && !state.satisfied)
+            });
+            let recovers = matches!(&step.body,
+                crate::plan::Body::Action { action, .. } if action == "rds.recover")
+                && step.when.is_none();
+            step.point_of_no_return || irreversible || (by_choice && recovers)
+        })
+        .map(|step| step.id.clone())
+}
+
+/// Says whether a record is the one a run starts with.
+pub(super) const fn starts_run(record: &Record) -> bool {
+    matches!(record.event, Event::RunStarted { .. })
+}

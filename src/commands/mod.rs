@@ -1,0 +1,76 @@
+//! One file per command; the only place where everything is composed, and where a run is armed.
+
+mod completions;
+mod context;
+mod doctor;
+mod go;
+mod ledger;
+mod live;
+mod observe;
+mod preflight;
+mod runbooks;
+mod show;
+
+use std::ffi::OsString;
+
+use crate::cli::{self, Builtin, Typed};
+use crate::error::UserError;
+use crate::exit::Exit;
+use context::Context;
+
+/// Runs what was typed.
+pub(crate) fn run(arguments: &[OsString]) -> Exit {
+    let directories = context::runbook_directories(cli::runbook_directory(arguments));
+    let known = context::command_runbooks(&directories);
+    let typed = match cli::parse(arguments, &known) {
+        Ok(typed) => typed,
+        Err(usage) => return context::print_usage(&usage),
+    };
+    let global = match &typed {
+        Typed::Bare { global } | Typed::Builtin { global, .. } | Typed::Runbook { global, .. } => {
+            global.clone()
+        }
+    };
+    let context = Context::new(global, directories, known);
+    match carry_out(&context, typed) {
+        Ok(exit) => exit,
+        Err(error) => context.complain(&error),
+    }
+}
+
+fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
+    match typed {
+        Typed::Bare { .. } => ledger::what_now(context),
+        Typed::Runbook { flags, command, inputs, .. } => {
+            live::run(context, &command, &inputs, &flags)
+        }
+        Typed::Builtin { command, .. } => match *command {
+            Builtin::Run(given) => live::run(context, &given.runbook, &given.inputs, &given.flags),
+            Builtin::Plan(given) => {
+                let flags = cli::RunFlags { dry_run: true, ..given.flags };
+                live::run(context, &given.runbook, &given.inputs, &flags)
+            }
+            Builtin::List => runbooks::list(context),
+            Builtin::Show(given) => runbooks::show(context, &given),
+            Builtin::Graph(given) => runbooks::graph(context, &given.runbook, given.format),
+            Builtin::Validate(given) => runbooks::validate(context, &given.files),
+            Builtin::Runs => ledger::runs(context),
+            Builtin::Status(given) => ledger::status(context, given.run.as_deref(), given.follow),
+            Builtin::Resume(given) => live::resume(context, &given, false),
+            Builtin::Rollback(given) => live::resume(context, &given, true),
+            Builtin::Abandon(given) => {
+                ledger::abandon(context, given.run.as_deref(), &given.reason)
+            }
+            Builtin::MarkDone(given) => {
+                ledger::mark_done(context, &given.what, &given.evidence, given.run.as_deref())
+            }
+            Builtin::Audit(given) => {
+                ledger::audit(context, given.run.as_deref(), given.form, given.verify)
+            }
+            Builtin::Doctor(given) => doctor::run(context, given.region.as_deref()),
+            Builtin::Init(given) => runbooks::init(context, &given.file, given.force),
+            Builtin::Completions(given) => completions::script(context, given.shell),
+            Builtin::Man => completions::manual(context),
+        },
+    }
+}

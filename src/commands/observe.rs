@@ -1,0 +1,284 @@
+//! Looks at everything a plan would change, without changing anything: for the dry run and the go screen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, within};
+use crate::engine::decide::best;
+use crate::engine::ports::{Call, Observation, Ports, Progress};
+use crate::engine::state::Graph;
+use crate::ids::{RunId, StepId};
+use crate::outcome::{CheckReport, Fidelity, Verdict};
+use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
+use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
+use crate::runbook::expression::Scope;
+
+/// A service that is not there must not hold up the screen.
+const LOOK_LIMIT: Duration = Duration::from_secs(12);
+
+/// Looks at every step whose names are known; the rest is known after the steps it waits for.
+pub(super) async fn plan(plan: &Plan, run: &RunId, ports: &Ports) -> DryRunReport {
+    let seen = ports.clock.now();
+    let mut looker = Looker {
+        plan,
+        run,
+        ports,
+        graph: Graph::of(plan),
+        scope: late::scope(plan, run),
+        known: BTreeMap::new(),
+        found: BTreeMap::new(),
+    };
+    looker.look_at_all().await;
+    let mut found = looker.found;
+    let steps = plan.steps.iter().filter_map(|step| found.remove(&step.id)).collect();
+    DryRunReport { plan: plan.clone(), seen, steps, findings: Vec::new() }
+}
+
+struct Looker<'a> {
+    plan: &'a Plan,
+    run: &'a RunId,
+    ports: &'a Ports,
+    graph: Graph,
+    scope: Scope,
+    /// Outputs of steps that are as desired already
+    known: BTreeMap<usize, Map<String, Value>>,
+    found: BTreeMap<StepId, DryRunStep>,
+}
+
+/// What can be said of a step before it is looked at.
+enum Ready {
+    Look(Map<String, Value>),
+    Checks(Vec<CheckSpec>),
+    Said(Found),
+    /// Its names depend on steps that have not been looked at
+    NotYet,
+}
+
+impl Looker<'_> {
+    /// Looks in rounds: what a round learns lets the next one resolve more names.
+    async fn look_at_all(&mut self) {
+        loop {
+            let mut looks = Vec::new();
+            for (i, step) in self.plan.steps.iter().enumerate() {
+                if self.found.contains_key(&step.id) {
+                    continue;
+                }
+                match self.ready(i) {
+                    Ready::NotYet => {}
+                    Ready::Said(found) => {
+                        self.note(step, Fidelity::Resolved, found, Vec::new());
+                    }
+                    ready @ (Ready::Look(_) | Ready::Checks(_)) => looks.push((i, ready)),
+                }
+            }
+            if looks.is_empty() {
+                break;
+            }
+            let ports = self.ports;
+            let (plan, run) = (self.plan, self.run);
+            let seen = join_all(looks.into_iter().map(|(i, ready)| async move {
+                (i, look(&plan.steps[i], run, ports, ready).await)
+            }))
+            .await;
+            for (i, seen) in seen {
+                if let Some(outputs) = seen.outputs {
+                    self.known.insert(i, outputs);
+                }
+                self.note(&self.plan.steps[i], seen.fidelity, seen.found, seen.commands);
+            }
+        }
+        for (i, step) in self.plan.steps.iter().enumerate() {
+            if !self.found.contains_key(&step.id) {
+                let found = Found::KnownAfter { step: self.unknown_need(i) };
+                self.note(step, Fidelity::Printed, found, Vec::new());
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        step: &PlannedStep,
+        fidelity: Fidelity,
+        found: Found,
+        commands: Vec<String>,
+    ) {
+        self.found.insert(step.id.clone(), DryRunStep::of(step, fidelity, found, commands));
+    }
+
+    fn ready(&self, i: usize) -> Ready {
+        let step = &self.plan.steps[i];
+        if step.is_gate() && self.changing_need(i).is_some() {
+            let after = self.changing_need(i).unwrap_or_else(|| step.id.clone());
+            return Ready::Said(Found::Deferred { after });
+        }
+        let mut scope = self.scope.clone();
+        for need in Graph::reach(&self.graph.needs, i) {
+            if let Some(outputs) = self.known.get(&need) {
+                scope.set_outputs(&self.plan.steps[need].id.0, outputs.clone());
+            }
+        }
+        if let Some(when) = &step.when {
+            match late::condition(when, &scope) {
+                Ok(true) => {}
+                Ok(false) => return Ready::Said(Found::Skipped { when: when.clone() }),
+                Err(_) => return Ready::NotYet,
+            }
+        }
+        match &step.body {
+            Body::Action { with, .. } => match late::arguments(with, &scope) {
+                Ok(with) => Ready::Look(with),
+                Err(_) => Ready::NotYet,
+            },
+            Body::Gate { checks } => {
+                let checks: Result<Vec<_>, _> =
+                    checks.iter().map(|check| late::check(check, &scope)).collect();
+                checks.map_or(Ready::NotYet, Ready::Checks)
+            }
+        }
+    }
+
+    /// A step upstream that changes something, the nearest by order.
+    fn changing_need(&self, i: usize) -> Option<StepId> {
+        let upstream = Graph::reach(&self.graph.needs, i);
+        let changing = upstream.into_iter().rev().find(|need| self.plan.steps[*need].changes);
+        changing.map(|need| self.plan.steps[need].id.clone())
+    }
+
+    /// The step upstream whose result is not known yet.
+    fn unknown_need(&self, i: usize) -> StepId {
+        let upstream = Graph::reach(&self.graph.needs, i);
+        let unknown = upstream
+            .into_iter()
+            .find(|need| !self.known.contains_key(need) && !self.plan.steps[*need].is_gate());
+        unknown
+            .map_or_else(|| self.plan.steps[i].id.clone(), |need| self.plan.steps[need].id.clone())
+    }
+}
+
+/// What one look gave.
+struct Look {
+    fidelity: Fidelity,
+    found: Found,
+    commands: Vec<String>,
+    outputs: Option<Map<String, Value>>,
+}
+
+async fn look(step: &PlannedStep, run: &RunId, ports: &Ports, ready: Ready) -> Look {
+    match (ready, &step.body) {
+        (Ready::Checks(checks), _) => look_at_gate(&checks, ports).await,
+        (Ready::Look(with), Body::Action { action, .. }) => {
+            look_at_action(step, run, ports, action, with).await
+        }
+        (Ready::Said(found), _) => {
+            Look { fidelity: Fidelity::Resolved, found, commands: Vec::new(), outputs: None }
+        }
+        (Ready::NotYet | Ready::Look(_), _) => {
+            let found = Found::KnownAfter { step: step.id.clone() };
+            Look { fidelity: Fidelity::Printed, found, commands: Vec::new(), outputs: None }
+        }
+    }
+}
+
+async fn look_at_gate(checks: &[CheckSpec], ports: &Ports) -> Look {
+    let looks = checks.iter().map(|check| async {
+        within(&*ports.clock, LOOK_LIMIT, ports.checks.look(check)).await.unwrap_or_else(|late| {
+            CheckReport {
+                title: check.title.clone(),
+                check: check.check.clone(),
+                verdict: Verdict::Inconclusive,
+                said: late.to_string(),
+                value: Value::Null,
+                at: ports.clock.now(),
+                votes: Vec::new(),
+                control: None,
+            }
+        })
+    });
+    let reports = join_all(looks).await;
+    let verdict = if reports.iter().all(|report| report.verdict == Verdict::Holds) {
+        Verdict::Holds
+    } else if reports.iter().any(|report| report.verdict == Verdict::Fails) {
+        Verdict::Fails
+    } else {
+        Verdict::Inconclusive
+    };
+    let found = Found::Gate { verdict, reports };
+    Look { fidelity: Fidelity::Observed, found, commands: Vec::new(), outputs: None }
+}
+
+async fn look_at_action(
+    step: &PlannedStep,
+    run: &RunId,
+    ports: &Ports,
+    action: &str,
+    with: Map<String, Value>,
+) -> Look {
+    // Nobody listens: what an observation tells on its way is not shown here.
+    let (sink, _) = mpsc::unbounded_channel();
+    let call = Call {
+        run: run.clone(),
+        step: step.id.clone(),
+        action: action.to_owned(),
+        with,
+        generation: 0,
+        choice: None,
+        progress: Progress::new(step.id.clone(), sink),
+    };
+    let looked = within(&*ports.clock, LOOK_LIMIT, ports.actions.observe(&call)).await;
+    let (why, hint) = match looked {
+        Ok(Ok(seen)) => return state(seen),
+        Ok(Err(error)) => (error.message, error.hint),
+        Err(late) => (late.to_string(), None),
+    };
+    let found = Found::Unreachable { why, hint };
+    Look { fidelity: Fidelity::Unreachable, found, commands: Vec::new(), outputs: None }
+}
+
+fn state(seen: Observation) -> Look {
+    let Observation { fidelity, commands, outputs, satisfied, .. } = seen.clone();
+    let outputs = satisfied.then_some(outputs);
+    if let Some(by_hand) = seen.by_hand {
+        let found = Found::ByHand {
+            lines: by_hand.lines,
+            evidence: by_hand.evidence,
+            later: by_hand.later.is_some(),
+        };
+        return Look { fidelity, found, commands, outputs };
+    }
+    let state = Box::new(StateFound {
+        present: seen.live,
+        desired: seen.desired,
+        differences: seen.differences,
+        satisfied,
+        irreversible: seen.irreversible,
+        evidence: seen.evidence,
+        choices: seen.choices,
+        waiver: seen.waiver.map(|waiver| (waiver.why, waiver.word)),
+        seen: None,
+    });
+    Look { fidelity, found: Found::State { state }, commands, outputs }
+}
+
+/// Returns the candidates a dry run found, and the one the program would take.
+pub(super) fn candidates(
+    report: &DryRunReport,
+) -> (Vec<crate::outcome::Candidate>, Option<String>) {
+    let choices = report.steps.iter().find_map(|step| match &step.found {
+        Found::State { state } if !state.choices.is_empty() => Some(state.choices.clone()),
+        _ => None,
+    });
+    let choices = choices.unwrap_or_default();
+    let best = best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
+    (choices, best)
+}
+
+/// Returns the present instant; a name for what the go screen calls "now".
+pub(super) fn now(clock: &Arc<dyn Clock>) -> Timestamp {
+    clock.now()
+}

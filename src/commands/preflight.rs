@@ -1,0 +1,101 @@
+//! Preflight: everything bad that can be found before the first change, all of it at once.
+
+use std::time::Duration;
+
+use crate::clients::{Clients, endpoints};
+use crate::clock::{since, within};
+use crate::event::{Finding, FindingLevel};
+use crate::outcome::FailureClass;
+use crate::plan::{Plan, PlannedStep};
+use crate::report::plan_view::{DryRunReport, Found};
+
+/// One question to one service may take this long.
+const ASK_LIMIT: Duration = Duration::from_secs(8);
+
+/// Looks at what the whole run needs, and words what the looks at its steps found.
+pub(super) async fn findings(
+    plan: &Plan,
+    clients: &Clients,
+    report: &DryRunReport,
+) -> Vec<Finding> {
+    let mut findings = credentials(plan, clients).await;
+    findings.extend(report.steps.iter().filter_map(|seen| {
+        let step = plan.step(&seen.step)?;
+        let Found::Unreachable { why, hint } = &seen.found else { return None };
+        Some(Finding {
+            level: level(step),
+            about: step.title.clone(),
+            said: why.clone(),
+            hint: hint.clone(),
+            step: Some(step.id.clone()),
+        })
+    }));
+    if plan.estate.state.is_none() {
+        findings.push(Finding {
+            level: FindingLevel::Warning,
+            about: "shared lock".to_owned(),
+            said: "none is configured: tell your team that you are acting".to_owned(),
+            hint: Some("give the estate a `state.s3` in the region that survives".to_owned()),
+            step: None,
+        });
+    }
+    findings
+}
+
+/// What a step cannot be observed for blocks only where P0 depends on it.
+fn level(step: &PlannedStep) -> FindingLevel {
+    let p0 = step.priority == Some(crate::estate::types::Priority::P0);
+    if p0 && step.critical { FindingLevel::Blocking } else { FindingLevel::Warning }
+}
+
+async fn credentials(plan: &Plan, clients: &Clients) -> Vec<Finding> {
+    let about = "credentials".to_owned();
+    let identity = within(&*clients.clock, ASK_LIMIT, clients.aws.identity()).await;
+    let finding = |level, said: String, hint: Option<String>| {
+        vec![Finding { level, about: about.clone(), said, hint, step: None }]
+    };
+    let identity = match identity {
+        Ok(Ok(identity)) => identity,
+        Ok(Err(error)) => {
+            let level = match error.class {
+                FailureClass::Credentials | FailureClass::Denied => FindingLevel::Blocking,
+                // STS that does not answer says nothing about the credentials.
+                _ => FindingLevel::Warning,
+            };
+            return finding(level, error.message, error.hint);
+        }
+        Err(late) => return finding(FindingLevel::Warning, format!("STS: {late}"), None),
+    };
+    let mut said =
+        format!("{} of account {} by {}", identity.arn, identity.account, identity.source);
+    if identity.break_glass {
+        said = format!("BREAK-GLASS {said}");
+    }
+    let Some(expires) = identity.expires else {
+        return finding(FindingLevel::Good, said, None);
+    };
+    let left = since(clients.clock.now(), expires);
+    let needed: Duration =
+        plan.steps.iter().filter_map(|step| step.usually).map(|span| span.0).sum();
+    if left < needed {
+        let minutes = left.as_secs() / 60;
+        let hint = "renew them now, before the run needs them".to_owned();
+        let said = format!("{said}; they expire in {minutes} min, the run may need longer");
+        return finding(FindingLevel::Warning, said, Some(hint));
+    }
+    finding(FindingLevel::Good, said, None)
+}
+
+/// Returns the endpoints of every service a plan's region uses, a line each.
+pub(super) fn endpoints_shown(plan: &Plan) -> Vec<String> {
+    let regions = plan.inputs.values().filter_map(|value| value.as_str());
+    let known = regions.filter(|region| plan.estate.regions.contains_key(*region));
+    known
+        .flat_map(|region| {
+            let shown = endpoints::shown(&plan.estate, region);
+            shown.into_iter().map(move |(service, url)| {
+                format!("{region} {}: {}", service.name(), endpoints::host_of(&url))
+            })
+        })
+        .collect()
+}

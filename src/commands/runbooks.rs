@@ -1,0 +1,154 @@
+//! Commands about runbook and estate files: list, show, graph, validate, init.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::context::{Context, chain};
+use crate::cli::{GraphFormat, ShowArgs};
+use crate::error::UserError;
+use crate::estate::{init as estate_init, load as estate_file};
+use crate::exit::Exit;
+use crate::plan::resolve;
+use crate::report::terminal::Tone;
+use crate::runbook::load::{self, FindError};
+use crate::runbook::{draw, render, validate as rules};
+
+/// Lists the runbooks.
+pub(super) fn list(context: &Context) -> Result<Exit, UserError> {
+    let mut exit = Exit::Ok;
+    let mut shown = Vec::new();
+    for found in context.runbooks() {
+        match found {
+            Ok(loaded) => {
+                let runbook = &loaded.runbook;
+                shown.push(json!({ "runbook": runbook.runbook, "command": runbook.command,
+                    "title": runbook.title, "file": loaded.name, "steps": runbook.steps.len() }));
+                if !context.json() {
+                    context.terminal.out(&format!(
+                        "{:8} {:12} {}",
+                        runbook.runbook, runbook.command, runbook.title
+                    ));
+                }
+            }
+            Err(error) => {
+                exit = Exit::RunbookInvalid;
+                context.terminal.loud(Tone::Bad, &chain(&error));
+            }
+        }
+    }
+    if context.json() {
+        let list = json!({ "format": "phoenix-dr/runbooks", "version": 1, "runbooks": shown });
+        context.terminal.out(&list.to_string());
+    }
+    Ok(exit)
+}
+
+/// Explains a runbook, the catalogue, or a runbook with real names.
+pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserError> {
+    if given.actions {
+        context.terminal.out(render::show_actions().trim_end());
+        return Ok(Exit::Ok);
+    }
+    let name = given.runbook.as_deref().unwrap_or_default();
+    let loaded = context.runbook(name)?;
+    if !given.rendered {
+        context.terminal.out(render::show(&loaded.runbook).trim_end());
+        return Ok(Exit::Ok);
+    }
+    let estate = context.estate()?;
+    let inputs: BTreeMap<String, Value> = given
+        .inputs
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+        .collect();
+    let plan = resolve::resolve(&loaded, &estate, &inputs)
+        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    context.terminal.out(render::rendered(&plan).trim_end());
+    Ok(Exit::Ok)
+}
+
+/// Prints a runbook's graph.
+pub(super) fn graph(context: &Context, name: &str, format: GraphFormat) -> Result<Exit, UserError> {
+    let loaded = context.runbook(name)?;
+    let text = match format {
+        GraphFormat::Mermaid => draw::mermaid(&loaded.runbook),
+        GraphFormat::Dot => draw::dot(&loaded.runbook),
+    };
+    context.terminal.out(text.trim_end());
+    Ok(Exit::Ok)
+}
+
+/// Checks runbooks and the estate file; all problems of all files at once.
+pub(super) fn validate(context: &Context, files: &[PathBuf]) -> Result<Exit, UserError> {
+    let found = if files.is_empty() {
+        context.runbooks()
+    } else {
+        files.iter().map(|file| load::read(file)).collect()
+    };
+    let mut exit = Exit::Ok;
+    for found in found {
+        let problems = match found {
+            Ok(loaded) => {
+                let problems = rules::validate(&loaded);
+                if !problems.has_errors() {
+                    context.terminal.out(&format!("{}: good", loaded.name));
+                }
+                problems
+            }
+            Err(FindError::Invalid(problems)) => problems,
+            Err(error) => {
+                exit = Exit::RunbookInvalid;
+                context.terminal.loud(Tone::Bad, &chain(&error));
+                continue;
+            }
+        };
+        if problems.has_errors() {
+            exit = Exit::RunbookInvalid;
+        }
+        let text = problems.render(context.terminal.colored());
+        if !text.trim().is_empty() {
+            context.terminal.loud(Tone::Plain, text.trim_end());
+        }
+    }
+    if let Ok(path) = estate_file::find(context.global.estate.as_deref())
+        && files.is_empty()
+    {
+        match estate_file::read(&path) {
+            Ok(_) => context.terminal.out(&format!("{}: good", path.display())),
+            Err(problems) => {
+                exit = if exit == Exit::Ok { Exit::Usage } else { exit };
+                let text = problems.render(context.terminal.colored());
+                context.terminal.loud(Tone::Plain, text.trim_end());
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Writes a commented estate file.
+pub(super) fn init(context: &Context, file: &Path, force: bool) -> Result<Exit, UserError> {
+    let failed = |error: std::io::Error| {
+        UserError::new(Exit::Usage, format!("write `{}`: {error}", file.display()))
+    };
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let mut target = match options.open(file) {
+        Ok(target) => target,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let message = format!("`{}` exists already", file.display());
+            return Err(UserError::new(Exit::Usage, message).hint("write over it with --force"));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    std::io::Write::write_all(&mut target, estate_init::template().as_bytes()).map_err(failed)?;
+    context.terminal.out(&format!("wrote {}", file.display()));
+    context.terminal.out("Fill it in, then: phoenix-dr validate, phoenix-dr doctor");
+    Ok(Exit::Ok)
+}

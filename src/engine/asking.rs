@@ -1,0 +1,211 @@
+//! The dispatcher's own doings: questions one at a time, go, the lease, the final verification.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::dispatcher::{Busy, Dispatcher, Inner};
+use super::driver::{Message, Park};
+use super::ports::{LeaseGrant, LeaseRefusal};
+use super::state::keeps;
+use crate::event::{Answer, AnswerForm, Event, Finding, FindingLevel, Question, QuestionKey};
+use crate::exit::Exit;
+
+/// Returns what blocks, in a line.
+fn blocking(findings: &[Finding]) -> Option<String> {
+    let blocking: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.level == FindingLevel::Blocking)
+        .map(|finding| format!("{}: {}", finding.about, finding.said))
+        .collect();
+    (!blocking.is_empty()).then(|| blocking.join("; "))
+}
+
+/// What a person types when the lease cannot be proved.
+const ALONE: &str = "I am the only operator";
+
+impl Dispatcher {
+    /// Answers from the journal where consent stands, else queues the question.
+    pub(super) fn ask(&mut self, question: Box<Question>, reply: oneshot::Sender<Answer>) {
+        if let Some(answer) = self.state.answers.get(&question.key)
+            && keeps(&question.key, answer)
+        {
+            drop(reply.send(answer.clone()));
+            return;
+        }
+        if self.stopping.is_some() {
+            // Dropping the reply parks the driver.
+            return;
+        }
+        self.questions.push_back((question, reply));
+        self.put_next_question();
+    }
+
+    /// Puts the next question, if none is open. What was sealed before is durable by then.
+    fn put_next_question(&mut self) {
+        if self.open_question.is_some() || self.stopping.is_some() {
+            return;
+        }
+        let Some((question, reply)) = self.questions.pop_front() else { return };
+        self.record(vec![Event::Asked { question: question.clone() }]);
+        self.sync();
+        self.open_question = Some((question.key.clone(), reply));
+        self.show_question(&question);
+        let (operator, inner) = (Arc::clone(&self.ports.operator), self.inner.clone());
+        tokio::spawn(async move {
+            let answer = operator.ask(&question).await;
+            drop(inner.send(Inner::Answered { question, answer }));
+        });
+    }
+
+    /// Journals an answer, then hands it on.
+    pub(super) fn answered(&mut self, question: &Question, answer: Answer) {
+        // An answer to a question that was given up, by a signal, is no answer.
+        let Some((key, reply)) = self.open_question.take() else { return };
+        if key != question.key {
+            self.open_question = Some((key, reply));
+            return;
+        }
+        if answer != Answer::Recheck {
+            self.record(vec![Event::Decided { question: key, answer: answer.clone() }]);
+            self.sync();
+        }
+        drop(reply.send(answer));
+        self.put_next_question();
+    }
+
+    /// Asks whether to go; looks again as often as the person wants. A blocking finding is not gone past.
+    pub(super) fn ask_go(&mut self) {
+        self.busy = Busy::Going;
+        let (build, post, inner) = (Arc::clone(&self.go), self.post.clone(), self.inner.clone());
+        let state = self.state.clone();
+        let interactive = state.settings.interactive;
+        tokio::spawn(async move {
+            let result = loop {
+                let go = build(state.clone()).await;
+                let blocked = blocking(&go.findings);
+                let events = vec![Event::Preflight { findings: go.findings }];
+                drop(post.send(Message::Record { events, synced: None }));
+                if let Some(why) = blocked.clone().filter(|_| !interactive) {
+                    break Err(Park::NotMet(why));
+                }
+                let (reply, answered) = oneshot::channel();
+                let mut question = go.question;
+                if let Some(why) = &blocked {
+                    question.key = QuestionKey::Blocked;
+                    question.lines.push(format!("Cannot start: {why}"));
+                    question.title = "Look again?".to_owned();
+                }
+                drop(post.send(Message::Ask { question: Box::new(question), reply }));
+                match answered.await {
+                    // Yes to a screen that says it is blocked only looks again.
+                    Ok(Answer::Yes) if blocked.is_some() => {}
+                    Ok(Answer::Recheck) => {}
+                    Ok(Answer::Yes) => break Ok(()),
+                    Ok(Answer::Missing { flag }) => break Err(Park::Missing(flag)),
+                    Ok(Answer::Nobody { why }) => break Err(Park::Declined(why)),
+                    Ok(
+                        Answer::No
+                        | Answer::Typed { .. }
+                        | Answer::Chosen { .. }
+                        | Answer::Menu { .. },
+                    ) => break Err(Park::Declined("the answer to go was no".to_owned())),
+                    Err(_) => break Err(Park::Halted),
+                }
+            };
+            drop(inner.send(Inner::Went(result)));
+        });
+    }
+
+    pub(super) fn take_lease(&mut self) {
+        self.arm_after_go();
+        self.busy = Busy::Leasing;
+        let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
+        tokio::spawn(async move {
+            let result = lease.take().await;
+            drop(inner.send(Inner::Leased(result)));
+        });
+    }
+
+    pub(super) fn leased(&mut self, result: Result<LeaseGrant, LeaseRefusal>) {
+        self.busy = Busy::Nothing;
+        match result {
+            Ok(LeaseGrant { epoch, place }) => {
+                self.record(vec![Event::LeaseTaken { epoch, place }]);
+            }
+            Err(LeaseRefusal::Held { holder } | LeaseRefusal::Lost { holder }) => {
+                self.stop_for(format!("another run holds the lease: {holder}"), Exit::Held);
+            }
+            Err(LeaseRefusal::Unproved { why }) => self.ask_alone(why),
+        }
+    }
+
+    fn ask_alone(&mut self, why: String) {
+        self.busy = Busy::Leasing;
+        let question = Box::new(Question {
+            key: QuestionKey::Alone,
+            title: "The shared lock cannot be taken".to_owned(),
+            lines: vec![
+                why.clone(),
+                "Another operator may be changing the same estate. Ask your team first.".to_owned(),
+            ],
+            commands: Vec::new(),
+            no_means: "nothing is changed; the run is saved and can be resumed".to_owned(),
+            form: AnswerForm::Type { word: ALONE.to_owned() },
+            pages: Default::default(),
+        });
+        let (post, inner) = (self.post.clone(), self.inner.clone());
+        tokio::spawn(async move {
+            let (reply, answered) = oneshot::channel();
+            drop(post.send(Message::Ask { question, reply }));
+            let result = match answered.await {
+                Ok(Answer::Typed { text }) => Ok(text),
+                Ok(Answer::Yes) => Ok(ALONE.to_owned()),
+                Ok(Answer::Missing { flag }) => Err(Park::Missing(flag)),
+                Ok(_) => Err(Park::Declined("nobody vouched for being alone".to_owned())),
+                Err(_) => Err(Park::Halted),
+            };
+            drop(inner.send(Inner::Vouched { why, result }));
+        });
+    }
+
+    pub(super) fn vouch(&mut self, why: String, result: Result<String, Park>) {
+        self.busy = Busy::Nothing;
+        match result {
+            Ok(typed) => self.record(vec![Event::LeaseVouched { why, typed }]),
+            Err(park) => self.park(park),
+        }
+    }
+
+    pub(super) fn check_lease(&mut self) {
+        let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
+        let now = self.ports.clock.now();
+        tokio::spawn(async move {
+            let result = lease.assure(now).await;
+            drop(inner.send(Inner::LeaseChecked(result)));
+        });
+    }
+
+    /// Makes the checks that decide "restored".
+    pub(super) fn verify_run(&mut self) {
+        self.busy = Busy::Verifying;
+        let checks = self.state.plan.verification.clone();
+        let mut scope = self.scope.clone();
+        for (step, state) in self.state.plan.steps.iter().zip(&self.state.steps) {
+            scope.set_outputs(&step.id.0, state.outputs.clone());
+        }
+        let mut poller = super::verify::Poller {
+            ports: self.ports.clone(),
+            halt: self.halted(),
+            progress: None,
+        };
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let done = match poller.poll_all(&checks, &scope).await {
+                Ok((verdict, reports)) => Inner::RunVerified { verdict, reports },
+                Err(park) => Inner::Went(Err(park)),
+            };
+            drop(inner.send(done));
+        });
+    }
+}

@@ -1,0 +1,289 @@
+//! One attempt of a step's action: observe, ask what must be asked, journal, perform; and the look afterwards
+//! when nobody knows whether it took effect.
+
+use std::time::Duration;
+
+use serde_json::Map;
+
+use super::compare::{Standing, digest, standing};
+use super::driver::{Driver, Halt, Park};
+use super::ports::{Call, LeaseRefusal, Observation, Performed};
+use crate::clock::within;
+use crate::event::{AttemptResult, Event};
+use crate::outcome::{ActionError, Effect, FailureClass, StepEnd};
+use crate::plan::Approval;
+use crate::span::Span;
+
+/// One observation may take this long; reads are quick or the service is not there.
+pub(super) const OBSERVE_LIMIT: Duration = Duration::from_secs(90);
+
+/// The lease must hold this long beyond the moment a change is requested.
+const LEASE_AHEAD: Duration = Duration::from_secs(15);
+
+/// An observation older than this is made again before it is acted on.
+const FRESH: Duration = Duration::from_secs(10);
+
+impl Driver {
+    /// Observes the step and, unless it is as desired already, performs it.
+    pub(super) async fn begin(&mut self) -> Result<(), Park> {
+        let Some(mut call) = self.call() else { return Ok(()) };
+        let Some(mut seen) = self.observe(&call).await? else { return Ok(()) };
+        if let Some(by_hand) = seen.by_hand.clone() {
+            return self.have_done_by_hand(by_hand).await;
+        }
+        if let Some(waiver) = seen.waiver.clone() {
+            return self.waive(waiver).await;
+        }
+        if !seen.choices.is_empty() && call.choice.is_none() && !seen.satisfied {
+            let Some(choice) = self.choose(&seen).await? else { return Ok(()) };
+            call.choice = Some(choice);
+            let Some(again) = self.observe(&call).await? else { return Ok(()) };
+            seen = again;
+        }
+        if seen.satisfied {
+            return self.as_desired(&seen).await;
+        }
+        let Some(seen) = self.approved(&call, seen).await? else { return Ok(()) };
+        if seen.satisfied {
+            return self.as_desired(&seen).await;
+        }
+        self.perform(&call, &seen).await
+    }
+
+    /// Reads the present state. `None`: it could not be read, and the step has been failed.
+    pub(super) async fn observe(&mut self, call: &Call) -> Result<Option<Observation>, Park> {
+        let mut tries = 0;
+        loop {
+            let observing = self.ports.actions.observe(call);
+            let seen = match within(&*self.ports.clock, OBSERVE_LIMIT, observing).await {
+                Ok(seen) => seen,
+                Err(elapsed) => Err(ActionError::unchanged(
+                    FailureClass::Timeout,
+                    format!("observe: {elapsed}"),
+                )),
+            };
+            let error = match seen {
+                Ok(seen) => return Ok(Some(seen)),
+                Err(error) => error,
+            };
+            tries += 1;
+            if error.class == FailureClass::Credentials {
+                self.ask_for_credentials(&error).await?;
+            } else if error.class.retryable() && tries < self.step().retry.attempts {
+                self.pause(self.backoff(tries)).await?;
+            } else {
+                // A look changes nothing, whatever earlier attempts did.
+                let effect = self.state.effect;
+                self.fail(ActionError { effect, ..error }).await?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The state is as desired already: verify it, or end the step.
+    async fn as_desired(&mut self, seen: &Observation) -> Result<(), Park> {
+        if self.state.outputs.is_empty() {
+            self.state.outputs = seen.outputs.clone();
+        }
+        let checks = self.step().verify.clone();
+        if !checks.is_empty() {
+            let (verdict, reports) = self.poll_all(&checks).await?;
+            let step = self.step().id.clone();
+            self.record(vec![Event::Verified { step, verdict, reports: reports.clone() }]);
+            if verdict != crate::outcome::Verdict::Holds {
+                let message = format!(
+                    "as desired already, but its verification {}",
+                    super::verify::describe(verdict, &reports)
+                );
+                let effect = self.state.effect;
+                let error =
+                    ActionError { class: FailureClass::Invalid, effect, message, hint: None };
+                return self.fail(error).await;
+            }
+        }
+        // What an earlier attempt of this run did is done, not found.
+        let end = match self.state.effect {
+            Effect::None => StepEnd::Satisfied,
+            Effect::Unknown | Effect::Applied => StepEnd::Done,
+        };
+        self.finish(end, seen.outputs.clone(), None).await
+    }
+
+    /// Has the change approved where it needs to be, and looks again where time has passed since.
+    async fn approved(
+        &mut self,
+        call: &Call,
+        mut seen: Observation,
+    ) -> Result<Option<Observation>, Park> {
+        loop {
+            let needs_question = match self.step().approve {
+                Approval::Plan => self.settings.confirm_each && self.step().changes,
+                // Waiting and choosing change nothing: only go covers them, however they are declared.
+                Approval::Each { .. } | Approval::Typed { .. } => true,
+            };
+            // What the service carries out already was approved when it was requested.
+            if !needs_question || seen.under_way {
+                return Ok(Some(seen));
+            }
+            let covered = digest(&seen.live, &seen.desired);
+            let asked_at = self.ports.clock.now();
+            self.ask_approval(&seen, &covered).await?;
+            if crate::clock::since(asked_at, self.ports.clock.now()) < FRESH {
+                return Ok(Some(seen));
+            }
+            let Some(again) = self.observe(call).await? else { return Ok(None) };
+            if again.satisfied || digest(&again.live, &again.desired) == covered {
+                return Ok(Some(again));
+            }
+            seen = again;
+        }
+    }
+
+    /// Journals that the change is about to be made, then makes it.
+    async fn perform(&mut self, call: &Call, seen: &Observation) -> Result<(), Park> {
+        let Some(armed) = self.armed.clone() else {
+            let error = ActionError::unchanged(FailureClass::Internal, "nobody armed this run");
+            return self.fail(error).await;
+        };
+        self.safe_point()?;
+        self.assure_lease().await?;
+        let attempt = self.state.attempts + 1;
+        let step = self.step().id.clone();
+        self.record_synced(vec![Event::StepStarted {
+            step: step.clone(),
+            attempt,
+            generation: self.state.generation,
+            token: call.token(),
+            before: seen.live.clone(),
+            desired: seen.desired.clone(),
+            digest: digest(&seen.live, &seen.desired),
+            irreversible: seen.irreversible.clone(),
+            choice: call.choice.clone(),
+        }])
+        .await?;
+        let outcome = self.perform_within(&armed, call, seen).await;
+        let (result, obligations) = match outcome {
+            Ok(Performed { after, outputs, obligations, notes }) => {
+                (AttemptResult::Performed { after, outputs, notes }, obligations)
+            }
+            Err(error) => (AttemptResult::Failed { error }, Vec::new()),
+        };
+        let mut events = vec![Event::AttemptFinished { step: step.clone(), attempt, result }];
+        events.extend(
+            obligations
+                .into_iter()
+                .map(|obligation| Event::ObligationOpened { step: Some(step.clone()), obligation }),
+        );
+        self.record(events);
+        Ok(())
+    }
+
+    /// Performs with the step's time limit; a hard stop ends the waiting, not the change.
+    async fn perform_within(
+        &mut self,
+        armed: &super::ports::Armed,
+        call: &Call,
+        seen: &Observation,
+    ) -> Result<Performed, ActionError> {
+        let limit = self.step().timeout.0;
+        let ports = self.ports.clone();
+        let performing = ports.actions.perform(armed, call, seen);
+        let bounded = within(&*ports.clock, limit, performing);
+        let halted = self.halt.wait_for(|halt| *halt == Halt::Hard);
+        // When the halt wins, the perform is dropped where it stands: its effect is recorded as unknown.
+        tokio::select! {
+            biased;
+            done = bounded => done.unwrap_or_else(|_| {
+                Err(ActionError::unknown(
+                    FailureClass::Timeout,
+                    format!("not done within {}", Span(limit)),
+                ))
+            }),
+            _ = halted => Err(ActionError::unknown(
+                FailureClass::Transient,
+                "interrupted a second time while it was being done",
+            )),
+        }
+    }
+
+    /// Proves the lease before a change; where it cannot be proved, a person may vouch for being alone.
+    async fn assure_lease(&mut self) -> Result<(), Park> {
+        while !self.vouched {
+            let ahead = jiff::SignedDuration::try_from(LEASE_AHEAD).unwrap_or_default();
+            let until = self.ports.clock.now() + ahead;
+            match self.ports.lease.assure(until).await {
+                Ok(()) => return Ok(()),
+                Err(LeaseRefusal::Held { holder } | LeaseRefusal::Lost { holder }) => {
+                    return Err(Park::Lease(holder));
+                }
+                Err(LeaseRefusal::Unproved { why }) => {
+                    let typed = self.ask_alone(&why).await?;
+                    self.vouched = true;
+                    self.record(vec![Event::LeaseVouched { why, typed }]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out what an attempt did whose end nobody recorded, or whose answer was lost.
+    pub(super) async fn probe(&mut self) -> Result<(), Park> {
+        let Some(call) = self.call() else { return Ok(()) };
+        let Some(seen) = self.observe(&call).await? else { return Ok(()) };
+        if !seen.tells && !seen.satisfied {
+            let message = "nobody can tell from here whether it took effect";
+            let error = ActionError::unknown(FailureClass::Transient, message)
+                .hint("look for yourself, then retry it, mark it done, or skip it");
+            return self.fail(error).await;
+        }
+        if seen.under_way {
+            // The service is still at it: adopt it under the same token.
+            return self.perform(&call, &seen).await;
+        }
+        let step = self.step().id.clone();
+        let before = self.state.before.clone().unwrap_or_default();
+        let ours = self.state.ours.clone().unwrap_or_default();
+        let (effect, said) = if seen.satisfied {
+            (Effect::Applied, "it took effect")
+        } else {
+            match standing(&seen.live, &before, &ours) {
+                Standing::Before => (Effect::None, "it did not take effect"),
+                Standing::Ours => (Effect::Applied, "it took effect"),
+                Standing::Mixed => (Effect::Unknown, "it took effect in part"),
+                Standing::Foreign => (Effect::Unknown, "the state is neither before nor after"),
+            }
+        };
+        let outputs = if effect == Effect::Applied { seen.outputs } else { Map::new() };
+        let said = said.to_owned();
+        self.record(vec![Event::Probed { step, effect, live: seen.live, outputs, said }]);
+        Ok(())
+    }
+
+    /// Decides after a failed attempt whether the engine tries again by itself.
+    pub(super) async fn after_attempt(&mut self, error: ActionError) -> Result<(), Park> {
+        if error.class == FailureClass::Credentials {
+            self.ask_for_credentials(&error).await?;
+            return self.begin().await;
+        }
+        if error.class.retryable() && self.state.attempts < self.step().retry.attempts {
+            let wait = self.backoff(self.state.attempts);
+            super::ports::Progress::new(self.step().id.clone(), self.news.clone())
+                .tell(format!("trying again in {}: {error}", Span(wait)), None);
+            self.pause(wait).await?;
+            return self.begin().await;
+        }
+        let effect = self.state.effect;
+        self.fail(ActionError { effect, ..error }).await
+    }
+
+    /// Returns the wait before the next try: doubled each time, spread by a seed of the run and the step, so
+    /// that steps that failed together do not come back together and a rehearsal repeats itself.
+    fn backoff(&self, tries: u32) -> Duration {
+        let retry = &self.step().retry;
+        let doubled = retry.backoff_first.0.saturating_mul(2_u32.saturating_pow(tries.min(16) - 1));
+        let longest = doubled.min(retry.backoff_longest.0);
+        let seed = format!("{}/{tries}", self.step().id);
+        let spread = seed.bytes().fold(7_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
+        longest.mul_f64(0.75 + f64::from(spread % 256) / 1024.0)
+    }
+}

@@ -1,0 +1,306 @@
+//! Drives one step from where its journal left it to its end: decides by its state, records, asks.
+//!
+//! Owns a copy of the step's state, kept by the same fold as the run's. The dispatcher alone writes the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::ports::{Armed, Call, Ports, Progress, ProgressNote};
+use super::step::{Stage, StepState};
+use crate::event::{Answer, Event, Question, RunSettings};
+use crate::ids::RunId;
+use crate::outcome::{ActionError, FailureClass, StepEnd};
+use crate::plan::{Body, Plan, PlannedStep};
+use crate::runbook::expression::Scope;
+
+/// How much the run is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Halt {
+    No,
+    /// Start nothing new; what runs reaches a safe point
+    Soft,
+    /// Stop waiting; what runs is recorded as unknown
+    Hard,
+}
+
+/// Why a step is left where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Park {
+    /// The run is being stopped
+    Halted,
+    /// An operator said no, or nobody was there
+    Declined(String),
+    /// An answer is needed that no flag gave
+    Missing(String),
+    /// Preflight found something that blocks
+    NotMet(String),
+    /// The lease is not ours
+    Lease(String),
+    /// A person chose to stop here
+    Kept,
+    /// A person chose to roll back
+    RollBack(String),
+    /// The journal cannot be written
+    Journal,
+}
+
+/// What a driver tells the dispatcher.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Journal these; answered once they are durable, when an answer is wanted
+    Record { events: Vec<Event>, synced: Option<oneshot::Sender<()>> },
+    /// Put a question; answered with the answer, or dropped when the run stops
+    Ask { question: Box<Question>, reply: oneshot::Sender<Answer> },
+    /// The driver's task ended by a panic
+    Panicked { step: usize },
+    /// The driver is done
+    Left { step: usize, parked: Option<Park> },
+}
+
+/// Everything a step's driver needs.
+pub(super) struct Driver {
+    pub run: RunId,
+    pub ports: Ports,
+    pub armed: Option<Arc<Armed>>,
+    pub plan: Arc<Plan>,
+    pub index: usize,
+    pub state: StepState,
+    /// What its expressions may name, with the outputs of the steps upstream
+    pub upstream: Scope,
+    pub settings: RunSettings,
+    /// A point of no return has been passed
+    pub past: bool,
+    /// An operator vouched for being alone: no lease is asked for
+    pub vouched: bool,
+    pub post: mpsc::UnboundedSender<Message>,
+    pub halt: watch::Receiver<Halt>,
+    pub news: mpsc::UnboundedSender<ProgressNote>,
+}
+
+impl Driver {
+    /// Returns the step being driven.
+    pub(super) fn step(&self) -> &PlannedStep {
+        &self.plan.steps[self.index]
+    }
+
+    /// Drives the step until it ends or is parked, and says so.
+    pub(super) async fn drive(mut self) {
+        let parked = self.go().await.err();
+        let left = Message::Left { step: self.index, parked };
+        // The dispatcher outlives its drivers; if it is gone there is nobody to tell.
+        drop(self.post.send(left));
+    }
+
+    async fn go(&mut self) -> Result<(), Park> {
+        loop {
+            self.safe_point()?;
+            match self.state.stage.clone() {
+                Stage::Waiting => self.prepare().await?,
+                Stage::Ready => {
+                    if self.step().is_gate() {
+                        self.look_at_gate().await?;
+                    } else {
+                        self.begin().await?;
+                    }
+                }
+                Stage::Started | Stage::Doubtful { .. } => self.probe().await?,
+                Stage::AttemptFailed { error } => self.after_attempt(error).await?,
+                Stage::Performed | Stage::AsDesired => self.verify().await?,
+                Stage::Failed { error } => {
+                    // Only a person or the runbook's tolerance decides here; the scheduler does the rest.
+                    if !self.decides() {
+                        return Ok(());
+                    }
+                    self.decide(&error).await?;
+                }
+                Stage::Ended(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Evaluates the condition and resolves what was left open, once.
+    async fn prepare(&mut self) -> Result<(), Park> {
+        let step = self.step().clone();
+        if !crate::plan::late::is_open(&step) {
+            let with = match step.body {
+                Body::Gate { .. } => Map::new(),
+                Body::Action { with, .. } => with,
+            };
+            self.record(vec![Event::StepReady { step: step.id, with }]);
+            return Ok(());
+        }
+        let scope = self.scope();
+        let condition = step.when.as_ref().map(|when| crate::plan::late::condition(when, &scope));
+        match condition {
+            None | Some(Ok(true)) => {}
+            Some(Ok(false)) => {
+                let reason = step.when.map(|when| format!("its condition `{when}` is false"));
+                return self.finish(StepEnd::Skipped, Map::new(), reason).await;
+            }
+            Some(Err(error)) => return self.fail_invalid("its condition", &error).await,
+        }
+        let with = match &step.body {
+            Body::Gate { .. } => Ok(Map::new()),
+            Body::Action { with, .. } => crate::plan::late::arguments(with, &scope),
+        };
+        match with {
+            Ok(with) => {
+                let ready = Event::StepReady { step: step.id.clone(), with };
+                self.record(vec![ready]);
+                Ok(())
+            }
+            Err(error) => self.fail_invalid("its arguments", &error).await,
+        }
+    }
+
+    async fn fail_invalid(&mut self, what: &str, error: &str) -> Result<(), Park> {
+        let error = ActionError::unchanged(FailureClass::Invalid, format!("{what}: {error}"));
+        self.fail(error).await
+    }
+
+    /// Returns what expressions of this step may name, its own outputs among them.
+    pub(super) fn scope(&self) -> Scope {
+        let mut scope = self.upstream.clone();
+        if !self.state.outputs.is_empty() {
+            scope.set_outputs(&self.step().id.0, self.state.outputs.clone());
+        }
+        scope
+    }
+
+    /// Returns the call of this step's action.
+    pub(super) fn call(&self) -> Option<Call> {
+        let Body::Action { action, .. } = &self.step().body else { return None };
+        Some(Call {
+            run: self.run.clone(),
+            step: self.step().id.clone(),
+            action: action.clone(),
+            with: self.state.with.clone(),
+            generation: self.state.generation,
+            choice: self.state.choice.clone(),
+            progress: Progress::new(self.step().id.clone(), self.news.clone()),
+        })
+    }
+
+    /// Records events; they are durable before anything that needs them, not necessarily now.
+    pub(super) fn record(&mut self, events: Vec<Event>) {
+        self.fold(&events);
+        drop(self.post.send(Message::Record { events, synced: None }));
+    }
+
+    /// Records events and waits until they are durable.
+    pub(super) async fn record_synced(&mut self, events: Vec<Event>) -> Result<(), Park> {
+        self.fold(&events);
+        let (synced, done) = oneshot::channel();
+        let message = Message::Record { events, synced: Some(synced) };
+        self.post.send(message).map_err(|_| Park::Journal)?;
+        // A dropped sender means that the journal could not be written: nothing may start.
+        done.await.map_err(|_| Park::Journal)
+    }
+
+    fn fold(&mut self, events: &[Event]) {
+        let now = self.ports.clock.now();
+        for event in events.iter().filter(|event| is_of_step(event)) {
+            self.state.apply(event, now).expect("a driver records only what its own state allows");
+        }
+    }
+
+    /// Ends the step.
+    pub(super) async fn finish(
+        &mut self,
+        end: StepEnd,
+        outputs: Map<String, Value>,
+        reason: Option<String>,
+    ) -> Result<(), Park> {
+        let step = self.step().id.clone();
+        self.record(vec![Event::StepFinished { step, end, outputs, reason }]);
+        Ok(())
+    }
+
+    /// Fails the step for good, unless someone decides otherwise.
+    pub(super) async fn fail(&mut self, error: ActionError) -> Result<(), Park> {
+        let step = self.step().id.clone();
+        self.record(vec![Event::StepFailed { step, error }]);
+        Ok(())
+    }
+
+    /// Puts a question. An answer that is no answer parks the step.
+    pub(super) async fn ask(&mut self, question: Question) -> Result<Answer, Park> {
+        let title = question.title.clone();
+        let (reply, answered) = oneshot::channel();
+        let message = Message::Ask { question: Box::new(question), reply };
+        self.post.send(message).map_err(|_| Park::Journal)?;
+        let answer = answered.await.map_err(|_| Park::Halted)?;
+        match answer {
+            Answer::No => Err(Park::Declined(format!("the answer to \"{title}\" was no"))),
+            Answer::Nobody { why } => {
+                Err(Park::Declined(format!("nobody answered \"{title}\": {why}")))
+            }
+            Answer::Missing { flag } => Err(Park::Missing(flag)),
+            Answer::Yes
+            | Answer::Typed { .. }
+            | Answer::Chosen { .. }
+            | Answer::Menu { .. }
+            | Answer::Recheck => Ok(answer),
+        }
+    }
+
+    /// Returns where the run may be stopped.
+    pub(super) fn safe_point(&self) -> Result<(), Park> {
+        if *self.halt.borrow() == Halt::No { Ok(()) } else { Err(Park::Halted) }
+    }
+
+    /// Waits, unless the run is stopped first.
+    pub(super) async fn pause(&mut self, length: Duration) -> Result<(), Park> {
+        pause(&self.ports, &mut self.halt, length).await
+    }
+}
+
+/// Waits, unless the run is stopped first.
+pub(super) async fn pause(
+    ports: &Ports,
+    halt: &mut watch::Receiver<Halt>,
+    length: Duration,
+) -> Result<(), Park> {
+    let timer = ports.clock.sleep(length);
+    // Nothing is lost by dropping either: one is a timer, the other a look at a flag.
+    tokio::select! {
+        biased;
+        _ = halt.wait_for(|halt| *halt != Halt::No) => Err(Park::Halted),
+        () = timer => Ok(()),
+    }
+}
+
+/// Says whether an event belongs to one step's state.
+pub(super) const fn is_of_step(event: &Event) -> bool {
+    match event {
+        Event::StepReady { .. }
+        | Event::GateSeen { .. }
+        | Event::StepStarted { .. }
+        | Event::AttemptFinished { .. }
+        | Event::Probed { .. }
+        | Event::Verified { .. }
+        | Event::StepFailed { .. }
+        | Event::StepFinished { .. }
+        | Event::StepReopened { .. }
+        | Event::RevertStarted { .. }
+        | Event::RevertFinished { .. } => true,
+        Event::RunStarted { .. }
+        | Event::RunResumed { .. }
+        | Event::Preflight { .. }
+        | Event::LeaseTaken { .. }
+        | Event::LeaseVouched { .. }
+        | Event::Asked { .. }
+        | Event::Decided { .. }
+        | Event::RollbackStarted { .. }
+        | Event::ObligationOpened { .. }
+        | Event::ObligationClosed { .. }
+        | Event::RunVerified { .. }
+        | Event::RunStopped { .. }
+        | Event::RunFinished { .. }
+        | Event::RunAbandoned { .. }
+        | Event::Noted { .. } => false,
+    }
+}

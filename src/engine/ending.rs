@@ -1,0 +1,108 @@
+//! How a run ends or stops, and with which exit code.
+
+use super::dispatcher::Dispatcher;
+use super::scheduler::is_prelude;
+use super::state::{RunPhase, RunState};
+use super::step::{RevertStage, Stage};
+use crate::clock::since;
+use crate::event::{Event, RevertResult, RunEnd};
+use crate::exit::Exit;
+use crate::outcome::{StepEnd, Verdict};
+
+impl Dispatcher {
+    /// Stops for now; `resume` goes on.
+    pub(super) fn stop(&mut self) -> Exit {
+        let (why, exit) = match self.stopping.clone() {
+            Some(stopping) => stopping,
+            None => stop_of(&self.state),
+        };
+        self.record(vec![Event::RunStopped { why, exit: exit.code() }]);
+        exit
+    }
+
+    /// Ends the run for good: every step gets its terminal record.
+    pub(super) fn finish(&mut self) -> Exit {
+        let mut events = Vec::new();
+        for (step, state) in self.state.plan.steps.iter().zip(&self.state.steps) {
+            let (end, reason) = match &state.stage {
+                Stage::Ended(_) => continue,
+                Stage::Failed { error } => (StepEnd::Failed, error.message.clone()),
+                Stage::AttemptFailed { error } | Stage::Doubtful { error } => {
+                    (StepEnd::Failed, error.message.clone())
+                }
+                Stage::Waiting | Stage::Ready => {
+                    (StepEnd::NotRun, "the run ended before it could start".to_owned())
+                }
+                Stage::Started | Stage::Performed | Stage::AsDesired => {
+                    (StepEnd::Failed, "the run was rolled back before it was verified".to_owned())
+                }
+            };
+            let (step, outputs) = (step.id.clone(), serde_json::Map::new());
+            events.push(Event::StepFinished { step, end, outputs, reason: Some(reason) });
+        }
+        self.record(events);
+        let (end, mut exit) = end_of(&self.state);
+        if matches!(end, RunEnd::Restored | RunEnd::WithExceptions) {
+            let took = since(self.state.incident_started, self.ports.clock.now());
+            if took > self.state.plan.objectives.rto_max.0 || lost_too_much(&self.state) {
+                exit = exit.graver(Exit::ObjectiveMissed);
+            }
+        }
+        self.record(vec![Event::RunFinished { end, exit: exit.code() }]);
+        exit
+    }
+}
+
+/// Says why a run that nobody stopped cannot go on, and its exit code.
+fn stop_of(state: &RunState) -> (String, Exit) {
+    if matches!(state.phase, RunPhase::RollingBack { .. }) {
+        return ("a revert failed".to_owned(), Exit::NeedsOperator);
+    }
+    let first = state.failed.iter().next();
+    let why = match first {
+        Some(i) => format!("step `{}` failed", state.plan.steps[*i].id),
+        None => "the service is not restored by its own checks".to_owned(),
+    };
+    let exit = match first {
+        Some(i) if is_prelude(state, *i) && !state.changed() => Exit::NotMet,
+        Some(_) | None if state.changed() => Exit::ChangesLeft,
+        Some(_) | None => Exit::FailedUnchanged,
+    };
+    (why, exit)
+}
+
+/// Says how a run that has nothing left to do ended.
+fn end_of(state: &RunState) -> (RunEnd, Exit) {
+    if matches!(state.phase, RunPhase::RollingBack { .. }) {
+        let reverted = state.steps.iter().any(|step| {
+            matches!(
+                step.revert,
+                RevertStage::Done(RevertResult::Reverted | RevertResult::Skipped { .. })
+            )
+        });
+        return match (state.changed(), reverted) {
+            (true, _) => (RunEnd::ChangesLeft, Exit::ChangesLeft),
+            (false, true) => (RunEnd::RolledBack, Exit::RolledBack),
+            (false, false) => (RunEnd::FailedUnchanged, Exit::FailedUnchanged),
+        };
+    }
+    let excepted = state.steps.iter().any(|step| {
+        matches!(step.ended(), Some(StepEnd::Failed | StepEnd::Omitted | StepEnd::NotRun))
+    });
+    let unproved = !matches!(state.restored, None | Some(Verdict::Holds));
+    if excepted || unproved {
+        (RunEnd::WithExceptions, Exit::WithExceptions)
+    } else {
+        (RunEnd::Restored, Exit::Ok)
+    }
+}
+
+fn lost_too_much(state: &RunState) -> bool {
+    let allowed = state.plan.objectives.rpo_max;
+    // A satisfied choice of an earlier run lost nothing in this one.
+    state
+        .steps
+        .iter()
+        .filter_map(|step| step.choice.as_ref())
+        .any(|choice| choice.loss.is_none_or(|loss| loss > allowed))
+}

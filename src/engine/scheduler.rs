@@ -1,0 +1,208 @@
+//! What to do next: a pure function of the state and of what is running.
+
+use std::collections::BTreeSet;
+
+use super::state::{Graph, RunPhase, RunState, tolerated};
+use super::step::{RevertStage, Stage};
+use crate::event::OnFailureFlag;
+use crate::outcome::{Effect, StepEnd, Verdict};
+use crate::plan::{Body, Rollback};
+use crate::runbook::schema::OnFailure;
+
+/// The next thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Drive these steps
+    Start(Vec<usize>),
+    /// Ask whether to go
+    AskGo,
+    /// Take the lease
+    TakeLease,
+    /// Make the checks that decide "restored"
+    VerifyRun,
+    /// Begin the rollback
+    BeginRollback { why: String },
+    /// Revert this step
+    Revert(usize),
+    /// Nothing can start until something running ends
+    Wait,
+    /// Nothing more will happen in this process without a decision: stop, resumable
+    Stop,
+    /// The run is over
+    Finish,
+}
+
+/// Decides. `running` are the steps being driven now; `stopping` says that nothing new may start.
+pub(crate) fn next(state: &RunState, running: &BTreeSet<usize>, stopping: bool) -> Next {
+    if state.is_final() {
+        return Next::Finish;
+    }
+    if stopping {
+        return if running.is_empty() { Next::Stop } else { Next::Wait };
+    }
+    match &state.phase {
+        RunPhase::Running => forward(state, running),
+        RunPhase::RollingBack { .. } => backward(state, running),
+        RunPhase::Stopped { .. } => Next::Stop,
+        RunPhase::Finished { .. } | RunPhase::Abandoned { .. } => Next::Finish,
+    }
+}
+
+fn forward(state: &RunState, running: &BTreeSet<usize>) -> Next {
+    if let Some(next) = after_failure(state, running) {
+        return next;
+    }
+    let going = state.going();
+    if going && !state.lease_taken && !state.vouched && state.ready().next().is_some() {
+        return if running.is_empty() { Next::TakeLease } else { Next::Wait };
+    }
+    let free = state.settings.jobs.saturating_sub(running.len());
+    let may_start = |i: &usize| !running.contains(i) && (going || is_prelude(state, *i));
+    let start: Vec<usize> = state.ready().filter(may_start).take(free).collect();
+    if !start.is_empty() {
+        return Next::Start(start);
+    }
+    if !running.is_empty() {
+        return Next::Wait;
+    }
+    if !state.failed.is_empty() {
+        return Next::Stop;
+    }
+    if !going && state.ready().next().is_some() {
+        return Next::AskGo;
+    }
+    // Nothing ready, nothing running, nothing undecided: the rest is blocked by failures the runbook tolerates.
+    match state.restored {
+        None if !state.plan.verification.is_empty() => Next::VerifyRun,
+        None | Some(Verdict::Holds) => Next::Finish,
+        // Not restored, by its own checks: changes stay, `resume` looks again.
+        Some(Verdict::Fails | Verdict::Inconclusive) => Next::Stop,
+    }
+}
+
+/// Says whether a step may run before go: it only looks, and so does everything it needs.
+pub(super) fn is_prelude(state: &RunState, i: usize) -> bool {
+    matches!(state.plan.steps[i].body, Body::Gate { .. })
+        && state.graph.needs[i].iter().all(|need| is_prelude(state, *need))
+}
+
+/// What failed steps ask for, before anything else is started.
+fn after_failure(state: &RunState, running: &BTreeSet<usize>) -> Option<Next> {
+    let mut decide = Vec::new();
+    for i in &state.failed {
+        match policy(state, *i) {
+            Policy::RollBack if running.is_empty() => {
+                let step = &state.plan.steps[*i].id;
+                let why = match &state.steps[*i].stage {
+                    Stage::Failed { error } => format!("step `{step}` failed: {error}"),
+                    other => format!("step `{step}` is {other:?}"),
+                };
+                return Some(Next::BeginRollback { why });
+            }
+            // Nothing new starts once it is clear that all is going to be rolled back.
+            Policy::RollBack => return Some(Next::Wait),
+            Policy::Stop if state.plan.fail_fast => {
+                return Some(if running.is_empty() { Next::Stop } else { Next::Wait });
+            }
+            Policy::Stop => {}
+            Policy::Decide if !running.contains(i) => decide.push(*i),
+            Policy::Decide => {}
+        }
+    }
+    (!decide.is_empty()).then_some(Next::Start(decide))
+}
+
+/// What happens with a failed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Policy {
+    RollBack,
+    Stop,
+    /// Its driver decides: a person is asked, or the runbook tolerates the failure
+    Decide,
+}
+
+/// Returns the policy for a failed step: the runbook's own word, the flag, then the default. After a point
+/// of no return nothing rolls back by itself, whatever was said.
+pub(super) fn policy(state: &RunState, i: usize) -> Policy {
+    let step = &state.plan.steps[i];
+    if tolerated(step) {
+        return Policy::Decide;
+    }
+    if is_prelude(state, i) {
+        return Policy::Stop;
+    }
+    let wanted = match (step.on_failure, state.settings.on_failure) {
+        (OnFailure::Rollback, _) => Policy::RollBack,
+        (OnFailure::Stop, _) => Policy::Stop,
+        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Rollback) => Policy::RollBack,
+        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Stop) => Policy::Stop,
+        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Auto) => {
+            if state.settings.interactive { Policy::Decide } else { Policy::RollBack }
+        }
+    };
+    let past = (0..state.steps.len()).any(|j| state.point_passed(j));
+    if wanted == Policy::RollBack && past { Policy::Stop } else { wanted }
+}
+
+fn backward(state: &RunState, running: &BTreeSet<usize>) -> Next {
+    if !running.is_empty() {
+        return Next::Wait;
+    }
+    match rollback_order(state).into_iter().next() {
+        Some(i) => Next::Revert(i),
+        None if state.steps.iter().any(|step| matches!(step.revert, RevertStage::Failed(_))) => {
+            Next::Stop
+        }
+        None => Next::Finish,
+    }
+}
+
+/// Returns the steps still to be reverted: failed ones first, then completed ones, dependents before what
+/// they need. Sealed steps are left alone; a failed revert keeps its ancestors.
+pub(crate) fn rollback_order(state: &RunState) -> Vec<usize> {
+    let sealed = state.sealed();
+    let mut blocked = BTreeSet::new();
+    for (i, step) in state.steps.iter().enumerate() {
+        if matches!(step.revert, RevertStage::Failed(_)) {
+            blocked.insert(i);
+            blocked.extend(Graph::reach(&state.graph.needs, i));
+        }
+    }
+    let wanted = |i: &usize| {
+        let step = &state.steps[*i];
+        step.effect != Effect::None
+            && !matches!(step.revert, RevertStage::Done(_) | RevertStage::Failed(_))
+            && !sealed.contains(i)
+            && !blocked.contains(i)
+    };
+    let mut order: Vec<usize> = (0..state.steps.len()).filter(wanted).collect();
+    let depth = depths(state);
+    let ended_well = |i: &usize| state.steps[*i].ended().is_some_and(StepEnd::satisfies);
+    order.sort_by_key(|i| (ended_well(i), std::cmp::Reverse(depth[*i]), std::cmp::Reverse(*i)));
+    order
+}
+
+/// Length of the longest chain of needs below each step; dependents are always deeper.
+fn depths(state: &RunState) -> Vec<usize> {
+    let mut depth = vec![0; state.steps.len()];
+    let mut open: Vec<usize> = state.graph.needs.iter().map(Vec::len).collect();
+    let mut todo: Vec<usize> = (0..open.len()).filter(|i| open[*i] == 0).collect();
+    while let Some(i) = todo.pop() {
+        for dependent in &state.graph.dependents[i] {
+            depth[*dependent] = depth[*dependent].max(depth[i] + 1);
+            open[*dependent] -= 1;
+            if open[*dependent] == 0 {
+                todo.push(*dependent);
+            }
+        }
+    }
+    depth
+}
+
+/// Says whether a step can be reverted at all, and if not why.
+pub(crate) fn kept(rollback: &Rollback) -> Option<&str> {
+    match rollback {
+        Rollback::None { why } => Some(why),
+        Rollback::Auto | Rollback::Action { .. } => None,
+    }
+}

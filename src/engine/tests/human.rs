@@ -1,0 +1,133 @@
+//! What people answer, and signals.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::script::{Fault, Op, World};
+use super::*;
+use crate::event::{Answer, FailureChoice};
+use crate::outcome::{Effect, FailureClass};
+
+fn menu(choice: FailureChoice) -> Answer {
+    Answer::Menu { choice, reason: Some("drill".to_owned()), outputs: Map::new() }
+}
+
+fn failed(step: &str) -> QuestionKey {
+    QuestionKey::Failure { step: step.into(), failures: 1 }
+}
+
+#[test]
+fn the_failure_menu_does_what_it_says() {
+    for (choice, exit, end) in [
+        (FailureChoice::Retry, Exit::Ok, Some(StepEnd::Done)),
+        (FailureChoice::Skip, Exit::WithExceptions, Some(StepEnd::Omitted)),
+        (FailureChoice::MarkDone, Exit::Ok, Some(StepEnd::Marked)),
+        (FailureChoice::Rollback, Exit::RolledBack, Some(StepEnd::Failed)),
+        (FailureChoice::Stop, Exit::ChangesLeft, None),
+    ] {
+        let world = World::new();
+        world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+        world.answer(failed("capacity"), menu(choice));
+        let ran = start(&world, failover(), settings(true));
+        assert!(world.all_hit());
+        assert_eq!(ran.exit, exit, "{choice:?}");
+        assert_eq!(ran.end("capacity"), end, "{choice:?}");
+    }
+}
+
+#[test]
+fn nobody_at_the_menu_parks_the_run() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    let ran = start(&world, failover(), settings(true));
+    assert_eq!(ran.exit, Exit::Stopped);
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+}
+
+#[test]
+fn after_the_point_the_menu_offers_no_rollback() {
+    let world = World::new();
+    world.strike("traffic", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    start(&world, failover(), settings(true));
+    let question = world.asked().into_iter().find(|q| q.key == failed("traffic")).expect("a menu");
+    let AnswerForm::Menu { options } = question.form else { panic!("not a menu") };
+    assert!(options.iter().all(|option| option.choice != FailureChoice::Rollback));
+}
+
+fn typed(id: &str, word: &str) -> PlannedStep {
+    let approve = Approval::Typed { say: "It is for good.".to_owned(), word: word.to_owned() };
+    PlannedStep { approve, ..action(id, &[]) }
+}
+
+#[test]
+fn a_typed_approval_that_is_declined_starts_nothing() {
+    for answer in [Answer::No, Answer::Nobody { why: "end of file".to_owned() }] {
+        let world = World::new();
+        let plan = plan(vec![typed("promote", "us-west-2")]);
+        let first = world.clone();
+        first.answer_form_type(answer);
+        let ran = start(&world, plan, settings(true));
+        assert_eq!(ran.exit, Exit::Stopped);
+        assert!(world.switched().is_empty());
+        world.forget_answers();
+        assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+    }
+}
+
+#[test]
+fn consent_given_once_is_not_asked_for_again() {
+    let world = World::new();
+    let forever = std::time::Duration::from_secs(100);
+    world.strike("promote", Op::Perform, Fault::Delay(forever), 1);
+    let ran =
+        start_halted(&world, plan(vec![typed("promote", "x")]), settings(true), |record, halt| {
+            if matches!(record.event, Event::StepStarted { .. }) {
+                halt.send_replace(Halt::Hard);
+            }
+        });
+    assert_eq!(ran.exit, Exit::Interrupted);
+    let asked = world.asked().len();
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+    let again: Vec<_> = world.asked().into_iter().skip(asked).map(|q| q.key).collect();
+    assert!(again.is_empty(), "{again:?}");
+}
+
+#[test]
+fn a_first_interrupt_at_each_record_stops_resumable() {
+    let world = World::new();
+    assert_eq!(start(&world, failover(), settings(true)).exit, Exit::Ok);
+    let (records, end) = (world.durable().len(), world.switched());
+    for at in 1..records as u64 {
+        let world = World::new();
+        let sent = AtomicBool::new(false);
+        let ran = start_halted(&world, failover(), settings(true), move |record, halt| {
+            if record.seq >= at && !sent.swap(true, Ordering::Relaxed) {
+                halt.send_replace(Halt::Soft);
+            }
+        });
+        assert!(matches!(ran.exit, Exit::Stopped | Exit::Ok), "at {at}: {:?}", ran.exit);
+        if ran.exit == Exit::Stopped {
+            assert_eq!(resume(&world, settings(true)).exit, Exit::Ok, "at {at}");
+        }
+        assert_eq!(world.switched(), end, "at {at}");
+    }
+}
+
+#[test]
+fn a_missing_answer_names_its_flag() {
+    let world = World::new();
+    world.answer(QuestionKey::Go, Answer::Missing { flag: "--yes".to_owned() });
+    let ran = start(&world, failover(), settings(false));
+    assert_eq!(ran.exit, Exit::NeedsAnswer);
+    assert!(world.calls().is_empty());
+}
+
+#[test]
+fn expired_credentials_fail_nothing() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Credentials, Effect::None), 1);
+    let ran = start(&world, failover(), settings(true));
+    assert!(world.all_hit());
+    assert_eq!(ran.exit, Exit::Ok);
+    let failed = world.durable().iter().any(|r| matches!(r.event, Event::StepFailed { .. }));
+    assert!(!failed);
+}

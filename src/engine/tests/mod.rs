@@ -1,0 +1,241 @@
+//! The engine on a scripted world and a manual clock: no cloud, no terminal, no file.
+
+mod faults;
+mod human;
+mod plain;
+mod script;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Map;
+use tokio::sync::{mpsc, watch};
+
+use super::dispatcher::{self, Setup, Shown};
+use super::driver::Halt;
+use super::ports::Armed;
+use super::state::RunState;
+use crate::clock::Clock;
+use crate::event::{
+    AnswerForm, Event, Mode, OnFailureFlag, Question, QuestionKey, Record, RunSettings,
+};
+use crate::exit::Exit;
+use crate::ids::{RunId, StepId};
+use crate::journal::record::Chain;
+use crate::outcome::StepEnd;
+use crate::plan::{Approval, Body, CheckSpec, Plan, PlannedStep, Retries, Rollback};
+use crate::runbook::schema::{Objectives, OnFailure, Vote};
+use crate::span::Span;
+use script::{Memory, World};
+
+fn settings(interactive: bool) -> RunSettings {
+    RunSettings {
+        jobs: 8,
+        on_failure: OnFailureFlag::Auto,
+        confirm_each: false,
+        interactive,
+        overrides: BTreeMap::new(),
+    }
+}
+
+fn check(title: &str) -> CheckSpec {
+    CheckSpec {
+        check: "http".to_owned(),
+        title: title.to_owned(),
+        with: Map::new(),
+        that: None,
+        expect: None,
+        within: Span::seconds(30),
+        every: Span::seconds(5),
+        consecutive: 1,
+        vote: Vote::Full,
+    }
+}
+
+fn step(id: &str, needs: &[&str], body: Body) -> PlannedStep {
+    PlannedStep {
+        id: id.into(),
+        title: format!("Do {id}"),
+        phase: None,
+        priority: None,
+        service: None,
+        needs: needs.iter().map(|need| StepId::from(*need)).collect(),
+        when: None,
+        approve: Approval::Plan,
+        changes: matches!(body, Body::Action { .. }),
+        body,
+        verify: vec![check(&format!("verify {id}"))],
+        rollback: Rollback::Auto,
+        point_of_no_return: false,
+        on_failure: OnFailure::Ask,
+        retry: Retries {
+            attempts: 3,
+            backoff_first: Span::seconds(2),
+            backoff_longest: Span::seconds(30),
+        },
+        timeout: Span::minutes(10),
+        usually: Some(Span::minutes(1)),
+        critical: true,
+    }
+}
+
+fn gate(id: &str, needs: &[&str]) -> PlannedStep {
+    let gate = step(id, needs, Body::Gate { checks: vec![check(&format!("gate {id}"))] });
+    PlannedStep { verify: Vec::new(), ..gate }
+}
+
+fn action(id: &str, needs: &[&str]) -> PlannedStep {
+    step(id, needs, Body::Action { action: "command.run".to_owned(), with: Map::new() })
+}
+
+fn plan(steps: Vec<PlannedStep>) -> Plan {
+    Plan {
+        runbook: "T-1".to_owned(),
+        title: "Test".to_owned(),
+        command: "test".to_owned(),
+        severity: crate::estate::types::Severity::SEV1,
+        objectives: Objectives {
+            rto: Span::minutes(30),
+            rto_max: Span::minutes(240),
+            rpo: Span::minutes(5),
+            rpo_max: Span::minutes(30),
+        },
+        inputs: BTreeMap::new(),
+        estate: serde_json::from_value(estate()).expect("a literal estate"),
+        steps,
+        verification: vec![check("restored")],
+        follow_ups: Vec::new(),
+        fail_fast: false,
+        digest: "d".to_owned(),
+    }
+}
+
+fn estate() -> serde_json::Value {
+    serde_json::json!({
+        "estate": "t",
+        "primary": { "region": "us-east-1" },
+        "regions": { "us-east-1": { "api": "http://a" } },
+    })
+}
+
+/// The shape of a failover: a gate, reversible work in parallel, a point of no return, what follows it.
+fn failover() -> Plan {
+    plan(vec![
+        gate("down", &[]),
+        action("fence", &["down"]),
+        action("capacity", &["down"]),
+        PlannedStep { point_of_no_return: true, ..action("database", &["fence", "capacity"]) },
+        action("repoint", &["database"]),
+        gate("end_to_end", &["repoint"]),
+        action("traffic", &["end_to_end"]),
+        PlannedStep { critical: false, ..action("p1", &["traffic"]) },
+    ])
+}
+
+/// How a run went.
+struct Ran {
+    pub exit: Exit,
+    pub state: RunState,
+}
+
+impl Ran {
+    fn end(&self, id: &str) -> Option<StepEnd> {
+        let i = self.state.graph.of_step(&id.into()).expect("a step of the plan");
+        self.state.steps[i].ended()
+    }
+}
+
+fn start(world: &World, plan: Plan, settings: RunSettings) -> Ran {
+    start_halted(world, plan, settings, |_, _| {})
+}
+
+/// Runs; `watch` is called with every durable record and may raise the halt.
+fn start_halted(
+    world: &World,
+    plan: Plan,
+    settings: RunSettings,
+    watcher: impl FnMut(&Record, &watch::Sender<Halt>) + Send + 'static,
+) -> Ran {
+    let run = RunId("01TESTRUN".to_owned());
+    let mut chain = Chain::begin(&run, "tester@host");
+    let now = world.clock.now();
+    let first = chain.seal(
+        Event::RunStarted {
+            run,
+            mode: Mode::Live,
+            plan: Box::new(plan),
+            incident_started: now,
+            settings,
+            version: "0".to_owned(),
+        },
+        now,
+    );
+    let state = RunState::start(&first).expect("a first record starts a run");
+    world.set_durable(vec![first]);
+    go(world, chain, Vec::new(), state, watcher)
+}
+
+/// Resumes from what is durable.
+fn resume(world: &World, settings: RunSettings) -> Ran {
+    let records = world.durable();
+    let state = RunState::fold(&records).expect("a journal of this engine folds");
+    let last = records.last().expect("a journal has a first record");
+    let prev = crate::journal::record::digest(crate::journal::record::line(last).as_bytes());
+    let chain = Chain::go_on(records.len() as u64, prev, "tester@host");
+    let opening = vec![Event::RunResumed { settings, version: "0".to_owned() }];
+    go(world, chain, opening, state, |_, _| {})
+}
+
+fn go(
+    world: &World,
+    chain: Chain,
+    opening: Vec<Event>,
+    state: RunState,
+    mut watcher: impl FnMut(&Record, &watch::Sender<Halt>) + Send + 'static,
+) -> Ran {
+    let (shown, mut facts) = mpsc::unbounded_channel();
+    let (news, _) = mpsc::unbounded_channel();
+    let (halt, signals) = watch::channel(Halt::No);
+    let setup = Setup {
+        ports: world.ports(),
+        journal: Box::new(Memory(world.clone())),
+        chain,
+        opening,
+        go: Arc::new(|_| {
+            Box::pin(async { dispatcher::Go { question: go_question(), findings: Vec::new() } })
+        }),
+        arm: Box::new(Armed::mint),
+        signals,
+        shown,
+        news,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let clock = world.clock.clone();
+    let (exit, state) = runtime.block_on(clock.drive(async move {
+        tokio::spawn(async move {
+            while let Some(shown) = facts.recv().await {
+                if let Shown::Fact(record) = shown {
+                    watcher(&record, &halt);
+                }
+            }
+            // The sender of the halt lives as long as the run.
+            std::future::pending::<()>().await;
+        });
+        dispatcher::run(setup, state).await
+    }));
+    let folded = RunState::fold(&world.durable());
+    assert!(folded.is_ok(), "the journal does not fold: {:?}", folded.err());
+    Ran { exit, state }
+}
+
+fn go_question() -> Question {
+    Question {
+        key: QuestionKey::Go,
+        title: "Start?".to_owned(),
+        lines: Vec::new(),
+        commands: Vec::new(),
+        no_means: "change nothing".to_owned(),
+        form: AnswerForm::YesNo,
+        pages: BTreeMap::new(),
+    }
+}

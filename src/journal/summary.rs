@@ -1,0 +1,453 @@
+//! What a journal says at a glance: which run, of what, how it stands, what it leaves open.
+//!
+//! Reads each line's envelope and a few events only, and does not check the chain: lists are made of many runs,
+//! and acting on one reads it again with [`super::reader`].
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::FORMAT;
+use super::lines::{Lines, Next};
+use crate::event::{Mode, RunEnd};
+use crate::ids::{RunId, StepId};
+use crate::outcome::Obligation;
+
+/// How a run stands, by its journal alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not ended and not stopped; under way if a process holds it, else interrupted
+    Running,
+    /// Stopped for now
+    Stopped {
+        why: String,
+        exit: u8,
+    },
+    Finished {
+        end: RunEnd,
+        exit: u8,
+    },
+    Abandoned {
+        reason: String,
+    },
+}
+
+impl Standing {
+    /// Says whether nothing can go on any more.
+    pub(crate) const fn is_final(&self) -> bool {
+        match self {
+            Self::Running | Self::Stopped { .. } => false,
+            Self::Finished { .. } | Self::Abandoned { .. } => true,
+        }
+    }
+}
+
+/// One run in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Summary {
+    pub run: RunId,
+    pub mode: Mode,
+    pub estate: String,
+    pub runbook: String,
+    pub title: String,
+    /// Who started it
+    pub who: String,
+    pub started: Timestamp,
+    pub incident_started: Timestamp,
+    /// When its last record was written
+    pub last: Timestamp,
+    /// Kind of its last event, e.g. `step_started`
+    pub last_kind: String,
+    /// Step its last event with a step is about
+    pub step: Option<StepId>,
+    pub rolling_back: bool,
+    pub standing: Standing,
+    pub records: u64,
+    /// Its last line was not written whole
+    pub torn: bool,
+    pub obligations: Vec<ObligationChange>,
+}
+
+/// An obligation opened or closed by a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ObligationChange {
+    pub time: Timestamp,
+    pub run: RunId,
+    pub change: Change,
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    Opened { step: Option<StepId>, obligation: Obligation },
+    Closed { id: String },
+}
+
+/// An obligation nothing has closed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OpenObligation {
+    pub run: RunId,
+    pub step: Option<StepId>,
+    pub since: Timestamp,
+    pub obligation: Obligation,
+}
+
+/// Folds changes of any number of runs into what is open, oldest first.
+///
+/// An id names the same thing in every run of an estate: a later run's proof closes what an earlier one opened.
+pub(crate) fn open_obligations(mut changes: Vec<ObligationChange>) -> Vec<OpenObligation> {
+    changes.sort_by_key(|change| change.time);
+    let mut open: Vec<OpenObligation> = Vec::new();
+    for ObligationChange { time, run, change } in changes {
+        match change {
+            Change::Closed { id } => open.retain(|known| known.obligation.id != id),
+            Change::Opened { step, obligation } => {
+                match open.iter_mut().find(|known| known.obligation.id == obligation.id) {
+                    // Opened again: the newest words hold, the time it has been open stays.
+                    Some(known) => known.obligation = obligation,
+                    None => open.push(OpenObligation { run, step, since: time, obligation }),
+                }
+            }
+        }
+    }
+    open
+}
+
+/// Why a run cannot be summed up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SummaryError {
+    #[error("read its journal")]
+    Io(#[from] io::Error),
+    #[error("record {record} is damaged: {why}")]
+    Damaged { record: u64, why: String },
+    #[error("written by a newer phoenix-dr: format {0}")]
+    Newer(u64),
+    #[error("no record was written")]
+    Empty,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u64,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    format: u32,
+    time: Timestamp,
+    #[serde(borrow)]
+    event: KindOnly<'a>,
+}
+
+#[derive(Deserialize)]
+struct KindOnly<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    step: Option<StepId>,
+}
+
+#[derive(Deserialize)]
+struct Start {
+    who: String,
+    event: StartEvent,
+}
+
+#[derive(Deserialize)]
+struct StartEvent {
+    run: RunId,
+    mode: Mode,
+    incident_started: Timestamp,
+    plan: PlanBrief,
+}
+
+#[derive(Deserialize)]
+struct PlanBrief {
+    runbook: String,
+    title: String,
+    estate: EstateBrief,
+}
+
+#[derive(Deserialize)]
+struct EstateBrief {
+    estate: String,
+}
+
+#[derive(Deserialize)]
+struct Telling {
+    event: TellingEvent,
+}
+
+/// The events that say how a run stands; the others, also those of a newer version, change nothing about it.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum TellingEvent {
+    RunResumed,
+    RollbackStarted,
+    RunStopped {
+        why: String,
+        exit: u8,
+    },
+    RunFinished {
+        end: RunEnd,
+        exit: u8,
+    },
+    RunAbandoned {
+        reason: String,
+    },
+    ObligationOpened {
+        step: Option<StepId>,
+        obligation: Obligation,
+    },
+    ObligationClosed {
+        id: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// Sums a journal up.
+pub(crate) fn summarise(path: &Path) -> Result<Summary, SummaryError> {
+    scan(Lines::open(path)?)
+}
+
+fn scan<R: BufRead>(mut lines: Lines<R>) -> Result<Summary, SummaryError> {
+    let mut summary: Option<Summary> = None;
+    let mut record = 0;
+    loop {
+        let torn = match lines.next()? {
+            Next::Line { bytes, last } => match line(&mut summary, bytes) {
+                Ok(()) => {
+                    record += 1;
+                    continue;
+                }
+                Err(LineTrouble::Newer(format)) => return Err(SummaryError::Newer(format)),
+                // An end that is no JSON is torn, as for the reader.
+                Err(LineTrouble::Damaged { syntax: true, .. }) if last => true,
+                Err(LineTrouble::Damaged { why, .. }) => {
+                    return Err(SummaryError::Damaged { record, why });
+                }
+            },
+            Next::TooLong => {
+                let why = "its line is too long".to_owned();
+                return Err(SummaryError::Damaged { record, why });
+            }
+            Next::Tail { .. } => true,
+            Next::End => false,
+        };
+        let summary = summary.map(|summary| Summary { torn, records: record, ..summary });
+        return summary.ok_or(SummaryError::Empty);
+    }
+}
+
+enum LineTrouble {
+    Newer(u64),
+    Damaged { syntax: bool, why: String },
+}
+
+impl From<serde_json::Error> for LineTrouble {
+    fn from(why: serde_json::Error) -> Self {
+        Self::Damaged { syntax: why.is_syntax() || why.is_eof(), why: why.to_string() }
+    }
+}
+
+fn line(summary: &mut Option<Summary>, bytes: &[u8]) -> Result<(), LineTrouble> {
+    let envelope = match serde_json::from_slice::<Envelope<'_>>(bytes) {
+        Ok(envelope) if envelope.format == FORMAT => envelope,
+        Ok(envelope) => return Err(LineTrouble::Newer(envelope.format.into())),
+        Err(why) => {
+            return Err(match serde_json::from_slice::<FormatOnly>(bytes) {
+                Ok(FormatOnly { format }) if format > u64::from(FORMAT) => {
+                    LineTrouble::Newer(format)
+                }
+                Ok(_) | Err(_) => why.into(),
+            });
+        }
+    };
+    let Some(known) = summary else {
+        *summary = Some(start(&envelope, bytes)?);
+        return Ok(());
+    };
+    known.last = envelope.time;
+    known.last_kind = envelope.event.kind.into_owned();
+    if envelope.event.step.is_some() {
+        known.step = envelope.event.step;
+    }
+    // Only these are read whole: most lines of a long journal are about steps.
+    let tells = ["run_", "rollback_", "obligation_"];
+    if tells.iter().any(|prefix| known.last_kind.starts_with(prefix)) {
+        apply(known, serde_json::from_slice::<Telling>(bytes)?.event);
+    }
+    Ok(())
+}
+
+fn start(envelope: &Envelope<'_>, bytes: &[u8]) -> Result<Summary, LineTrouble> {
+    if envelope.event.kind != "run_started" {
+        let why = format!("it is a `{}`, not the start of a run", envelope.event.kind);
+        return Err(LineTrouble::Damaged { syntax: false, why });
+    }
+    let Start { who, event } = serde_json::from_slice(bytes)?;
+    Ok(Summary {
+        run: event.run,
+        mode: event.mode,
+        estate: event.plan.estate.estate,
+        runbook: event.plan.runbook,
+        title: event.plan.title,
+        who,
+        started: envelope.time,
+        incident_started: event.incident_started,
+        last: envelope.time,
+        last_kind: envelope.event.kind.clone().into_owned(),
+        step: None,
+        rolling_back: false,
+        standing: Standing::Running,
+        records: 1,
+        torn: false,
+        obligations: Vec::new(),
+    })
+}
+
+fn apply(summary: &mut Summary, event: TellingEvent) {
+    let (time, run) = (summary.last, summary.run.clone());
+    let owe = |change| summary.obligations.push(ObligationChange { time, run, change });
+    let standing = match event {
+        TellingEvent::RunResumed => Standing::Running,
+        TellingEvent::RunStopped { why, exit } => Standing::Stopped { why, exit },
+        TellingEvent::RunFinished { end, exit } => Standing::Finished { end, exit },
+        TellingEvent::RunAbandoned { reason } => Standing::Abandoned { reason },
+        TellingEvent::RollbackStarted => {
+            summary.rolling_back = true;
+            return;
+        }
+        TellingEvent::ObligationOpened { step, obligation } => {
+            return owe(Change::Opened { step, obligation });
+        }
+        TellingEvent::ObligationClosed { id } => return owe(Change::Closed { id }),
+        TellingEvent::Other => return,
+    };
+    // A final standing stays: what follows are remarks and proofs.
+    if !summary.standing.is_final() {
+        summary.standing = standing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::journal::{fixtures, golden};
+
+    fn summary_of(bytes: &[u8]) -> Result<Summary, SummaryError> {
+        scan(Lines::new(bytes))
+    }
+
+    fn of(events: Vec<Event>) -> Summary {
+        let records = fixtures::seal(&fixtures::run(), events);
+        summary_of(&fixtures::bytes(&records)).expect("readable")
+    }
+
+    #[test]
+    fn a_run_is_summed_up() {
+        let summary = of(fixtures::events());
+        assert_eq!((summary.run.clone(), summary.mode), (fixtures::run(), Mode::Live));
+        assert_eq!((summary.estate.as_str(), summary.runbook.as_str()), ("phoenix", "DR-001"));
+        assert_eq!(
+            (summary.title.as_str(), summary.who.as_str()),
+            ("Regional failover", "ops@bastion")
+        );
+        assert_eq!((summary.started, summary.last), (fixtures::time(0), fixtures::time(13)));
+        assert_eq!(summary.incident_started, fixtures::time(-360));
+        assert_eq!((summary.records, summary.torn), (14, false));
+        assert_eq!(summary.step, Some("database".into()));
+        assert_eq!(summary.last_kind, "run_finished");
+        assert_eq!(summary.standing, Standing::Finished { end: RunEnd::WithExceptions, exit: 7 });
+        assert_eq!(summary.obligations.len(), 1);
+    }
+
+    #[test]
+    fn standings_follow_the_events() {
+        let stopped = || Event::RunStopped { why: "SIGTERM".to_owned(), exit: 13 };
+        let resumed =
+            || Event::RunResumed { settings: fixtures::settings(), version: "0.1.0".to_owned() };
+        let abandoned =
+            || Event::RunAbandoned { reason: "again".to_owned(), still_changed: vec![] };
+        let finished = || Event::RunFinished { end: RunEnd::Restored, exit: 0 };
+        let is_stopped = Standing::Stopped { why: "SIGTERM".to_owned(), exit: 13 };
+        let is_abandoned = Standing::Abandoned { reason: "again".to_owned() };
+        let is_finished = Standing::Finished { end: RunEnd::Restored, exit: 0 };
+        for (after, standing) in [
+            (vec![], Standing::Running),
+            (vec![stopped()], is_stopped.clone()),
+            (vec![stopped(), fixtures::note("still")], is_stopped),
+            (vec![stopped(), resumed()], Standing::Running),
+            (vec![stopped(), abandoned()], is_abandoned.clone()),
+            (vec![abandoned(), fixtures::note("why")], is_abandoned),
+            (vec![finished(), fixtures::note("thanks")], is_finished),
+        ] {
+            let events = std::iter::once(fixtures::started()).chain(after).collect();
+            assert_eq!(of(events).standing, standing);
+        }
+        let rolling = vec![fixtures::started(), Event::RollbackStarted { why: String::new() }];
+        assert!(of(rolling).rolling_back);
+    }
+
+    #[test]
+    fn every_kind_of_event_is_passed() {
+        let summary = of(golden::events());
+        assert!(summary.rolling_back);
+        assert_eq!(summary.records, golden::events().len() as u64);
+    }
+
+    #[test]
+    fn what_cannot_be_summed_up_says_why() {
+        let good = fixtures::bytes(&fixtures::records());
+        let text = String::from_utf8(good.clone()).expect("text");
+        let first_only = text.lines().next().expect("a line");
+        for (bytes, says) in [
+            (String::new(), "no record was written"),
+            (first_only.to_owned(), "no record was written"),
+            ("garbage\n".to_owned(), "no record was written"),
+            (format!("garbage\n{text}"), "record 0 is damaged"),
+            (text.replacen("\"seq\":4", "\"seq:4", 1), "record 4 is damaged"),
+            (text.replacen("\"format\":1", "\"format\":2", 1), "newer phoenix-dr: format 2"),
+            ("{\"format\":3}\n".to_owned(), "newer phoenix-dr: format 3"),
+            (text.lines().skip(1).collect::<Vec<_>>().join("\n"), "not the start of a run"),
+        ] {
+            let why = summary_of(bytes.as_bytes()).expect_err(says).to_string();
+            assert!(why.contains(says), "{why} does not say: {says}");
+        }
+        let torn = summary_of(&good[..good.len() - 5]).expect("only torn");
+        assert_eq!((torn.torn, torn.records), (true, 13));
+        assert_eq!(torn.standing, Standing::Running);
+    }
+
+    #[test]
+    fn a_later_run_closes_what_an_earlier_one_opened() {
+        let change = |at, run: &str, change| ObligationChange {
+            time: fixtures::time(at),
+            run: RunId(run.to_owned()),
+            change,
+        };
+        let opened = |id| Change::Opened { step: None, obligation: fixtures::obligation(id) };
+        let closed = |id: &str| Change::Closed { id: id.to_owned() };
+        let open = open_obligations(vec![
+            change(9, "B", closed("unfenced")),
+            change(1, "A", opened("unfenced")),
+            change(2, "A", opened("no-replica")),
+            change(3, "B", opened("no-replica")),
+            change(4, "B", closed("never opened")),
+            change(10, "C", opened("unfenced")),
+        ]);
+        let seen: Vec<_> = open
+            .iter()
+            .map(|open| (open.obligation.id.as_str(), open.run.0.as_str(), open.since))
+            .collect();
+        assert_eq!(
+            seen,
+            [("no-replica", "A", fixtures::time(2)), ("unfenced", "C", fixtures::time(10))]
+        );
+    }
+}

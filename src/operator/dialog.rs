@@ -1,0 +1,259 @@
+//! What a person typed at a question, understood. Pure: the terminal only carries text to and fro.
+
+use serde_json::{Map, Value};
+
+use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
+use crate::outcome::Candidate;
+use crate::report::screens::{menu, page};
+use crate::report::words;
+
+/// Wrong words typed at a question before it counts as declined.
+const WORDS_MAX: u32 = 3;
+
+/// Inputs that mean nothing before nobody is taken to be there.
+const INPUTS_MAX: u32 = 50;
+
+/// A reason shorter than this says nothing to whoever reads the journal.
+const REASON_MIN: usize = 8;
+
+/// What to do after an input.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Reply {
+    Done(Answer),
+    /// Show these lines, then prompt again
+    Again(Vec<String>),
+}
+
+/// One question on its way to an answer.
+pub(crate) struct Dialog<'a> {
+    question: &'a Question,
+    stage: Stage,
+    wrong: u32,
+    inputs: u32,
+}
+
+/// Where a question with several parts stands.
+enum Stage {
+    First,
+    /// Why a step is skipped, or what shows that it was done by hand
+    Reason {
+        choice: FailureChoice,
+    },
+    /// Outputs that later steps use, one after the other
+    Outputs {
+        reason: String,
+        /// Still to be given, the next one first
+        wanted: Vec<String>,
+        outputs: Map<String, Value>,
+    },
+}
+
+impl<'a> Dialog<'a> {
+    /// Returns the beginning of a question.
+    pub(crate) const fn new(question: &'a Question) -> Self {
+        Self { question, stage: Stage::First, wrong: 0, inputs: 0 }
+    }
+
+    /// Returns what stands before the cursor.
+    pub(crate) fn prompt(&self) -> String {
+        match &self.stage {
+            Stage::First => match &self.question.form {
+                AnswerForm::YesNo if self.complete() => format!("{} [y/n]", self.question.title),
+                AnswerForm::YesNo => "[y/n]".into(),
+                AnswerForm::Type { word } => format!("Type {word} to go on, n to decline:"),
+                AnswerForm::Reason => "Why? A sentence for the record, n to decline:".into(),
+                AnswerForm::Candidates { .. } => "Which? Number or name, n to decline:".into(),
+                AnswerForm::Menu { options } => {
+                    let letters = options.iter().map(|option| menu::letter(option.choice));
+                    let letters: Vec<String> = letters.map(String::from).collect();
+                    format!("[{}]", letters.join("/"))
+                }
+                AnswerForm::Evidence { prompt } => format!("{prompt} (n to decline):"),
+            },
+            Stage::Reason { choice: FailureChoice::MarkDone } => {
+                "What was done by hand, and what shows it?".into()
+            }
+            Stage::Reason { .. } => "Why? A sentence for the record:".into(),
+            Stage::Outputs { wanted, .. } => {
+                let name = wanted.first().map_or("", String::as_str);
+                format!("Later steps use its output `{name}`; its value:")
+            }
+        }
+    }
+
+    /// Takes one line a person typed.
+    pub(crate) fn take(&mut self, typed: &str) -> Reply {
+        let typed = typed.trim();
+        self.inputs += 1;
+        if self.inputs > INPUTS_MAX {
+            let why = format!("no usable answer in {INPUTS_MAX} tries");
+            return Reply::Done(Answer::Nobody { why });
+        }
+        match std::mem::replace(&mut self.stage, Stage::First) {
+            Stage::First => self.first(typed),
+            Stage::Reason { choice } => self.reason(choice, typed),
+            Stage::Outputs { reason, wanted, outputs } => {
+                self.output(reason, wanted, outputs, typed)
+            }
+        }
+    }
+
+    fn first(&mut self, typed: &str) -> Reply {
+        // The word itself comes before anything else it might mean.
+        if let AnswerForm::Type { word } = &self.question.form
+            && typed == word
+        {
+            return Reply::Done(Answer::Typed { text: word.clone() });
+        }
+        if is(typed, "n", "no") {
+            return Reply::Done(Answer::No);
+        }
+        if let Some(page) = self.page(typed) {
+            return Reply::Again(page);
+        }
+        match &self.question.form {
+            AnswerForm::YesNo if is(typed, "y", "yes") => Reply::Done(Answer::Yes),
+            AnswerForm::YesNo if self.complete() && is(typed, "r", "recheck") => {
+                Reply::Done(Answer::Recheck)
+            }
+            AnswerForm::YesNo => again("Type y for yes or n for no; nothing else counts."),
+            AnswerForm::Type { word } => self.wrong_word(word),
+            AnswerForm::Reason if says_something(typed) => {
+                Reply::Done(Answer::Typed { text: typed.to_owned() })
+            }
+            AnswerForm::Reason => again("Say why, in a sentence; or n to decline."),
+            AnswerForm::Evidence { .. } if !typed.is_empty() && !is(typed, "y", "yes") => {
+                Reply::Done(Answer::Typed { text: typed.to_owned() })
+            }
+            AnswerForm::Evidence { prompt } => {
+                again(&format!("Wanted: {prompt}; or n to decline."))
+            }
+            AnswerForm::Candidates { candidates, .. } => candidate(candidates, typed),
+            AnswerForm::Menu { options } => self.way(options, typed),
+        }
+    }
+
+    /// Says whether this is the `go` screen, which can be made anew.
+    const fn complete(&self) -> bool {
+        matches!(self.question.key, QuestionKey::Go | QuestionKey::Blocked)
+    }
+
+    fn page(&self, typed: &str) -> Option<Vec<String>> {
+        let mut letters = typed.chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) => page(self.question, letter.to_ascii_lowercase()),
+            _ => None,
+        }
+    }
+
+    fn wrong_word(&mut self, word: &str) -> Reply {
+        self.wrong += 1;
+        if self.wrong >= WORDS_MAX {
+            return Reply::Done(Answer::No);
+        }
+        let left = WORDS_MAX - self.wrong;
+        let tries = if left == 1 { "try" } else { "tries" };
+        again(&format!("Expected exactly `{word}`; {left} {tries} left, then it counts as no."))
+    }
+
+    fn way(&mut self, options: &[MenuOption], typed: &str) -> Reply {
+        let chosen = options.iter().find(|option| {
+            is(typed, &menu::letter(option.choice).to_string(), words::way(option.choice))
+        });
+        let Some(option) = chosen else {
+            return again("Type one of the letters above; n stops and keeps everything.");
+        };
+        match option.choice {
+            choice @ (FailureChoice::Skip | FailureChoice::MarkDone) => {
+                self.stage = Stage::Reason { choice };
+                Reply::Again(Vec::new())
+            }
+            choice @ (FailureChoice::Retry | FailureChoice::Rollback | FailureChoice::Stop) => {
+                Reply::Done(Answer::Menu { choice, reason: None, outputs: Map::new() })
+            }
+        }
+    }
+
+    fn reason(&mut self, choice: FailureChoice, typed: &str) -> Reply {
+        if is(typed, "n", "no") {
+            // Back to the menu: nothing was chosen yet.
+            return again("Not chosen.");
+        }
+        if !says_something(typed) {
+            self.stage = Stage::Reason { choice };
+            return again("Say it in a sentence; n goes back to the menu.");
+        }
+        let reason = typed.to_owned();
+        let wanted = self.wanted(choice);
+        if wanted.is_empty() {
+            return Reply::Done(Answer::Menu { choice, reason: Some(reason), outputs: Map::new() });
+        }
+        self.stage = Stage::Outputs { reason, wanted, outputs: Map::new() };
+        Reply::Again(Vec::new())
+    }
+
+    /// Returns the outputs that must be given with a way on.
+    fn wanted(&self, choice: FailureChoice) -> Vec<String> {
+        let AnswerForm::Menu { options } = &self.question.form else { return Vec::new() };
+        let option = options.iter().find(|option| option.choice == choice);
+        option.map(|option| option.outputs.clone()).unwrap_or_default()
+    }
+
+    fn output(
+        &mut self,
+        reason: String,
+        mut wanted: Vec<String>,
+        mut outputs: Map<String, Value>,
+        typed: &str,
+    ) -> Reply {
+        if is(typed, "n", "no") {
+            return again("Not chosen.");
+        }
+        let said = if typed.is_empty() || wanted.is_empty() {
+            vec!["It is needed; n goes back to the menu.".to_owned()]
+        } else {
+            // `5` and `true` are what they look like; everything else is text.
+            let value = serde_json::from_str(typed).unwrap_or_else(|_| Value::from(typed));
+            outputs.insert(wanted.remove(0), value);
+            Vec::new()
+        };
+        if wanted.is_empty() {
+            let choice = FailureChoice::MarkDone;
+            return Reply::Done(Answer::Menu { choice, reason: Some(reason), outputs });
+        }
+        self.stage = Stage::Outputs { reason, wanted, outputs };
+        Reply::Again(said)
+    }
+}
+
+fn is(typed: &str, letter: &str, word: &str) -> bool {
+    typed.eq_ignore_ascii_case(letter) || typed.eq_ignore_ascii_case(word)
+}
+
+fn says_something(typed: &str) -> bool {
+    typed.chars().count() >= REASON_MIN
+}
+
+fn again(said: &str) -> Reply {
+    Reply::Again(vec![said.to_owned()])
+}
+
+fn candidate(candidates: &[Candidate], typed: &str) -> Reply {
+    let by_name = candidates.iter().find(|candidate| candidate.id == typed);
+    let by_number = || {
+        let number: usize = typed.parse().ok()?;
+        candidates.get(number.checked_sub(1)?)
+    };
+    let Some(candidate) = by_name.or_else(by_number) else {
+        let ids: Vec<&str> = candidates.iter().map(|candidate| candidate.id.as_str()).collect();
+        return again(&format!("Type a number or one of {}; or n to decline.", ids.join(", ")));
+    };
+    match &candidate.unusable {
+        Some(why) => again(&format!("{} cannot be taken: {why}", candidate.id)),
+        None => Reply::Done(Answer::Chosen { id: candidate.id.clone() }),
+    }
+}
+
+#[cfg(test)]
+#[path = "dialog_tests.rs"]
+mod tests;

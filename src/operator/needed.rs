@@ -1,0 +1,170 @@
+//! Every answer a plan can need that nothing gives: told all at once, before anything changes.
+
+use super::scripted::{Given, answer};
+use super::{refuse, scripted};
+use crate::event::{Answer, AnswerForm, Mode, Question, QuestionKey};
+use crate::outcome::{Candidate, Verdict};
+use crate::plan::{Approval, Body, Plan, PlannedStep};
+use crate::report::plan_view::{DryRunStep, Found};
+use crate::span::Span;
+
+/// Returns what to add so that a run needs nobody; empty when nothing is missing.
+///
+/// `found` is what preflight saw, as far as it did: what is satisfied or skipped already asks nothing, and what was
+/// not seen is taken to ask everything it may.
+pub(crate) fn needed(
+    plan: &Plan,
+    given: &Given,
+    found: &[DryRunStep],
+    mode: Mode,
+    confirm_each: bool,
+) -> Vec<String> {
+    let mut questions = vec![asked(QuestionKey::Go, AnswerForm::YesNo)];
+    for step in &plan.steps {
+        let seen = found.iter().find(|seen| seen.step == step.id).map(|seen| &seen.found);
+        questions.extend(of_step(plan, given, step, seen, confirm_each));
+    }
+    let mut flags = Vec::new();
+    for question in questions {
+        if answer(given, &question, mode).is_some() {
+            continue;
+        }
+        let Some(flag) = missing(given, &question) else { continue };
+        if !flags.contains(&flag) {
+            flags.push(flag);
+        }
+    }
+    flags
+}
+
+/// Returns the flag a question needs; `None` where it is decided without a person.
+fn missing(given: &Given, question: &Question) -> Option<String> {
+    match refuse::refuse(given, question) {
+        // One `--yes` covers every ordinary approval.
+        Answer::Missing { flag } => {
+            Some(flag.split(" or --approve").next().unwrap_or(&flag).to_owned())
+        }
+        Answer::Yes
+        | Answer::No
+        | Answer::Typed { .. }
+        | Answer::Chosen { .. }
+        | Answer::Menu { .. }
+        | Answer::Recheck
+        | Answer::Nobody { .. } => None,
+    }
+}
+
+fn asked(key: QuestionKey, form: AnswerForm) -> Question {
+    Question {
+        key,
+        title: String::new(),
+        lines: Vec::new(),
+        commands: Vec::new(),
+        no_means: String::new(),
+        form,
+        pages: std::collections::BTreeMap::new(),
+    }
+}
+
+fn of_step(
+    plan: &Plan,
+    given: &Given,
+    step: &PlannedStep,
+    seen: Option<&Found>,
+    confirm_each: bool,
+) -> Vec<Question> {
+    let id = step.id.clone();
+    match seen {
+        Some(Found::Skipped { .. }) => return Vec::new(),
+        Some(Found::State { state }) if state.satisfied => return Vec::new(),
+        Some(Found::State { state }) => {
+            if let Some((_, word)) = &state.waiver {
+                let form = AnswerForm::Type { word: word.clone() };
+                return vec![asked(QuestionKey::Waive { step: id }, form)];
+            }
+            if !state.choices.is_empty() {
+                return of_choice(plan, given, step, &state.choices);
+            }
+        }
+        Some(Found::Gate { verdict, .. }) => {
+            // A gate that fails is not met, whatever is answered; only doubt can be overridden.
+            let doubt = *verdict == Verdict::Inconclusive;
+            let question = asked(QuestionKey::Override { step: id }, AnswerForm::Reason);
+            return if doubt { vec![question] } else { Vec::new() };
+        }
+        Some(
+            Found::KnownAfter { .. }
+            | Found::Deferred { .. }
+            | Found::Unreachable { .. }
+            | Found::ByHand { .. },
+        )
+        | None => {}
+    }
+    let mut questions = Vec::new();
+    let key = QuestionKey::Approve { step: id.clone(), digest: String::new() };
+    match &step.approve {
+        Approval::Plan if confirm_each && step.changes => {
+            questions.push(asked(key, AnswerForm::YesNo));
+        }
+        Approval::Plan => {}
+        Approval::Each { .. } => questions.push(asked(key, AnswerForm::YesNo)),
+        Approval::Typed { word, .. } => {
+            questions.push(asked(key, AnswerForm::Type { word: word.clone() }));
+        }
+    }
+    questions.extend(by_hand(step));
+    questions
+}
+
+fn of_choice(
+    plan: &Plan,
+    given: &Given,
+    step: &PlannedStep,
+    choices: &[Candidate],
+) -> Vec<Question> {
+    let max = plan.objectives.rto_max;
+    let in_time = |candidate: &&Candidate| {
+        candidate.unusable.is_none() && candidate.forecast.is_some_and(|span| span <= max)
+    };
+    let least = choices.iter().filter(in_time).min_by_key(|candidate| {
+        // A loss nobody could measure is worse than any that was.
+        (candidate.loss.is_none(), candidate.loss.unwrap_or_default())
+    });
+    let loss_max: Span = plan.objectives.rpo_max;
+    let form = AnswerForm::Candidates {
+        candidates: choices.to_vec(),
+        loss_max: Some(loss_max),
+        best: least.map(|candidate| candidate.id.clone()),
+    };
+    let mut questions = vec![asked(QuestionKey::Choice { step: step.id.clone() }, form)];
+    let key = scripted::name(&questions[0].key);
+    let named = given.answers.get(&key).or(given.recovery_point.as_ref());
+    let taken = match named {
+        Some(id) => choices.iter().find(|candidate| candidate.id == *id),
+        None => least,
+    };
+    if let Some(taken) = taken.filter(|taken| taken.loss.is_none_or(|loss| loss > loss_max)) {
+        let loss = taken.loss.map_or("unknown".to_owned(), |loss| loss.to_string());
+        let form = AnswerForm::Type { word: format!("lose {loss}") };
+        questions.push(asked(QuestionKey::Loss { step: step.id.clone() }, form));
+    }
+    questions
+}
+
+fn by_hand(step: &PlannedStep) -> Option<Question> {
+    let Body::Action { action, with } = &step.body else { return None };
+    let later = with.get("later").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    if action != "manual" || later {
+        return None;
+    }
+    let evidence = with.get("evidence").and_then(serde_json::Value::as_str);
+    let form = match evidence {
+        Some(prompt) => AnswerForm::Evidence { prompt: prompt.to_owned() },
+        None => AnswerForm::YesNo,
+    };
+    Some(asked(QuestionKey::Manual { step: step.id.clone() }, form))
+}
+
+#[cfg(test)]
+#[path = "needed_tests.rs"]
+mod tests;

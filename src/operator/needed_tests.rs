@@ -1,0 +1,109 @@
+//! All missing answers at once.
+
+use super::*;
+use crate::outcome::Fidelity;
+use crate::report::fixtures::{check, plan, quorum, step};
+use crate::report::plan_view::tests::report;
+
+fn missing(given: &Given, found: &[DryRunStep]) -> Vec<String> {
+    let plan = plan();
+    let mut given = given.clone();
+    given.guard(&plan);
+    needed(&plan, &given, found, Mode::Live, false)
+}
+
+#[test]
+fn without_any_flag_everything_is_named_once() {
+    assert_eq!(missing(&Given::default(), &[]), ["--yes", "--approve database"]);
+    let found = report().steps;
+    let expected = ["--yes", "--waive fence=unfenced", "--approve database"];
+    assert_eq!(missing(&Given::default(), &found), expected);
+}
+
+#[test]
+fn with_every_flag_nothing_is_missing() {
+    let mut given = Given { yes: true, ..Given::default() };
+    given.approve.insert("database".to_owned());
+    given.waive.insert("fence".to_owned(), "unfenced".to_owned());
+    assert_eq!(missing(&given, &report().steps), Vec::<String>::new());
+    given.approve.clear();
+    assert_eq!(missing(&given, &report().steps), ["--approve database"]);
+}
+
+#[test]
+fn what_was_found_decides_what_is_asked() {
+    let plan = plan();
+    let mut found = report().steps;
+    let database = plan.steps.iter().position(|step| step.id.0 == "database").expect("database");
+    found[database].found = Found::Skipped { when: "false".to_owned() };
+    assert!(!missing(&Given::default(), &found).contains(&"--approve database".to_owned()));
+
+    for (verdict, asked) in
+        [(Verdict::Inconclusive, true), (Verdict::Fails, false), (Verdict::Holds, false)]
+    {
+        found[0].found = Found::Gate { verdict, reports: vec![quorum()] };
+        let flag = "--override 'primary_down=REASON'".to_owned();
+        assert_eq!(missing(&Given::default(), &found).contains(&flag), asked, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_loss_that_would_be_asked_about_is_needed_beforehand() {
+    let mut found = report().steps;
+    let Found::State { state } = &mut found[1].found else { panic!("the choice") };
+    state.choices[0].unusable = Some("backing up".to_owned());
+    state.choices[1].loss = Some(Span::minutes(42));
+    assert!(missing(&Given::default(), &found).contains(&"--accept-loss 42m".to_owned()));
+
+    let Found::State { state } = &mut found[1].found else { panic!("the choice") };
+    state.choices[1].loss = None;
+    assert!(missing(&Given::default(), &found).contains(&"--accept-loss unknown".to_owned()));
+
+    let Found::State { state } = &mut found[1].found else { panic!("the choice") };
+    state.choices[1].forecast = None;
+    let flags = missing(&Given::default(), &found);
+    assert!(flags.contains(&"--recovery-point ID, one of backup".to_owned()), "{flags:?}");
+
+    let named = Given { recovery_point: Some("backup".to_owned()), ..Given::default() };
+    assert!(missing(&named, &found).contains(&"--accept-loss unknown".to_owned()));
+}
+
+#[test]
+fn work_by_hand_is_needed_unless_it_may_wait() {
+    let mut plan = plan();
+    let with = serde_json::json!({ "say": "Approve the change", "evidence": "the ticket" });
+    let serde_json::Value::Object(with) = with else { panic!("an object") };
+    plan.steps.push(PlannedStep {
+        body: Body::Action { action: "manual".to_owned(), with },
+        changes: false,
+        ..step("ticket", "Open a ticket", None, &[])
+    });
+    let flags = needed(&plan, &Given::default(), &[], Mode::Live, false);
+    let manual = "--answers FILE with `manual:ticket`: the ticket".to_owned();
+    assert!(flags.contains(&manual), "{flags:?}");
+    assert!(!flags.iter().any(|flag| flag.contains("notify")), "{flags:?}");
+}
+
+#[test]
+fn confirm_each_asks_about_every_change() {
+    let mut plan = plan();
+    plan.steps.retain(|step| matches!(step.approve, Approval::Plan));
+    let mut given = Given::default();
+    given.answers.insert("go".to_owned(), "yes".to_owned());
+    assert_eq!(needed(&plan, &given, &[], Mode::Live, false), Vec::<String>::new());
+    assert_eq!(needed(&plan, &given, &[], Mode::Live, true), ["--yes"]);
+
+    // A gate has nothing to approve, whatever else is asked for.
+    plan.steps = vec![PlannedStep {
+        body: Body::Gate { checks: vec![check("up")] },
+        changes: false,
+        ..step("up", "Up", None, &[])
+    }];
+    let found = [DryRunStep::of(
+        &plan.steps[0],
+        Fidelity::Observed,
+        Found::Gate { verdict: Verdict::Holds, reports: Vec::new() },
+        Vec::new(),
+    )];
+    assert_eq!(needed(&plan, &given, &found, Mode::Live, true), Vec::<String>::new());
+}

@@ -1,0 +1,123 @@
+//! Nobody to ask: every question that was not answered beforehand is refused, naming what to add.
+
+use futures::future::BoxFuture;
+
+use super::scripted::{Given, loss, name};
+use crate::engine::ports::Operator;
+use crate::event::{Answer, AnswerForm, Question, QuestionKey};
+
+/// Answers in place of a person who is not there: never yes.
+pub(crate) struct Refusal {
+    pub given: Given,
+}
+
+impl Operator for Refusal {
+    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
+        Box::pin(async move { refuse(&self.given, question) })
+    }
+}
+
+/// Returns the answer where nobody can be asked.
+pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
+    match &question.key {
+        // What follows a failure is decided by `--on-failure`; credentials can be renewed and the run resumed.
+        QuestionKey::Failure { .. }
+        | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Blocked
+        | QuestionKey::Credentials { .. } => {
+            Answer::Nobody { why: "this run is not interactive".to_owned() }
+        }
+        // No flag starts what preflight says cannot be started.
+        QuestionKey::Blocked => {
+            Answer::Nobody { why: "preflight found something that blocks".to_owned() }
+        }
+        QuestionKey::Choice { .. } => match best(given, question) {
+            Some(id) => Answer::Chosen { id },
+            None => Answer::Missing { flag: flag(given, question) },
+        },
+        QuestionKey::Go
+        | QuestionKey::Loss { .. }
+        | QuestionKey::Approve { .. }
+        | QuestionKey::Override { .. }
+        | QuestionKey::Waive { .. }
+        | QuestionKey::Manual { .. }
+        | QuestionKey::Alone => Answer::Missing { flag: flag(given, question) },
+    }
+}
+
+/// Returns the candidate to take where nobody chose: the one the question names best, unless a choice was given that
+/// does not fit.
+fn best(given: &Given, question: &Question) -> Option<String> {
+    let AnswerForm::Candidates { best, .. } = &question.form else { return None };
+    let misfit = given.recovery_point.is_some() || given.answers.contains_key(&name(&question.key));
+    best.clone().filter(|_| !misfit)
+}
+
+/// Returns what to add so that a question is answered, with what is wrong about what was given.
+pub(crate) fn flag(given: &Given, question: &Question) -> String {
+    let key = name(&question.key);
+    if given.answers.contains_key(&key) {
+        return format!("another answer for `{key}` to the answers file: {}", wanted(question));
+    }
+    let word = match &question.form {
+        AnswerForm::Type { word } => Some(word.as_str()),
+        AnswerForm::YesNo
+        | AnswerForm::Reason
+        | AnswerForm::Candidates { .. }
+        | AnswerForm::Menu { .. }
+        | AnswerForm::Evidence { .. } => None,
+    };
+    match &question.key {
+        QuestionKey::Go => "--yes".to_owned(),
+        QuestionKey::Approve { step, .. } => {
+            if word.is_none() && !given.by_name_only.contains(step) {
+                format!("--yes or --approve {step}")
+            } else {
+                format!("--approve {step}")
+            }
+        }
+        QuestionKey::Choice { .. } => {
+            let rest = match &given.recovery_point {
+                Some(id) => format!("; `{id}` cannot be taken"),
+                None => String::new(),
+            };
+            format!("--recovery-point ID, {}{rest}", wanted(question))
+        }
+        QuestionKey::Loss { .. } => {
+            let span = word.and_then(loss).map(|span| span.to_string());
+            format!("--accept-loss {}", span.as_deref().unwrap_or("unknown"))
+        }
+        QuestionKey::Override { step } => format!("--override '{step}=REASON'"),
+        QuestionKey::Waive { step } => format!("--waive {step}={}", word.unwrap_or("WORD")),
+        QuestionKey::Manual { .. }
+        | QuestionKey::Alone
+        | QuestionKey::Blocked
+        | QuestionKey::Failure { .. }
+        | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Credentials { .. } => {
+            format!("--answers FILE with `{key}`: {}", wanted(question))
+        }
+    }
+}
+
+/// Returns what answers a question.
+fn wanted(question: &Question) -> String {
+    match &question.form {
+        AnswerForm::YesNo => "yes or no".to_owned(),
+        AnswerForm::Type { word } => format!("exactly `{word}`"),
+        AnswerForm::Reason => "a reason, in a sentence".to_owned(),
+        AnswerForm::Evidence { prompt } => prompt.clone(),
+        AnswerForm::Candidates { candidates, .. } => {
+            let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
+            let ids: Vec<&str> = usable.map(|candidate| candidate.id.as_str()).collect();
+            if ids.is_empty() {
+                "but none can be taken".to_owned()
+            } else {
+                format!("one of {}", ids.join(", "))
+            }
+        }
+        AnswerForm::Menu { .. } => {
+            "retry, skip: REASON, mark done: EVIDENCE, roll back or stop and keep".to_owned()
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Answers given beforehand, by flags and an answers file. Pure.
+//!
+//! What is given answers only what it names: `--yes` covers ordinary approvals, never a point of no return, a loss, a
+//! choice, a waiver, work by hand or what to do after a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde_json::Map;
+
+use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question, QuestionKey};
+use crate::ids::StepId;
+use crate::outcome::Candidate;
+use crate::plan::{Approval, Plan};
+use crate::report::words;
+use crate::span::{Span, SpanError};
+
+/// `--approve all`, in rehearsals.
+const ALL: &str = "all";
+
+/// Answers given beforehand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// `--yes`: go and ordinary approvals
+    pub yes: bool,
+    /// `--approve STEP`, repeatable; `all` in rehearsals only
+    pub approve: BTreeSet<String>,
+    /// `--accept-loss SPAN`
+    pub accept_loss: Option<AcceptedLoss>,
+    /// `--recovery-point ID`
+    pub recovery_point: Option<String>,
+    /// `--override STEP=REASON`
+    pub overrides: BTreeMap<String, String>,
+    /// `--waive STEP=WORD`
+    pub waive: BTreeMap<String, String>,
+    /// `--answers FILE`: by the question's name, e.g. `go`, `approve:database`
+    pub answers: BTreeMap<String, String>,
+    /// Steps `--yes` does not cover, however they are asked about: points of no return
+    pub by_name_only: BTreeSet<StepId>,
+}
+
+/// The most data an operator accepts to lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AcceptedLoss {
+    AtMost(Span),
+    /// `unknown`: even when the loss cannot be measured
+    Unknown,
+}
+
+impl FromStr for AcceptedLoss {
+    type Err = SpanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim() == "unknown" { Ok(Self::Unknown) } else { text.parse().map(Self::AtMost) }
+    }
+}
+
+impl AcceptedLoss {
+    /// Says whether a loss, `None` when nobody could measure it, is accepted.
+    pub(crate) fn covers(self, loss: Option<Span>) -> bool {
+        match (self, loss) {
+            (Self::AtMost(most), Some(loss)) => loss <= most,
+            (Self::AtMost(_), None) => false,
+            (Self::Unknown, _) => true,
+        }
+    }
+}
+
+impl Given {
+    /// Keeps `--yes` away from a plan's points of no return.
+    pub(crate) fn guard(&mut self, plan: &Plan) {
+        let guarded = plan.steps.iter().filter(|step| {
+            step.point_of_no_return || matches!(step.approve, Approval::Typed { .. })
+        });
+        self.by_name_only.extend(guarded.map(|step| step.id.clone()));
+    }
+
+    /// Says whether a step is approved by name.
+    pub(crate) fn approves(&self, step: &StepId, mode: Mode) -> bool {
+        let all = mode == Mode::Rehearsal && self.approve.contains(ALL);
+        all || self.approve.contains(&step.0)
+    }
+
+    /// Returns what is wrong with what was given, for exit 2: names that do not exist, `all` outside a rehearsal.
+    pub(crate) fn problems(&self, plan: &Plan, mode: Mode) -> Vec<String> {
+        let mut problems = Vec::new();
+        if mode != Mode::Rehearsal && self.approve.contains(ALL) {
+            problems.push(
+                "--approve all is for rehearsals only; name each step: --approve STEP".to_owned(),
+            );
+        }
+        let approved = self.approve.iter().filter(|id| *id != ALL).map(|id| ("--approve", id));
+        let named = approved
+            .chain(self.overrides.keys().map(|id| ("--override", id)))
+            .chain(self.waive.keys().map(|id| ("--waive", id)));
+        for (flag, id) in named {
+            if !plan.steps.iter().any(|step| step.id.0 == *id) {
+                problems.push(format!("{flag} {id}: no such step{}", near(plan, id)));
+            }
+        }
+        for (step, reason) in &self.overrides {
+            if reason.trim().is_empty() {
+                problems.push(format!("--override {step}= needs a reason after the `=`"));
+            }
+        }
+        problems.extend(self.answers.keys().filter_map(|key| unknown_key(plan, key)));
+        problems
+    }
+}
+
+fn near(plan: &Plan, id: &str) -> String {
+    let close = plan.steps.iter().map(|step| (strsim::damerau_levenshtein(&step.id.0, id), step));
+    match close.min_by_key(|(distance, _)| *distance) {
+        Some((distance, step)) if distance <= 3 => format!("; did you mean `{}`?", step.id),
+        Some(_) | None => String::new(),
+    }
+}
+
+fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
+    let mut parts = key.splitn(3, ':');
+    let kind = parts.next().unwrap_or_default();
+    match (kind, parts.next()) {
+        ("go" | "alone", None) => None,
+        (
+            "choice" | "loss" | "approve" | "override" | "waive" | "failure" | "revert_failure"
+            | "manual",
+            Some(step),
+        ) => {
+            let known = plan.steps.iter().any(|planned| planned.id.0 == step);
+            (!known).then(|| format!("answer `{key}`: no such step{}", near(plan, step)))
+        }
+        _ => Some(format!(
+            "answer `{key}` answers nothing; names are go, alone, approve:STEP, choice:STEP, \
+             loss:STEP, override:STEP, waive:STEP, manual:STEP, failure:STEP and \
+             revert_failure:STEP"
+        )),
+    }
+}
+
+/// Returns a question's name in an answers file; a step's second failure is `failure:STEP:2`.
+pub(crate) fn name(key: &QuestionKey) -> String {
+    let kind = words::key_name(key);
+    let again = match key {
+        QuestionKey::Failure { failures, .. } | QuestionKey::RevertFailure { failures, .. }
+            if *failures > 1 =>
+        {
+            format!(":{failures}")
+        }
+        QuestionKey::Go
+        | QuestionKey::Blocked
+        | QuestionKey::Choice { .. }
+        | QuestionKey::Loss { .. }
+        | QuestionKey::Approve { .. }
+        | QuestionKey::Override { .. }
+        | QuestionKey::Waive { .. }
+        | QuestionKey::Failure { .. }
+        | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Manual { .. }
+        | QuestionKey::Alone
+        | QuestionKey::Blocked
+        | QuestionKey::Credentials { .. } => String::new(),
+    };
+    match words::key_step(key) {
+        Some(step) => format!("{kind}:{step}{again}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// Returns the answer that was given beforehand; `None` where none was, or it does not fit.
+pub(crate) fn answer(given: &Given, question: &Question, mode: Mode) -> Option<Answer> {
+    if let Some(text) = given.answers.get(&name(&question.key)) {
+        return read(text, question);
+    }
+    match &question.key {
+        QuestionKey::Go => given.yes.then_some(Answer::Yes),
+        QuestionKey::Approve { step, .. } => {
+            let named = given.approves(step, mode);
+            match &question.form {
+                AnswerForm::YesNo => {
+                    let covered = given.yes && !given.by_name_only.contains(step);
+                    (named || covered).then_some(Answer::Yes)
+                }
+                AnswerForm::Type { word } => named.then(|| Answer::Typed { text: word.clone() }),
+                AnswerForm::Reason
+                | AnswerForm::Candidates { .. }
+                | AnswerForm::Menu { .. }
+                | AnswerForm::Evidence { .. } => None,
+            }
+        }
+        QuestionKey::Choice { .. } => chosen(given.recovery_point.as_deref()?, question),
+        QuestionKey::Loss { .. } => {
+            let AnswerForm::Type { word } = &question.form else { return None };
+            let covered = given.accept_loss?.covers(loss(word));
+            covered.then(|| Answer::Typed { text: word.clone() })
+        }
+        QuestionKey::Override { step } => {
+            let reason = given.overrides.get(&step.0).filter(|reason| !reason.trim().is_empty())?;
+            Some(Answer::Typed { text: reason.clone() })
+        }
+        QuestionKey::Waive { step } => {
+            let AnswerForm::Type { word } = &question.form else { return None };
+            let typed = given.waive.get(&step.0)?;
+            (typed == word).then(|| Answer::Typed { text: word.clone() })
+        }
+        QuestionKey::Blocked
+        | QuestionKey::Failure { .. }
+        | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Manual { .. }
+        | QuestionKey::Alone
+        | QuestionKey::Blocked
+        | QuestionKey::Credentials { .. } => None,
+    }
+}
+
+/// Returns the loss a word such as `lose 42m` accepts; `None` for `lose unknown`.
+pub(crate) fn loss(word: &str) -> Option<Span> {
+    word.rsplit(' ').next()?.parse().ok()
+}
+
+/// Reads an answers file's text as this question's form wants it.
+fn read(text: &str, question: &Question) -> Option<Answer> {
+    let text = text.trim();
+    match &question.form {
+        AnswerForm::YesNo => match text.to_ascii_lowercase().as_str() {
+            "y" | "yes" | "true" => Some(Answer::Yes),
+            "n" | "no" | "false" => Some(Answer::No),
+            _ => None,
+        },
+        AnswerForm::Type { word } => (text == word).then(|| Answer::Typed { text: word.clone() }),
+        AnswerForm::Reason | AnswerForm::Evidence { .. } => {
+            (!text.is_empty()).then(|| Answer::Typed { text: text.to_owned() })
+        }
+        AnswerForm::Candidates { .. } => chosen(text, question),
+        AnswerForm::Menu { options } => way(text, options),
+    }
+}
+
+fn chosen(id: &str, question: &Question) -> Option<Answer> {
+    let AnswerForm::Candidates { candidates, .. } = &question.form else { return None };
+    let usable = |candidate: &&Candidate| candidate.id == id && candidate.unusable.is_none();
+    candidates.iter().find(usable).map(|candidate| Answer::Chosen { id: candidate.id.clone() })
+}
+
+/// Reads `retry` or `skip: the reason`.
+fn way(text: &str, options: &[MenuOption]) -> Option<Answer> {
+    let (name, reason) = match text.split_once(':') {
+        Some((name, reason)) => (name.trim(), Some(reason.trim().to_owned())),
+        None => (text, None),
+    };
+    let option = options.iter().find(|option| words::way(option.choice) == name)?;
+    let reason = reason.filter(|reason| !reason.is_empty());
+    match option.choice {
+        // Both are on record with why.
+        FailureChoice::Skip | FailureChoice::MarkDone if reason.is_none() => None,
+        // Values later steps use are known only once it is done: a person gives them.
+        FailureChoice::MarkDone if !option.outputs.is_empty() => None,
+        FailureChoice::Retry
+        | FailureChoice::Skip
+        | FailureChoice::MarkDone
+        | FailureChoice::Rollback
+        | FailureChoice::Stop => {
+            Some(Answer::Menu { choice: option.choice, reason, outputs: Map::new() })
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "scripted_tests.rs"]
+mod tests;

@@ -1,0 +1,431 @@
+//! What a dry run found, as data and as text: what each step would change, ask, prove and undo.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::text::{self, count};
+use super::words;
+use crate::event::{Finding, FindingLevel};
+use crate::ids::StepId;
+use crate::outcome::{Candidate, CheckReport, Difference, Fidelity, Verdict};
+use crate::plan::{Approval, Body, Plan, PlannedStep, Rollback};
+
+/// Version of the JSON form; fields are only ever added to it.
+const VERSION: u32 = 1;
+
+/// Everything a dry run found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DryRunReport {
+    pub plan: Plan,
+    /// When the estate was looked at
+    pub seen: Timestamp,
+    /// In the plan's order
+    pub steps: Vec<DryRunStep>,
+    pub findings: Vec<Finding>,
+}
+
+/// What a dry run found about one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DryRunStep {
+    pub step: StepId,
+    pub fidelity: Fidelity,
+    pub found: Found,
+    /// What a live run would ask, a line each
+    pub asks: Vec<String>,
+    /// How it would be proved, a line each
+    pub verified: Vec<String>,
+    /// How it would be undone
+    pub undo: Undo,
+    /// Equivalent commands a person could type
+    pub commands: Vec<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Found {
+    /// The live state was read
+    State { state: Box<StateFound> },
+    /// A gate was looked at
+    Gate { verdict: Verdict, reports: Vec<CheckReport> },
+    /// Depends on what a step before would bring about
+    KnownAfter { step: StepId },
+    /// A check that can only hold after a step before
+    Deferred { after: StepId },
+    /// A read could not be made
+    Unreachable { why: String, hint: Option<String> },
+    /// Its condition does not hold
+    Skipped { when: String },
+    /// A person does it
+    ByHand { lines: Vec<String>, evidence: Option<String>, later: bool },
+}
+
+/// What was read of the state a step would change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StateFound {
+    pub present: Value,
+    pub desired: Value,
+    pub differences: Vec<Difference>,
+    pub satisfied: bool,
+    /// Why it could not be undone, when it could not
+    pub irreversible: Option<String>,
+    pub evidence: Vec<String>,
+    pub choices: Vec<Candidate>,
+    /// The word that lets an operator go on without a step that cannot be done, and why it cannot
+    pub waiver: Option<(String, String)>,
+    /// When it was seen, where it was not read just now but taken from saved facts
+    pub seen: Option<Timestamp>,
+}
+
+/// Whether and how a step can be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Undo {
+    /// It changes nothing
+    Nothing,
+    /// By itself, from the state before
+    Restore,
+    /// By an action of its own
+    Action {
+        action: String,
+    },
+    Never {
+        why: String,
+    },
+}
+
+impl Undo {
+    /// Returns how a step is undone, given what an observation said.
+    pub(crate) fn of(step: &PlannedStep, irreversible: Option<&str>) -> Self {
+        if !step.changes {
+            return Self::Nothing;
+        }
+        if let Some(why) = irreversible {
+            return Self::Never { why: why.to_owned() };
+        }
+        match &step.rollback {
+            Rollback::Auto if step.point_of_no_return => {
+                Self::Never { why: "a point of no return".to_owned() }
+            }
+            Rollback::Auto => Self::Restore,
+            Rollback::None { why } => Self::Never { why: why.clone() },
+            Rollback::Action { action, .. } => Self::Action { action: action.clone() },
+        }
+    }
+
+    fn say(&self) -> String {
+        match self {
+            Self::Nothing => "nothing to undo".to_owned(),
+            Self::Restore => "restores what was there before".to_owned(),
+            Self::Action { action } => format!("by {action}"),
+            Self::Never { why } => format!("NO: {why}"),
+        }
+    }
+}
+
+impl DryRunStep {
+    /// Returns what a step would do, with what it would ask and how it would be proved and undone.
+    pub(crate) fn of(
+        step: &PlannedStep,
+        fidelity: Fidelity,
+        found: Found,
+        commands: Vec<String>,
+    ) -> Self {
+        let state = match &found {
+            Found::State { state } => Some(state.as_ref()),
+            Found::Gate { .. }
+            | Found::KnownAfter { .. }
+            | Found::Deferred { .. }
+            | Found::Unreachable { .. }
+            | Found::Skipped { .. }
+            | Found::ByHand { .. } => None,
+        };
+        let irreversible = state.and_then(|state| state.irreversible.as_deref());
+        Self {
+            step: step.id.clone(),
+            fidelity,
+            asks: asks(step, &found),
+            verified: verified(step),
+            undo: Undo::of(step, irreversible),
+            found,
+            commands,
+        }
+    }
+
+    /// Says whether the step would change something.
+    pub(crate) fn changes(&self) -> bool {
+        match &self.found {
+            Found::State { state } => !state.satisfied && self.undo != Undo::Nothing,
+            Found::KnownAfter { .. } | Found::Unreachable { .. } => self.undo != Undo::Nothing,
+            Found::Gate { .. }
+            | Found::Deferred { .. }
+            | Found::Skipped { .. }
+            | Found::ByHand { .. } => false,
+        }
+    }
+}
+
+impl DryRunReport {
+    /// Says whether a live run would change something: exit 20 with `--detailed-exitcode`.
+    pub(crate) fn changes(&self) -> bool {
+        self.steps.iter().any(DryRunStep::changes)
+    }
+
+    /// Says whether a gate or preflight would stop a live run: exit 10.
+    pub(crate) fn unmet(&self) -> bool {
+        self.findings.iter().any(|finding| finding.level == FindingLevel::Blocking)
+            || self.steps.iter().any(|step| match &step.found {
+                Found::Gate { verdict, .. } => *verdict != Verdict::Holds,
+                Found::State { .. }
+                | Found::KnownAfter { .. }
+                | Found::Deferred { .. }
+                | Found::Unreachable { .. }
+                | Found::Skipped { .. }
+                | Found::ByHand { .. } => false,
+            })
+    }
+
+    /// Returns the report as JSON.
+    pub(crate) fn json(&self) -> Value {
+        json!({ "format": "phoenix-dr/plan", "version": VERSION, "changes": self.changes(),
+                "unmet": self.unmet(), "report": self })
+    }
+}
+
+fn asks(step: &PlannedStep, found: &Found) -> Vec<String> {
+    let mut asks = Vec::new();
+    match found {
+        // Nothing is asked about what will not be done.
+        Found::Skipped { .. } => return asks,
+        Found::State { state } if state.satisfied => return asks,
+        Found::State { state } => {
+            if !state.choices.is_empty() {
+                asks.push("which way to take".to_owned());
+            }
+            if let Some((why, word)) = &state.waiver {
+                asks.push(format!("type `{word}` to go on without it: {why}"));
+                return asks;
+            }
+        }
+        Found::ByHand { evidence, later, .. } => {
+            if !later {
+                asks.push(evidence.clone().unwrap_or_else(|| "whether it is done".to_owned()));
+            }
+        }
+        Found::Gate { .. }
+        | Found::KnownAfter { .. }
+        | Found::Deferred { .. }
+        | Found::Unreachable { .. } => {}
+    }
+    match &step.approve {
+        Approval::Plan => {}
+        Approval::Each { say } => asks.push(match say {
+            Some(say) => format!("yes or no: {say}"),
+            None => "yes or no".to_owned(),
+        }),
+        Approval::Typed { say, word } => asks.push(format!("type `{word}`: {say}")),
+    }
+    asks
+}
+
+fn verified(step: &PlannedStep) -> Vec<String> {
+    step.verify.iter().map(|check| format!("{} (within {})", check.title, check.within)).collect()
+}
+
+/// Returns the report as text of at most `columns`.
+pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Vec<String> {
+    let plan = &report.plan;
+    let mut lines = text::wrap(
+        &format!(
+            "DRY RUN · estate {} · {} {} · seen {}",
+            plan.estate.estate,
+            plan.runbook,
+            plan.title,
+            text::hour_both(report.seen, zone)
+        ),
+        columns,
+        2,
+    );
+    lines.extend(text::wrap("Nothing was changed, and nothing is by a dry run.", columns, 2));
+    for finding in report.findings.iter().filter(|finding| finding.level != FindingLevel::Good) {
+        lines.extend(finding_lines(finding, columns));
+    }
+    let mut phase: Option<&str> = None;
+    for (at, planned) in plan.steps.iter().enumerate() {
+        let Some(step) = report.steps.iter().find(|step| step.step == planned.id) else { continue };
+        lines.push(String::new());
+        if planned.phase.is_some() && planned.phase.as_deref() != phase {
+            phase = planned.phase.as_deref();
+            lines.extend(text::wrap(&format!("-- {}", phase.unwrap_or_default()), columns, 2));
+        }
+        lines.extend(step_lines(at + 1, planned, step, report.seen, columns));
+    }
+    lines.push(String::new());
+    lines.extend(closing(report, columns));
+    lines
+}
+
+/// Returns one finding of preflight as lines.
+pub(crate) fn finding_lines(finding: &Finding, columns: usize) -> Vec<String> {
+    let mark = match finding.level {
+        FindingLevel::Good => " ",
+        FindingLevel::Warning => "!",
+        FindingLevel::Blocking => "X",
+    };
+    let about = match &finding.step {
+        Some(step) => format!("{} ({step})", finding.about),
+        None => finding.about.clone(),
+    };
+    let mut lines = text::wrap(&format!("{mark} {about}: {}", finding.said), columns, 4);
+    if let Some(hint) = &finding.hint {
+        lines.extend(text::block(&format!("Hint: {hint}"), columns, 4));
+    }
+    lines
+}
+
+/// Returns everything known of one step as lines.
+pub(crate) fn step_lines(
+    number: usize,
+    planned: &PlannedStep,
+    step: &DryRunStep,
+    seen: Timestamp,
+    columns: usize,
+) -> Vec<String> {
+    let priority = planned.priority.map(|priority| format!(" {priority:?}")).unwrap_or_default();
+    let usually = planned.usually.map(|span| format!(", usually {span}")).unwrap_or_default();
+    let fidelity = words::fidelity(step.fidelity);
+    let head = format!("{number:>3} {}{priority}  {}", planned.id, planned.title);
+    let mut lines = text::wrap(&head, columns, 4);
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, said: String| rows.push(vec![name.to_owned(), said]);
+    found_rows(&step.found, seen, &mut row);
+    for asked in &step.asks {
+        row("asks", asked.clone());
+    }
+    for proof in &step.verified {
+        row("proof", proof.clone());
+    }
+    if planned.changes {
+        row("undo", step.undo.say());
+    }
+    let how = match planned.body {
+        Body::Gate { .. } => "gate".to_owned(),
+        Body::Action { ref action, .. } => action.clone(),
+    };
+    row("how", format!("{how}, {fidelity}{usually}"));
+    lines.extend(text::table(&rows, columns, 6));
+    for command in &step.commands {
+        // A command is for pasting: one line, whatever the width.
+        lines.push(format!("      $ {}", text::plain(command)));
+    }
+    lines
+}
+
+fn found_rows(found: &Found, seen: Timestamp, row: &mut dyn FnMut(&str, String)) {
+    match found {
+        Found::State { state } => state_rows(state, seen, row),
+        Found::Gate { verdict, reports } => {
+            row("now", words::verdict(*verdict).to_owned());
+            for report in reports {
+                for vote in std::iter::once(report).chain(&report.votes) {
+                    let word = words::verdict_word(vote.verdict);
+                    row("", format!("{word}: {}, {}", vote.title, vote.said));
+                }
+                if let Some(control) = &report.control {
+                    row("", format!("control from this host: {control}"));
+                }
+            }
+        }
+        Found::KnownAfter { step } => row("change", format!("known after {step}")),
+        Found::Deferred { after } => row("now", format!("deferred: can only hold after {after}")),
+        Found::Unreachable { why, hint } => {
+            row("now", format!("unreachable: {why}"));
+            if let Some(hint) = hint {
+                row("", format!("Hint: {hint}"));
+            }
+        }
+        Found::Skipped { when } => row("now", format!("skipped: `{when}` is false")),
+        Found::ByHand { lines, later, .. } => {
+            let who = if *later { "a person does it, the run goes on" } else { "a person does it" };
+            row("by hand", who.to_owned());
+            for line in lines {
+                row("", line.clone());
+            }
+        }
+    }
+}
+
+fn state_rows(state: &StateFound, seen: Timestamp, row: &mut dyn FnMut(&str, String)) {
+    if let Some(then) = state.seen {
+        row("seen", format!("{}, from saved facts", text::ago(then, seen)));
+    }
+    if state.satisfied {
+        row("now", "is as it should be already; nothing to do".to_owned());
+    } else if state.differences.is_empty() && state.choices.is_empty() {
+        row("now", state.present.to_string());
+        row("then", state.desired.to_string());
+    }
+    if !state.satisfied {
+        for (at, difference) in state.differences.iter().enumerate() {
+            let name = if at == 0 { "change" } else { "" };
+            row(name, format!("{}: {} -> {}", difference.what, difference.from, difference.to));
+        }
+    }
+    for (at, choice) in state.choices.iter().enumerate() {
+        let loss = choice
+            .loss
+            .map_or("loss unknown".to_owned(), |loss| format!("loses {}", text::about(loss)));
+        let takes = choice.forecast.map(|span| format!(", takes {}", text::about(span)));
+        let cannot = choice.unusable.as_ref().map(|why| format!(" (cannot be taken: {why})"));
+        let name = if at == 0 { "choice" } else { "" };
+        row(
+            name,
+            format!(
+                "{}: {}, {loss}{}{}",
+                choice.id,
+                choice.title,
+                takes.unwrap_or_default(),
+                cannot.unwrap_or_default()
+            ),
+        );
+    }
+    for fact in &state.evidence {
+        row("fact", fact.clone());
+    }
+}
+
+fn closing(report: &DryRunReport, columns: usize) -> Vec<String> {
+    let of =
+        |wanted: fn(&DryRunStep) -> bool| report.steps.iter().filter(|step| wanted(step)).count();
+    let changed = of(DryRunStep::changes);
+    let same = of(|step| matches!(&step.found, Found::State { state } if state.satisfied));
+    let dark = of(|step| matches!(step.found, Found::Unreachable { .. }));
+    let later = of(|step| matches!(step.found, Found::KnownAfter { .. } | Found::Deferred { .. }));
+    let unmet =
+        of(|step| matches!(&step.found, Found::Gate { verdict, .. } if *verdict != Verdict::Holds));
+    let blocking =
+        report.findings.iter().filter(|finding| finding.level == FindingLevel::Blocking).count();
+    let mut parts = vec![format!("{} would change something", count(changed, "step"))];
+    for (number, noun, what) in [
+        (same, "step", "as it should be already"),
+        (later, "step", "known only once others have run"),
+        (dark, "step", "unreachable from here"),
+        (unmet, "gate", "not met"),
+        (blocking, "finding", "in the way"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number, noun)));
+        }
+    }
+    let mut lines = text::wrap(&format!("{}.", parts.join("; ")), columns, 2);
+    if report.unmet() {
+        lines.extend(text::wrap("A live run would stop before it changes anything.", columns, 2));
+    }
+    lines
+}
+
+#[cfg(test)]
+#[path = "plan_view_tests.rs"]
+pub(crate) mod tests;

@@ -1,0 +1,102 @@
+//! The text of questions: pure functions from what is known to a [`Question`] with its lines and pages.
+//!
+//! Everything fits 80 columns and needs no colour. Asking is the operator's; deciding is the engine's.
+
+pub(crate) mod candidates;
+pub(crate) mod go;
+pub(crate) mod menu;
+mod pages;
+
+use super::text;
+use crate::event::{AnswerForm, Question, QuestionKey};
+use candidates::Back;
+
+/// Lines of equivalent commands shown with a question; more are on page `c`.
+const COMMANDS_SHOWN: usize = 6;
+
+/// Letter of the page with the equivalent commands.
+pub(crate) const COMMANDS_PAGE: char = 'c';
+/// Letter of the page with everything known.
+pub(crate) const DETAILS_PAGE: char = 'd';
+/// Letter of the page with a message to paste.
+pub(crate) const MESSAGE_PAGE: char = 'm';
+
+/// Returns a question as it is shown above its prompt.
+///
+/// The `go` screen is complete as it is; every other question gets its heading, its ways on, its commands and what
+/// "no" means.
+pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) -> Vec<String> {
+    if question.key == QuestionKey::Go {
+        return question.lines.clone();
+    }
+    if question.key == QuestionKey::Blocked {
+        // The same screen, but it cannot be started: its line about starting would be wrong.
+        let starts = |line: &&String| !line.starts_with(go::START);
+        return question.lines.iter().filter(starts).cloned().collect();
+    }
+    let room = columns.saturating_sub(2);
+    let mut lines = vec![String::new()];
+    lines.extend(text::wrap(&format!("? {}", question.title), columns, 2));
+    for line in &question.lines {
+        // Lines that fit are laid out already.
+        if text::width(line) <= room && !line.contains('\n') {
+            lines.push(indented(line));
+        } else {
+            lines.extend(text::block(line, columns, 2));
+        }
+    }
+    match &question.form {
+        AnswerForm::Candidates { candidates, loss_max, best } => {
+            lines.push(String::new());
+            let table = candidates::table(candidates, best.as_deref(), *loss_max, back);
+            lines.extend(table.iter().map(|line| indented(line)));
+        }
+        AnswerForm::Menu { options } => {
+            lines.push(String::new());
+            lines.extend(menu::lines(options, room).iter().map(|line| indented(line)));
+        }
+        AnswerForm::YesNo
+        | AnswerForm::Type { .. }
+        | AnswerForm::Reason
+        | AnswerForm::Evidence { .. } => {}
+    }
+    if question.commands.len() <= COMMANDS_SHOWN {
+        // A command is for pasting: one line, whatever the width.
+        lines.extend(question.commands.iter().map(|line| format!("  $ {}", text::plain(line))));
+    }
+    lines.extend(text::wrap(&format!("No means: {}", question.no_means), columns, 2));
+    let pages = pages_named(question);
+    if !pages.is_empty() {
+        lines.push(format!("Also: {pages}"));
+    }
+    lines
+}
+
+fn indented(line: &str) -> String {
+    format!("  {}", text::plain(line)).trim_end().to_owned()
+}
+
+/// Returns the page a letter calls up.
+pub(crate) fn page(question: &Question, letter: char) -> Option<Vec<String>> {
+    if let Some(page) = question.pages.get(&letter) {
+        return Some(page.clone());
+    }
+    let commands = letter == COMMANDS_PAGE && question.commands.len() > COMMANDS_SHOWN;
+    commands
+        .then(|| question.commands.iter().map(|line| format!("$ {}", text::plain(line))).collect())
+}
+
+/// Returns the pages a question has, each with its letter.
+fn pages_named(question: &Question) -> String {
+    let mut letters: Vec<char> = question.pages.keys().copied().collect();
+    if question.commands.len() > COMMANDS_SHOWN && !letters.contains(&COMMANDS_PAGE) {
+        letters.push(COMMANDS_PAGE);
+    }
+    let named = letters.iter().map(|letter| match *letter {
+        COMMANDS_PAGE => "c commands".to_owned(),
+        DETAILS_PAGE => "d details".to_owned(),
+        MESSAGE_PAGE => "m message to paste".to_owned(),
+        other => other.to_string(),
+    });
+    named.collect::<Vec<_>>().join(" · ")
+}

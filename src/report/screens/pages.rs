@@ -1,0 +1,86 @@
+//! The pages of the `go` screen: details, commands and the message to paste.
+
+use super::go::{GoView, heading};
+use crate::estate::types::Contact;
+use crate::plan::{Body, Plan, PlannedStep};
+use crate::report::plan_view::{self, DryRunStep};
+use crate::report::text::{self, COLUMNS, hour};
+use crate::span::Span;
+
+/// Contacts called for this severity, the first of them first.
+pub(super) fn contacts(plan: &Plan) -> Vec<&Contact> {
+    let called = |contact: &&Contact| {
+        contact.severities.is_empty() || contact.severities.contains(&plan.severity)
+    };
+    plan.estate.contacts.iter().filter(called).collect()
+}
+
+pub(super) fn contact_line(contact: &Contact) -> String {
+    let parts = [contact.name.as_deref(), contact.phone.as_deref(), contact.email.as_deref()];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        format!("the {}", contact.role)
+    } else {
+        format!("the {}: {}", contact.role, parts.join(", "))
+    }
+}
+
+/// Returns everything known of every step.
+pub(super) fn details(view: &GoView) -> Vec<String> {
+    let mut lines = heading(view);
+    lines.push(format!("run {} · plan {}", view.run, view.plan.digest));
+    for finding in &view.findings {
+        lines.extend(plan_view::finding_lines(finding, COLUMNS));
+    }
+    for (at, planned) in view.plan.steps.iter().enumerate() {
+        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
+        lines.push(String::new());
+        let step = DryRunStep { commands: Vec::new(), ..step.clone() };
+        let of = plan_view::step_lines(at + 1, planned, &step, view.now, COLUMNS);
+        lines.extend(of);
+    }
+    lines.push(String::new());
+    let proofs = view.plan.verification.iter();
+    lines.extend(proofs.map(|check| format!("Restored once this holds: {}", check.title)));
+    for contact in contacts(&view.plan) {
+        lines.extend(text::wrap(&format!("Call {}", contact_line(contact)), COLUMNS, 2));
+    }
+    lines
+}
+
+/// Returns the commands to finish without this program.
+pub(super) fn commands(view: &GoView) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, planned) in view.plan.steps.iter().enumerate() {
+        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
+        if step.commands.is_empty() {
+            continue;
+        }
+        lines.push(format!("# {} {}: {}", at + 1, planned.id, planned.title));
+        lines.extend(step.commands.iter().map(|command| text::plain(command)));
+    }
+    lines
+}
+
+/// Returns the messages people post: those of the runbook, else one made of the plan's own words.
+pub(super) fn message(view: &GoView) -> Vec<String> {
+    let of = |planned: &PlannedStep| match &planned.body {
+        Body::Action { action, with } if action == "manual" => {
+            with.get("message").and_then(|message| message.as_str()).map(str::to_owned)
+        }
+        Body::Action { .. } | Body::Gate { .. } => None,
+    };
+    let mut messages: Vec<String> = view.plan.steps.iter().filter_map(of).collect();
+    if messages.is_empty() {
+        let next = view.now.checked_add(Span::minutes(30).duration()).unwrap_or(view.now);
+        messages.push(format!(
+            "{:?}: we are working on an incident that began at {} UTC and have started \"{}\". \
+             Next update at {} UTC.",
+            view.plan.severity,
+            hour(view.incident_started),
+            view.plan.title,
+            hour(next)
+        ));
+    }
+    messages.iter().flat_map(|message| text::wrap(message, COLUMNS, 0)).collect()
+}

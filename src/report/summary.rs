@@ -1,0 +1,479 @@
+//! The last lines of a run: result, what changed, what is still changed, what is open, the next command to type.
+//!
+//! From the records alone, so that a resumed, a finished and a lost run are summed up the same way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::forecast::{Assume, Network, Outlook};
+use super::human::objective;
+use super::text::{self, about, length, minutes};
+use super::view::{Ending, StepStatus, ViewState};
+use super::words;
+use crate::clock::since;
+use crate::estate::types::Priority;
+use crate::event::{Event, Mode, Record, RunEnd};
+use crate::exit::Exit;
+use crate::ids::{RunId, StepId};
+use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
+use crate::span::Span;
+
+/// A run, summed up.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    pub run: RunId,
+    pub mode: Mode,
+    pub estate: String,
+    pub runbook: String,
+    pub title: String,
+    /// What came of it, in a line
+    pub result: String,
+    /// Exit code, once the run ended or stopped
+    pub exit: Option<u8>,
+    pub incident_started: Timestamp,
+    pub started: Timestamp,
+    /// Last record, or now while the run goes on
+    pub until: Timestamp,
+    pub changed: Vec<ChangedStep>,
+    pub still_changed: Vec<ChangedStep>,
+    /// Steps that failed, were skipped by an operator or never ran
+    pub not_done: Vec<ChangedStep>,
+    pub obligations: Vec<Obligation>,
+    pub restored: Vec<RestoredPriority>,
+    /// When the checks at the end held
+    pub verified: Option<Timestamp>,
+    pub loss: Option<LossReached>,
+    /// Time in which nothing went on but a person being waited for
+    pub waited_for_people: Span,
+    /// Time in which steps were being carried out
+    pub waited_for_cloud: Span,
+    /// What to type next, each with what it does
+    pub next: Vec<(String, String)>,
+}
+
+/// A step, and what is said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ChangedStep {
+    pub step: StepId,
+    pub title: String,
+    pub said: String,
+}
+
+/// Recovery time of a priority against its objective.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RestoredPriority {
+    pub priority: Priority,
+    /// Since the incident began; `None`: not restored
+    pub after: Option<Span>,
+    pub objective: Option<Span>,
+}
+
+/// Data lost against the objective.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct LossReached {
+    pub from: String,
+    /// `None`: nobody could measure it
+    pub loss: Option<Span>,
+    pub objective: Span,
+    pub most: Span,
+}
+
+/// Returns the summary of a run's records; `None` when there is no beginning.
+///
+/// `now` counts while the run goes on; of a run whose process was lost, pass the time of its last record.
+pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
+    let view = ViewState::fold(records);
+    let (plan, run) = (view.plan.as_ref()?, view.run.clone()?);
+    let until = if view.ending.is_some() { view.last? } else { now };
+    let incident_started = view.incident_started?;
+    let busy = union(busy(records, until));
+    let mut waits = view.waits.clone();
+    waits.extend(view.open.as_ref().map(|open| (open.since, until)));
+    let waits = union(waits);
+    let still: Vec<StepId> = view.in_place().into_iter().cloned().collect();
+    Some(Summary {
+        mode: view.mode?,
+        estate: plan.estate.estate.clone(),
+        runbook: plan.runbook.clone(),
+        title: plan.title.clone(),
+        result: result(&view),
+        exit: exit(&view),
+        incident_started,
+        started: view.started?,
+        until,
+        changed: changed(&view),
+        still_changed: said(&view, &still, |_| String::new()),
+        not_done: not_done(&view),
+        obligations: view.obligations.values().cloned().collect(),
+        restored: restored(&view, incident_started, until),
+        verified: verified(records),
+        loss: view.chosen.as_ref().map(|chosen| LossReached {
+            from: chosen.title.clone(),
+            loss: chosen.loss,
+            objective: plan.objectives.rpo,
+            most: plan.objectives.rpo_max,
+        }),
+        waited_for_people: Span(total(&without(&waits, &busy))),
+        waited_for_cloud: Span(total(&busy)),
+        next: next(&view, &run, !still.is_empty()),
+        run,
+    })
+}
+
+fn exit(view: &ViewState) -> Option<u8> {
+    match view.ending.as_ref()? {
+        Ending::Stopped { exit, .. } | Ending::Finished { exit, .. } => Some(*exit),
+        Ending::Abandoned { .. } => None,
+    }
+}
+
+fn result(view: &ViewState) -> String {
+    match &view.ending {
+        Some(Ending::Finished { end, exit }) if *exit == Exit::ObjectiveMissed.code() => {
+            format!("{}, but an objective's maximum was exceeded", words::run_end(*end))
+        }
+        Some(Ending::Finished { end, .. }) => words::run_end(*end).to_owned(),
+        Some(Ending::Stopped { why, .. }) => format!("stopped, can be resumed: {why}"),
+        Some(Ending::Abandoned { reason, .. }) => {
+            format!("given up by a person, nothing was reverted: {reason}")
+        }
+        None => "going on, or its process was lost".to_owned(),
+    }
+}
+
+/// Steps that changed something, whether or not it was undone since.
+fn changed(view: &ViewState) -> Vec<ChangedStep> {
+    let touched: Vec<StepId> = view
+        .plan
+        .iter()
+        .flat_map(|plan| &plan.steps)
+        .filter(|step| step.changes)
+        .filter(|step| view.steps.get(&step.id).is_some_and(|seen| seen.effect() != Effect::None))
+        .map(|step| step.id.clone())
+        .collect();
+    said(view, &touched, |id| {
+        let Some(step) = view.steps.get(id) else { return String::new() };
+        let unsure = step.effect() == Effect::Unknown;
+        match step.status {
+            StepStatus::Reverted => "undone since",
+            StepStatus::Kept => "cannot be undone",
+            StepStatus::RevertFailed => "could not be undone",
+            StepStatus::RevertSkipped => "left as it is",
+            StepStatus::Reverting => "being undone",
+            StepStatus::Ended(StepEnd::Failed) | StepStatus::Undecided if unsure => {
+                "failed; not known whether it changed anything"
+            }
+            StepStatus::Ended(StepEnd::Failed) | StepStatus::Undecided => "failed half done",
+            StepStatus::Waiting
+            | StepStatus::Ready
+            | StepStatus::Running
+            | StepStatus::Verifying => "not finished",
+            StepStatus::Ended(_) => "",
+        }
+        .to_owned()
+    })
+}
+
+fn not_done(view: &ViewState) -> Vec<ChangedStep> {
+    let word = |id: &StepId| match view.steps.get(id).map(|step| step.status) {
+        Some(StepStatus::Ended(StepEnd::Failed) | StepStatus::Undecided) => Some("failed"),
+        Some(StepStatus::Ended(StepEnd::Omitted)) => Some("skipped by an operator"),
+        Some(StepStatus::Ended(StepEnd::Waived)) => Some("gone on without it"),
+        Some(StepStatus::Ended(StepEnd::NotRun)) => Some("never started"),
+        Some(
+            StepStatus::Waiting
+            | StepStatus::Ready
+            | StepStatus::Running
+            | StepStatus::Verifying
+            | StepStatus::Ended(_)
+            | StepStatus::Reverting
+            | StepStatus::Reverted
+            | StepStatus::Kept
+            | StepStatus::RevertFailed
+            | StepStatus::RevertSkipped,
+        )
+        | None => None,
+    };
+    let steps = view.plan.iter().flat_map(|plan| &plan.steps);
+    let ids: Vec<StepId> =
+        steps.map(|step| step.id.clone()).filter(|id| word(id).is_some()).collect();
+    said(view, &ids, |id| {
+        let reason = view.steps.get(id).and_then(|step| {
+            let error = step.error.as_ref().map(|error| error.message.clone());
+            step.reason.clone().or(error)
+        });
+        let word = word(id).unwrap_or_default();
+        reason.map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"))
+    })
+}
+
+fn said(view: &ViewState, ids: &[StepId], say: impl Fn(&StepId) -> String) -> Vec<ChangedStep> {
+    let title = |id: &StepId| {
+        let planned = view.plan.as_ref().and_then(|plan| plan.step(id));
+        planned.map(|planned| planned.title.clone()).unwrap_or_default()
+    };
+    ids.iter().map(|id| ChangedStep { step: id.clone(), title: title(id), said: say(id) }).collect()
+}
+
+fn restored(view: &ViewState, began: Timestamp, until: Timestamp) -> Vec<RestoredPriority> {
+    let Some(plan) = &view.plan else { return Vec::new() };
+    let outlooks = Network::new(plan).outlooks(view, &Assume::default(), until);
+    let of = |(priority, outlook): (Priority, Outlook)| RestoredPriority {
+        priority,
+        after: match outlook {
+            Outlook::Done { at } => Some(Span(since(began, at))),
+            Outlook::Ahead { .. } | Outlook::Blocked { .. } => None,
+        },
+        objective: objective(plan, priority),
+    };
+    outlooks.into_iter().map(of).collect()
+}
+
+fn verified(records: &[Record]) -> Option<Timestamp> {
+    let (verdict, time) = records.iter().rev().find_map(|record| {
+        let Event::RunVerified { verdict, .. } = &record.event else { return None };
+        Some((*verdict, record.time))
+    })?;
+    (verdict == Verdict::Holds).then_some(time)
+}
+
+type Interval = (Timestamp, Timestamp);
+
+/// Returns the times in which a step, or its revert, was being carried out.
+///
+/// A process that is gone carries nothing out; what a service did meanwhile is not on record.
+fn busy(records: &[Record], until: Timestamp) -> Vec<Interval> {
+    let mut open: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
+    let mut closed = Vec::new();
+    let mut last = until;
+    for record in records {
+        if let Some(step) = begun(&record.event) {
+            open.entry(step).or_insert(record.time);
+        } else if let Some(step) = ended(&record.event) {
+            closed.extend(open.remove(step).map(|from| (from, record.time)));
+        } else if matches!(record.event, Event::RunStopped { .. } | Event::RunResumed { .. }) {
+            let resumed = matches!(record.event, Event::RunResumed { .. });
+            let to = if resumed { last } else { record.time };
+            closed.extend(std::mem::take(&mut open).into_values().map(|from| (from, to)));
+        }
+        last = record.time;
+    }
+    closed.extend(open.into_values().map(|from| (from, until)));
+    closed
+}
+
+const fn begun(event: &Event) -> Option<&StepId> {
+    if let Event::StepStarted { step, .. } | Event::RevertStarted { step, .. } = event {
+        Some(step)
+    } else {
+        None
+    }
+}
+
+const fn ended(event: &Event) -> Option<&StepId> {
+    if let Event::StepFailed { step, .. }
+    | Event::StepFinished { step, .. }
+    | Event::RevertFinished { step, .. } = event
+    {
+        Some(step)
+    } else {
+        None
+    }
+}
+
+/// Returns the intervals without overlaps, in order.
+fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    intervals.sort_unstable();
+    let mut joined: Vec<Interval> = Vec::new();
+    for (from, to) in intervals {
+        match joined.last_mut() {
+            Some((_, end)) if from <= *end => *end = (*end).max(to),
+            Some(_) | None => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
+/// Returns what of `these` lies in none of `those`; both without overlaps and in order.
+fn without(these: &[Interval], those: &[Interval]) -> Vec<Interval> {
+    let mut left = Vec::new();
+    for (mut from, to) in these.iter().copied() {
+        for (cut, end) in those.iter().copied() {
+            if end <= from || cut >= to {
+                continue;
+            }
+            if cut > from {
+                left.push((from, cut));
+            }
+            from = from.max(end);
+        }
+        if from < to {
+            left.push((from, to));
+        }
+    }
+    left
+}
+
+fn total(intervals: &[Interval]) -> Duration {
+    intervals.iter().map(|(from, to)| since(*from, *to)).sum()
+}
+
+fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, String)> {
+    let short = run.short();
+    let command = |verb: &str, does: &str| (format!("phoenix-dr {verb} {short}"), does.to_owned());
+    let mut next = Vec::new();
+    match &view.ending {
+        Some(Ending::Finished { end: RunEnd::Restored | RunEnd::WithExceptions, .. }) => {
+            if !view.obligations.is_empty() {
+                next.push(command("status", "shows what is open and looks whether it is closed"));
+            }
+            next.push(command("report", "writes what happened, for the incident's record"));
+        }
+        Some(Ending::Finished {
+            end: RunEnd::RolledBack | RunEnd::FailedUnchanged | RunEnd::NotStarted,
+            ..
+        }) => {
+            let plan = view.plan.as_ref().map(|plan| plan.command.as_str()).unwrap_or_default();
+            next.push((
+                format!("phoenix-dr {plan}"),
+                "starts again, from the beginning".to_owned(),
+            ));
+            next.push(command("audit", "shows every record of this run"));
+        }
+        Some(Ending::Abandoned { .. }) => {
+            next.push(command("audit", "shows every record, for finishing by hand"));
+        }
+        Some(Ending::Finished { end: RunEnd::ChangesLeft, .. } | Ending::Stopped { .. }) | None => {
+            let resume = if view.rollback.is_some() {
+                "goes on with the rollback"
+            } else {
+                "looks at what is in doubt and goes on"
+            };
+            next.push(command("resume", resume));
+            if view.rollback.is_none() && still_changed && !view.sealed() {
+                next.push(command("rollback", "undoes what this run changed"));
+            }
+            next.push(command("status", "shows where it stands"));
+        }
+    }
+    next
+}
+
+/// Returns the summary as lines of at most `columns`.
+pub(crate) fn lines(summary: &Summary, columns: usize, zone: &TimeZone) -> Vec<String> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, said: String| rows.push(vec![name.to_owned(), said]);
+    let exit = summary.exit.map(|exit| format!(" (exit {exit})")).unwrap_or_default();
+    row("Result", format!("{}{exit}", summary.result));
+    row("", run_line(summary, zone));
+    if !summary.restored.is_empty() {
+        row("Restored", restored_line(summary));
+    }
+    if let Some(loss) = &summary.loss {
+        row("Data loss", loss_line(loss));
+    }
+    row(
+        "Time",
+        format!(
+            "{} since the incident began: {} waiting for people, {} for the cloud",
+            minutes(since(summary.incident_started, summary.until)),
+            length(summary.waited_for_people.duration()),
+            length(summary.waited_for_cloud.duration())
+        ),
+    );
+    steps(&mut row, "Not done", &summary.not_done, None);
+    steps(&mut row, "Changed", &summary.changed, Some("nothing"));
+    let all = summary.still_changed.len() == summary.changed.len() && !summary.changed.is_empty();
+    if all {
+        row("Still changed", "all of that".to_owned());
+    } else {
+        steps(&mut row, "Still changed", &summary.still_changed, Some("nothing"));
+    }
+    for (at, obligation) in summary.obligations.iter().enumerate() {
+        row(if at == 0 { "Open" } else { "" }, format!("{}: {}", obligation.id, obligation.say));
+        row("", format!("to close it: {}", obligation.how));
+    }
+    if summary.obligations.is_empty() {
+        row("Open", "nothing".to_owned());
+    }
+    for (at, (command, does)) in summary.next.iter().enumerate() {
+        row(if at == 0 { "Next" } else { "" }, format!("{command} # {does}"));
+    }
+    text::table(&rows, columns, 0)
+}
+
+fn run_line(summary: &Summary, zone: &TimeZone) -> String {
+    format!(
+        "{} {} · {} · estate {} · run {} · {} to {}",
+        summary.runbook,
+        summary.title,
+        words::mode(summary.mode),
+        summary.estate,
+        summary.run.short(),
+        text::hour(summary.started),
+        text::hour_both(summary.until, zone)
+    )
+}
+
+fn restored_line(summary: &Summary) -> String {
+    let cells = summary.restored.iter().map(|restored| {
+        let priority = restored.priority;
+        let of = restored.objective.map(|span| format!(" of {}", minutes(span.duration())));
+        let of = of.unwrap_or_default();
+        match restored.after {
+            Some(after) => {
+                let late = restored.objective.is_some_and(|most| after > most);
+                let late = if late { " LATE" } else { "" };
+                format!("{priority:?} {}{of}{late}", minutes(after.duration()))
+            }
+            None => format!("{priority:?} NOT"),
+        }
+    });
+    let cells = cells.collect::<Vec<_>>().join(" · ");
+    match summary.verified {
+        Some(at) => format!("{cells} · verified {}", minutes(since(summary.incident_started, at))),
+        None => format!("{cells} · not verified as a whole"),
+    }
+}
+
+fn loss_line(loss: &LossReached) -> String {
+    let lost = loss.loss.map_or("not known".to_owned(), about);
+    let over = match loss.loss {
+        Some(lost) if lost > loss.most => ", MORE THAN ALLOWED",
+        Some(lost) if lost > loss.objective => ", over the objective",
+        Some(_) | None => "",
+    };
+    format!(
+        "{lost} of {}, at most {}{over}; {}",
+        about(loss.objective),
+        about(loss.most),
+        loss.from
+    )
+}
+
+fn steps(
+    row: &mut impl FnMut(&str, String),
+    name: &str,
+    steps: &[ChangedStep],
+    none: Option<&str>,
+) {
+    if steps.is_empty() {
+        if let Some(none) = none {
+            row(name, none.to_owned());
+        }
+        return;
+    }
+    for (at, step) in steps.iter().enumerate() {
+        let said = if step.said.is_empty() { String::new() } else { format!(" ({})", step.said) };
+        let name = if at == 0 { name } else { "" };
+        row(name, format!("{}: {}{said}", step.step, step.title));
+    }
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,195 @@
+//! The last lines of runs that ended in different ways.
+
+use super::*;
+use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult};
+use crate::report::fixtures::{Script, at, candidates, obligation, question, quorum, run_id, zone};
+
+fn approve() -> QuestionKey {
+    QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() }
+}
+
+/// DR-001 to its end, with a person who lets it wait for four minutes.
+fn restored(exit: u8) -> Script {
+    let choice = question(
+        QuestionKey::Choice { step: "recovery_point".into() },
+        AnswerForm::Candidates { candidates: candidates(), loss_max: None, best: None },
+    );
+    let chose = Answer::Chosen { id: "replica".to_owned() };
+    Script::started()
+        .end("02:18:05", "primary_down", StepEnd::Done)
+        .ask("02:18:10", "02:19:10", choice, chose)
+        .done("02:19:10", "02:19:10", "recovery_point")
+        .event(
+            "02:19:12",
+            Event::ObligationOpened { step: Some("fence".into()), obligation: obligation() },
+        )
+        .end("02:19:12", "fence", StepEnd::Waived)
+        .end("02:19:12", "restore", StepEnd::Skipped)
+        // One minute of the four is spent while capacity is being made.
+        .start("02:19:00", "capacity")
+        .event(
+            "02:21:00",
+            Event::Asked { question: Box::new(question(approve(), AnswerForm::YesNo)) },
+        )
+        .perform("02:22:00", "capacity")
+        .end("02:22:00", "capacity", StepEnd::Done)
+        .event("02:25:00", Event::Decided { question: approve(), answer: Answer::Yes })
+        .done("02:25:00", "02:36:00", "database")
+        .done("02:36:00", "02:38:00", "repoint")
+        .done("02:38:00", "02:41:00", "traffic")
+        .done("02:41:00", "02:44:00", "p1")
+        .event("02:44:10", Event::RunVerified { verdict: Verdict::Holds, reports: vec![quorum()] })
+        .event("02:44:10", Event::RunFinished { end: RunEnd::WithExceptions, exit })
+}
+
+fn text_of(script: &Script) -> String {
+    let summary = of(&script.records, at("03:00:00")).expect("a run");
+    let lines = lines(&summary, 80, &zone());
+    for line in &lines {
+        assert!(text::width(line) <= 80, "{line}");
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_restored_run_ends_like_this() {
+    insta::assert_snapshot!(text_of(&restored(7)), @r#"
+    Result         completed with exceptions (exit 7)
+                   DR-001 Regional failover · LIVE · estate phoenix · run 7F3A ·
+                   02:18 to 02:44 UTC (19:44 PDT)
+    Restored       P0 0:29 of 0:30 · P1 0:32 of 1:00 · verified 0:32
+    Data loss      7 s of 5 min, at most 30 min; replica phoenix-dr-replica
+    Time           0:32 since the incident began: 3m 50s waiting for people, 22m 00s
+                   for the cloud
+    Not done       fence: Fence the old primary (gone on without it)
+    Changed        capacity: Get P0 capacity in us-west-2
+                   database: Bring the database up in us-west-2
+                   repoint: Point the application at the recovered database
+                   traffic: Move traffic to us-west-2
+                   p1: Restore P1 services
+    Still changed  all of that
+    Open           unfenced-phoenix-prod: The old primary phoenix-prod is not
+                   fenced: it may take writes when it comes back
+                   to close it: Fence it as soon as us-east-1 answers: phoenix-dr
+                   resume
+    Next           phoenix-dr status 7F3A # shows what is open and looks whether it
+                   is closed
+                   phoenix-dr report 7F3A # writes what happened, for the incident's
+                   record
+    "#);
+}
+
+#[test]
+fn a_run_whose_revert_failed_ends_like_this() {
+    let reverted = |script: Script, clock: &str, step: &str, result| {
+        script
+            .event(clock, Event::RevertStarted { step: step.into(), attempt: 1 })
+            .event(clock, Event::RevertFinished { step: step.into(), result })
+    };
+    let script = Script::started()
+        .done("02:19:00", "02:19:30", "fence")
+        .start("02:19:00", "capacity")
+        .fail("02:22:00", "capacity")
+        .event("02:23:00", Event::RollbackStarted { why: "capacity failed".to_owned() });
+    let conflict = RevertResult::Conflict { before: 1.into(), ours: 5.into(), now: 7.into() };
+    let script = reverted(script, "02:23:10", "capacity", conflict);
+    let script = reverted(script, "02:23:20", "fence", RevertResult::Reverted)
+        .end("02:23:20", "p1", StepEnd::NotRun)
+        .event("02:23:30", Event::RunStopped { why: "capacity: not undone".to_owned(), exit: 6 });
+    insta::assert_snapshot!(text_of(&script), @r#"
+    Result         stopped, can be resumed: capacity: not undone (exit 6)
+                   DR-001 Regional failover · LIVE · estate phoenix · run 7F3A ·
+                   02:18 to 02:23 UTC (19:23 PDT)
+    Restored       P0 NOT · P1 NOT · not verified as a whole
+    Time           0:12 since the incident began: 0s waiting for people, 3m 00s for
+                   the cloud
+    Not done       p1: Restore P1 services (never started)
+    Changed        fence: Fence the old primary (undone since)
+                   capacity: Get P0 capacity in us-west-2 (could not be undone)
+    Still changed  capacity: Get P0 capacity in us-west-2
+    Open           nothing
+    Next           phoenix-dr resume 7F3A # goes on with the rollback
+                   phoenix-dr status 7F3A # shows where it stands
+    "#);
+}
+
+#[test]
+fn time_for_people_and_for_the_cloud_are_apart() {
+    let summary = of(&restored(7).records, at("03:00:00")).expect("a run");
+    // 02:18:10-02:19:00 before capacity starts, and 02:22-02:25.
+    assert_eq!(summary.waited_for_people, Span::seconds(50 + 180));
+    assert_eq!(summary.waited_for_cloud, Span::seconds(180 + 19 * 60));
+    assert_eq!(summary.until, at("02:44:10"), "a run that ended does not grow older");
+}
+
+#[test]
+fn objectives_missed_are_said() {
+    let mut script = restored(11);
+    let Event::RunStarted { plan, incident_started, .. } = &mut script.records[0].event else {
+        panic!("the first record")
+    };
+    *incident_started = at("01:12:00");
+    plan.objectives.rpo = Span::seconds(5);
+    plan.objectives.rpo_max = Span::seconds(6);
+    let text = text_of(&script).split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in ["maximum was exceeded", "P0 1:29 of 0:30 LATE", "MORE THAN ALLOWED"] {
+        assert!(text.contains(said), "{said}\n{text}");
+    }
+}
+
+#[test]
+fn the_next_command_fits_how_it_ended() {
+    let next = |script: Script| {
+        let summary = of(&script.records, at("03:00:00")).expect("a run");
+        summary.next.iter().map(|(command, _)| command.clone()).collect::<Vec<_>>()
+    };
+    let stop = |script: Script| {
+        script.event("02:30:00", Event::RunStopped { why: "SIGTERM".to_owned(), exit: 13 })
+    };
+    let finish = |end| Script::started().event("02:30:00", Event::RunFinished { end, exit: 4 });
+    let changed = || Script::started().done("02:19:00", "02:19:30", "fence");
+    assert_eq!(
+        next(stop(changed())),
+        ["phoenix-dr resume 7F3A", "phoenix-dr rollback 7F3A", "phoenix-dr status 7F3A"]
+    );
+    // Nothing to undo, or nothing that may be: resume is all there is.
+    assert_eq!(next(stop(Script::started())), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
+    let mut sealed = changed().done("02:24:00", "02:25:00", "database");
+    let Event::RunStarted { plan, .. } = &mut sealed.records[0].event else { panic!("first") };
+    let database = plan.steps.iter_mut().find(|step| step.id.0 == "database").expect("database");
+    database.point_of_no_return = true;
+    assert_eq!(next(stop(sealed)), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
+    // A process that was lost left no ending.
+    assert_eq!(next(changed())[0], "phoenix-dr resume 7F3A");
+    assert_eq!(next(finish(RunEnd::NotStarted)), ["phoenix-dr failover", "phoenix-dr audit 7F3A"]);
+    let abandoned = Event::RunAbandoned {
+        reason: "finished by hand".to_owned(),
+        still_changed: vec!["fence".into()],
+    };
+    let script = changed().event("02:30:00", abandoned);
+    assert_eq!(next(script), ["phoenix-dr audit 7F3A"]);
+    assert_eq!(next(restored(0)), ["phoenix-dr status 7F3A", "phoenix-dr report 7F3A"]);
+}
+
+#[test]
+fn intervals_join_and_cut() {
+    let seconds = |list: &[(u8, u8)]| -> Vec<Interval> {
+        let time = |second: &u8| at(&format!("02:00:{second:02}"));
+        list.iter().map(|(from, to)| (time(from), time(to))).collect()
+    };
+    assert_eq!(union(seconds(&[(5, 9), (1, 3), (2, 4), (9, 10)])), seconds(&[(1, 4), (5, 10)]));
+    for (these, those, left) in [
+        (vec![(0, 10)], vec![(2, 3), (5, 20)], vec![(0, 2), (3, 5)]),
+        (vec![(0, 10)], vec![(0, 10)], vec![]),
+        (vec![(0, 2), (4, 6)], vec![(1, 5)], vec![(0, 1), (5, 6)]),
+        (vec![(3, 5)], vec![(0, 1), (9, 10)], vec![(3, 5)]),
+    ] {
+        assert_eq!(without(&seconds(&these), &seconds(&those)), seconds(&left));
+    }
+}
+
+#[test]
+fn no_records_no_summary() {
+    assert!(of(&[], at("03:00:00")).is_none());
+    assert_eq!(of(&restored(0).records, at("03:00:00")).map(|summary| summary.run), Some(run_id()));
+}

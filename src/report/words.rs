@@ -1,0 +1,152 @@
+//! One wording for each closed set of the vocabulary, used by every screen.
+
+use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RunEnd};
+use crate::ids::StepId;
+use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
+
+/// Returns how a run treats the world, as screens show it.
+pub(crate) const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "LIVE",
+        Mode::DryRun => "DRY RUN",
+        Mode::Rehearsal => "REHEARSAL",
+    }
+}
+
+/// Returns what is known to have changed, as a sentence without its full stop.
+pub(crate) const fn changed(effect: Effect) -> &'static str {
+    match effect {
+        Effect::None => "Nothing was changed by it",
+        Effect::Unknown => "It is not known whether it changed anything",
+        Effect::Applied => "It did change something",
+    }
+}
+
+/// Returns a verdict as the end of a sentence about several checks.
+pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "holds",
+        Verdict::Fails => "does not hold",
+        Verdict::Inconclusive => "is inconclusive: the checks themselves could not tell",
+    }
+}
+
+/// Returns a verdict as one word of a table.
+pub(crate) const fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "holds",
+        Verdict::Fails => "FAILS",
+        Verdict::Inconclusive => "no vote",
+    }
+}
+
+/// Returns a step's end as the word that opens its line.
+pub(crate) const fn step_end(end: StepEnd) -> &'static str {
+    match end {
+        StepEnd::Done => "ok",
+        StepEnd::Satisfied => "same",
+        StepEnd::Skipped | StepEnd::Omitted => "skip",
+        StepEnd::Marked => "hand",
+        StepEnd::Waived => "waive",
+        StepEnd::Failed => "FAIL",
+        StepEnd::NotRun => "not",
+    }
+}
+
+/// Returns what a step's end means where its word does not say it and no reason was given.
+pub(crate) const fn step_end_note(end: StepEnd) -> &'static str {
+    match end {
+        StepEnd::Done => "",
+        StepEnd::Satisfied => ": was as it should be already",
+        StepEnd::Skipped => ": not needed",
+        StepEnd::Omitted => ": skipped by an operator",
+        StepEnd::Marked => ": done by hand",
+        StepEnd::Waived => ": gone on without it",
+        StepEnd::Failed => ": failed",
+        StepEnd::NotRun => ": was not started",
+    }
+}
+
+/// Returns how a run ended for good.
+pub(crate) const fn run_end(end: RunEnd) -> &'static str {
+    match end {
+        RunEnd::Restored => "restored and verified",
+        RunEnd::WithExceptions => "completed with exceptions",
+        RunEnd::RolledBack => "failed; everything was rolled back and verified",
+        RunEnd::FailedUnchanged => "failed; nothing was changed",
+        RunEnd::ChangesLeft => "failed; changes are left in place",
+        RunEnd::NotStarted => "not started; nothing was changed",
+    }
+}
+
+/// Returns how far a dry run could look, with what that means.
+pub(crate) const fn fidelity(fidelity: Fidelity) -> &'static str {
+    match fidelity {
+        Fidelity::Unreachable => "unreachable",
+        Fidelity::Printed => "printed",
+        Fidelity::Resolved => "resolved",
+        Fidelity::Observed => "observed",
+        Fidelity::Validated => "validated",
+    }
+}
+
+/// Returns an answer as the log says it.
+pub(crate) fn answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Yes => "yes".to_owned(),
+        Answer::No => "no".to_owned(),
+        Answer::Typed { text } => format!("typed `{text}`"),
+        Answer::Chosen { id } => format!("chose {id}"),
+        Answer::Menu { choice, reason: Some(reason), .. } => format!("{}: {reason}", way(*choice)),
+        Answer::Menu { choice, reason: None, .. } => way(*choice).to_owned(),
+        Answer::Recheck => "look again".to_owned(),
+        Answer::Nobody { why } => format!("nobody answered: {why}"),
+        Answer::Missing { flag } => format!("no answer was given; add {flag}"),
+    }
+}
+
+/// Returns a way on after a failure, as the menu and the log name it.
+pub(crate) const fn way(choice: FailureChoice) -> &'static str {
+    match choice {
+        FailureChoice::Retry => "retry",
+        FailureChoice::Skip => "skip",
+        FailureChoice::MarkDone => "mark done",
+        FailureChoice::Rollback => "roll back",
+        FailureChoice::Stop => "stop and keep",
+    }
+}
+
+/// Returns the kind of a question, as answers files and logs name it.
+pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
+    match key {
+        QuestionKey::Go => "go",
+        QuestionKey::Blocked => "blocked",
+        QuestionKey::Choice { .. } => "choice",
+        QuestionKey::Loss { .. } => "loss",
+        QuestionKey::Approve { .. } => "approve",
+        QuestionKey::Override { .. } => "override",
+        QuestionKey::Waive { .. } => "waive",
+        QuestionKey::Failure { .. } => "failure",
+        QuestionKey::RevertFailure { .. } => "revert_failure",
+        QuestionKey::Manual { .. } => "manual",
+        QuestionKey::Alone => "alone",
+        QuestionKey::Blocked => "blocked",
+        QuestionKey::Credentials { .. } => "credentials",
+    }
+}
+
+/// Returns the step a question is about.
+pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
+    match key {
+        QuestionKey::Choice { step }
+        | QuestionKey::Loss { step }
+        | QuestionKey::Approve { step, .. }
+        | QuestionKey::Override { step }
+        | QuestionKey::Waive { step }
+        | QuestionKey::Failure { step, .. }
+        | QuestionKey::RevertFailure { step, .. }
+        | QuestionKey::Manual { step }
+        | QuestionKey::Credentials { step } => Some(step),
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
+    }
+}

@@ -1,0 +1,79 @@
+"""How moto's RDS instances and snapshots take their time, and how PostgreSQL follows what RDS was asked for."""
+
+import json
+import threading
+import time
+import urllib.request
+
+# seconds of a change's first stage; where to tell PostgreSQL; host and port by instance
+SETTINGS = {"seconds": 3.0, "hook": None, "addresses": {}}
+
+
+class Transition:
+    """How an instance or snapshot gets to its final status: named stages with their ends, and PostgreSQL's own pace."""
+
+    def __init__(self, final):
+        self.final, self.stages, self.hook, self.failed = final, (), None, None
+
+    def status(self):
+        now = time.monotonic()
+        for name, until in self.stages:
+            if now < until:
+                return name
+        if self.hook is not None and not self.hook.is_set():
+            return self.stages[-1][0]
+        return self.failed or self.final
+
+    def __deepcopy__(self, memo):
+        """moto makes a restored instance from a copy of its source's attributes: the copy's own life begins anew."""
+        return Transition(self.final)
+
+
+class Status:
+    """The attribute `status` of moto's instances and snapshots, which moto only ever sets to the final value."""
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else instance.__dict__["_transition"].status()
+
+    def __set__(self, instance, value):
+        instance.__dict__["_transition"] = Transition(value)
+
+
+def pass_through(instance, *names, event=None):
+    """Lets the instance take its time: SECONDS in the first stage, half of them in each further one."""
+    transition = instance.__dict__["_transition"]
+    until, stages = time.monotonic(), []
+    for position, name in enumerate(names):
+        until += SETTINGS["seconds"] / (1 if position == 0 else 2)
+        stages.append((name, until))
+    transition.stages = stages
+    if event is None or SETTINGS["hook"] is None:
+        return
+    transition.hook = threading.Event()
+
+    def call():
+        try:
+            tell(event, instance.db_instance_identifier)
+        except Exception as error:  # RDS would show a failed instance here, never an available one
+            print(f"hook {event} {instance.db_instance_identifier}: {error}", flush=True)
+            transition.failed = "failed"
+        transition.hook.set()
+
+    threading.Thread(target=call, name=f"hook {event}", daemon=True).start()
+
+
+def tell(event, name):
+    """Makes the estate's PostgreSQL follow; learns the address of a server made for the occasion."""
+    body = json.dumps({"event": event, "instance": name}).encode()
+    request = urllib.request.Request(SETTINGS["hook"], body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        told = json.loads(answer.read())
+    SETTINGS["addresses"].setdefault(name, [told["host"], told["port"]])
+
+
+def endpoint(self):
+    """The mapped server; none while an instance is being created, as on AWS."""
+    if self.status == "creating":
+        return None
+    host, port = SETTINGS["addresses"].get(self.db_instance_identifier, (self.address, self.port))
+    return {"Address": host, "Port": port}
