@@ -149,11 +149,38 @@ steps:
 
     #[test]
     fn for_mermaid() {
-        insta::assert_snapshot!(mermaid(&sample()), @"");
+        insta::assert_snapshot!(mermaid(&sample()), @r#"
+        ---
+        title: "T-1 A #34;test#34;"
+        ---
+        flowchart TD
+          s0{{"look"}}
+          s1("choose<br/>Choose #60;it#62;")
+          s2("side<br/>P1, conditional")
+          s3[["promote<br/>usually 12m, asks"]]:::noreturn
+          s0 --> s1
+          s0 --> s2
+          s1 --> s3
+          s2 --> s3
+          classDef noreturn stroke-width:3px,stroke:#c00
+        "#);
     }
 
     #[test]
     fn for_graphviz() {
-        insta::assert_snapshot!(dot(&sample()), @"");
+        insta::assert_snapshot!(dot(&sample()), @r#"
+        digraph "T-1" {
+          label="T-1 A \"test\"";
+          node [shape=box, fontname="sans-serif"];
+          s0 [label="look", shape=hexagon];
+          s1 [label="choose\nChoose <it>", style=rounded];
+          s2 [label="side\nP1, conditional", style=rounded];
+          s3 [label="promote\nusually 12m, asks", penwidth=3, color=red];
+          s0 -> s1;
+          s0 -> s2;
+          s1 -> s3;
+          s2 -> s3;
+        }
+        "#);
     }
 }

@@ -204,3 +204,98 @@ fn reach(edges: &[Vec<usize>], from: usize) -> Vec<usize> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Steps with the given needs, by position; `None` is the order written.
+    fn steps(needs: &[Option<Vec<usize>>]) -> Vec<Step> {
+        let step = |(i, needs): (usize, &Option<Vec<usize>>)| {
+            let mut step = serde_json::json!({"id": format!("s{i}")});
+            if let Some(needs) = needs {
+                step["needs"] = needs.iter().map(|needed| format!("s{needed}")).collect();
+            }
+            serde_json::from_value(step).expect("is a step")
+        };
+        needs.iter().enumerate().map(step).collect()
+    }
+
+    /// What the words of the language say: explicit needs, else every step before.
+    fn literal(needs: &[Option<Vec<usize>>]) -> Vec<BTreeSet<usize>> {
+        let direct: Vec<Vec<usize>> = needs
+            .iter()
+            .enumerate()
+            .map(|(i, needs)| needs.clone().unwrap_or_else(|| (0..i).collect()))
+            .collect();
+        (0..needs.len()).map(|step| reach(&direct, step).into_iter().collect()).collect()
+    }
+
+    fn any_needs() -> impl Strategy<Value = Vec<Option<Vec<usize>>>> {
+        let step = |i: usize| prop::option::of(prop::collection::vec(0..i.max(1), 0..4.min(i + 1)));
+        (1_usize..14).prop_flat_map(move |count| (0..count).map(step).collect::<Vec<_>>()).prop_map(
+            |mut needs| {
+                // The first step can need nothing.
+                if let Some(Some(first)) = needs.first_mut() {
+                    first.clear();
+                }
+                needs
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn few_edges_mean_the_same_order(needs in any_needs()) {
+            let graph = Graph::over(super::needs(&steps(&needs)));
+            let expected = literal(&needs);
+            for (step, expected) in expected.iter().enumerate() {
+                let found: BTreeSet<usize> = graph.ancestors(step).into_iter().collect();
+                prop_assert_eq!(&found, expected);
+            }
+            prop_assert!(graph.is_acyclic());
+            let marked: Vec<usize> = (0..needs.len()).step_by(2).collect();
+            let upstream = graph.upstream_of(&marked);
+            for (step, before) in expected.iter().enumerate() {
+                for mark in &marked {
+                    prop_assert_eq!(upstream.is(*mark, step), before.contains(mark));
+                }
+            }
+            let place = |step: usize| graph.order.iter().position(|at| *at == step);
+            for (step, needs) in graph.needs.iter().enumerate() {
+                for needed in needs {
+                    prop_assert!(place(*needed) < place(step));
+                    prop_assert!(graph.descendants(*needed).contains(&step));
+                }
+            }
+        }
+
+        #[test]
+        fn a_cycle_is_one(edges in prop::collection::vec(prop::collection::vec(0_usize..8, 0..3), 8)) {
+            let graph = Graph::over(edges);
+            match graph.cycle() {
+                None => prop_assert!(graph.is_acyclic()),
+                Some(cycle) => {
+                    prop_assert!(!graph.is_acyclic());
+                    for (at, step) in cycle.iter().enumerate() {
+                        let next = cycle[(at + 1) % cycle.len()];
+                        prop_assert!(graph.needs[*step].contains(&next), "{:?}", cycle);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_way_through() {
+        let graph = Graph::over(vec![vec![], vec![0], vec![0], vec![1, 2], vec![]]);
+        let lengths = [1, 5, 2, 1, 4].map(Duration::from_secs);
+        assert_eq!(graph.critical_path(&lengths), (vec![0, 1, 3], Duration::from_secs(7)));
+        assert_eq!(graph.finish(&lengths)[4], Duration::from_secs(4));
+        assert_eq!(Graph::over(Vec::new()).critical_path(&[]), (vec![], Duration::ZERO));
+    }
+}
