@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::clients::Clients;
+use crate::clients::guard::Refused;
 use crate::clients::process::{self, Ended, Program, ProgramEnd, ProgramError, Scrub};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, Fidelity};
@@ -29,6 +30,9 @@ pub(crate) async fn observe(
     let state = |done: bool| json!({ "done": done });
     let mut seen = Observation::new(state(done.unwrap_or(false)), state(true));
     seen.tells = done.is_some();
+    if seen.satisfied {
+        seen.outputs = outputs(String::new());
+    }
     seen.fidelity = if done.is_some() { Fidelity::Observed } else { Fidelity::Resolved };
     seen.commands = vec![line(&with.argv)];
     if !seen.satisfied {
@@ -52,6 +56,7 @@ pub(crate) async fn perform(
     with: &CommandRun,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
+    pass_guard(clients, &with.argv)?;
     let ended =
         run(clients, call, with, &with.argv, LIMIT).await.map_err(|error| failed(&error))?;
     if ended.end != ProgramEnd::Exit(0) {
@@ -59,13 +64,9 @@ pub(crate) async fn perform(
         return Err(ActionError::unknown(FailureClass::Invalid, message)
             .hint("see its whole output in the run's artifacts"));
     }
-    let outputs = Map::from_iter([
-        ("exit".to_owned(), json!(0)),
-        ("stdout".to_owned(), Value::String(ended.stdout)),
-    ]);
     Ok(Performed {
         after: seen.desired.clone(),
-        outputs,
+        outputs: outputs(ended.stdout),
         obligations: Vec::new(),
         notes: vec![format!("ran {}", line(&with.argv))],
     })
@@ -84,12 +85,27 @@ pub(crate) async fn revert(
         return Err(ActionError::unchanged(FailureClass::Invalid, message)
             .hint(format!("it ran: {}", line(&with.argv))));
     };
+    pass_guard(clients, undo)?;
     let ended = run(clients, call, with, undo, LIMIT).await.map_err(|error| failed(&error))?;
     if ended.end == ProgramEnd::Exit(0) {
         return Ok(());
     }
     let message = format!("{}: {}", line(undo), ended.say(LIMIT));
     Err(ActionError::unknown(FailureClass::Invalid, message))
+}
+
+fn outputs(stdout: String) -> Map<String, Value> {
+    let exit = ("exit".to_owned(), json!(0));
+    Map::from_iter([exit, ("stdout".to_owned(), Value::String(stdout))])
+}
+
+/// A program is no transport that could ask the guard itself.
+fn pass_guard(clients: &Clients, argv: &[String]) -> Result<(), ActionError> {
+    if clients.guard.is_open() {
+        return Ok(());
+    }
+    let refused = Refused { call: line(argv) };
+    Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()))
 }
 
 async fn is_done(
@@ -157,12 +173,5 @@ fn line(argv: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_can_be_pasted_into_a_shell() {
-        let argv = ["echo", "it's", "a b", "plain-1.2", ""].map(str::to_owned);
-        assert_eq!(line(&argv), "echo 'it'\\''s' 'a b' plain-1.2 ''");
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

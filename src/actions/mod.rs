@@ -1,6 +1,4 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
-// LEAD 23:31: actions/{command,manual,wait,repoint}.rs are written by another helper (branch pg) and the final dispatcher is
-// merged on main already; you do postgres (client, fence, checks) and commit it as soon as it compiles. Remove this line.
 
 mod command;
 pub(crate) mod kubernetes;

@@ -1,233 +1,215 @@
-//! `database.repoint`: tells the application where its database is, and restarts it so that it listens.
+//! Action `database.repoint`: tells the application where its database is now, and restarts it so that it listens.
 //!
-//! Only the keys that hold host and port are read and written; whatever else a Secret holds is never looked at.
+//! A pod reads its endpoint once. So a mark on the pod template with the address says which pods have read it:
+//! values that are right with pods that are older are not done.
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+mod cname;
+mod object;
+
 use serde_json::{Map, Value, json};
 
+use super::kubernetes::Workload;
 use super::kubernetes::restart::{self, Mark};
-use super::kubernetes::{Workload, changed_meanwhile, patch_params};
 use crate::clients::Clients;
-use crate::clients::kubernetes::{Cluster, change, cluster, read};
+use crate::clients::kubernetes::{Cluster, cluster};
+use crate::clients::tcp;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
-use crate::estate::types::{ApplicationEndpoint, ObjectKey};
+use crate::estate::types::ApplicationEndpoint;
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::DatabaseRepoint;
+use object::{Kind, Object};
 
-/// Pods with this annotation were started to read this endpoint.
+/// Holds the address a workload's pods were started for.
 const MARK: &str = "phoenix-dr/database";
 
-/// Where the endpoint is written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Secret,
-    ConfigMap,
+/// Where the endpoint is kept.
+enum Holder<'a> {
+    Object(Object<'a>),
+    Cname(cname::Record<'a>),
 }
 
-/// What this action works on, from the estate.
-struct Target<'a> {
-    kind: Kind,
-    key: &'a ObjectKey,
+/// Everything one call works on.
+struct Scene<'a> {
+    holder: Holder<'a>,
+    cluster: std::sync::Arc<Cluster>,
     workloads: Vec<Workload>,
+    host: &'a str,
+    port: u16,
 }
 
-/// The keys as they are, with what is needed to change exactly this version.
-struct Found {
-    keys: Map<String, Value>,
-    version: String,
-}
+impl<'a> Scene<'a> {
+    async fn set(clients: &'a Clients, with: &'a DatabaseRepoint) -> Result<Self, ActionError> {
+        let invalid = |message: String| ActionError::unchanged(FailureClass::Invalid, message);
+        let database = crate::clients::postgres::database(clients)?;
+        let application = database.application.as_ref().ok_or_else(|| {
+            invalid(
+                "the estate does not say how the application learns its database's endpoint"
+                    .to_owned(),
+            )
+            .hint("describe it in `database.application` of the estate file")
+        })?;
+        let (host, port) = tcp::split(&with.address, Some(5432))
+            .map_err(|error| invalid(format!("argument `address`: {error}")))?;
+        let cluster = cluster(clients, &with.region).await?;
+        let workloads: Result<Vec<Workload>, ActionError> =
+            application.restart.iter().map(|text| Workload::parse(text)).collect();
+        Ok(Self { holder: holder(application, with)?, cluster, workloads: workloads?, host, port })
+    }
 
-fn target(clients: &Clients) -> Result<Target<'_>, ActionError> {
-    let missing = |what: &str| {
-        ActionError::unchanged(FailureClass::Invalid, format!("the estate has no `{what}`"))
-            .hint("say in the estate how the application learns its database endpoint")
-    };
-    let database = clients.estate.database.as_ref().ok_or_else(|| missing("database"))?;
-    let application: &ApplicationEndpoint =
-        database.application.as_ref().ok_or_else(|| missing("database.application"))?;
-    let (kind, key) = match (&application.secret, &application.config_map, &application.cname) {
-        (Some(secret), None, None) => (Kind::Secret, secret),
-        (None, Some(config_map), None) => (Kind::ConfigMap, config_map),
-        (None, None, Some(cname)) => {
-            let message =
-                format!("`{}` is a CNAME: change it by a route53 step of the runbook", cname.name);
-            return Err(ActionError::unchanged(FailureClass::Invalid, message));
-        }
-        _ => return Err(missing("database.application.secret, config_map or cname")),
-    };
-    let workloads = application.restart.iter().map(|name| Workload::parse(name));
-    Ok(Target { kind, key, workloads: workloads.collect::<Result<_, _>>()? })
-}
-
-impl Target<'_> {
-    fn name(&self) -> String {
-        let kind = match self.kind {
-            Kind::Secret => "Secret",
-            Kind::ConfigMap => "ConfigMap",
+    /// Reads what the endpoint's holder says and which address the pods were started for.
+    async fn look(&self, clients: &Clients) -> Result<(Value, bool), ActionError> {
+        let endpoint = match &self.holder {
+            Holder::Object(object) => object.values(clients, &self.cluster).await?,
+            Holder::Cname(record) => record.target(clients).await?,
         };
-        format!("{kind} {}/{}", self.key.namespace, self.key.name)
+        let (pods, complete) =
+            restart::read_marks(clients, &self.cluster, &self.workloads, MARK).await?;
+        Ok((json!({ "endpoint": endpoint, "pods": pods }), complete))
     }
 
-    fn keys(&self) -> Vec<&str> {
-        std::iter::once(self.key.host_key.as_str()).chain(self.key.port_key.as_deref()).collect()
-    }
-
-    /// The values the keys must have for an address.
-    fn values(&self, address: &str) -> Result<Map<String, Value>, ActionError> {
-        let Some((host, port)) = address.rsplit_once(':') else {
-            let message = format!("`{address}` is no host:port");
-            return Err(ActionError::unchanged(FailureClass::Invalid, message));
+    fn desired(&self, live: &Value) -> Value {
+        let endpoint = match &self.holder {
+            Holder::Object(object) => object.desired(&live["endpoint"], self.host, self.port),
+            Holder::Cname(record) => record.desired(self.host),
         };
-        let mut values = Map::new();
-        match &self.key.port_key {
-            Some(port_key) => {
-                values.insert(self.key.host_key.clone(), json!(host));
-                values.insert(port_key.clone(), json!(port));
-            }
-            None => {
-                values.insert(self.key.host_key.clone(), json!(address));
-            }
-        }
-        Ok(values)
+        let address = format!("{}:{}", self.host, self.port);
+        let pods: Map<String, Value> =
+            self.workloads.iter().map(|workload| (workload.to_string(), json!(address))).collect();
+        json!({ "endpoint": endpoint, "pods": pods })
     }
 
-    async fn find(&self, clients: &Clients, cluster: &Cluster) -> Result<Found, ActionError> {
-        let (namespace, name) = (&self.key.namespace, &self.key.name);
-        let what = format!("get {}", self.name());
-        let (version, text): (_, Box<dyn Fn(&str) -> Option<String> + Send>) = match self.kind {
-            Kind::Secret => {
-                let api: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
-                let secret = read(clients, &what, api.get(name)).await?;
-                let data = secret.data.unwrap_or_default();
-                let text = move |key: &str| {
-                    let ByteString(bytes) = data.get(key)?;
-                    Some(String::from_utf8_lossy(bytes).into_owned())
-                };
-                (secret.metadata.resource_version, Box::new(text))
-            }
-            Kind::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-                let map = read(clients, &what, api.get(name)).await?;
-                let data = map.data.unwrap_or_default();
-                (map.metadata.resource_version, Box::new(move |key: &str| data.get(key).cloned()))
-            }
-        };
-        let keys = self.keys().into_iter().map(|key| (key.to_owned(), json!(text(key)))).collect();
-        Ok(Found { keys, version: version.unwrap_or_default() })
-    }
-
-    /// Writes the keys over exactly the version that was read.
+    /// Brings the endpoint from one value to another; says whether it had to be changed.
     async fn write(
         &self,
         clients: &Clients,
-        cluster: &Cluster,
-        version: &str,
-        values: &Map<String, Value>,
-        params: &PatchParams,
-    ) -> Result<(), ActionError> {
-        let (namespace, name) = (&self.key.namespace, &self.key.name);
-        let what = format!("patch {}", self.name());
-        let metadata = json!({ "resourceVersion": version });
-        match self.kind {
-            Kind::Secret => {
-                // `stringData` cannot take a key away; `data` with null can.
-                let data: Map<String, Value> = values
-                    .iter()
-                    .map(|(key, value)| {
-                        let bytes = value.as_str().map(|text| ByteString(text.as_bytes().to_vec()));
-                        (key.clone(), json!(bytes))
-                    })
-                    .collect();
-                let patch = Patch::Merge(json!({ "metadata": metadata, "data": data }));
-                let api: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
-                change(clients, &what, api.patch(name, params, &patch)).await?;
-            }
-            Kind::ConfigMap => {
-                let patch = Patch::Merge(json!({ "metadata": metadata, "data": values }));
-                let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-                change(clients, &what, api.patch(name, params, &patch)).await?;
-            }
+        call: &Call,
+        from: &Value,
+        to: &Value,
+        dry_run: bool,
+    ) -> Result<bool, ActionError> {
+        match &self.holder {
+            Holder::Object(object) => object.write(clients, &self.cluster, from, to, dry_run).await,
+            // Route 53 has no dry run; the observation has read the record.
+            Holder::Cname(_) if dry_run => Ok(false),
+            Holder::Cname(record) => record.write(clients, call, from, to).await,
         }
-        Ok(())
+    }
+
+    fn what(&self) -> String {
+        match &self.holder {
+            Holder::Object(object) => object.to_string(),
+            Holder::Cname(record) => record.to_string(),
+        }
+    }
+
+    fn commands(&self, desired: &Value) -> Vec<String> {
+        let mut commands = match &self.holder {
+            Holder::Object(object) => vec![object.command(&self.cluster, &desired["endpoint"])],
+            Holder::Cname(record) => vec![record.command(&desired["endpoint"])],
+        };
+        commands.extend(restart::kubectl(&self.cluster, &self.workloads));
+        commands
+    }
+
+    /// Restarts the pods that were started for another address, and waits until all run.
+    async fn restart(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        from: &Value,
+        to: &Value,
+    ) -> Result<(), ActionError> {
+        let mark = Mark { annotation: MARK, from, to, dry_run: false };
+        restart::mark(clients, &self.cluster, &self.workloads, mark).await?;
+        restart::rolled_out(clients, &self.cluster, call, &self.workloads).await
     }
 }
 
-/// Reads the keys and the restarts; satisfied when the application was restarted for this endpoint and runs.
+fn holder<'a>(
+    application: &'a ApplicationEndpoint,
+    with: &'a DatabaseRepoint,
+) -> Result<Holder<'a>, ActionError> {
+    match (&application.secret, &application.config_map, &application.cname) {
+        (Some(key), None, None) => Ok(Holder::Object(Object { kind: Kind::Secret, key })),
+        (None, Some(key), None) => Ok(Holder::Object(Object { kind: Kind::ConfigMap, key })),
+        (None, None, Some(record)) => {
+            Ok(Holder::Cname(cname::Record { record, region: &with.region }))
+        }
+        _ => Err(ActionError::unchanged(
+            FailureClass::Invalid,
+            "`database.application` must name exactly one of secret, config_map and cname",
+        )),
+    }
+}
+
+/// Reads the endpoint and the marks; satisfied when all are as desired and every pod has rolled out.
 pub(crate) async fn observe(
     clients: &Clients,
-    _call: &Call,
+    call: &Call,
     with: &DatabaseRepoint,
 ) -> Result<Observation, ActionError> {
-    let target = target(clients)?;
-    let cluster = cluster(clients, &with.region).await?;
-    let found = target.find(clients, &cluster).await?;
-    let (marks, complete) = restart::read_marks(clients, &cluster, &target.workloads, MARK).await?;
-    let values = target.values(&with.address)?;
-    let wanted: Map<String, Value> = target
-        .workloads
-        .iter()
-        .map(|workload| (workload.to_string(), json!(with.address)))
-        .collect();
-    let live = json!({ "endpoint": found.keys, "restarted_for": marks });
-    let desired = json!({ "endpoint": values, "restarted_for": wanted });
+    let scene = Scene::set(clients, with).await?;
+    let (live, complete) = scene.look(clients).await?;
+    let desired = scene.desired(&live);
     let mut seen = Observation::new(live, desired);
-    seen.satisfied &= complete;
-    seen.differences = differences(&target, &found.keys, &values, seen.satisfied);
-    seen.commands = commands(&target, &cluster, &values);
-    seen.context = json!({ "version": found.version });
     if !clients.guard.is_open() && !seen.satisfied {
-        let params = patch_params(true);
-        target.write(clients, &cluster, &found.version, &values, &params).await?;
-        seen.fidelity = Fidelity::Validated;
+        let (from, to) = (&seen.live, &seen.desired);
+        scene.write(clients, call, &from["endpoint"], &to["endpoint"], true).await?;
+        let mark = Mark { annotation: MARK, from: &from["pods"], to: &to["pods"], dry_run: true };
+        restart::validate(clients, &scene.cluster, &scene.workloads, mark).await?;
+        seen.fidelity = match scene.holder {
+            Holder::Object(_) => Fidelity::Validated,
+            Holder::Cname(_) => Fidelity::Observed,
+        };
+    }
+    seen.under_way = seen.satisfied && !complete;
+    seen.satisfied &= complete;
+    seen.differences = differences(&scene, &seen.live, &seen.desired);
+    seen.commands = scene.commands(&seen.desired);
+    if let Holder::Object(object) = &scene.holder
+        && let Some(line) = object.remark(&seen.live["endpoint"], scene.port)
+    {
+        seen.evidence.push(line);
+    }
+    if scene.workloads.is_empty() {
+        seen.evidence.push(
+            "`database.application.restart` names no workload: pods that are up keep the old endpoint"
+                .to_owned(),
+        );
     }
     Ok(seen)
 }
 
-fn differences(
-    target: &Target<'_>,
-    now: &Map<String, Value>,
-    values: &Map<String, Value>,
-    satisfied: bool,
-) -> Vec<Difference> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("absent").to_owned();
-    let keys = values.iter().filter(|(key, value)| now.get(*key) != Some(value));
-    let mut differences: Vec<Difference> = keys
-        .map(|(key, value)| Difference {
-            what: format!("{} {key}", target.name()),
-            from: text(now.get(key)),
-            to: text(Some(value)),
-        })
-        .collect();
-    if !satisfied && !target.workloads.is_empty() {
-        let names: Vec<String> = target.workloads.iter().map(ToString::to_string).collect();
-        differences.push(Difference {
-            what: names.join(", "),
-            from: "running".to_owned(),
-            to: "restarted".to_owned(),
-        });
+fn differences(scene: &Scene<'_>, live: &Value, desired: &Value) -> Vec<Difference> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "not there".to_owned(),
+        other => other.to_string(),
+    };
+    let what = scene.what();
+    let mut differences = Vec::new();
+    for (name, to) in desired["endpoint"].as_object().into_iter().flatten() {
+        let from = &live["endpoint"][name];
+        if from != to {
+            let what = format!("{what} {name}");
+            differences.push(Difference { what, from: text(from), to: text(to) });
+        }
+    }
+    for workload in &scene.workloads {
+        let name = workload.to_string();
+        if live["pods"][&name] != desired["pods"][&name] {
+            differences.push(Difference {
+                what: format!("{name} pods"),
+                from: "running".to_owned(),
+                to: "restarted".to_owned(),
+            });
+        }
     }
     differences
 }
 
-fn commands(target: &Target<'_>, cluster: &Cluster, values: &Map<String, Value>) -> Vec<String> {
-    let ObjectKey { namespace, name, .. } = target.key;
-    let kind = match target.kind {
-        Kind::Secret => "secret",
-        Kind::ConfigMap => "configmap",
-    };
-    let field = match target.kind {
-        Kind::Secret => "stringData",
-        Kind::ConfigMap => "data",
-    };
-    let patch = json!({ field: values });
-    let kubectl = cluster.kubectl();
-    let mut lines =
-        vec![format!("{kubectl} -n {namespace} patch {kind} {name} --type merge -p '{patch}'")];
-    lines.extend(restart::kubectl(cluster, &target.workloads));
-    lines
+fn applied(error: ActionError) -> ActionError {
+    ActionError { effect: Effect::Applied, ..error }
 }
 
 /// Writes the endpoint, restarts the application and waits until it runs.
@@ -238,18 +220,18 @@ pub(crate) async fn perform(
     with: &DatabaseRepoint,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let target = target(clients)?;
-    let cluster = cluster(clients, &with.region).await?;
-    put(clients, call, &target, &cluster, &seen.live, &seen.desired).await?;
-    Ok(Performed {
-        after: seen.desired.clone(),
-        outputs: Map::new(),
-        obligations: Vec::new(),
-        notes: vec![format!("{} names {}", target.name(), with.address)],
-    })
+    let scene = Scene::set(clients, with).await?;
+    let (from, to) = (&seen.live, &seen.desired);
+    let wrote = scene.write(clients, call, &from["endpoint"], &to["endpoint"], false).await?;
+    let restarted = scene.restart(clients, call, &from["pods"], &to["pods"]).await;
+    restarted.map_err(|error| if wrote { applied(error) } else { error })?;
+    let mut notes = vec![format!("{} names {}", scene.what(), with.address)];
+    notes.extend(scene.workloads.iter().map(|workload| format!("restarted {workload}")));
+    let (outputs, obligations) = (Map::new(), Vec::new());
+    Ok(Performed { after: to.clone(), outputs, obligations, notes })
 }
 
-/// Writes back what was there before and restarts the application once more.
+/// Writes the endpoint back as it was and restarts the application once more.
 pub(crate) async fn revert(
     clients: &Clients,
     _armed: &Armed,
@@ -257,39 +239,13 @@ pub(crate) async fn revert(
     with: &DatabaseRepoint,
     image: &Image,
 ) -> Result<(), ActionError> {
-    let target = target(clients)?;
-    let cluster = cluster(clients, &with.region).await?;
-    put(clients, call, &target, &cluster, &image.now.live, &image.before).await
+    let scene = Scene::set(clients, with).await?;
+    let (ours, before) = (&image.ours, &image.before);
+    let wrote = scene.write(clients, call, &ours["endpoint"], &before["endpoint"], false).await?;
+    let restarted = scene.restart(clients, call, &ours["pods"], &before["pods"]).await;
+    restarted.map_err(|error| if wrote { applied(error) } else { error })
 }
 
-/// Brings endpoint and restarts from one state to another.
-async fn put(
-    clients: &Clients,
-    call: &Call,
-    target: &Target<'_>,
-    cluster: &Cluster,
-    from: &Value,
-    to: &Value,
-) -> Result<(), ActionError> {
-    let part = |state: &Value, name: &str| state.get(name).cloned().unwrap_or_default();
-    let wanted = part(to, "endpoint").as_object().cloned().unwrap_or_default();
-    let found = target.find(clients, cluster).await?;
-    if found.keys != wanted {
-        let expected = part(from, "endpoint");
-        if Value::Object(found.keys.clone()) != expected {
-            let now = Value::Object(found.keys);
-            return Err(changed_meanwhile(&target.name(), &expected, &now));
-        }
-        call.progress.tell(format!("writing {}", target.name()), Some(0.1));
-        let params = patch_params(false);
-        target.write(clients, cluster, &found.version, &wanted, &params).await?;
-    }
-    call.progress.tell("restarting the application", Some(0.3));
-    let (marks_from, marks_to) = (part(from, "restarted_for"), part(to, "restarted_for"));
-    let mark = Mark { annotation: MARK, from: &marks_from, to: &marks_to, dry_run: false };
-    // The endpoint is written: whatever fails from here on has changed something.
-    let applied =
-        |error: ActionError| ActionError { effect: error.effect.max(Effect::Applied), ..error };
-    restart::mark(clients, cluster, &target.workloads, mark).await.map_err(applied)?;
-    restart::rolled_out(clients, cluster, call, &target.workloads).await.map_err(applied)
-}
+#[cfg(test)]
+#[path = "repoint_tests.rs"]
+mod tests;

@@ -63,8 +63,9 @@ pub(crate) async fn observe(
     let part = |part: &Option<Observation>, of: fn(&Observation) -> &Value| {
         part.as_ref().map_or(Value::Null, |part| of(part).clone())
     };
-    seen.live = json!({ OBJECT: part(&object, |part| &part.live), RECORDS: part(&records, |part| &part.live) });
-    seen.desired = json!({ OBJECT: part(&object, |part| &part.desired), RECORDS: part(&records, |part| &part.desired) });
+    let whole = |of: fn(&Observation) -> &Value| json!({ OBJECT: part(&object, of), RECORDS: part(&records, of) });
+    seen.live = whole(|part| &part.live);
+    seen.desired = whole(|part| &part.desired);
     seen.satisfied = seen.live == seen.desired;
     for part in [object, records].into_iter().flatten() {
         seen.evidence.extend(part.evidence);

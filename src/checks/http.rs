@@ -18,9 +18,14 @@ const JSON_MAX: usize = 4 * 1024;
 
 /// Looks once.
 pub(crate) async fn look(clients: &Clients, with: &Http, round: &Round) -> Seen {
+    let public = match (&with.connect_to, public_address(clients, &with.url).await) {
+        (Some(_), _) | (None, Ok(None)) => None,
+        (None, Ok(Some(address))) => Some(address),
+        (None, Err(said)) => return Seen::unclear(said),
+    };
     let asked = Get {
         url: &with.url,
-        connect_to: with.connect_to.as_deref(),
+        connect_to: with.connect_to.as_deref().or(public.as_deref()),
         limit: with.timeout.map_or(LIMIT, Span::duration),
         follow: with.expect == Reach::Reachable,
     };
@@ -43,6 +48,36 @@ pub(crate) async fn look(clients: &Clients, with: &Http, round: &Round) -> Seen 
         Reach::Unreachable => Seen::fails(said, value(&answer)),
         Reach::Reachable => wanted(with, &answer, said),
     }
+}
+
+/// Resolves the estate's public name by the resolvers the estate names, as its users do: this host's own resolver may
+/// hold an old answer, or another view of the zone. `None` where the URL names something else.
+async fn public_address(clients: &Clients, url: &str) -> Result<Option<String>, String> {
+    let Some(dns) = clients.estate.dns.as_ref() else { return Ok(None) };
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port),
+        None => (authority, if url.starts_with("https:") { "443" } else { "80" }),
+    };
+    if host != dns.name || dns.resolvers.is_empty() {
+        return Ok(None);
+    }
+    let mut why = String::new();
+    for resolver in &dns.resolvers {
+        match super::dns::ask(clients, Some(resolver), host, "A").await {
+            Ok(answers) => {
+                let address =
+                    answers.iter().find(|text| text.parse::<std::net::Ipv4Addr>().is_ok());
+                match address {
+                    Some(address) => return Ok(Some(format!("{address}:{port}"))),
+                    None => why = format!("{resolver} gives no address for {host}"),
+                }
+            }
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(why)
 }
 
 fn said(answer: &Answer) -> String {

@@ -28,6 +28,7 @@ use crate::engine::ports::Check;
 use crate::outcome::{CheckReport, Verdict};
 use crate::plan::CheckSpec;
 use crate::runbook::catalogue::checks::CheckName;
+use crate::runbook::expression::{Scope, evaluate_bool};
 use control::Round;
 
 /// Every check, by name.
@@ -154,8 +155,8 @@ fn criteria(spec: &CheckSpec, seen: Seen) -> Seen {
             let said = format!("{}: `{that}` is false of {}", seen.said, seen.value);
             Seen { verdict: Verdict::Fails, said, ..seen }
         }
-        Some((that, Err(why))) => {
-            let said = format!("{}: `{that}` cannot be told: {why}", seen.said);
+        Some((_, Err(why))) => {
+            let said = format!("{}: cannot be told: {why}", seen.said);
             Seen { verdict: Verdict::Inconclusive, said, ..seen }
         }
     }
@@ -163,32 +164,8 @@ fn criteria(spec: &CheckSpec, seen: Seen) -> Seen {
 
 /// Evaluates a bare expression over `value`.
 fn holds_that(that: &str, value: &Value) -> Result<bool, String> {
-    let program = cel::Program::compile(that).map_err(|error| error.to_string())?;
-    let mut context = cel::Context::default();
-    context.add_variable_from_value("value", cel_value(value));
-    match program.execute(&context).map_err(|error| error.to_string())? {
-        cel::Value::Bool(holds) => Ok(holds),
-        _ => Err("it is neither true nor false".to_owned()),
-    }
-}
-
-/// Returns a JSON value as CEL's; whole numbers are integers.
-fn cel_value(value: &Value) -> cel::Value {
-    match value {
-        Value::Null => cel::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => number.into(),
-            None => number.as_f64().unwrap_or(f64::NAN).into(),
-        },
-        Value::String(text) => text.clone().into(),
-        Value::Array(items) => items.iter().map(cel_value).collect::<Vec<_>>().into(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, field)| (name.clone(), cel_value(field)))
-            .collect::<std::collections::HashMap<String, cel::Value>>()
-            .into(),
-    }
+    let scope = Scope::over(Map::from_iter([("value".to_owned(), value.clone())]));
+    evaluate_bool(that, &scope).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, String> {
         Type::OID => Ok(json!(typed::<u32>(kind, bytes)?)),
         Type::FLOAT4 => finite(f64::from(typed::<f32>(kind, bytes)?)),
         Type::FLOAT8 => finite(typed::<f64>(kind, bytes)?),
+        Type::NUMERIC => numeric(bytes),
         Type::TIMESTAMPTZ | Type::TIMESTAMP => instant(typed_i64(bytes)?, *kind == Type::TIMESTAMP),
         Type::TEXT | Type::VARCHAR | Type::NAME | Type::BPCHAR | Type::UNKNOWN | Type::JSON => {
             let text: &str = typed(&Type::TEXT, bytes)?;
@@ -108,6 +109,34 @@ fn decode(kind: &Type, bytes: &[u8]) -> Result<Value, String> {
 
 fn finite(number: f64) -> Result<Value, String> {
     if number.is_finite() { Ok(json!(number)) } else { Err(format!("{number} is no number")) }
+}
+
+/// Reads a numeric: a header of four 16-bit words, then digits to the base of 10,000. Whole numbers stay exact.
+fn numeric(bytes: &[u8]) -> Result<Value, String> {
+    let words: Vec<u16> =
+        bytes.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]])).collect();
+    let Some((&[count, weight, sign, scale], digits)) = words.split_first_chunk::<4>() else {
+        return Err("a numeric that is cut off".to_owned());
+    };
+    // The other signs are NaN and the infinities.
+    if !matches!(sign, 0 | 0x4000) || digits.len() != usize::from(count) {
+        return Err("this numeric is no number".to_owned());
+    }
+    let weight = i32::from(weight.cast_signed());
+    let digit = |place: i32| {
+        let index = usize::try_from(weight - place).ok();
+        index.and_then(|index| digits.get(index)).copied().unwrap_or(0)
+    };
+    let group = |place: i32| format!("{:04}", digit(place));
+    let whole: String = (0..=weight).rev().map(group).collect();
+    let fraction: String = (1..=i32::from(scale.div_ceil(4))).map(|place| group(-place)).collect();
+    let minus = if sign == 0x4000 { "-" } else { "" };
+    let whole = format!("{minus}0{whole}");
+    let fraction = fraction.trim_end_matches('0');
+    match whole.parse::<i64>() {
+        Ok(number) if fraction.is_empty() => Ok(json!(number)),
+        _ => finite(format!("{whole}.{fraction}0").parse().map_err(|_| "a numeric out of range")?),
+    }
 }
 
 fn typed_i64(bytes: &[u8]) -> Result<i64, String> {

@@ -20,13 +20,14 @@ use super::guard::Refused;
 use super::tcp::{self, Failure};
 use super::{Clients, via};
 use crate::clock::within;
-use crate::estate::types::{Connection, Database, SecretRef, TlsMode};
+use crate::estate::secrets;
+use crate::estate::types::{Connection, Database, TlsMode};
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
 
 mod proof;
 
-pub(crate) use proof::{Replay, prove_writable, replay, replay_lag};
+pub(crate) use proof::{prove_writable, replay_lag};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Greeting, TLS and password, after the connection stands.
@@ -84,12 +85,7 @@ pub(crate) fn address(
     given: Option<&str>,
 ) -> Result<String, ActionError> {
     let database = database(clients)?;
-    let known = [Some(&database.primary), database.replica.as_ref()];
-    let endpoint = known
-        .into_iter()
-        .flatten()
-        .find(|known| known.id == instance)
-        .and_then(|known| known.address.as_deref());
+    let endpoint = own_endpoint(database, instance);
     let found = database.addresses.get(instance).map(String::as_str).or(endpoint).or(given);
     found.map(str::to_owned).ok_or_else(|| {
         ActionError::unchanged(
@@ -98,6 +94,20 @@ pub(crate) fn address(
         )
         .hint(format!("add `database.addresses.{instance}: host:port` to the estate file"))
     })
+}
+
+/// Returns the name an instance's certificate has: a port forward has another one.
+fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
+    let own = own_endpoint(database, instance).or(given)?;
+    let (host, _) = tcp::split(own, None).ok()?;
+    Some(host.to_owned())
+}
+
+/// Returns an instance's own endpoint, where the estate knows it.
+fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
+    let known = [Some(&database.primary), database.replica.as_ref()];
+    let found = known.into_iter().flatten().find(|known| known.id == instance)?;
+    found.address.as_deref()
 }
 
 /// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
@@ -169,11 +179,14 @@ pub(crate) async fn connect(
         TlsMode::Require => {
             config.ssl_mode(SslMode::Require);
             let tls = trust(connection).map_err(NoSession::Failed)?;
+            let certified = certified(database, instance, given).unwrap_or_else(|| host.to_owned());
             let tls = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(
                 &mut MakeRustlsConnect::new(tls),
-                host,
+                &certified,
             )
-            .map_err(|error| failed(FailureClass::Invalid, format!("TLS to {host}: {error}")))?;
+            .map_err(|error| {
+                failed(FailureClass::Invalid, format!("TLS to {certified}: {error}"))
+            })?;
             within(clock, GREET_LIMIT, greet(&config, stream, tls)).await
         }
     };
@@ -239,7 +252,7 @@ fn trust(connection: &Connection) -> Result<rustls::ClientConfig, ActionError> {
 
 /// Reads the password anew each time, so that a renewed one is taken; masks it from then on.
 async fn password(clients: &Clients, connection: &Connection) -> Result<SecretString, ActionError> {
-    let password = secret(clients, &connection.password_from).await.map_err(|why| {
+    let password = secrets::read(&connection.password_from).await.map_err(|why| {
         ActionError::unchanged(
             FailureClass::Credentials,
             format!("password of {}: {why}", connection.user),
@@ -247,39 +260,6 @@ async fn password(clients: &Clients, connection: &Connection) -> Result<SecretSt
     })?;
     clients.masks.hide(&password);
     Ok(password)
-}
-
-async fn secret(clients: &Clients, reference: &SecretRef) -> Result<SecretString, String> {
-    use super::process::{self, Program, ProgramEnd, Scrub};
-    let text = match (&reference.env, &reference.file, &reference.command) {
-        (Some(name), None, None) => {
-            std::env::var(name).map_err(|_| format!("the variable {name} is not set"))?
-        }
-        (None, Some(path), None) => {
-            let text = tokio::fs::read_to_string(path).await;
-            text.map_err(|error| format!("read {path}: {error}"))?
-        }
-        (None, None, Some(argv)) => {
-            let program = Program {
-                argv,
-                env: &std::collections::BTreeMap::new(),
-                scrub: Scrub::Passwords,
-                cwd: None,
-                limit: READ_LIMIT,
-                artifact: None,
-            };
-            let ended = process::run(clients, &program).await.map_err(|error| error.to_string())?;
-            match ended.end {
-                ProgramEnd::Exit(0) => ended.stdout,
-                _ => return Err(format!("its command: {}", ended.say(READ_LIMIT))),
-            }
-        }
-        _ => return Err("it is named by exactly one of env, file and command".to_owned()),
-    };
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),
-        _ => Err("it is empty".to_owned()),
-    }
 }
 
 /// What a statement does, and so what its failure leaves behind.
@@ -460,12 +440,11 @@ fn explain(what: &str, error: &Error, purpose: Purpose) -> ActionError {
 }
 
 fn class(code: &SqlState) -> FailureClass {
-    if *code == SqlState::INVALID_PASSWORD {
+    // RDS answers a token that has expired, and pg_hba.conf a user it does not know, by the second one.
+    if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
         return FailureClass::Credentials;
     }
-    if [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]
-        .contains(code)
-    {
+    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         return FailureClass::Denied;
     }
     if [SqlState::UNDEFINED_DATABASE, SqlState::UNDEFINED_TABLE].contains(code) {

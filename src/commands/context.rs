@@ -96,7 +96,7 @@ impl Context {
             FindError::Unreadable { .. } => UserError::new(Exit::Usage, error.to_string()),
             FindError::Invalid(problems) => self.invalid(&problems, Exit::RunbookInvalid),
         })?;
-        let problems = validate::check(&loaded);
+        let problems = validate::validate(&loaded);
         if problems.has_errors() {
             return Err(self.invalid(&problems, Exit::RunbookInvalid));
         }

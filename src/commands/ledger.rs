@@ -384,13 +384,13 @@ pub(super) fn the_stopped_run(store: &Store) -> Result<RunId, UserError> {
     }
 }
 
-/// Says whether a stopped run never got its go: it cannot have changed anything.
-pub(super) fn never_went(store: &Store, run: &RunId) -> bool {
+/// Says whether a stopped run has nothing in the world changed: a new one may take its place.
+pub(super) fn nothing_changed(store: &Store, run: &RunId) -> bool {
     if matches!(store.liveness(run), Ok(Liveness::Held(_)) | Err(_)) {
         return false;
     }
     let Ok(records) = read(&store.dir(run).journal(), run) else { return false };
-    RunState::fold(&records).is_ok_and(|state| !state.going() && !state.changed())
+    RunState::fold(&records).is_ok_and(|state| !state.changed())
 }
 
 fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {

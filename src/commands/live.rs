@@ -405,7 +405,7 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     }
     let mut superseded = Vec::new();
     for summary in found.runs {
-        if super::ledger::never_went(store, &summary.run) {
+        if super::ledger::nothing_changed(store, &summary.run) {
             superseded.push(summary.run);
             continue;
         }

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::plan::resolve;
 use crate::report::terminal::Tone;
 use crate::runbook::load::{self, FindError};
-use crate::runbook::{graph as runbook_graph, render, validate as rules};
+use crate::runbook::{draw, render, validate as rules};
 
 /// Lists the runbooks.
 pub(super) fn list(context: &Context) -> Result<Exit, UserError> {
@@ -73,8 +73,8 @@ pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserErro
 pub(super) fn graph(context: &Context, name: &str, format: GraphFormat) -> Result<Exit, UserError> {
     let loaded = context.runbook(name)?;
     let text = match format {
-        GraphFormat::Mermaid => runbook_graph::mermaid(&loaded.runbook),
-        GraphFormat::Dot => runbook_graph::dot(&loaded.runbook),
+        GraphFormat::Mermaid => draw::mermaid(&loaded.runbook),
+        GraphFormat::Dot => draw::dot(&loaded.runbook),
     };
     context.terminal.out(text.trim_end());
     Ok(Exit::Ok)
@@ -91,7 +91,7 @@ pub(super) fn validate(context: &Context, files: &[PathBuf]) -> Result<Exit, Use
     for found in found {
         let problems = match found {
             Ok(loaded) => {
-                let problems = rules::check(&loaded);
+                let problems = rules::validate(&loaded);
                 if !problems.has_errors() {
                     context.terminal.out(&format!("{}: good", loaded.name));
                 }

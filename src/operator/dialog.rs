@@ -39,9 +39,11 @@ enum Stage {
     Reason {
         choice: FailureChoice,
     },
-    /// Outputs that later steps use, `name=value` a line
+    /// Outputs that later steps use, one after the other
     Outputs {
         reason: String,
+        /// Still to be given, the next one first
+        wanted: Vec<String>,
         outputs: Map<String, Value>,
     },
 }
@@ -56,7 +58,7 @@ impl<'a> Dialog<'a> {
     pub(crate) fn prompt(&self) -> String {
         match &self.stage {
             Stage::First => match &self.question.form {
-                AnswerForm::YesNo if self.question.key == QuestionKey::Go => "Start? [y/n]".into(),
+                AnswerForm::YesNo if self.complete() => format!("{} [y/n]", self.question.title),
                 AnswerForm::YesNo => "[y/n]".into(),
                 AnswerForm::Type { word } => format!("Type {word} to go on, n to decline:"),
                 AnswerForm::Reason => "Why? A sentence for the record, n to decline:".into(),
@@ -72,7 +74,10 @@ impl<'a> Dialog<'a> {
                 "What was done by hand, and what shows it?".into()
             }
             Stage::Reason { .. } => "Why? A sentence for the record:".into(),
-            Stage::Outputs { .. } => "Outputs later steps use, name=value, empty to end:".into(),
+            Stage::Outputs { wanted, .. } => {
+                let name = wanted.first().map_or("", String::as_str);
+                format!("Later steps use its output `{name}`; its value:")
+            }
         }
     }
 
@@ -87,7 +92,9 @@ impl<'a> Dialog<'a> {
         match std::mem::replace(&mut self.stage, Stage::First) {
             Stage::First => self.first(typed),
             Stage::Reason { choice } => self.reason(choice, typed),
-            Stage::Outputs { reason, outputs } => self.outputs(reason, outputs, typed),
+            Stage::Outputs { reason, wanted, outputs } => {
+                self.output(reason, wanted, outputs, typed)
+            }
         }
     }
 
@@ -106,9 +113,7 @@ impl<'a> Dialog<'a> {
         }
         match &self.question.form {
             AnswerForm::YesNo if is(typed, "y", "yes") => Reply::Done(Answer::Yes),
-            AnswerForm::YesNo
-                if self.question.key == QuestionKey::Go && is(typed, "r", "recheck") =>
-            {
+            AnswerForm::YesNo if self.complete() && is(typed, "r", "recheck") => {
                 Reply::Done(Answer::Recheck)
             }
             AnswerForm::YesNo => again("Type y for yes or n for no; nothing else counts."),
@@ -126,6 +131,11 @@ impl<'a> Dialog<'a> {
             AnswerForm::Candidates { candidates, .. } => candidate(candidates, typed),
             AnswerForm::Menu { options } => self.way(options, typed),
         }
+    }
+
+    /// Says whether this is the `go` screen, which can be made anew.
+    const fn complete(&self) -> bool {
+        matches!(self.question.key, QuestionKey::Go | QuestionKey::Blocked)
     }
 
     fn page(&self, typed: &str) -> Option<Vec<String>> {
@@ -173,30 +183,45 @@ impl<'a> Dialog<'a> {
             self.stage = Stage::Reason { choice };
             return again("Say it in a sentence; n goes back to the menu.");
         }
-        if choice == FailureChoice::MarkDone {
-            self.stage = Stage::Outputs { reason: typed.to_owned(), outputs: Map::new() };
-            return Reply::Again(Vec::new());
+        let reason = typed.to_owned();
+        let wanted = self.wanted(choice);
+        if wanted.is_empty() {
+            return Reply::Done(Answer::Menu { choice, reason: Some(reason), outputs: Map::new() });
         }
-        let reason = Some(typed.to_owned());
-        Reply::Done(Answer::Menu { choice, reason, outputs: Map::new() })
+        self.stage = Stage::Outputs { reason, wanted, outputs: Map::new() };
+        Reply::Again(Vec::new())
     }
 
-    fn outputs(&mut self, reason: String, mut outputs: Map<String, Value>, typed: &str) -> Reply {
-        if typed.is_empty() {
+    /// Returns the outputs that must be given with a way on.
+    fn wanted(&self, choice: FailureChoice) -> Vec<String> {
+        let AnswerForm::Menu { options } = &self.question.form else { return Vec::new() };
+        let option = options.iter().find(|option| option.choice == choice);
+        option.map(|option| option.outputs.clone()).unwrap_or_default()
+    }
+
+    fn output(
+        &mut self,
+        reason: String,
+        mut wanted: Vec<String>,
+        mut outputs: Map<String, Value>,
+        typed: &str,
+    ) -> Reply {
+        if is(typed, "n", "no") {
+            return again("Not chosen.");
+        }
+        let said = if typed.is_empty() || wanted.is_empty() {
+            vec!["It is needed; n goes back to the menu.".to_owned()]
+        } else {
+            // `5` and `true` are what they look like; everything else is text.
+            let value = serde_json::from_str(typed).unwrap_or_else(|_| Value::from(typed));
+            outputs.insert(wanted.remove(0), value);
+            Vec::new()
+        };
+        if wanted.is_empty() {
             let choice = FailureChoice::MarkDone;
             return Reply::Done(Answer::Menu { choice, reason: Some(reason), outputs });
         }
-        let said = match typed.split_once('=') {
-            Some((name, value)) if !name.trim().is_empty() => {
-                let value = value.trim();
-                // `5` and `true` are what they look like; everything else is text.
-                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-                outputs.insert(name.trim().to_owned(), value);
-                Vec::new()
-            }
-            Some(_) | None => vec!["Write it as name=value, or nothing to end.".to_owned()],
-        };
-        self.stage = Stage::Outputs { reason, outputs };
+        self.stage = Stage::Outputs { reason, wanted, outputs };
         Reply::Again(said)
     }
 }

@@ -102,11 +102,14 @@ fn a_candidate_is_chosen_by_number_or_name_if_it_can_be_taken() {
 
 #[test]
 fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
-    let option = |choice| MenuOption { choice, say: String::new() };
+    let option = |choice| MenuOption { choice, say: String::new(), outputs: Vec::new() };
     let options = vec![
         option(FailureChoice::Retry),
         option(FailureChoice::Skip),
-        option(FailureChoice::MarkDone),
+        MenuOption {
+            outputs: vec!["address".to_owned(), "replicas".to_owned()],
+            ..option(FailureChoice::MarkDone)
+        },
         option(FailureChoice::Stop),
     ];
     let key = QuestionKey::Failure { step: "x".into(), failures: 1 };
@@ -124,7 +127,8 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
     // Changed their mind: the menu is open again.
     assert_eq!(answered(&menu, &["s", "n", "r"]), way(FailureChoice::Retry, None));
 
-    let typed = ["m", "promoted in the console", "address", "address=db:5432", "replicas=5", ""];
+    let typed = ["m", "promoted in the console", "", "db:5432", "5"];
+    assert_eq!(answered(&menu, &typed[..4]), None, "every output must be given");
     let Some(Answer::Menu { choice, reason, outputs }) = answered(&menu, &typed) else {
         panic!("marked done")
     };
@@ -133,6 +137,17 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
         serde_json::json!(outputs),
         serde_json::json!({ "address": "db:5432", "replicas": 5 })
     );
+}
+
+#[test]
+fn a_blocked_screen_only_looks_again() {
+    let mut blocked = question(QuestionKey::Blocked, AnswerForm::YesNo);
+    blocked.title = "Look again?".to_owned();
+    blocked.lines = vec!["y start steps 3 · n change nothing".to_owned(), "the rest".to_owned()];
+    assert_eq!(crate::report::screens::frame(&blocked, 80, None), ["the rest"]);
+    let (answer, shown) = talk(&blocked, &["r"]);
+    assert_eq!(answer, Some(Answer::Recheck));
+    assert_eq!(shown, "Look again? [y/n]");
 }
 
 #[test]

@@ -27,6 +27,10 @@ pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
         | QuestionKey::Credentials { .. } => {
             Answer::Nobody { why: "this run is not interactive".to_owned() }
         }
+        // No flag starts what preflight says cannot be started.
+        QuestionKey::Blocked => {
+            Answer::Nobody { why: "preflight found something that blocks".to_owned() }
+        }
         QuestionKey::Choice { .. } => match best(given, question) {
             Some(id) => Answer::Chosen { id },
             None => Answer::Missing { flag: flag(given, question) },

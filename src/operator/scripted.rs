@@ -147,6 +147,7 @@ pub(crate) fn name(key: &QuestionKey) -> String {
             format!(":{failures}")
         }
         QuestionKey::Go
+        | QuestionKey::Blocked
         | QuestionKey::Choice { .. }
         | QuestionKey::Loss { .. }
         | QuestionKey::Approve { .. }
@@ -201,7 +202,8 @@ pub(crate) fn answer(given: &Given, question: &Question, mode: Mode) -> Option<A
             let typed = given.waive.get(&step.0)?;
             (typed == word).then(|| Answer::Typed { text: word.clone() })
         }
-        QuestionKey::Failure { .. }
+        QuestionKey::Blocked
+        | QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone
@@ -250,6 +252,8 @@ fn way(text: &str, options: &[MenuOption]) -> Option<Answer> {
     match option.choice {
         // Both are on record with why.
         FailureChoice::Skip | FailureChoice::MarkDone if reason.is_none() => None,
+        // Values later steps use are known only once it is done: a person gives them.
+        FailureChoice::MarkDone if !option.outputs.is_empty() => None,
         FailureChoice::Retry
         | FailureChoice::Skip
         | FailureChoice::MarkDone

@@ -61,6 +61,7 @@ fn yes_covers_go_and_ordinary_approvals_and_nothing_else() {
         question(Key::Override { step: step() }, AnswerForm::Reason),
         question(Key::Waive { step: step() }, word("unfenced")),
         question(Key::Manual { step: step() }, AnswerForm::YesNo),
+        question(Key::Blocked, AnswerForm::YesNo),
         question(Key::Alone, word("I am the only operator")),
         question(Key::Credentials { step: step() }, AnswerForm::YesNo),
         question(Key::Failure { step: step(), failures: 1 }, menu()),
@@ -78,7 +79,7 @@ fn yes_covers_go_and_ordinary_approvals_and_nothing_else() {
 }
 
 fn menu() -> AnswerForm {
-    let option = |choice| MenuOption { choice, say: String::new() };
+    let option = |choice| MenuOption { choice, say: String::new(), outputs: Vec::new() };
     AnswerForm::Menu {
         options: vec![
             option(FailureChoice::Retry),

@@ -216,12 +216,12 @@ impl Resolver<'_> {
 
     fn retries(&mut self, retry: Option<&Retry>, path: &Path) -> Retries {
         let Some(retry) = retry else { return RETRIES };
-        let Some((first, longest)) = backoff(&retry.backoff) else {
+        let Some((first, longest)) = retry.bounds() else {
             let path = path.keys(&["retry", "backoff"]);
             let range = self.filler.loaded.places.at(&path);
             let message = format!("`{}` is not a backoff", retry.backoff);
             let problem = Problem::at(range, message);
-            self.filler.problems.push(problem.help(BACKOFF_HELP));
+            self.filler.problems.push(problem.help(Retry::HELP));
             return RETRIES;
         };
         Retries { attempts: retry.attempts.max(1), backoff_first: first, backoff_longest: longest }
@@ -238,8 +238,8 @@ impl Resolver<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            let place = self.filler.loaded.places.at(path);
-            let range = super::values::within(&self.filler.loaded.source, &place, &error);
+            let loaded = self.filler.loaded;
+            let range = loaded.place_in(path, &error.expression, error.range.as_ref());
             self.filler
                 .problems
                 .push(Problem::at(range, error.message.clone()).maybe_help(error.help));
@@ -450,16 +450,6 @@ fn into_map(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
-}
-
-/// What a backoff looks like.
-pub(crate) const BACKOFF_HELP: &str = "write it like 2s..30s: the first and the longest wait";
-
-/// Reads a backoff, `2s..30s`.
-pub(crate) fn backoff(text: &str) -> Option<(Span, Span)> {
-    let (first, longest) = text.split_once("..")?;
-    let (first, longest): (Span, Span) = (first.parse().ok()?, longest.parse().ok()?);
-    (first <= longest).then_some((first, longest))
 }
 
 /// Returns a short name for a check that has no title: its kind and what it looks at.

@@ -105,8 +105,7 @@ impl Filler<'_> {
     }
 
     fn refuse(&mut self, error: ExpressionError, text: &str, path: &Path) -> Value {
-        let place = self.loaded.places.at(path);
-        let range = within(&self.loaded.source, &place, &error);
+        let range = self.loaded.place_in(path, &error.expression, error.range.as_ref());
         match &error.missing {
             Some(name) if name.starts_with("estate.") => {
                 self.missing.push(Missing { name: name.clone(), range, step: self.step.clone() })
@@ -132,20 +131,6 @@ fn escaped(value: Value) -> Value {
             Value::Object(entries.into_iter().map(|(key, value)| (key, escaped(value))).collect())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
-    }
-}
-
-/// Returns where in the file an error inside a text's expression is.
-///
-/// Quoting and folding may shift characters, so the expression is looked up in what is written; where it
-/// cannot be found as it is, the whole value is the place.
-pub(crate) fn within(source: &str, place: &Range<usize>, error: &ExpressionError) -> Range<usize> {
-    let written = source.get(place.clone()).unwrap_or("");
-    let Some(start) = written.find(error.expression.as_str()) else { return place.clone() };
-    let start = place.start + start;
-    match &error.range {
-        Some(range) => start + range.start..start + range.end.max(range.start + 1),
-        None => start..start + error.expression.len(),
     }
 }
 

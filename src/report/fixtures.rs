@@ -101,10 +101,9 @@ pub(crate) fn check(title: &str) -> CheckSpec {
     }
 }
 
-/// Returns a plan like DR-001's.
-pub(crate) fn plan() -> Plan {
+fn steps_before() -> Vec<PlannedStep> {
     let p0 = Some(Priority::P0);
-    let steps = vec![
+    vec![
         PlannedStep {
             body: Body::Gate { checks: vec![check("us-east-1 is down")] },
             changes: false,
@@ -139,6 +138,12 @@ pub(crate) fn plan() -> Plan {
                 ..step("notify", "Tell the company and the customers", None, &["primary_down"])
             },
         ),
+    ]
+}
+
+fn steps_after() -> Vec<PlannedStep> {
+    let p0 = Some(Priority::P0);
+    vec![
         step("capacity", "Get P0 capacity in us-west-2", p0, &["primary_down"]),
         with(
             "rds.recover",
@@ -198,7 +203,13 @@ pub(crate) fn plan() -> Plan {
             critical: false,
             ..step("p1", "Restore P1 services", Some(Priority::P1), &["traffic"])
         },
-    ];
+    ]
+}
+
+/// Returns a plan like DR-001's.
+pub(crate) fn plan() -> Plan {
+    let mut steps = steps_before();
+    steps.extend(steps_after());
     Plan {
         runbook: "DR-001".to_owned(),
         title: "Regional failover".to_owned(),

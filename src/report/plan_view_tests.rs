@@ -90,13 +90,17 @@ pub(crate) fn report() -> DryRunReport {
     DryRunReport { plan, seen: at("02:18:09"), steps, findings }
 }
 
-#[test]
-fn a_dry_run_reads_like_this() {
+fn lines() -> Vec<String> {
     let lines = text(&report(), 80, &zone());
     for line in lines.iter().filter(|line| !line.contains("$ ")) {
         assert!(text::width(line) <= 80, "{line}");
     }
-    insta::assert_snapshot!(lines.join("\n"), @r#"
+    lines
+}
+
+#[test]
+fn a_dry_run_begins_like_this() {
+    insta::assert_snapshot!(lines()[..42].join("\n"), @r#"
     DRY RUN · estate phoenix · DR-001 Regional failover · seen 02:18 UTC (19:18 PDT)
     Nothing was changed, and nothing is by a dry run.
     ! helm (p1): 3.9 is old
@@ -139,6 +143,12 @@ fn a_dry_run_reads_like_this() {
           change  phoenix-system/phoenix-api replicas: 1 -> 5
                   phoenix-system/gateway replicas: 2 -> 6
           undo    restores what was there before
+    "#);
+}
+
+#[test]
+fn a_dry_run_ends_like_this() {
+    insta::assert_snapshot!(lines()[42..].join("\n"), @r#"
           how     kubernetes.scale, observed, usually 3m
           $ kubectl --context west -n phoenix-system scale deploy/phoenix-api --replicas=5
 

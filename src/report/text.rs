@@ -199,7 +199,7 @@ pub(crate) fn about(length: Span) -> String {
         60..5_400 => format!("{} min", (seconds + 30) / 60),
         5_400..172_800 => {
             let minutes = (seconds + 30) / 60;
-            if minutes % 60 == 0 {
+            if minutes.is_multiple_of(60) {
                 format!("{} h", minutes / 60)
             } else {
                 format!("{} h {:02}", minutes / 60, minutes % 60)

@@ -164,9 +164,7 @@ impl ViewState {
                 self.mode = Some(*mode);
                 self.incident_started = Some(*incident_started);
                 self.started = Some(time);
-                self.steps =
-                    plan.steps.iter().map(|step| (step.id.clone(), StepView::new())).collect();
-                self.plan = Some(plan.clone());
+                self.planned(plan);
             }
             Event::RunResumed { .. } => {
                 self.ending = None;
@@ -175,12 +173,7 @@ impl ViewState {
                     self.gaps.push((last, time));
                 }
             }
-            Event::Asked { question } => {
-                // A question put anew after a look goes on waiting since it was first put.
-                let open = self.open.take().filter(|open| open.question.key == question.key);
-                let since = open.map_or(time, |open| open.since);
-                self.open = Some(OpenQuestion { question: question.clone(), since });
-            }
+            Event::Asked { question } => self.asked(question, time),
             Event::Decided { question, answer } => self.decided(question, answer, time),
             Event::RollbackStarted { why } => self.rollback = Some(why.clone()),
             Event::ObligationOpened { obligation, .. } => {
@@ -230,6 +223,18 @@ impl ViewState {
 
     fn step(&mut self, id: &StepId) -> &mut StepView {
         self.steps.entry(id.clone()).or_insert_with(StepView::new)
+    }
+
+    fn planned(&mut self, plan: &Plan) {
+        self.steps = plan.steps.iter().map(|step| (step.id.clone(), StepView::new())).collect();
+        self.plan = Some(Box::new(plan.clone()));
+    }
+
+    fn asked(&mut self, question: &Question, time: Timestamp) {
+        // A question put anew after a look goes on waiting since it was first put.
+        let open = self.open.take().filter(|open| open.question.key == question.key);
+        let since = open.map_or(time, |open| open.since);
+        self.open = Some(OpenQuestion { question: Box::new(question.clone()), since });
     }
 
     fn decided(&mut self, key: &QuestionKey, answer: &Answer, time: Timestamp) {

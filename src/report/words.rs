@@ -120,6 +120,7 @@ pub(crate) const fn way(choice: FailureChoice) -> &'static str {
 pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
     match key {
         QuestionKey::Go => "go",
+        QuestionKey::Blocked => "blocked",
         QuestionKey::Choice { .. } => "choice",
         QuestionKey::Loss { .. } => "loss",
         QuestionKey::Approve { .. } => "approve",

@@ -81,25 +81,36 @@ impl Graph {
         reach(&self.dependents, step)
     }
 
-    /// Returns the longest way through by the steps' durations: its steps in order and its length.
-    pub(crate) fn critical_path(&self, lengths: &[Duration]) -> (Vec<usize>, Duration) {
+    /// Returns when each step ends at the earliest, from the start, by the steps' durations.
+    pub(crate) fn finish(&self, lengths: &[Duration]) -> Vec<Duration> {
         let mut finish = vec![Duration::ZERO; self.needs.len()];
-        let mut before: Vec<Option<usize>> = vec![None; self.needs.len()];
         for step in &self.order {
-            let last = self.needs[*step].iter().copied().max_by_key(|needed| finish[*needed]);
-            before[*step] = last;
-            let start = last.map_or(Duration::ZERO, |last| finish[last]);
-            finish[*step] = start + lengths[*step];
+            let start = self.needs[*step].iter().map(|needed| finish[*needed]).max();
+            finish[*step] = start.unwrap_or_default() + lengths[*step];
         }
-        let Some(last) = self.order.iter().copied().max_by_key(|step| finish[*step]) else {
-            return (Vec::new(), Duration::ZERO);
-        };
-        let mut way = vec![last];
-        while let Some(previous) = way.last().and_then(|step| before[*step]) {
-            way.push(previous);
+        finish
+    }
+
+    /// Returns the chain of steps that decides when a step ends, the step last.
+    pub(crate) fn way_to(&self, step: usize, lengths: &[Duration]) -> Vec<usize> {
+        let finish = self.finish(lengths);
+        let mut way = vec![step];
+        let mut at = step;
+        while let Some(before) = self.needs[at].iter().copied().max_by_key(|step| finish[*step]) {
+            way.push(before);
+            at = before;
         }
         way.reverse();
-        (way, finish[last])
+        way
+    }
+
+    /// Returns the longest way through by the steps' durations: its steps in order and its length.
+    pub(crate) fn critical_path(&self, lengths: &[Duration]) -> (Vec<usize>, Duration) {
+        let finish = self.finish(lengths);
+        match self.order.iter().copied().max_by_key(|step| finish[*step]) {
+            Some(last) => (self.way_to(last, lengths), finish[last]),
+            None => (Vec::new(), Duration::ZERO),
+        }
     }
 
     /// Returns which of the marked steps are upstream of each step.
@@ -193,9 +204,98 @@ fn reach(edges: &[Vec<usize>], from: usize) -> Vec<usize> {
     }
     found
 }
-pub(crate) fn mermaid(_r: &super::schema::Runbook) -> String {
-    String::new()
-}
-pub(crate) fn dot(_r: &super::schema::Runbook) -> String {
-    String::new()
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Steps with the given needs, by position; `None` is the order written.
+    fn steps(needs: &[Option<Vec<usize>>]) -> Vec<Step> {
+        let step = |(i, needs): (usize, &Option<Vec<usize>>)| {
+            let mut step = serde_json::json!({"id": format!("s{i}")});
+            if let Some(needs) = needs {
+                step["needs"] = needs.iter().map(|needed| format!("s{needed}")).collect();
+            }
+            serde_json::from_value(step).expect("is a step")
+        };
+        needs.iter().enumerate().map(step).collect()
+    }
+
+    /// What the words of the language say: explicit needs, else every step before.
+    fn literal(needs: &[Option<Vec<usize>>]) -> Vec<BTreeSet<usize>> {
+        let direct: Vec<Vec<usize>> = needs
+            .iter()
+            .enumerate()
+            .map(|(i, needs)| needs.clone().unwrap_or_else(|| (0..i).collect()))
+            .collect();
+        (0..needs.len()).map(|step| reach(&direct, step).into_iter().collect()).collect()
+    }
+
+    fn any_needs() -> impl Strategy<Value = Vec<Option<Vec<usize>>>> {
+        let step = |i: usize| prop::option::of(prop::collection::vec(0..i.max(1), 0..4.min(i + 1)));
+        (1_usize..14).prop_flat_map(move |count| (0..count).map(step).collect::<Vec<_>>()).prop_map(
+            |mut needs| {
+                // The first step can need nothing.
+                if let Some(Some(first)) = needs.first_mut() {
+                    first.clear();
+                }
+                needs
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn few_edges_mean_the_same_order(needs in any_needs()) {
+            let graph = Graph::over(super::needs(&steps(&needs)));
+            let expected = literal(&needs);
+            for (step, expected) in expected.iter().enumerate() {
+                let found: BTreeSet<usize> = graph.ancestors(step).into_iter().collect();
+                prop_assert_eq!(&found, expected);
+            }
+            prop_assert!(graph.is_acyclic());
+            let marked: Vec<usize> = (0..needs.len()).step_by(2).collect();
+            let upstream = graph.upstream_of(&marked);
+            for (step, before) in expected.iter().enumerate() {
+                for mark in &marked {
+                    prop_assert_eq!(upstream.is(*mark, step), before.contains(mark));
+                }
+            }
+            let place = |step: usize| graph.order.iter().position(|at| *at == step);
+            for (step, needs) in graph.needs.iter().enumerate() {
+                for needed in needs {
+                    prop_assert!(place(*needed) < place(step));
+                    prop_assert!(graph.descendants(*needed).contains(&step));
+                }
+            }
+        }
+
+        #[test]
+        fn a_cycle_is_one(edges in prop::collection::vec(prop::collection::vec(0_usize..8, 0..3), 8)) {
+            let graph = Graph::over(edges);
+            match graph.cycle() {
+                None => prop_assert!(graph.is_acyclic()),
+                Some(cycle) => {
+                    prop_assert!(!graph.is_acyclic());
+                    for (at, step) in cycle.iter().enumerate() {
+                        let next = cycle[(at + 1) % cycle.len()];
+                        prop_assert!(graph.needs[*step].contains(&next), "{:?}", cycle);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_way_through() {
+        let graph = Graph::over(vec![vec![], vec![0], vec![0], vec![1, 2], vec![]]);
+        let lengths = [1, 5, 2, 1, 4].map(Duration::from_secs);
+        assert_eq!(graph.critical_path(&lengths), (vec![0, 1, 3], Duration::from_secs(7)));
+        assert_eq!(graph.finish(&lengths)[4], Duration::from_secs(4));
+        assert_eq!(Graph::over(Vec::new()).critical_path(&[]), (vec![], Duration::ZERO));
+    }
 }

@@ -1,5 +1,6 @@
 //! Runbook files: finding and reading them. What a runbook must be beyond its shape is `validate`'s to say.
 
+use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +33,26 @@ impl Loaded {
     /// Returns problems of this runbook.
     pub(crate) fn problems(&self, items: Vec<Problem>) -> Problems {
         Problems::new(self.name.as_str(), Arc::clone(&self.source), items)
+    }
+
+    /// Returns where an expression of a value is written, or a part of it.
+    ///
+    /// Quoting and folding may shift characters, so the expression is looked up in what is written; where it
+    /// cannot be found as it is, the whole value is the place.
+    pub(crate) fn place_in(
+        &self,
+        path: &Path,
+        expression: &str,
+        part: Option<&Range<usize>>,
+    ) -> Range<usize> {
+        let place = self.places.at(path);
+        let written = self.source.get(place.clone()).unwrap_or("");
+        let Some(start) = written.find(expression) else { return place };
+        let start = place.start + start;
+        match part {
+            Some(part) => start + part.start..start + part.end.max(part.start + 1),
+            None => start..start + expression.len(),
+        }
     }
 
     /// Returns the path of a step.

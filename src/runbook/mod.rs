@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod catalogue;
+pub(crate) mod draw;
 pub(crate) mod expression;
 pub(crate) mod graph;
 pub(crate) mod load;
@@ -10,6 +11,7 @@ pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod render;
 pub(crate) mod schema;
+pub(crate) mod schema_json;
 pub(crate) mod shape;
 pub(crate) mod validate;
 pub(crate) mod yaml;

@@ -236,6 +236,18 @@ pub(crate) struct Retry {
     pub backoff: String,
 }
 
+impl Retry {
+    /// What a backoff looks like.
+    pub(crate) const HELP: &str = "write it like 2s..30s: the first and the longest wait";
+
+    /// Returns the first and the longest wait between attempts; none where the text is no backoff.
+    pub(crate) fn bounds(&self) -> Option<(Span, Span)> {
+        let (first, longest) = self.backoff.split_once("..")?;
+        let (first, longest): (Span, Span) = (first.parse().ok()?, longest.parse().ok()?);
+        (first <= longest).then_some((first, longest))
+    }
+}
+
 const fn three() -> u32 {
     3
 }

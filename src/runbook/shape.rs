@@ -2,6 +2,8 @@
 //!
 //! Knows the part of JSON Schema that schemars writes for the types of this crate, no more.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value};
 
 use super::expression::template;
@@ -79,21 +81,42 @@ pub(crate) struct Finding {
     pub help: Option<String>,
 }
 
+/// A text that is one expression, with the schema of what is wanted in its place.
+#[derive(Debug)]
+pub(crate) struct Whole<'a> {
+    pub path: Path,
+    pub text: &'a str,
+    pub wanted: &'a Value,
+}
+
 /// Returns everything in which a value differs from what the schema allows.
 pub(crate) fn check(schema: &Schema, value: &Value, texts: Texts) -> Vec<Finding> {
-    let mut walk = Walk { schema, texts, found: Vec::new() };
+    let mut walk = Walk { schema, texts, found: Vec::new(), wholes: Vec::new() };
     walk.value(schema.root(), value, &Path::root());
     walk.found
+}
+
+/// Returns everything in which arguments differ from their schema, and the expressions whose values are
+/// arguments.
+pub(crate) fn check_arguments<'a>(
+    schema: &'a Schema,
+    with: &'a Map<String, Value>,
+) -> (Vec<Finding>, Vec<Whole<'a>>) {
+    let mut walk = Walk { schema, texts: Texts::Templates, found: Vec::new(), wholes: Vec::new() };
+    let way = schema.resolve(schema.root());
+    walk.object(way, with, &Path::root());
+    (walk.found, walk.wholes)
 }
 
 struct Walk<'a> {
     schema: &'a Schema,
     texts: Texts,
     found: Vec<Finding>,
+    wholes: Vec<Whole<'a>>,
 }
 
-impl Walk<'_> {
-    fn value(&mut self, node: &Value, value: &Value, path: &Path) {
+impl<'a> Walk<'a> {
+    fn value(&mut self, node: &'a Value, value: &'a Value, path: &Path) {
         if let Value::String(text) = value
             && self.texts == Texts::Templates
             && template::holds_expression(text)
@@ -129,8 +152,9 @@ impl Walk<'_> {
     }
 
     /// Holds a text with expressions against what is wanted: it stays a text unless it is one expression.
-    fn template(&mut self, node: &Value, text: &str, path: &Path) {
+    fn template(&mut self, node: &'a Value, text: &'a str, path: &Path) {
         if template::is_whole(text) {
+            self.wholes.push(Whole { path: path.clone(), text, wanted: node });
             return;
         }
         let ways = self.schema.alternatives(node);
@@ -145,9 +169,9 @@ impl Walk<'_> {
         }
     }
 
-    fn object(&mut self, way: &Value, entries: &Map<String, Value>, path: &Path) {
-        let empty = Map::new();
-        let known = way.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    fn object(&mut self, way: &'a Value, entries: &'a Map<String, Value>, path: &Path) {
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        let known = way.get("properties").and_then(Value::as_object).unwrap_or(&EMPTY);
         let others = way.get("additionalProperties");
         for (key, value) in entries {
             match (known.get(key), others) {
@@ -174,7 +198,7 @@ impl Walk<'_> {
         }
     }
 
-    fn name(&mut self, names: &Value, key: &str, path: &Path) {
+    fn name(&mut self, names: &'a Value, key: &str, path: &Path) {
         let schema = self.schema;
         let words = words(&schema.alternatives(names));
         if !words.is_empty() && !words.iter().any(|word| word == key) {
@@ -214,7 +238,7 @@ impl Walk<'_> {
     }
 
     /// Returns the alternative a value was probably meant to be; none where no one can hold it.
-    fn best<'n>(&self, ways: &[&'n Value], value: &Value) -> Option<&'n Value> {
+    fn best(&self, ways: &[&'a Value], value: &Value) -> Option<&'a Value> {
         let mut fitting = ways.iter().copied().filter(|way| holds(way, value));
         let first = fitting.next()?;
         let Value::Object(entries) = value else { return Some(first) };

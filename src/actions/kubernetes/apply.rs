@@ -16,6 +16,7 @@ use crate::clients::kubernetes::{Cluster, change, cluster, read};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::KubernetesApply;
+use crate::runbook::yaml;
 
 const FILE_MAX: u64 = 8 * 1024 * 1024;
 
@@ -135,7 +136,10 @@ fn documents(text: &str) -> Vec<String> {
 }
 
 fn parse(place: &str, document: &str) -> Result<Value, ActionError> {
-    serde_yaml::from_str(document).map_err(|error| invalid(format!("{place}: {error}")))
+    match yaml::read(place, document) {
+        Ok(document) => Ok(document.value),
+        Err(problems) => Err(invalid(problems.to_string())),
+    }
 }
 
 /// Returns the objects of a document: itself, or what a `List` holds.

@@ -160,4 +160,6 @@ pub(crate) fn changed_meanwhile(what: &str, expected: &Value, now: &Value) -> Ac
 }
 
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod tests;

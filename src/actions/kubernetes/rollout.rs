@@ -118,9 +118,13 @@ pub(crate) async fn until(
                     wanted += standing.wanted;
                     if let Some(why) = standing.failed {
                         let said = format!("the rollout of {} gave up: {why}", goal.workload);
-                        return Err(
-                            explained(clients, cluster, &[goal.workload.clone()], said).await
-                        );
+                        return Err(explained(
+                            clients,
+                            cluster,
+                            std::slice::from_ref(&goal.workload),
+                            said,
+                        )
+                        .await);
                     }
                     if !standing.done {
                         open.push(goal.workload.clone());

@@ -11,9 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::grants::permitted;
 use crate::clients::Clients;
-use crate::clients::postgres::{
-    NoSession, Session, address, connect, database, identifier, literal,
-};
+use crate::clients::postgres::{NoSession, Session, connect, database, identifier, literal};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::PostgresFence;
@@ -156,6 +154,8 @@ pub(crate) async fn observe(
     if !statements.is_empty() || sessions > 0 {
         permitted(clients, &with.instance, &mut session, roles).await?;
     }
+    // Killed between the two halves: the locks are on and the sessions still write. To be carried on, not called done.
+    seen.under_way = seen.satisfied && sessions > 0;
     seen.satisfied &= sessions == 0;
     seen.evidence = vec![format!(
         "{} at {} answers; {sessions} sessions of {}",
@@ -437,7 +437,6 @@ pub(crate) async fn revert(
 ) -> Result<(), ActionError> {
     let (before, ours) = (State::of_shape(&image.before)?, State::of_shape(&image.ours)?);
     let roles: Vec<String> = before.logins.keys().cloned().collect();
-    address(clients, &with.instance, None)?;
     let mut session = connect(clients, &with.instance, None).await?;
     let now = State::read(clients, &with.instance, &mut session, &roles).await?;
     if now == before {

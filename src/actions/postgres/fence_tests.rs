@@ -122,3 +122,23 @@ async fn a_fence_that_does_not_hold_is_no_fence() {
     assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::Applied));
     assert!(error.message.contains("the fence does not hold"), "{error}");
 }
+
+#[tokio::test]
+async fn a_fence_that_broke_off_half_way_is_carried_on() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let (clients, armed) = testing::armed(server.estate(&json!({})));
+    let app = server.application().await.expect("the application connects");
+    let half =
+        "alter database phoenix set default_transaction_read_only = on; alter role app nologin";
+    server.sql("postgres", half).await;
+    let seen = observe(&clients, &call()).await.expect("observed");
+    assert_eq!(seen.live, seen.desired);
+    assert!(seen.under_way && !seen.satisfied, "its session still writes");
+    app.execute("set default_transaction_read_only = off", &[]).await.expect("any session can");
+    app.execute("insert into orders values (1)", &[]).await.expect("so this is no fence yet");
+    perform(&clients, &armed, &call(), &seen).await.expect("carried on");
+    app.execute("insert into orders values (2)", &[]).await.expect_err("its session is gone");
+    let seen = observe(&clients, &call()).await.expect("observed");
+    assert!(seen.satisfied && !seen.under_way);
+}

@@ -45,11 +45,17 @@ pub(super) async fn writable(
         let address = found.endpoint.as_deref();
         let proof = postgres::prove_writable(clients, &found.id, region, address, &call.run).await;
         let error = match proof {
-            Ok(identity) => {
-                return Ok(vec![format!(
-                    "{} takes writes: a row was written and read back ({identity})",
-                    found.id
-                )]);
+            Ok(writable) => {
+                let (id, identity) = (&found.id, writable.identity);
+                let mut notes = vec![format!(
+                    "{id} takes writes: a row was written and read back ({identity})"
+                )];
+                if writable.lifted_fence {
+                    notes.push(format!(
+                        "the old primary's fence had come over to {id}; lifted there"
+                    ));
+                }
+                return Ok(notes);
             }
             Err(error) => error,
         };

@@ -1,4 +1,4 @@
-//! `rds.protect`: gives a recovered database backups, Multi-AZ and deletion protection, and leaves open what takes long.
+//! `rds.protect`: gives a recovered database backups, Multi-AZ and deletion protection; leaves open what takes long.
 
 use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};

@@ -180,8 +180,10 @@ pub(super) async fn revert(
         return Ok(());
     }
     let mut watch = Watch::new(clients, call, region, target);
+    let mut asked = false;
     loop {
-        let Some(found) = watch.look().await? else { return Ok(()) };
+        let after = |error| if asked { applied(error) } else { error };
+        let Some(found) = watch.look().await.map_err(after)? else { return Ok(()) };
         watch.tell(&found.status);
         if !ours(&found, call) {
             return Err(foreign(&found, region));
@@ -195,8 +197,8 @@ pub(super) async fn revert(
                 watch.tell(&format!("not deleted yet: {error}"));
             }
             Err(error) if error.class == FailureClass::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(()) => {}
+            Err(error) => return Err(after(error)),
+            Ok(()) => asked = true,
         }
     }
 }

@@ -165,8 +165,17 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
         "DescribeDBSubnetGroups" | "DescribeDBParameterGroups" | "AddTagsToResource" => {
             result(action, "")
         }
+        _ => change(region, sent, &id),
+    }
+}
+
+fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
+    let named = |field: &str| sent.field(field).unwrap_or_default();
+    let action = sent.action.as_str();
+    let found = |region: &Region, id: &str| region.instances.iter().position(|made| made.id == id);
+    match action {
         "PromoteReadReplica" => {
-            let Some(at) = found(region, &id) else {
+            let Some(at) = found(region, id) else {
                 return query_error(404, "DBInstanceNotFound", "no such instance");
             };
             if region.instances[at].source.take().is_none() {
@@ -178,7 +187,7 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
         }
         "RestoreDBInstanceToPointInTime" | "RestoreDBInstanceFromDBSnapshot" => {
             let target = match named("TargetDBInstanceIdentifier") {
-                target if target.is_empty() => id,
+                target if target.is_empty() => id.to_owned(),
                 target => target,
             };
             if found(region, &target).is_some() {
@@ -193,7 +202,7 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
             }
         }
         "ModifyDBInstance" => {
-            let Some(at) = found(region, &id) else {
+            let Some(at) = found(region, id) else {
                 return query_error(404, "DBInstanceNotFound", "no such instance");
             };
             let made = &mut region.instances[at];
@@ -207,7 +216,7 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
                 named("BackupRetentionPeriod").parse().unwrap_or(made.retention_days);
             result(action, "")
         }
-        "DeleteDBInstance" => match found(region, &id) {
+        "DeleteDBInstance" => match found(region, id) {
             Some(at) if region.instances[at].deletion_protection => {
                 query_error(400, "InvalidParameterCombination", "protected")
             }

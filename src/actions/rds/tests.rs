@@ -68,6 +68,23 @@ async fn a_promotion_under_way_is_adopted() {
 }
 
 #[tokio::test]
+async fn a_wait_ends_by_itself_before_its_attempt_is_ended() {
+    let mut going = made(REPLICA, &["modifying"]).ours();
+    going.source = None;
+    let (clients, _armed, _) = over(vec![going]);
+    let (mut call, _news) = call("rds.promote_replica");
+    let end = clients.clock.now() + std::time::Duration::from_secs(300);
+    call.progress = call.progress.until(end);
+    let mut watch = Watch::new(&clients, &call, WEST, REPLICA);
+    let error = promote::promoted(&clients, &call, &promotion(), &mut watch, &mut Vec::new())
+        .await
+        .expect_err("late");
+    assert_eq!(error.class, FailureClass::Timeout, "{error}");
+    assert!(error.message.contains("still `modifying`"), "{error}");
+    assert!(clients.clock.now() < end, "it says why while somebody listens");
+}
+
+#[tokio::test]
 async fn a_promotion_is_observed_as_it_is() {
     let (clients, _armed, _) = over(vec![replica(&["available"])]);
     let (call, _news) = call("rds.promote_replica");
@@ -367,8 +384,8 @@ async fn protection_is_given_and_what_takes_long_is_left_open() {
     protect::revert(&clients, &armed, &call, &with, &image(before.live.clone(), ours))
         .await
         .expect("reverted");
-    let modify = script.sent().into_iter().filter(|sent| sent.action == "ModifyDBInstance").last();
-    let modify = modify.expect("a modify");
+    let sent = script.sent();
+    let modify = sent.iter().rfind(|sent| sent.action == "ModifyDBInstance").expect("a modify");
     assert_eq!(modify.field("BackupRetentionPeriod").as_deref(), Some("1"));
     assert_eq!(modify.field("MultiAZ").as_deref(), Some("false"));
 }

@@ -8,13 +8,16 @@ use super::instance::{self, Instance};
 use crate::clients::Clients;
 use crate::clock::since;
 use crate::engine::ports::Call;
-use crate::outcome::ActionError;
+use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
 
 /// RDS changes state in minutes; sooner looks only at first, where errors show.
 const PAUSE_FIRST: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(60);
+
+/// Time left at the end of an attempt to say how far it came.
+const RESERVE: Duration = Duration::from_secs(5);
 
 /// Reads in a row that may fail before the wait gives up.
 const FAILURES_MAX: u32 = 10;
@@ -28,12 +31,14 @@ pub(super) struct Watch<'a> {
     began: Timestamp,
     looks: u32,
     failures: u32,
+    /// State seen last
+    state: String,
 }
 
 impl<'a> Watch<'a> {
     pub(super) fn new(clients: &'a Clients, call: &'a Call, region: &'a str, id: &'a str) -> Self {
         let began = clients.clock.now();
-        Self { clients, call, region, id, began, looks: 0, failures: 0 }
+        Self { clients, call, region, id, began, looks: 0, failures: 0, state: String::new() }
     }
 
     /// Returns how long the wait has been.
@@ -46,12 +51,15 @@ impl<'a> Watch<'a> {
         loop {
             if self.looks > 0 {
                 let pause = if self.waited() < SOON { PAUSE_FIRST } else { PAUSE };
+                self.in_time(pause)?;
                 self.clients.clock.sleep(pause).await;
             }
             self.looks += 1;
             match instance::find(self.clients, self.region, self.id).await {
                 Ok(found) => {
                     self.failures = 0;
+                    let state = found.as_ref().map_or("not there", |found| found.status.as_str());
+                    state.clone_into(&mut self.state);
                     return Ok(found);
                 }
                 Err(error) if error.class.retryable() && self.failures < FAILURES_MAX => {
@@ -61,6 +69,18 @@ impl<'a> Watch<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Fails where another pause would outlast the attempt: an attempt that is cut off cannot say why.
+    fn in_time(&self, pause: Duration) -> Result<(), ActionError> {
+        let end = self.call.progress.deadline();
+        if end.is_none_or(|end| self.clients.clock.now() + pause + RESERVE < end) {
+            return Ok(());
+        }
+        let waited = Span::seconds(self.waited().as_secs());
+        let message = format!("{} is still `{}` after {waited}", self.id, self.state);
+        Err(ActionError::unchanged(FailureClass::Timeout, message)
+            .hint("RDS goes on with it: a retry waits on"))
     }
 
     /// Tells the state seen last and how long the wait has been.

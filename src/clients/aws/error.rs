@@ -197,7 +197,7 @@ fn hint(class: FailureClass, call: &str, code: Option<&str>) -> Option<String> {
                 "the KMS key must exist, be enabled and be usable in this region".to_owned()
             }
             _ => format!(
-                "allow `{call}` to this identity (`aws sts get-caller-identity`), or use another credential source"
+                "allow `{call}` to this identity (`aws sts get-caller-identity`), or use other credentials"
             ),
         },
         FailureClass::Credentials if code == Some("RequestTimeTooSkewed") => {

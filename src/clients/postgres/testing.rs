@@ -190,7 +190,7 @@ impl Server {
         );
         self.sql("postgres", &roles).await;
         self.sql("postgres", &format!("create database phoenix owner {OPERATOR}")).await;
-        self.sql("phoenix", "create table orders (id int); grant all on orders to app").await;
+        self.sql("phoenix", "create table orders (id int); grant all on orders to app, dr").await;
     }
 
     /// Connects as the application does.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::proof::replay;
 use super::testing::{OPERATOR, Server};
 use super::*;
 use crate::clients::tcp::tests::{BlackHole, closed};
@@ -17,7 +18,7 @@ fn sqlstate(code: &str) -> FailureClass {
 fn every_sqlstate_has_a_class() {
     for (code, wanted) in [
         ("28P01", FailureClass::Credentials),
-        ("28000", FailureClass::Denied),
+        ("28000", FailureClass::Credentials),
         ("42501", FailureClass::Denied),
         ("57P03", FailureClass::Transient),
         ("57P01", FailureClass::Transient),
@@ -121,6 +122,14 @@ async fn a_real_server_proves_what_it_is() {
     assert_eq!((early.class, early.effect), (FailureClass::Transient, Effect::None));
     assert!(early.message.contains("in recovery"), "{early}");
 
+    // What fences the old primary replicates like everything else.
+    server.sql("postgres", FENCE).await;
+    let (look, _driver) =
+        replica.client("postgres", "operator-secret", "postgres").await.expect("it is up");
+    let may_log_in = "select rolcanlogin from pg_roles where rolname = 'app'";
+    while look.query_one(may_log_in, &[]).await.expect("asked").get(0) {
+        clients.clock.sleep(Duration::from_millis(50)).await;
+    }
     replica.promote();
     let promoted = loop {
         match prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await {
@@ -131,12 +140,67 @@ async fn a_real_server_proves_what_it_is() {
             Err(error) => panic!("{error:?}"),
         }
     };
-    assert_ne!(promoted, primary, "the promoted instance is told from the lost one");
+    assert_ne!(
+        promoted.identity, primary.identity,
+        "the promoted instance is told from the lost one"
+    );
+    assert!(promoted.lifted_fence && !primary.lifted_fence);
+    let app = replica.application().await.expect("the application may log in to it");
+    app.execute("insert into orders values (5)", &[]).await.expect("and writes");
+    let again = prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await;
+    assert!(!again.expect("it takes writes").lifted_fence, "there is nothing left to lift");
+    let fenced = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run).await;
+    assert!(!fenced.expect("asked").lifted_fence);
+    server.application().await.expect_err("the old primary stays fenced");
+    server.sql("phoenix", UNFENCE).await;
 
     let closed = testing::clients(server.estate(&json!({})));
     let refused = prove_writable(&closed, "phoenix-prod", "us-east-1", None, &run).await;
     assert_eq!(refused.expect_err("the guard is closed").class, FailureClass::Refused);
     nowhere_to_write_names_the_grant(&server).await;
+}
+
+const FENCE: &str =
+    "alter database phoenix set default_transaction_read_only = on; alter role app nologin";
+const UNFENCE: &str = "begin read write; alter database phoenix reset default_transaction_read_only; \
+    alter role app login; commit";
+
+#[tokio::test]
+async fn refusals_of_a_real_server_say_what_they_leave_behind() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let lost = "create table lost (x int); grant all on lost to dr; create table closed (x int); \
+        create function die() returns trigger language plpgsql as \
+        'begin perform pg_terminate_backend(pg_backend_pid()); return null; end'; \
+        create constraint trigger at_commit after insert on lost deferrable initially deferred \
+        for each row execute function die()";
+    server.sql("phoenix", lost).await;
+    let (clients, _armed) = testing::armed(server.estate(&json!({})));
+
+    let mut session = connect(&clients, "phoenix-prod", None).await.expect("connects");
+    let denied = session.read(&clients, "look", "select * from closed", &[]).await;
+    let denied = denied.expect_err("it was granted nothing");
+    assert_eq!((denied.class, denied.effect), (FailureClass::Denied, Effect::None));
+    assert!(denied.message.contains("table closed"), "{denied}");
+    let early = [("select pg_terminate_backend(pg_backend_pid())".to_owned(), Vec::new())];
+    let early = session.change(&clients, "break off", &early).await.expect_err("it is ended");
+    assert_eq!((early.class, early.effect), (FailureClass::Transient, Effect::None));
+    let mut session = connect(&clients, "phoenix-prod", None).await.expect("connects");
+    let late = [("insert into lost values (1)".to_owned(), Vec::new())];
+    let late = session.change(&clients, "commit", &late).await.expect_err("ended at the commit");
+    assert_eq!((late.class, late.effect), (FailureClass::Transient, Effect::Unknown));
+
+    let absent = testing::clients(server.estate(&json!({ "name": "absent" })));
+    for (clients, sql, class) in [
+        (&absent, "select", FailureClass::NotFound),
+        (&clients, "alter role dr connection limit 0", FailureClass::Transient),
+        (&clients, "alter role dr connection limit -1 nologin", FailureClass::Credentials),
+    ] {
+        server.sql("postgres", sql).await;
+        let error = connect(clients, "phoenix-prod", None).await.expect_err(sql);
+        let NoSession::Failed(error) = error else { panic!("it was reached: {error:?}") };
+        assert_eq!((error.class, error.effect), (class, Effect::None), "{sql}: {error}");
+    }
 }
 
 async fn reads_read_only(clients: &Clients) {

@@ -23,6 +23,9 @@ use crate::report::words;
 /// Lines of the screen, the prompt among them.
 const ROWS: usize = 24;
 
+/// Begins the line that says what "yes" starts.
+pub(super) const START: &str = "y start";
+
 /// Columns of the names at the left.
 const NAMES: usize = 19;
 
@@ -400,9 +403,9 @@ fn choices(view: &GoView) -> String {
         ranges(&matching.map(|(number, _, _)| *number).collect::<Vec<_>>())
     };
     let (at_once, later) = (numbers(false), numbers(true));
-    let mut line = "y start".to_owned();
+    let mut line = START.to_owned();
     if !at_once.is_empty() {
-        line = format!("y start steps {at_once}");
+        line = format!("{START} steps {at_once}");
     }
     if !later.is_empty() {
         line = format!("{line} (asks again at {later})");

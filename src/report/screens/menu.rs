@@ -54,7 +54,7 @@ mod tests {
         let options: Vec<MenuOption> = WAYS
             .into_iter()
             .zip(says)
-            .map(|(choice, say)| MenuOption { choice, say: say.to_owned() })
+            .map(|(choice, say)| MenuOption { choice, say: say.to_owned(), outputs: Vec::new() })
             .collect();
         let error = failure();
         let question = Question {

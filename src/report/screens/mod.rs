@@ -29,6 +29,11 @@ pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) ->
     if question.key == QuestionKey::Go {
         return question.lines.clone();
     }
+    if question.key == QuestionKey::Blocked {
+        // The same screen, but it cannot be started: its line about starting would be wrong.
+        let starts = |line: &&String| !line.starts_with(go::START);
+        return question.lines.iter().filter(starts).cloned().collect();
+    }
     let room = columns.saturating_sub(2);
     let mut lines = vec![String::new()];
     lines.extend(text::wrap(&format!("? {}", question.title), columns, 2));

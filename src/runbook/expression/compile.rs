@@ -255,11 +255,24 @@ fn parse(text: &str) -> Result<Parsed, ExpressionError> {
     Ok((tree, spots))
 }
 
-/// Says a parser's message without the parser's own words.
+/// Says a parser's message in our words.
 fn plain(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
-    let end = message.find(" expecting {").unwrap_or(message.len());
-    message[..end].replace("'<EOF>'", "the end")
+    let end = message.find(" expecting ").unwrap_or(message.len());
+    let message = message[..end].trim();
+    let said = |start: &str, before: &str, after: &str| {
+        let rest = message.strip_prefix(start)?.trim().trim_matches('\'');
+        Some(if rest == "<EOF>" {
+            "the expression ends too early".to_owned()
+        } else {
+            format!("{before}`{rest}`{after}")
+        })
+    };
+    said("mismatched input", "", " is not expected here")
+        .or_else(|| said("extraneous input", "", " is not expected here"))
+        .or_else(|| said("no viable alternative at input", "cannot be read from ", ""))
+        .or_else(|| said("token recognition error at:", "", " has no place in an expression"))
+        .unwrap_or_else(|| message.to_owned())
 }
 
 fn byte_of(text: &str, line: isize, column: isize) -> usize {

@@ -1,0 +1,378 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_phoenix_dr_global_optspecs
+    string join \n estate= runbooks= output= q/quiet v/verbose color= no-progress h/help V/version
+end
+
+function __fish_phoenix_dr_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_phoenix_dr_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_phoenix_dr_using_subcommand
+    set -l cmd (__fish_phoenix_dr_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -s V -l version -d 'Print version'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "run" -d 'Carry a runbook out by its id or file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "plan" -d 'Show what a runbook would do; same as run --dry-run'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "list" -d 'List the runbooks'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "show" -d 'Explain a runbook'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "graph" -d 'Print a runbook\'s graph'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "validate" -d 'Check runbooks and the estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "runs" -d 'List runs'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "status" -d 'Show how a run stands'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "resume" -d 'Go on with a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "rollback" -d 'Roll back a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "abandon" -d 'Give up a run; reverts nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "mark-done" -d 'Record that a step or an obligation was done by hand'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "audit" -d 'Print a run\'s audit trail'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "doctor" -d 'Check that this host can act on the estate'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "init" -d 'Write a commented estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Print the manual page'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'Flags of everything that carries a plan out, or shows what carrying it out would do'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+rollback\t''
+stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l dry-run -d 'Show what would happen from live reads; change nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l non-interactive -d 'Ask nobody; implied without a terminal'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+rollback\t''
+stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l dry-run -d 'Show what would happen from live reads; change nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l non-interactive -d 'Ask nobody; implied without a terminal'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand list" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l set -d 'Input of the runbook, for --rendered (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l actions -d 'List every action and check with its fields'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l rendered -d 'With real names and equivalent commands, as Markdown, for the day this program cannot run'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l format -r -f -a "mermaid\t''
+dot\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand runs" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s f -l follow -d 'Keep showing until the run ends'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+rollback\t''
+stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l dry-run -d 'Show what would happen from live reads; change nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l non-interactive -d 'Ask nobody; implied without a terminal'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+rollback\t''
+stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l dry-run -d 'Show what would happen from live reads; change nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l non-interactive -d 'Ask nobody; implied without a terminal'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l reason -d 'Why; kept in the journal' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l evidence -d 'How you know that it is done; kept in the journal' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l run -d 'Run id, or enough of it; the newest that has it when left out' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l form -d 'Form of the trail' -r -f -a "text\t''
+json\t''
+activation\t'One activation record for compliance'"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l verify -d 'Only check that nothing was altered'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l region -d 'Region that would take over' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l force -d 'Write over an existing file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l from -d 'Region that failed [default: estate.primary.region]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l region -d 'Region that takes over' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+rollback\t''
+stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l dry-run -d 'Show what would happen from live reads; change nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l non-interactive -d 'Ask nobody; implied without a terminal'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "run" -d 'Carry a runbook out by its id or file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "plan" -d 'Show what a runbook would do; same as run --dry-run'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "list" -d 'List the runbooks'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "show" -d 'Explain a runbook'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "graph" -d 'Print a runbook\'s graph'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "validate" -d 'Check runbooks and the estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "runs" -d 'List runs'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "status" -d 'Show how a run stands'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "resume" -d 'Go on with a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "rollback" -d 'Roll back a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "abandon" -d 'Give up a run; reverts nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "mark-done" -d 'Record that a step or an obligation was done by hand'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "audit" -d 'Print a run\'s audit trail'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "doctor" -d 'Check that this host can act on the estate'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "init" -d 'Write a commented estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "man" -d 'Print the manual page'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "failover" -d 'Flags of everything that carries a plan out, or shows what carrying it out would do'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,214 @@
+//! The endpoint in a Secret or ConfigMap: only the keys the estate names are read, recorded and written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, Patch};
+use serde_json::{Map, Value, json};
+
+use crate::actions::kubernetes::{Permission, changed_meanwhile, patch_params, permitted};
+use crate::clients::Clients;
+use crate::clients::kubernetes::{Cluster, change, read};
+use crate::estate::types::ObjectKey;
+use crate::outcome::{ActionError, Effect, FailureClass};
+
+/// Looks at an object that changes between the look and the patch, before giving up.
+const TRIES: u32 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Secret,
+    ConfigMap,
+}
+
+/// The object and its keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object<'a> {
+    pub kind: Kind,
+    pub key: &'a ObjectKey,
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Secret => "Secret",
+            Kind::ConfigMap => "ConfigMap",
+        };
+        write!(f, "{kind} {}/{}", self.key.namespace, self.key.name)
+    }
+}
+
+impl Object<'_> {
+    fn resource(&self) -> &'static str {
+        match self.kind {
+            Kind::Secret => "secrets",
+            Kind::ConfigMap => "configmaps",
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let mut keys = vec![self.key.host_key.as_str()];
+        keys.extend(self.key.port_key.as_deref());
+        keys
+    }
+
+    /// Returns the values of the keys; null for one that is not there.
+    pub(super) async fn values(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+    ) -> Result<Value, ActionError> {
+        Ok(self.get(clients, cluster).await?.0)
+    }
+
+    /// Returns the values and the version they were read at.
+    async fn get(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+    ) -> Result<(Value, Option<String>), ActionError> {
+        let what = format!("read {self}");
+        let (client, ObjectKey { namespace, name, .. }) = (cluster.client.clone(), self.key);
+        let (data, version): (BTreeMap<String, Vec<u8>>, _) = match self.kind {
+            Kind::Secret => {
+                let api: Api<Secret> = Api::namespaced(client, namespace);
+                let found = read(clients, &what, api.get(name)).await?;
+                let data = found.data.unwrap_or_default().into_iter();
+                (data.map(|(key, value)| (key, value.0)).collect(), found.metadata.resource_version)
+            }
+            Kind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+                let found = read(clients, &what, api.get(name)).await?;
+                let data = found.data.unwrap_or_default().into_iter();
+                (
+                    data.map(|(key, value)| (key, value.into_bytes())).collect(),
+                    found.metadata.resource_version,
+                )
+            }
+        };
+        let mut values = Map::new();
+        for key in self.keys() {
+            let value = match data.get(key) {
+                None => Value::Null,
+                Some(bytes) => match std::str::from_utf8(bytes) {
+                    Ok(text) => json!(text),
+                    Err(_) => {
+                        let message = format!("{self}: the value of `{key}` is no text");
+                        return Err(ActionError::unchanged(FailureClass::Invalid, message)
+                            .hint("check host_key and port_key in `database.application`"));
+                    }
+                },
+            };
+            values.insert(key.to_owned(), value);
+        }
+        Ok((Value::Object(values), version))
+    }
+
+    /// Returns the values that name a host and port, in the form the present ones have.
+    pub(super) fn desired(&self, live: &Value, host: &str, port: u16) -> Value {
+        let with_port = self.key.port_key.is_none()
+            && live[&self.key.host_key].as_str().is_some_and(|present| present.contains(':'));
+        let host = if with_port { format!("{host}:{port}") } else { host.to_owned() };
+        let mut values = Map::from_iter([(self.key.host_key.clone(), json!(host))]);
+        if let Some(key) = &self.key.port_key {
+            values.insert(key.clone(), json!(port.to_string()));
+        }
+        Value::Object(values)
+    }
+
+    /// Returns what an operator should know of the form the endpoint is kept in.
+    pub(super) fn remark(&self, live: &Value, port: u16) -> Option<String> {
+        let present = live[&self.key.host_key].as_str().unwrap_or_default();
+        let nowhere = self.key.port_key.is_none() && !present.contains(':') && port != 5432;
+        nowhere.then(|| format!("{self} holds no port: the application must know {port} itself"))
+    }
+
+    /// Brings the keys from one set of values to another. True when it had to change them.
+    pub(super) async fn write(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+        from: &Value,
+        to: &Value,
+        dry_run: bool,
+    ) -> Result<bool, ActionError> {
+        if dry_run {
+            let (verb, group, resource) = ("patch", "", self.resource());
+            let namespace = self.key.namespace.as_str();
+            permitted(clients, cluster, &Permission { verb, group, resource, namespace }).await?;
+        }
+        let mut last: Option<ActionError> = None;
+        for _ in 0..TRIES {
+            let (now, version) = match self.get(clients, cluster).await {
+                Ok(got) => got,
+                Err(error) => return Err(last.unwrap_or(error)),
+            };
+            if now == *to {
+                return Ok(last.is_some());
+            }
+            if now != *from {
+                return Err(changed_meanwhile(&self.to_string(), from, &now));
+            }
+            match self.patch(clients, cluster, to, version, dry_run).await {
+                Ok(()) => return Ok(true),
+                // Another key was changed in between, or the answer was lost: the next look tells.
+                Err(error)
+                    if error.class == FailureClass::Conflict || error.effect == Effect::Unknown =>
+                {
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| changed_meanwhile(&self.to_string(), from, to)))
+    }
+
+    async fn patch(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+        to: &Value,
+        version: Option<String>,
+        dry_run: bool,
+    ) -> Result<(), ActionError> {
+        let encoded = |value: &Value| match (self.kind, value) {
+            (Kind::Secret, Value::String(text)) => json!(ByteString(text.clone().into_bytes())),
+            (_, other) => other.clone(),
+        };
+        let data: Map<String, Value> = to
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), encoded(value)))
+            .collect();
+        let patch = Patch::Merge(json!({
+            "metadata": { "resourceVersion": version },
+            "data": data,
+        }));
+        let (client, params) = (cluster.client.clone(), patch_params(dry_run));
+        let ObjectKey { namespace, name, .. } = self.key;
+        let what = format!("write {self}");
+        match self.kind {
+            Kind::Secret => {
+                let api: Api<Secret> = Api::namespaced(client, namespace);
+                change(clients, &what, api.patch(name, &params, &patch)).await.map(drop)
+            }
+            Kind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+                change(clients, &what, api.patch(name, &params, &patch)).await.map(drop)
+            }
+        }
+    }
+
+    /// Returns the command that writes the values.
+    pub(super) fn command(&self, cluster: &Cluster, to: &Value) -> String {
+        let (kind, data) = match self.kind {
+            Kind::Secret => ("secret", json!({ "stringData": to })),
+            Kind::ConfigMap => ("configmap", json!({ "data": to })),
+        };
+        let ObjectKey { namespace, name, .. } = self.key;
+        format!("{} -n {namespace} patch {kind} {name} --type merge -p '{data}'", cluster.kubectl())
+    }
+}

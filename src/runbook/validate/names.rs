@@ -1,0 +1,259 @@
+//! Texts and conditions: compiled, every name known where it stands, every output of a step that is upstream.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::types::{Inference, Kind, Type, kinds_of};
+use super::{Checker, Use};
+use crate::runbook::expression::{
+    Expression, ExpressionError, Reference, compile_cached, template, template_cached,
+};
+use crate::runbook::path::Path;
+use crate::runbook::problem::Problem;
+use crate::runbook::shape::Schema;
+
+/// Names known before the run.
+pub(super) const PLANNED: &[&str] = &["inputs", "estate"];
+/// Names known while it goes on.
+const RUNNING: &[&str] = &["inputs", "estate", "run", "steps"];
+/// Names known to a condition over what a check saw.
+const SEEN: &[&str] = &["inputs", "estate", "run", "steps", "value"];
+
+/// Where a text stands: what it may name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Where {
+    pub roots: &'static [&'static str],
+    /// Step it belongs to; the end of the run when absent
+    pub step: Option<usize>,
+    /// The step has been performed: its own outputs are known
+    pub own: bool,
+}
+
+impl Where {
+    pub(super) const fn planned() -> Self {
+        Self { roots: PLANNED, step: None, own: false }
+    }
+
+    pub(super) const fn before(step: usize) -> Self {
+        Self { roots: RUNNING, step: Some(step), own: false }
+    }
+
+    pub(super) const fn after(step: usize) -> Self {
+        Self { roots: RUNNING, step: Some(step), own: true }
+    }
+
+    pub(super) const fn end() -> Self {
+        Self { roots: RUNNING, step: None, own: false }
+    }
+
+    const fn over_value(self) -> Self {
+        Self { roots: SEEN, ..self }
+    }
+}
+
+impl Checker<'_> {
+    /// Checks a text that stays a text.
+    pub(super) fn text(&mut self, text: &str, place: Where, path: &Path) {
+        if !template::holds_expression(text) {
+            return;
+        }
+        let template = match template_cached(text) {
+            Ok(template) => template,
+            Err(error) => return self.refuse(&error, path),
+        };
+        for (expression, _) in template.expressions() {
+            let found = self.expression(expression, place, path);
+            let kinds = found.kinds(self.names.estate).unwrap_or_default();
+            let secret = matches!(found, Type::Secret);
+            if secret || matches!(kinds.as_slice(), [Kind::List | Kind::Map]) {
+                let what = if secret { "a secret" } else { kinds[0].say() };
+                self.misplaced(expression, path, format!("{what} cannot be part of a text"));
+            }
+        }
+    }
+
+    /// Checks every text in arguments; `wanted` finds what the schema asks for at a path.
+    pub(super) fn arguments(&mut self, with: &Map<String, Value>, place: Where, path: &Path) {
+        for (key, value) in with {
+            self.argument(value, place, &path.key(key));
+        }
+    }
+
+    pub(super) fn argument(&mut self, value: &Value, place: Where, path: &Path) {
+        match value {
+            Value::String(text) if template::is_whole(text) => match template_cached(text) {
+                Ok(template) => {
+                    if let Some(expression) = template.whole() {
+                        self.expression(expression, place, path);
+                    }
+                }
+                Err(error) => self.refuse(&error, path),
+            },
+            Value::String(text) => self.text(text, place, path),
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    self.argument(item, place, &path.item(i));
+                }
+            }
+            Value::Object(entries) => self.arguments(entries, place, path),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Holds the type of an argument that is one expression against what is wanted there.
+    pub(super) fn fits(
+        &mut self,
+        schema: &Schema,
+        wanted: &Value,
+        text: &str,
+        place: Where,
+        path: &Path,
+    ) {
+        let Ok(template) = template_cached(text) else { return };
+        let Some(expression) = template.whole() else { return };
+        let mut inference = Inference::new(self.names, expression, place.roots);
+        let found = inference.whole();
+        let (Some(found), Some(wanted)) =
+            (found.kinds(self.names.estate), kinds_of(schema, wanted))
+        else {
+            return;
+        };
+        if !found.is_empty()
+            && !wanted.is_empty()
+            && !found.iter().any(|kind| wanted.contains(kind))
+        {
+            let message = format!("expected {}, found {}", wanted[0].say(), found[0].say());
+            self.misplaced(expression, path, message);
+        }
+    }
+
+    /// Checks a condition: it must be true or false.
+    pub(super) fn condition(&mut self, text: &str, place: Where, path: &Path) {
+        if template::holds_expression(text) {
+            let help = "write the expression alone, without `${{` and `}}`";
+            return self.wrong_with_help(path, "a condition is an expression, not a text", help);
+        }
+        let expression = match compile_cached(text) {
+            Ok(expression) => expression,
+            Err(error) => return self.refuse(&error, path),
+        };
+        let found = self.expression(&expression, place, path);
+        if let Some(kinds) = found.kinds(self.names.estate)
+            && !kinds.contains(&Kind::Bool)
+            && let Some(kind) = kinds.first()
+        {
+            let message = format!("expected true or false, found {}", kind.say());
+            self.misplaced(&expression, path, message);
+        }
+    }
+
+    /// Checks a condition over what a check saw.
+    pub(super) fn seen(&mut self, text: &str, place: Where, path: &Path) {
+        self.condition(text, place.over_value(), path);
+    }
+
+    /// Checks an expression's names and returns its type.
+    fn expression(&mut self, expression: &Expression, place: Where, path: &Path) -> Type {
+        let mut inference = Inference::new(self.names, expression, place.roots);
+        let found = inference.whole();
+        for mistake in inference.mistakes {
+            let range = self.loaded.place_in(path, &expression.text, Some(&mistake.range));
+            self.report(Problem::at(range, mistake.message).maybe_help(mistake.help));
+        }
+        if place.roots.contains(&"steps") {
+            self.collect_uses(expression, place, path);
+        }
+        found
+    }
+
+    /// Remembers which outputs are used where; whether they are upstream is answered for all at once.
+    fn collect_uses(&mut self, expression: &Expression, place: Where, path: &Path) {
+        let steps = || expression.references.iter().filter(|reference| reference.step().is_some());
+        let tested: Vec<&Reference> = steps().filter(|reference| reference.tested).collect();
+        for reference in steps() {
+            let Some(of) = reference.step().and_then(|id| self.names.steps.get(id)) else {
+                continue;
+            };
+            let same = |test: &&Reference| {
+                test.step() == reference.step() && test.output() == reference.output()
+            };
+            let range = self.loaded.place_in(path, &expression.text, Some(&reference.range));
+            self.uses.push(Use {
+                of: *of,
+                by: place.step,
+                own: place.own,
+                guarded: reference.tested || tested.iter().any(same),
+                range,
+                output: reference.output().map(str::to_owned),
+            });
+        }
+    }
+
+    /// Reports outputs that are used where they cannot be known.
+    pub(super) fn outputs_in_order(&mut self) {
+        let marked: Vec<usize> =
+            self.uses.iter().map(|found| found.of).collect::<HashSet<_>>().into_iter().collect();
+        // With a cycle there is no upstream; the cycle is reported.
+        let upstream = self.graph.is_acyclic().then(|| self.graph.upstream_of(&marked));
+        for found in std::mem::take(&mut self.uses) {
+            let of = &self.names.runbook.steps[found.of];
+            if let Some(by) = found.by {
+                if by == found.of {
+                    if !found.own {
+                        self.report(
+                            Problem::at(
+                                found.range,
+                                format!("step `{}` uses its own outputs", of.id),
+                            )
+                            .help("they are known in its verify and rollback only"),
+                        );
+                    }
+                    continue;
+                }
+                if upstream.as_ref().is_some_and(|upstream| !upstream.is(found.of, by)) {
+                    self.not_upstream(&found, by);
+                    continue;
+                }
+            }
+            if of.when.is_some() && !found.guarded {
+                let output = found.output.as_deref().unwrap_or("…");
+                let name = format!("steps.{}.outputs.{output}", of.id);
+                let range = self.id_range(found.of);
+                let message = format!("step `{}` may be skipped, and has no outputs then", of.id);
+                self.report(
+                    Problem::at(found.range, message)
+                        .also(range, "has a `when`")
+                        .help(format!("say what is used then: has({name}) ? {name} : …")),
+                );
+            }
+        }
+    }
+
+    fn not_upstream(&mut self, found: &Use, by: usize) {
+        let (of, by_id) =
+            (&self.names.runbook.steps[found.of].id, &self.names.runbook.steps[by].id);
+        let message =
+            format!("step `{by_id}` uses an output of `{of}`, which does not come before it");
+        let range = self.id_range(found.of);
+        let problem = Problem::at(found.range.clone(), message).also(range, "this step");
+        self.report(problem.help(if found.of > by {
+            format!("write `{of}` above `{by_id}`, or name it in its `needs`")
+        } else {
+            format!("add `{of}` to the `needs` of `{by_id}`")
+        }));
+    }
+
+    fn misplaced(&mut self, expression: &Expression, path: &Path, message: String) {
+        let range = self.loaded.place_in(path, &expression.text, None);
+        self.report(Problem::at(range, message));
+    }
+
+    /// Reports an expression that cannot be read.
+    pub(super) fn refuse(&mut self, error: &ExpressionError, path: &Path) {
+        let range: Range<usize> =
+            self.loaded.place_in(path, &error.expression, error.range.as_ref());
+        self.report(Problem::at(range, error.message.clone()).maybe_help(error.help.clone()));
+    }
+}

@@ -1,0 +1,91 @@
+//! Names a runbook may not take, because the program's own commands and flags have them.
+
+/// Built-in commands. The command line's own tests hold this list against its parser.
+pub(crate) const COMMANDS: &[&str] = &[
+    "abandon",
+    "approve",
+    "audit",
+    "completions",
+    "doctor",
+    "drill",
+    "graph",
+    "help",
+    "init",
+    "list",
+    "man",
+    "mark-done",
+    "plan",
+    "rehearse",
+    "report",
+    "resume",
+    "rollback",
+    "run",
+    "runs",
+    "show",
+    "status",
+    "validate",
+    "version",
+];
+
+/// Built-in flags that a runbook's command has besides its inputs, without the dashes.
+///
+/// The command line's own tests hold this list against its parser. `recovery-point` is not among them:
+/// it is an input of the runbooks that recover a database.
+pub(crate) const FLAGS: &[&str] = &[
+    "accept-loss",
+    "allow-endpoint-override",
+    "answers",
+    "approve",
+    "color",
+    "confirm",
+    "detailed-exitcode",
+    "dry-run",
+    "estate",
+    "follow",
+    "help",
+    "incident-started",
+    "jobs",
+    "no-progress",
+    "non-interactive",
+    "on-failure",
+    "output",
+    "override",
+    "past",
+    "quiet",
+    "rehearse",
+    "runbooks",
+    "set",
+    "speed",
+    "state",
+    "verbose",
+    "version",
+    "yes",
+];
+
+/// Ids no step may have: flags and screens use the words for something else.
+pub(super) const STEPS: &[&str] = &["all", "each", "go", "none", "plan", "run", "verification"];
+
+/// Words CEL does not take as names, so that `steps.WORD` could never be written.
+pub(super) const WORDS: &[&str] = &[
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
