@@ -10,7 +10,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, RunArgs, ShowArgs};
+pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, ShowArgs};
 pub(crate) use options::{ColorChoice, Global, OnFailureArg, OutputFormat, RunFlags};
 
 use crate::runbook::schema::Runbook;

@@ -19,7 +19,7 @@ use crate::ids::RunId;
 use crate::journal::lease::LocalLease;
 use crate::operator::Chain;
 use crate::operator::scripted::Given;
-use crate::plan::resolve;
+use crate::plan::resolve::resolve;
 use crate::report::plan_view;
 
 /// Makes preflight for the failover runbook without starting anything.
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
         }
     };
     let inputs = [("region".to_owned(), Value::String(region))].into();
-    let plan = resolve::resolve(&loaded, &estate, &inputs)
+    let plan = resolve(&loaded, &estate, &inputs)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let runtime = context.runtime()?;
     let findings = runtime.block_on(async {

@@ -29,7 +29,8 @@ use crate::journal::store::{Namespace, OpenRun, Store};
 use crate::operator::scripted::Given;
 use crate::operator::terminal::{TerminalOperator, attended, restore};
 use crate::operator::{Chain, needed};
-use crate::plan::{Plan, resolve};
+use crate::plan::Plan;
+use crate::plan::resolve::resolve;
 use crate::report::plan_view;
 use crate::report::terminal::Tone;
 use crate::runbook::yaml;
@@ -46,7 +47,7 @@ pub(super) fn run(
     let estate = context.estate()?;
     let given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    let plan = resolve::resolve(&loaded, &estate, &given)
+    let plan = resolve(&loaded, &estate, &given)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     if flags.dry_run {
         return dry_run(context, &plan, flags);

@@ -10,7 +10,7 @@ use crate::cli::{GraphFormat, ShowArgs};
 use crate::error::UserError;
 use crate::estate::{init as estate_init, load as estate_file};
 use crate::exit::Exit;
-use crate::plan::resolve;
+use crate::plan::resolve::resolve;
 use crate::report::terminal::Tone;
 use crate::runbook::load::{self, FindError};
 use crate::runbook::{draw, render, validate as rules};
@@ -63,7 +63,7 @@ pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserErro
         .iter()
         .map(|(name, value)| (name.clone(), Value::String(value.clone())))
         .collect();
-    let plan = resolve::resolve(&loaded, &estate, &inputs)
+    let plan = resolve(&loaded, &estate, &inputs)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     context.terminal.out(render::rendered(&plan).trim_end());
     Ok(Exit::Ok)

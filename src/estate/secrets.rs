@@ -117,7 +117,8 @@ async fn command_until(
     let Some(answer) = answer else {
         // Its children too: a helper that waits for a password would outlive it.
         if let Some(group) = group {
-            drop(rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
+            // A group that is gone already needs no signal.
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
         }
         return Err(SecretError::CommandSlow { program: program.clone() });
     };

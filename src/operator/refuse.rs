@@ -23,7 +23,6 @@ pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
         // What follows a failure is decided by `--on-failure`; credentials can be renewed and the run resumed.
         QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
-        | QuestionKey::Blocked
         | QuestionKey::Credentials { .. } => {
             Answer::Nobody { why: "this run is not interactive".to_owned() }
         }

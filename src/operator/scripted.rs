@@ -157,7 +157,6 @@ pub(crate) fn name(key: &QuestionKey) -> String {
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone
-        | QuestionKey::Blocked
         | QuestionKey::Credentials { .. } => String::new(),
     };
     match words::key_step(key) {
@@ -207,7 +206,6 @@ pub(crate) fn answer(given: &Given, question: &Question, mode: Mode) -> Option<A
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone
-        | QuestionKey::Blocked
         | QuestionKey::Credentials { .. } => None,
     }
 }

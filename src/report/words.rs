@@ -130,7 +130,6 @@ pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
         QuestionKey::RevertFailure { .. } => "revert_failure",
         QuestionKey::Manual { .. } => "manual",
         QuestionKey::Alone => "alone",
-        QuestionKey::Blocked => "blocked",
         QuestionKey::Credentials { .. } => "credentials",
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn mermaid(runbook: &Runbook) -> String {
     }
     for (i, needs) in graph.needs.iter().enumerate() {
         for needed in needs {
-            drop(writeln!(text, "  s{needed} --> s{i}"));
+            writeln!(text, "  s{needed} --> s{i}").ok();
         }
     }
     text.push_str("  classDef noreturn stroke-width:3px,stroke:#c00\n");
@@ -114,11 +114,11 @@ pub(crate) fn dot(runbook: &Runbook) -> String {
             Look::Quiet => ", style=rounded",
             Look::NoReturn => ", penwidth=3, color=red",
         };
-        drop(writeln!(text, "  s{i} [label=\"{}\"{style}];", words.join("\\n")));
+        writeln!(text, "  s{i} [label=\"{}\"{style}];", words.join("\\n")).ok();
     }
     for (i, needs) in graph.needs.iter().enumerate() {
         for needed in needs {
-            drop(writeln!(text, "  s{needed} -> s{i};"));
+            writeln!(text, "  s{needed} -> s{i};").ok();
         }
     }
     text.push_str("}\n");

@@ -335,7 +335,8 @@ fn wanted(ways: &[&Value]) -> String {
     if !words.is_empty() {
         let others = ways.iter().any(|way| {
             let word = way.get("const").is_some() || way.get("enum").is_some();
-            !word && !(has_type(way, "null") && way.get("type").is_some_and(Value::is_string))
+            let null = has_type(way, "null") && way.get("type").is_some_and(Value::is_string);
+            !(word || null)
         });
         let list = words.join(", ");
         return if others { format!("{list} or another form") } else { format!("one of {list}") };

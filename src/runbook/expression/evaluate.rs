@@ -241,7 +241,7 @@ fn explain(expression: &Expression, scope: &Scope, error: &ExecutionError) -> Ex
         }
         ExecutionError::NoSuchOverload(overload) => {
             let types = overload.argument_types().join(" and ").replace("null_type", "null");
-            let operator = overload.function().replace('_', "").replace('@', "");
+            let operator = overload.function().replace(['_', '@'], "");
             ExpressionError::new(text, format!("`{operator}` does not take {types}"))
         }
         ExecutionError::UnexpectedType { got, want } => {

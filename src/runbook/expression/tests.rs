@@ -137,7 +137,7 @@ fn nothing_exhausts_the_stack() {
         format!("1{}", "?1:1".repeat(190)),
         format!("inputs{}", ".f()".repeat(90)),
         format!("{}true", "!".repeat(64)),
-        format!("{}", "[1].map(a,".repeat(60)),
+        "[1].map(a,".repeat(60),
     ] {
         let thread = std::thread::Builder::new().stack_size(2 << 20);
         let run = move || {

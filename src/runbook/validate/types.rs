@@ -485,7 +485,7 @@ impl<'a> Inference<'a> {
                 })
             })
         });
-        found.map_or(Type::Unknown, |found| Type::Estate(found))
+        found.map_or(Type::Unknown, Type::Estate)
     }
 
     /// Says when two types can never be compared.
