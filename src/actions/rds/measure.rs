@@ -241,7 +241,8 @@ fn backup_candidate(
                 (status @ ("creating" | "pending"), _) => Some(format!("it is still `{status}`")),
                 (_, None) => Some("RDS names no instant it can be restored to".to_owned()),
                 (_, Some(latest)) => {
-                    candidate.title = format!("backup of {} up to {latest:.0}", database.primary.id);
+                    candidate.title =
+                        format!("backup of {} up to {latest:.0}", database.primary.id);
                     taken.map(str::to_owned)
                 }
             };
