@@ -136,7 +136,7 @@ fn promoted_before(found: &Instance) -> Option<Recovered> {
     Some(Recovered {
         point: standing_point(RecoveryMethod::Promote, &found.id, &found.id),
         at,
-        line: format!("{} was promoted by run {run} at {at} and stands alone", found.id),
+        line: format!("{} was promoted by run {run} at {at:.0} and stands alone", found.id),
     })
 }
 
@@ -150,7 +150,7 @@ fn restored_before(found: &Instance) -> Option<Recovered> {
     Some(Recovered {
         point: standing_point(method, source, &found.id),
         at,
-        line: format!("{} was restored by run {run} at {at}", found.id),
+        line: format!("{} was restored by run {run} at {at:.0}", found.id),
     })
 }
 
@@ -241,7 +241,8 @@ fn backup_candidate(
                 (status @ ("creating" | "pending"), _) => Some(format!("it is still `{status}`")),
                 (_, None) => Some("RDS names no instant it can be restored to".to_owned()),
                 (_, Some(latest)) => {
-                    candidate.title = format!("backup of {} up to {latest}", database.primary.id);
+                    candidate.title =
+                        format!("backup of {} up to {latest:.0}", database.primary.id);
                     taken.map(str::to_owned)
                 }
             };

@@ -131,7 +131,7 @@ async fn mark(
     notes: &mut Vec<String>,
 ) {
     let mut tags = run_tags(call);
-    tags.push(tag(TAG_PROMOTED, clients.clock.now().to_string()));
+    tags.push(tag(TAG_PROMOTED, format!("{:.0}", clients.clock.now())));
     let outcome = match clients.aws.region(&with.region).await {
         Ok(aws) => {
             let request = aws.rds.add_tags_to_resource().resource_name(&found.arn);
