@@ -29,8 +29,7 @@ pub(crate) const COMMANDS: &[&str] = &[
 
 /// Built-in flags that a runbook's command has besides its inputs, without the dashes.
 ///
-/// The command line's own tests hold this list against its parser. `recovery-point` is not among them:
-/// it is an input of the runbooks that recover a database.
+/// The command line's own tests hold this list against its parser.
 pub(crate) const FLAGS: &[&str] = &[
     "accept-loss",
     "allow-endpoint-override",
@@ -52,6 +51,7 @@ pub(crate) const FLAGS: &[&str] = &[
     "override",
     "past",
     "quiet",
+    "recovery-point",
     "rehearse",
     "runbooks",
     "set",
