@@ -8,14 +8,15 @@ use crate::runbook::schema::{Input, InputType, Runbook};
 /// Returns the subcommand of a runbook.
 pub(super) fn command(runbook: &Runbook) -> Command {
     let about = format!("{} {}", runbook.runbook, runbook.title);
-    let mut command = Command::new(runbook.command.clone()).about(about);
+    let mut command = Command::new(runbook.command.clone());
     if let Some(description) = &runbook.description {
         command = command.after_help(description.clone());
     }
     for (name, input) in &runbook.inputs {
         command = command.arg(argument(name, input));
     }
-    RunFlags::augment_args(command)
+    // The flags' own doc comment would become the command's: what it does is said last.
+    RunFlags::augment_args(command).about(about.clone()).long_about(about)
 }
 
 fn argument(name: &str, input: &Input) -> Arg {

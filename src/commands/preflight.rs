@@ -6,7 +6,7 @@ use crate::clients::{Clients, endpoints};
 use crate::clock::{since, within};
 use crate::event::{Finding, FindingLevel};
 use crate::outcome::FailureClass;
-use crate::plan::{Plan, PlannedStep};
+use crate::plan::{Body, Plan, PlannedStep};
 use crate::report::plan_view::{DryRunReport, Found};
 
 /// One question to one service may take this long.
@@ -18,7 +18,7 @@ pub(super) async fn findings(
     clients: &Clients,
     report: &DryRunReport,
 ) -> Vec<Finding> {
-    let mut findings = credentials(plan, clients).await;
+    let mut findings = if uses_aws(plan) { credentials(plan, clients).await } else { Vec::new() };
     findings.extend(report.steps.iter().filter_map(|seen| {
         let step = plan.step(&seen.step)?;
         let Found::Unreachable { why, hint } = &seen.found else { return None };
@@ -40,6 +40,20 @@ pub(super) async fn findings(
         });
     }
     findings
+}
+
+/// Says whether anything of the plan, or the lease, asks AWS.
+fn uses_aws(plan: &Plan) -> bool {
+    let services = ["rds.", "route53.", "s3.", "traffic.", "aws."];
+    let asks = |name: &str| services.iter().any(|service| name.starts_with(service));
+    let step_asks = |step: &PlannedStep| {
+        let body = match &step.body {
+            Body::Action { action, .. } => asks(action),
+            Body::Gate { checks } => checks.iter().any(|check| asks(&check.check)),
+        };
+        body || step.verify.iter().any(|check| asks(&check.check))
+    };
+    plan.estate.state.is_some() || plan.steps.iter().any(step_asks)
 }
 
 /// What a step cannot be observed for blocks only where P0 depends on it.

@@ -15,7 +15,6 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub(crate) use digest::digest;
-pub(crate) use resolve::resolve;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::resolve::resolve;
 use super::*;
 use crate::estate;
 use crate::runbook::load::{self, Loaded};
@@ -46,7 +47,7 @@ fn runbook(inputs: &str, steps: &str) -> Loaded {
     load::parse("test.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn with<'a>(plan: &'a Plan, step: &str) -> &'a serde_json::Map<String, Value> {
+fn with<'a>(plan: &'a Plan, step: &str) -> &'a Map<String, Value> {
     match &plan.step(&step.into()).expect(step).body {
         Body::Action { with, .. } => with,
         Body::Gate { .. } => panic!("{step} is a gate"),
@@ -197,9 +198,9 @@ fn traffic_moves_between_two_regions() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: traffic would move from us-east-1 to us-east-1
-       --> DR-001-regional-failover.yaml:172:11
+       --> DR-001-regional-failover.yaml:167:11
         |
-    172 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
+    167 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
         |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
 }
@@ -234,9 +235,9 @@ fn what_the_estate_lacks_is_said_once() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: step `primary_down` needs `estate.database`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:40:37
+      --> DR-001-regional-failover.yaml:35:37
        |
-    40 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
+    35 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
        |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add a `database:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
@@ -252,9 +253,9 @@ fn what_the_estate_lacks_is_said_once() {
     bare.dns = None;
     insta::assert_snapshot!(refused(&dr001(), &bare, &to_west()).render(false), @r#"
     error: step `primary_down` needs `estate.database.primary.address`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:40:37
+      --> DR-001-regional-failover.yaml:35:37
        |
-    40 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
+    35 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
        |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add `address:` under `database.primary:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
@@ -406,7 +407,7 @@ fn texts_from_inputs_are_never_expressions() {
     let plan = plan(&loaded, &given(&[("t", json!("${{ estate.estate }} $"))]));
     let scope = {
         let mut scope = crate::runbook::expression::Scope::new(&plan.inputs, &plan.estate);
-        scope.set_outputs("a", serde_json::Map::from_iter([("stdout".to_owned(), json!("out"))]));
+        scope.set_outputs("a", Map::from_iter([("stdout".to_owned(), json!("out"))]));
         scope
     };
     let run = crate::runbook::expression::resolve_map(with(&plan, "b"), &scope).expect("resolves");

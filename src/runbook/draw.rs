@@ -63,12 +63,13 @@ pub(crate) fn mermaid(runbook: &Runbook) -> String {
         let words: Vec<String> = lines(step).iter().map(|line| mermaid_text(line)).collect();
         let words = words.join("<br/>");
         // Writing to a text cannot fail.
-        drop(match look(step) {
+        match look(step) {
             Look::Gate => writeln!(text, "  s{i}{{{{\"{words}\"}}}}"),
             Look::Change => writeln!(text, "  s{i}[\"{words}\"]"),
             Look::Quiet => writeln!(text, "  s{i}(\"{words}\")"),
             Look::NoReturn => writeln!(text, "  s{i}[[\"{words}\"]]:::noreturn"),
-        });
+        }
+        .ok();
     }
     for (i, needs) in graph.needs.iter().enumerate() {
         for needed in needs {
@@ -89,7 +90,7 @@ fn mermaid_text(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '<' | '>' | '#' | '&' | '`' | '\\' | '{' | '}' | '[' | ']' | '|' | ';' => {
-                drop(write!(out, "#{};", u32::from(character)));
+                write!(out, "#{};", u32::from(character)).ok();
             }
             '\n' | '\r' => out.push(' '),
             other => out.push(other),
