@@ -128,6 +128,18 @@ async fn endpoint(clients: &Clients, instance: &str) -> Option<String> {
     None
 }
 
+/// Returns an instance's address from the estate; one this run made is in no file, and RDS says where it is.
+async fn whereabouts(
+    clients: &Clients,
+    instance: &str,
+    given: Option<&str>,
+) -> Result<String, ActionError> {
+    match address(clients, instance, given) {
+        Ok(address) => Ok(address),
+        Err(error) => endpoint(clients, instance).await.ok_or(error),
+    }
+}
+
 /// Connects to an instance as the estate's own user.
 pub(crate) async fn connect(
     clients: &Clients,
@@ -135,14 +147,7 @@ pub(crate) async fn connect(
     given: Option<&str>,
 ) -> Result<Session, NoSession> {
     let database = database(clients).map_err(NoSession::Failed)?;
-    let address = match address(clients, instance, given) {
-        Ok(address) => address,
-        // An instance this run made is in no file: RDS says where it is.
-        Err(error) => match endpoint(clients, instance).await {
-            Some(endpoint) => endpoint,
-            None => return Err(NoSession::Failed(error)),
-        },
-    };
+    let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
     let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
     via::open(clients, &database.via).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))

@@ -161,7 +161,13 @@ impl Driver {
             choice: call.choice.clone(),
         }])
         .await?;
-        let outcome = self.perform_within(&armed, call, seen).await;
+        let mut call = call.clone();
+        let limit = jiff::SignedDuration::try_from(self.step().timeout.0).unwrap_or_default();
+        if let Ok(deadline) = self.ports.clock.now().checked_add(limit) {
+            // An action that waits can then say why it gave up, instead of being cut off.
+            call.progress = call.progress.until(deadline);
+        }
+        let outcome = self.perform_within(&armed, &call, seen).await;
         let (result, obligations) = match outcome {
             Ok(Performed { after, outputs, obligations, notes }) => {
                 (AttemptResult::Performed { after, outputs, notes }, obligations)
@@ -248,7 +254,8 @@ impl Driver {
         } else {
             match standing(&seen.live, &before, &ours) {
                 Standing::Before => (Effect::None, "it did not take effect"),
-                Standing::Ours => (Effect::Applied, "it took effect"),
+                // What was asked for is in place, but the action does not call it done: nobody may.
+                Standing::Ours => (Effect::Unknown, "it is in place, but not finished"),
                 Standing::Mixed => (Effect::Unknown, "it took effect in part"),
                 Standing::Foreign => (Effect::Unknown, "the state is neither before nor after"),
             }
@@ -280,7 +287,10 @@ impl Driver {
     /// that steps that failed together do not come back together and a rehearsal repeats itself.
     fn backoff(&self, tries: u32) -> Duration {
         let retry = &self.step().retry;
-        let doubled = retry.backoff_first.0.saturating_mul(2_u32.saturating_pow(tries.min(16) - 1));
+        let doubled = retry
+            .backoff_first
+            .0
+            .saturating_mul(2_u32.saturating_pow(tries.min(16).saturating_sub(1)));
         let longest = doubled.min(retry.backoff_longest.0);
         let seed = format!("{}/{tries}", self.step().id);
         let spread = seed.bytes().fold(7_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));

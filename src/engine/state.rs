@@ -318,6 +318,10 @@ impl RunState {
             if matches!(step.revert, RevertStage::Failed(_)) {
                 step.revert = RevertStage::Untouched;
             }
+            if forward {
+                // A new process has its own tries: an attempt cut off by a crash was not one that failed.
+                step.forget_attempts();
+            }
             if forward && matches!(step.stage, Stage::Failed { .. }) {
                 step.reopen_for_resume();
                 self.failed.remove(&i);

@@ -321,6 +321,11 @@ impl StepState {
         Ok(())
     }
 
+    /// Starts counting attempts anew; what they did stays known.
+    pub(super) const fn forget_attempts(&mut self) {
+        self.attempts = 0;
+    }
+
     /// Lets a failed step be tried anew; an effect nobody knows is probed first.
     pub(super) fn reopen_for_resume(&mut self) {
         self.attempts = 0;

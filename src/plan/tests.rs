@@ -261,26 +261,26 @@ fn what_the_estate_lacks_is_said_once() {
        = help: add `address:` under `database.primary:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `capacity` needs `estate.clusters.us-west-2`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:91:15
+      --> DR-001-regional-failover.yaml:86:15
        |
-    91 |       region: "${{ inputs.region }}"
+    86 |       region: "${{ inputs.region }}"
        |               ^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add `us-west-2:` under `clusters:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                also needed by repoint, p1, p2, p3
 
     error: step `repoint` needs `estate.database.application`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:136:13
+       --> DR-001-regional-failover.yaml:131:13
         |
-    136 |     action: database.repoint
+    131 |     action: database.repoint
         |             ^^^^^^^^^^^^^^^^
         |
         = help: add `application:` under `database:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `end_to_end` needs `estate.dns`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:159:28
+       --> DR-001-regional-failover.yaml:154:28
         |
-    159 |           url: "http://${{ estate.dns.name }}/"
+    154 |           url: "http://${{ estate.dns.name }}/"
         |                            ^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from

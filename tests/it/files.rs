@@ -36,7 +36,7 @@ fn the_built_in_runbooks_are_good() {
 fn bad_runbooks_name_the_place_and_end_with_3() {
     let command = "action: command.run\n    with: { argv: ['true'] }\n    verify: { none: x }";
     for (steps, part) in [
-        (format!("  - id: a\n    needs: [b]\n    {command}\n  - id: b\n    needs: [a]\n    {command}\n"), "a -> b"),
+        (format!("  - id: a\n    needs: [b]\n    {command}\n  - id: b\n    needs: [a]\n    {command}\n"), "a → b → a"),
         (format!("  - id: a\n    {command}\n  - id: a\n    {command}\n"), "`a`"),
         (format!("  - id: a\n    nedds: []\n    {command}\n"), "needs"),
         ("  - id: a\n    action: comand.run\n    with: { argv: ['true'] }\n".to_owned(), "command.run"),

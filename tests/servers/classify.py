@@ -96,7 +96,9 @@ def plain(method, path, arguments, headers, body):
 
 
 def health(method, path, arguments, headers, body):
-    action = headers.get("x-amz-target", f"{method} {path}").rsplit(".", 1)[-1]
+    # Smithy RPC v2 names the operation in the path, the older JSON protocol in a header.
+    named = path.rsplit("/", 1)[-1] if "/operation/" in path else f"{method} {path}"
+    action = headers.get("x-amz-target", named).rsplit(".", 1)[-1]
     return action, None, not action.startswith(READ_PREFIXES)
 
 

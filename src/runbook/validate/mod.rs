@@ -3,7 +3,10 @@
 //! Looks at the runbook alone: no estate, no world. All problems are reported at once.
 
 mod checks;
+#[cfg(test)]
+mod everything_tests;
 mod inputs;
+mod kinds;
 mod names;
 mod recovery;
 pub(crate) mod reserved;
