@@ -53,7 +53,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "doctor" -d 'C
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "init" -d 'Write a commented estate file'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Print the manual page'
-complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'Flags of everything that carries a plan out, or shows what carrying it out would do'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'DR-001 Regional failover'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l set -d 'Input of the runbook (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
@@ -374,5 +374,5 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fi
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "init" -d 'Write a commented estate file'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "man" -d 'Print the manual page'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "failover" -d 'Flags of everything that carries a plan out, or shows what carrying it out would do'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "failover" -d 'DR-001 Regional failover'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

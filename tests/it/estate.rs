@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::harness::Folder;
 
 /// A running estate; it ends when its standard input is closed, at the latest with this process.
-pub struct Estate {
+pub(crate) struct Estate {
     about: Value,
     _child: Child,
     _stdin: ChildStdin,
@@ -21,7 +21,7 @@ pub struct Estate {
 static ESTATE: OnceLock<Mutex<Estate>> = OnceLock::new();
 
 /// Returns the estate, freshly reset with these options.
-pub fn fresh(options: &str) -> MutexGuard<'static, Estate> {
+pub(crate) fn fresh(options: &str) -> MutexGuard<'static, Estate> {
     let estate = ESTATE.get_or_init(|| Mutex::new(start()));
     let estate = estate.lock().unwrap_or_else(PoisonError::into_inner);
     estate.post("/reset", options);
@@ -47,7 +47,7 @@ fn start() -> Estate {
 
 impl Estate {
     /// Returns a folder that holds the estate file, with the estate's environment and a state directory of its own.
-    pub fn folder(&self) -> Folder {
+    pub(crate) fn folder(&self) -> Folder {
         let mut folder = Folder::new();
         let environment: BTreeMap<String, String> =
             serde_json::from_value(self.about["environment"].clone()).expect("its environment");
@@ -61,16 +61,16 @@ impl Estate {
     }
 
     /// Returns the mutating requests seen since the last reset.
-    pub fn mutating(&self) -> Vec<Value> {
+    pub(crate) fn mutating(&self) -> Vec<Value> {
         let answer = self.get("/requests?mutating=1");
         answer.as_array().cloned().expect("a list of requests")
     }
 
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.call("GET", path, "")
     }
 
-    pub fn post(&self, path: &str, body: &str) -> Value {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Value {
         self.call("POST", path, body)
     }
 

@@ -8,39 +8,39 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_phoenix-dr");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_phoenix-dr");
 
 /// A folder with a state directory; everything the binary sees of this machine.
-pub struct Folder {
-    pub dir: tempfile::TempDir,
-    pub environment: BTreeMap<String, String>,
+pub(crate) struct Folder {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// How a command ended.
-pub struct Ran {
-    pub exit: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) exit: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// Holds the exit code, showing everything when it is another.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.exit, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     /// Holds that something was said on stderr.
     #[track_caller]
-    pub fn says(self, part: &str) -> Self {
+    pub(crate) fn says(self, part: &str) -> Self {
         assert!(self.err.contains(part), "`{part}` is not in stderr:\n{}", self.err);
         self
     }
 }
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let state = dir.path().join("state").display().to_string();
         let environment = BTreeMap::from([
@@ -53,33 +53,33 @@ impl Folder {
         Self { dir, environment }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, text).expect("write a file of the test");
         path
     }
 
-    pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).current_dir(self.path()).env_clear().envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
         ran(self.command(arguments).output().expect("run the binary"))
     }
 
-    pub fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Child {
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Child {
         self.command(arguments).spawn().expect("start the binary")
     }
 
     /// Journals of all runs, newest first: each the events of its whole lines.
-    pub fn journals(&self) -> Vec<(PathBuf, Vec<Value>)> {
+    pub(crate) fn journals(&self) -> Vec<(PathBuf, Vec<Value>)> {
         let runs = Path::new(&self.environment["PHOENIX_DR_STATE"]).join("runs");
         let mut names: Vec<PathBuf> = match std::fs::read_dir(runs) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
@@ -91,7 +91,7 @@ impl Folder {
     }
 }
 
-pub fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     use std::os::unix::process::ExitStatusExt;
     let exit = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(0));
     Ran {
@@ -102,7 +102,7 @@ pub fn ran(output: Output) -> Ran {
 }
 
 /// Events of the whole lines of a journal.
-pub fn events(journal: &Path) -> Vec<Value> {
+pub(crate) fn events(journal: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(journal).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole
@@ -115,6 +115,6 @@ pub fn events(journal: &Path) -> Vec<Value> {
 }
 
 /// Events of one kind about one step.
-pub fn of_step<'a>(events: &'a [Value], kind: &str, step: &str) -> Vec<&'a Value> {
+pub(crate) fn of_step<'a>(events: &'a [Value], kind: &str, step: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["kind"] == kind && event["step"] == step).collect()
 }
