@@ -14,7 +14,7 @@ use crate::ids::StepId;
 use crate::outcome::{Candidate, Verdict};
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
-use crate::report::plan_view::{DryRunReport, Found};
+use crate::report::plan_view::{DryRunReport, Found, Undo};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
 use crate::report::view::ViewState;
 
@@ -49,6 +49,13 @@ fn view(
         let at = network.starts(&seen, &assume, &step, now);
         NoReturn { step, at }
     });
+    let mut report = report;
+    // What the step does depends on a choice; with the one that would be made, it is for good.
+    for step in &mut report.steps {
+        if no_return.as_ref().is_some_and(|no_return| no_return.step == step.step) {
+            step.undo = Undo::Never { why: "a point of no return".to_owned() };
+        }
+    }
     GoView {
         run: state.run.clone(),
         mode: state.mode,

@@ -294,7 +294,12 @@ pub(super) fn give_up(
     if state.is_final() {
         return Err(UserError::new(Exit::Usage, format!("run {run} is over already")));
     }
-    let changed = state.plan.steps.iter().zip(&state.steps).filter(|(_, seen)| seen.changed());
+    let changed = state
+        .plan
+        .steps
+        .iter()
+        .zip(&state.steps)
+        .filter(|(step, seen)| step.changes && seen.changed());
     let still_changed: Vec<StepId> = changed.map(|(step, _)| step.id.clone()).collect();
     let event =
         Event::RunAbandoned { reason: reason.to_owned(), still_changed: still_changed.clone() };
@@ -406,7 +411,7 @@ fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError
 }
 
 /// Reads a journal's records; what is being written right now is read next time.
-fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, UserError> {
+pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, UserError> {
     let mut records = Vec::new();
     let mut foreign = None;
     reader::read(path, |entry| match entry {

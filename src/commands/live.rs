@@ -31,8 +31,8 @@ use crate::operator::terminal::{TerminalOperator, attended, restore};
 use crate::operator::{Chain, needed};
 use crate::plan::Plan;
 use crate::plan::resolve::resolve;
-use crate::report::plan_view;
 use crate::report::terminal::Tone;
+use crate::report::{plan_view, summary};
 use crate::runbook::yaml;
 use crate::span::Span;
 
@@ -191,9 +191,20 @@ async fn engine(
         shown: screen.shown.clone(),
         news: screen.news.clone(),
     };
+    let run = state.run.clone();
     let (exit, _) = dispatcher::run(setup, state).await;
     screen.finish().await;
     clients.tunnels.close().await;
+    if !context.json() {
+        // The last lines: what came of it, what is changed, what is open, what to type next.
+        let records = super::ledger::read(&dir.journal(), &run)?;
+        if let Some(found) = summary::of(&records, context.clock.now()) {
+            let columns = context.terminal.columns();
+            for line in summary::lines(&found, columns, &TimeZone::system()) {
+                context.terminal.out(&line);
+            }
+        }
+    }
     drop(lock);
     Ok(exit)
 }

@@ -170,7 +170,8 @@ pub(crate) fn rollback_order(state: &RunState) -> Vec<usize> {
     }
     let wanted = |i: &usize| {
         let step = &state.steps[*i];
-        step.effect != Effect::None
+        state.plan.steps[*i].changes
+            && step.effect != Effect::None
             && !matches!(step.revert, RevertStage::Done(_) | RevertStage::Failed(_))
             && !sealed.contains(i)
             && !blocked.contains(i)

@@ -356,7 +356,9 @@ impl RunState {
 
     /// Says whether anything in the world may be changed by this run now.
     pub(crate) fn changed(&self) -> bool {
-        self.steps.iter().any(StepState::changed)
+        // Choosing, waiting and a person's word change nothing that could be left behind.
+        let mut steps = self.plan.steps.iter().zip(&self.steps);
+        steps.any(|(step, state)| step.changes && state.changed())
     }
 
     /// Says whether step `i` has passed a point of no return.
