@@ -32,9 +32,8 @@ use std::process::ExitCode;
 
 /// Runs the program with its arguments, the first being its own name, and returns how it ended.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    // One TLS provider for everything; a second one would make the first connection panic.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        // Only an embedding process could have installed one before; it is as good as ours.
-    }
+    // One TLS provider for everything; a second one would make the first connection panic. It fails only where an
+    // embedding process has installed one before, which is as good as ours.
+    rustls::crypto::ring::default_provider().install_default().ok();
     ExitCode::from(commands::run(&arguments).code())
 }

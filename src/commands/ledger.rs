@@ -20,7 +20,6 @@ use crate::journal::store::{Listed, Namespace, Store};
 use crate::journal::summary::Standing;
 use crate::report::audit as trail;
 use crate::report::human::Human;
-use crate::report::terminal::Tone;
 
 /// `status --follow` looks at the journal this often.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -438,9 +437,4 @@ fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
 
 fn write(journal: &mut impl Journal, records: &[Record]) -> Result<(), UserError> {
     journal.append(records).map_err(|error| UserError::new(Exit::Journal, error.to_string()))
-}
-
-/// Says how loud an unreadable run is; kept here so that every list treats it alike.
-pub(super) const fn unreadable_tone() -> Tone {
-    Tone::Warn
 }

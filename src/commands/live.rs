@@ -55,7 +55,7 @@ pub(super) fn run(
     let answers = answers(context, &plan, flags)?;
     refuse_overrides(&plan, flags)?;
     let store = context.store()?;
-    let superseded = unfinished(context, &store, &plan)?;
+    let superseded = unfinished(&store, &plan)?;
     let settings = settings(flags)?;
     let now = context.clock.now();
     let incident_started = incident_started(flags, now)?;
@@ -407,7 +407,7 @@ fn incident_started(flags: &RunFlags, now: Timestamp) -> Result<Timestamp, UserE
 }
 
 /// Refuses to start beside a run that may have changed something; names those that never did.
-fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
+fn unfinished(store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
     let estate = &plan.estate.estate;
     let found = store.unfinished(estate, Namespace::Live).map_err(|error| store_error(&error))?;
     if let Some((name, why)) = found.unreadable.first() {
@@ -429,7 +429,6 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
             .hint(format!("or undo it: phoenix-dr rollback {short}"))
             .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")));
     }
-    let _ = context;
     Ok(superseded)
 }
 

@@ -1,15 +1,13 @@
 //! Looks at everything a plan would change, without changing anything: for the dry run and the go screen.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::clock::{Clock, within};
+use crate::clock::within;
 use crate::engine::decide::best;
 use crate::engine::ports::{Call, Observation, Ports, Progress};
 use crate::engine::state::Graph;
@@ -276,9 +274,4 @@ pub(super) fn candidates(
     let choices = choices.unwrap_or_default();
     let best = best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
     (choices, best)
-}
-
-/// Returns the present instant; a name for what the go screen calls "now".
-pub(super) fn now(clock: &Arc<dyn Clock>) -> Timestamp {
-    clock.now()
 }
