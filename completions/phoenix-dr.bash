@@ -52,6 +52,9 @@ _phoenix__dr() {
             phoenix__dr,plan)
                 cmd="phoenix__dr__subcmd__plan"
                 ;;
+            phoenix__dr,report)
+                cmd="phoenix__dr__subcmd__report"
+                ;;
             phoenix__dr,resume)
                 cmd="phoenix__dr__subcmd__resume"
                 ;;
@@ -109,6 +112,9 @@ _phoenix__dr() {
             phoenix__dr__subcmd__help,plan)
                 cmd="phoenix__dr__subcmd__help__subcmd__plan"
                 ;;
+            phoenix__dr__subcmd__help,report)
+                cmd="phoenix__dr__subcmd__help__subcmd__report"
+                ;;
             phoenix__dr__subcmd__help,resume)
                 cmd="phoenix__dr__subcmd__help__subcmd__resume"
                 ;;
@@ -137,7 +143,7 @@ _phoenix__dr() {
 
     case "${cmd}" in
         phoenix__dr)
-            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help"
+            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -411,7 +417,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help)
-            opts="run plan list show graph validate runs status resume rollback abandon mark-done audit doctor init completions man failover help"
+            opts="run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -579,6 +585,20 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__help__subcmd__report)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -869,6 +889,36 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --estate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbooks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__report)
+            opts="-q -v -h --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --estate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

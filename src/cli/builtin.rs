@@ -33,6 +33,8 @@ pub(crate) enum Builtin {
     Abandon(AbandonArgs),
     /// Record that a step or an obligation was done by hand
     MarkDone(MarkDoneArgs),
+    /// Write what a run did as a report for the incident's record (Markdown)
+    Report(ReportArgs),
     /// Print a run's audit trail
     Audit(AuditArgs),
     /// Check that this host can act on the estate
@@ -128,6 +130,12 @@ pub(crate) struct MarkDoneArgs {
     pub evidence: String,
     /// Run id, or enough of it; the newest that has it when left out
     #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Run id, or enough of it to tell it from the others; the newest when left out
     pub run: Option<String>,
 }
 

@@ -397,7 +397,7 @@ pub(super) fn nothing_changed(store: &Store, run: &RunId) -> bool {
     RunState::fold(&records).is_ok_and(|state| !state.changed())
 }
 
-fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
+pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
     if let Some(text) = text {
         return store.find(text).map_err(|error| find_error(&error));
     }

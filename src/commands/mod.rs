@@ -8,6 +8,7 @@ mod ledger;
 mod live;
 mod observe;
 mod preflight;
+mod report;
 mod runbooks;
 mod show;
 
@@ -64,6 +65,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             Builtin::MarkDone(given) => {
                 ledger::mark_done(context, &given.what, &given.evidence, given.run.as_deref())
             }
+            Builtin::Report(given) => report::run(context, given.run.as_deref()),
             Builtin::Audit(given) => {
                 ledger::audit(context, given.run.as_deref(), given.form, given.verify)
             }

@@ -16,6 +16,7 @@ use crate::journal::reader::{Torn, Verification};
 use crate::journal::record::Entry;
 use crate::outcome::{Effect, StepEnd};
 use words::Told;
+pub(super) use words::told;
 
 const WIDTH: usize = 80;
 const TIME_WIDTH: usize = 10;
@@ -37,7 +38,7 @@ pub(crate) fn text(entries: &[Entry]) -> String {
             day = today;
         }
         let told = match entry {
-            Entry::Known(record) => words::told(&record.event),
+            Entry::Known(record) => told(&record.event),
             Entry::Foreign(foreign) => Told::of(
                 None,
                 format!("event `{}`, which this version does not understand", foreign.kind()),

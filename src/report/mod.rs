@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod fixtures;
 pub(crate) mod forecast;
 pub(crate) mod human;
+pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod mask;

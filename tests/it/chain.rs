@@ -55,6 +55,9 @@ fn a_chain_runs_and_a_second_run_finds_it_done() {
     let (_, events) = &folder.journals()[0];
     assert_eq!(of_step(events, "step_finished", "one")[0]["end"], "satisfied");
     folder.run(&["audit", "--verify"]).exits(0);
+    let report = folder.run(&["report"]).exits(0).out;
+    assert!(report.starts_with("# T-1 Test\n"), "{report}");
+    assert!(report.contains("| one | "), "{report}");
 }
 
 #[test]

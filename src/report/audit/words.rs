@@ -13,7 +13,7 @@ use crate::outcome::{ActionError, CheckReport, Effect, FailureClass, StepEnd, Ve
 const VALUE_MAX: usize = 160;
 
 /// An event in words.
-pub(super) struct Told<'a> {
+pub(in crate::report) struct Told<'a> {
     pub step: Option<&'a StepId>,
     pub what: String,
     pub more: Vec<String>,
@@ -40,13 +40,19 @@ impl<'a> Told<'a> {
         self
     }
 
+    /// Returns everything on one line.
+    pub(in crate::report) fn whole(&self) -> String {
+        let details = self.more.iter().map(String::as_str);
+        std::iter::once(self.what.as_str()).chain(details).collect::<Vec<_>>().join("; ")
+    }
+
     fn by_a_person(self) -> Self {
         Self { by_a_person: true, ..self }
     }
 }
 
 /// Returns an event in words.
-pub(super) fn told(event: &Event) -> Told<'_> {
+pub(in crate::report) fn told(event: &Event) -> Told<'_> {
     match event {
         Event::RunStarted { mode, settings, version, .. } => {
             began(start_of(*mode), settings, version)
