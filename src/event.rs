@@ -288,6 +288,8 @@ pub(crate) enum QuestionKey {
     Go,
     /// Preflight found something that blocks: yes only looks again
     Blocked,
+    /// Whether to revert what a stopped run changed
+    Rollback,
     Choice {
         step: StepId,
     },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::options::RunFlags;
+use super::options::{HowFlags, RunFlags, WhoFlags};
 
 /// Every built-in command.
 #[derive(Debug, Subcommand)]
@@ -28,7 +28,7 @@ pub(crate) enum Builtin {
     /// Go on with a run that stopped
     Resume(ResumeArgs),
     /// Roll back a run that stopped
-    Rollback(ResumeArgs),
+    Rollback(RollbackArgs),
     /// Give up a run; reverts nothing
     Abandon(AbandonArgs),
     /// Record that a step or an obligation was done by hand
@@ -109,7 +109,15 @@ pub(crate) struct ResumeArgs {
     /// Run id, or enough of it to tell it from the others; the one that stopped when left out
     pub run: Option<String>,
     #[command(flatten)]
-    pub flags: RunFlags,
+    pub flags: HowFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// Run id, or enough of it to tell it from the others; the one that stopped when left out
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub flags: WhoFlags,
 }
 
 #[derive(Debug, Args)]

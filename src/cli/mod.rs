@@ -10,8 +10,10 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, ShowArgs};
-pub(crate) use options::{ColorChoice, Global, OnFailureArg, OutputFormat, RunFlags};
+pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, RollbackArgs, ShowArgs};
+pub(crate) use options::{
+    ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, WhoFlags,
+};
 
 use crate::runbook::schema::Runbook;
 

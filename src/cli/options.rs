@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::span::Span;
+use crate::operator::scripted::AcceptedLoss;
 
 /// Flags every command takes.
 #[derive(Debug, Clone, Args)]
@@ -55,29 +55,32 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
-/// Flags of everything that carries a plan out, or shows what carrying it out would do.
+/// Flags of a new run, or of what shows what one would do.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Running")]
 pub(crate) struct RunFlags {
-    /// Show what would happen from live reads; change nothing
-    #[arg(long, env = "PHOENIX_DR_DRY_RUN")]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub how: HowFlags,
 
-    /// With --dry-run, end with 20 when there are changes
-    #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
-    pub detailed_exitcode: bool,
+    /// When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)
+    #[arg(long, value_name = "WHEN", env = "PHOENIX_DR_INCIDENT_STARTED")]
+    pub incident_started: Option<String>,
+}
 
-    /// Answer yes to go and to ordinary approvals; never to points of no return
-    #[arg(long, short, env = "PHOENIX_DR_YES")]
-    pub yes: bool,
+/// Flags of everything that carries a plan on; what is left out stays as it was when the run began.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct HowFlags {
+    #[command(flatten)]
+    pub who: WhoFlags,
 
     /// Approve this step, typed points of no return included (repeatable)
     #[arg(long, value_name = "STEP", env = "PHOENIX_DR_APPROVE", value_delimiter = ',')]
     pub approve: Vec<String>,
 
-    /// Accept to lose this much data, where it is more than the objective allows
-    #[arg(long, value_name = "SPAN", env = "PHOENIX_DR_ACCEPT_LOSS")]
-    pub accept_loss: Option<Span>,
+    /// Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell
+    #[arg(long, value_name = "SPAN", value_parser = loss, env = "PHOENIX_DR_ACCEPT_LOSS")]
+    pub accept_loss: Option<AcceptedLoss>,
 
     /// Recovery point to take: replica, backup or snapshot
     #[arg(long, value_name = "ID", env = "PHOENIX_DR_RECOVERY_POINT")]
@@ -91,6 +94,35 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "STEP=WORD", value_parser = pair, env = "PHOENIX_DR_WAIVE")]
     pub waive: Vec<(String, String)>,
 
+    /// Ask before every changing step
+    #[arg(long, value_enum, value_name = "WHICH", env = "PHOENIX_DR_CONFIRM")]
+    pub confirm: Option<Confirm>,
+
+    /// What happens after a failure that nobody is asked about [default: auto]
+    #[arg(long, value_enum, env = "PHOENIX_DR_ON_FAILURE")]
+    pub on_failure: Option<OnFailureArg>,
+
+    /// Steps that may run at the same time [default: 8]
+    #[arg(long, value_name = "N", value_parser = jobs, env = "PHOENIX_DR_JOBS")]
+    pub jobs: Option<usize>,
+}
+
+/// Flags of everything that may change the estate: whether it does, and who answers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct WhoFlags {
+    /// Show what would happen from live reads; change nothing
+    #[arg(long, env = "PHOENIX_DR_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// With --dry-run, end with 20 when there are changes
+    #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
+    pub detailed_exitcode: bool,
+
+    /// Answer yes to go, to a rollback and to ordinary approvals; never to points of no return
+    #[arg(long, short, env = "PHOENIX_DR_YES")]
+    pub yes: bool,
+
     /// File with answers (YAML or JSON): question to answer
     #[arg(long, value_name = "FILE", env = "PHOENIX_DR_ANSWERS")]
     pub answers: Option<PathBuf>,
@@ -98,22 +130,6 @@ pub(crate) struct RunFlags {
     /// Ask nobody; implied without a terminal
     #[arg(long, env = "PHOENIX_DR_NON_INTERACTIVE")]
     pub non_interactive: bool,
-
-    /// Ask before every changing step
-    #[arg(long, value_enum, value_name = "WHICH", env = "PHOENIX_DR_CONFIRM")]
-    pub confirm: Option<Confirm>,
-
-    /// What happens after a failure that nobody is asked about
-    #[arg(long, value_enum, default_value_t, env = "PHOENIX_DR_ON_FAILURE")]
-    pub on_failure: OnFailureArg,
-
-    /// When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)
-    #[arg(long, value_name = "WHEN", env = "PHOENIX_DR_INCIDENT_STARTED")]
-    pub incident_started: Option<String>,
-
-    /// Steps that may run at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = jobs, env = "PHOENIX_DR_JOBS")]
-    pub jobs: usize,
 
     /// Go live although an AWS endpoint override is set in the environment or profile
     #[arg(long, env = "PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE")]
@@ -127,10 +143,9 @@ pub(crate) enum Confirm {
 }
 
 /// `--on-failure`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFailureArg {
     /// Roll back before a point of no return, stop after one
-    #[default]
     Auto,
     Rollback,
     Stop,
@@ -143,6 +158,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
         }
         Some(_) | None => Err("write it as STEP=TEXT".to_owned()),
     }
+}
+
+fn loss(text: &str) -> Result<AcceptedLoss, String> {
+    text.parse().map_err(|error| format!("{error}, or unknown"))
 }
 
 fn jobs(text: &str) -> Result<usize, String> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::operator::scripted::AcceptedLoss;
 
 fn runbooks() -> Vec<Runbook> {
     let text = include_str!("../../runbooks/DR-001-regional-failover.yaml");
@@ -24,8 +25,8 @@ fn a_runbook_is_a_command_and_its_inputs_are_flags() {
     };
     assert_eq!(command, "failover");
     assert_eq!(inputs, [("region".to_owned(), "us-west-2".to_owned())]);
-    assert!(flags.yes);
-    assert_eq!(flags.jobs, 2);
+    assert!(flags.how.who.yes);
+    assert_eq!(flags.how.jobs, Some(2));
 }
 
 #[test]
@@ -42,6 +43,35 @@ fn wrong_usage_says_what_is_missing() {
         assert!(!usage.asked_for);
         assert!(usage.text.contains(part), "{arguments:?}: {}", usage.text);
     }
+}
+
+#[test]
+fn a_loss_nobody_can_tell_can_be_accepted() {
+    for (given, accepted) in [
+        ("42m", AcceptedLoss::AtMost(crate::span::Span::minutes(42))),
+        ("unknown", AcceptedLoss::Unknown),
+    ] {
+        let typed = typed(&["failover", "--region", "us-west-2", "--accept-loss", given]);
+        let Ok(Typed::Runbook { flags, .. }) = typed else { panic!("{typed:?}") };
+        assert_eq!(flags.how.accept_loss, Some(accepted));
+    }
+    let usage = typed(&["resume", "--accept-loss", "some"]).expect_err("no loss");
+    assert!(usage.text.contains("or unknown"), "{}", usage.text);
+}
+
+#[test]
+fn a_flag_that_does_nothing_is_refused() {
+    for arguments in [
+        ["resume", "--incident-started", "5m"],
+        ["rollback", "--incident-started", "5m"],
+        ["rollback", "--waive", "fence=unfenced"],
+        ["rollback", "--approve", "database"],
+    ] {
+        let usage = typed(&arguments).expect_err("wrong usage");
+        assert!(usage.text.contains("unexpected argument"), "{}", usage.text);
+    }
+    let Ok(Typed::Builtin { command, .. }) = typed(&["resume", "--dry-run"]) else { panic!() };
+    assert!(matches!(*command, Builtin::Resume(given) if given.flags.who.dry_run));
 }
 
 #[test]

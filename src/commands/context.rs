@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::journal::store::{FindError as RunFindError, Store, StoreError};
 use crate::report::mask::Masker;
 use crate::report::terminal::{ColorChoice, Look, Terminal, Tone, Volume};
+use crate::report::text::count;
 use crate::runbook::load::{self, FindError, Loaded};
 use crate::runbook::problem::Problems;
 use crate::runbook::schema::Runbook;
@@ -32,13 +33,21 @@ pub(super) fn runbook_directories(given: Option<PathBuf>) -> Vec<PathBuf> {
     given.into_iter().collect()
 }
 
-/// Returns the runbooks that can be commands. One that cannot be read is left out here; `validate` says why.
-pub(super) fn command_runbooks(directories: &[PathBuf]) -> Vec<Runbook> {
-    load::all(directories).into_iter().flatten().map(|loaded| loaded.runbook).collect()
+/// Returns the runbooks that can be commands, and why others cannot.
+pub(super) fn command_runbooks(directories: &[PathBuf]) -> (Vec<Runbook>, Vec<FindError>) {
+    let mut known = Vec::new();
+    let mut broken = Vec::new();
+    for loaded in load::all(directories) {
+        match loaded {
+            Ok(loaded) => known.push(loaded.runbook),
+            Err(error) => broken.push(error),
+        }
+    }
+    (known, broken)
 }
 
-/// Prints help or what was wrong with the command line.
-pub(super) fn print_usage(usage: &Usage) -> Exit {
+/// Prints help or what was wrong with the command line; a command may be missing because its file cannot be read.
+pub(super) fn print_usage(usage: &Usage, broken: &[FindError]) -> Exit {
     let look = Look::detect(ColorChoice::Auto, Volume::Normal, true);
     let terminal = Terminal::new(look, Masker::default());
     let text = usage.text.trim_end();
@@ -47,6 +56,11 @@ pub(super) fn print_usage(usage: &Usage) -> Exit {
         Exit::Ok
     } else {
         terminal.loud(Tone::Plain, text);
+        if !broken.is_empty() {
+            let said =
+                format!("{} cannot be used: phoenix-dr validate", count(broken.len(), "runbook"));
+            terminal.loud(Tone::Warn, &said);
+        }
         Exit::Usage
     }
 }
@@ -94,7 +108,15 @@ impl Context {
                 UserError::new(Exit::Usage, error.to_string()).hint(help.clone())
             }
             FindError::Unreadable { .. } => UserError::new(Exit::Usage, error.to_string()),
-            FindError::Invalid(problems) => self.invalid(&problems, Exit::RunbookInvalid),
+            FindError::Twice { .. } => UserError::new(Exit::RunbookInvalid, error.to_string())
+                .hint("give one of them another id and command, or name its file"),
+            FindError::Invalid(problems) => {
+                let error = self.invalid(&problems, Exit::RunbookInvalid);
+                if self.directories.is_empty() || load::is_path(name) {
+                    return error;
+                }
+                error.hint("repair it; or leave --runbooks out, and what is built in is used")
+            }
         })?;
         let problems = validate::validate(&loaded);
         if problems.has_errors() {

@@ -1,24 +1,15 @@
 //! `doctor`: can this host act on the estate, right now, region by region.
 
-use std::sync::Arc;
-
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::{observe, preflight};
-use crate::actions::Actions;
-use crate::checks::Checks;
-use crate::clients::Clients;
+use super::{compose, observe, preflight};
 use crate::clients::guard::Guard;
-use crate::engine::ports::Ports;
 use crate::error::UserError;
-use crate::event::{FindingLevel, Mode};
+use crate::event::FindingLevel;
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::lease::LocalLease;
-use crate::operator::Chain;
-use crate::operator::scripted::Given;
 use crate::plan::resolve::resolve;
 use crate::report::plan_view;
 
@@ -40,20 +31,9 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let runtime = context.runtime()?;
     let findings = runtime.block_on(async {
-        let guard = Guard::closed();
-        let clients = Arc::new(Clients::new(
-            Arc::new(plan.estate.clone()),
-            guard,
-            Arc::clone(&context.clock),
-        ));
-        let ports = Ports {
-            actions: Arc::new(Actions { clients: Arc::clone(&clients) }),
-            checks: Arc::new(Checks { clients: Arc::clone(&clients) }),
-            operator: Arc::new(Chain::alone(Given::default(), Mode::DryRun)),
-            lease: Arc::new(LocalLease),
-            clock: Arc::clone(&context.clock),
-        };
-        let report = observe::plan(&plan, &RunId::generate(), &ports).await;
+        let clients = compose::clients(context, &plan, Guard::closed(), None);
+        let ports = compose::looking(context, &clients);
+        let report = observe::plan(&plan, &RunId::generate(), &ports, None).await;
         let findings = preflight::findings(&plan, &clients, &report).await;
         clients.tunnels.close().await;
         findings

@@ -23,7 +23,7 @@ pub(super) fn builder(ports: Ports, clients: Arc<Clients>, first: Record) -> GoB
     Arc::new(move |state| {
         let (ports, clients, first) = (ports.clone(), Arc::clone(&clients), first.clone());
         Box::pin(async move {
-            let report = observe::plan(&state.plan, &state.run, &ports).await;
+            let report = observe::plan(&state.plan, &state.run, &ports, None).await;
             let findings = preflight::findings(&state.plan, &clients, &report).await;
             let view = view(&state, &ports, &first, report, findings.clone());
             Go { question: question(&view), findings }

@@ -429,7 +429,8 @@ pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, U
     }
 }
 
-fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
+/// Folds a run's records.
+pub(super) fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
     RunState::fold(records).map_err(|error| {
         UserError::new(Exit::Journal, format!("the journal of run {run} does not fold: {error}"))
     })

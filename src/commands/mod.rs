@@ -1,14 +1,19 @@
 //! One file per command; the only place where everything is composed, and where a run is armed.
 
+mod answers;
 mod completions;
+mod compose;
 mod context;
 mod doctor;
+mod dry_run;
 mod go;
 mod ledger;
 mod live;
 mod observe;
 mod preflight;
 mod report;
+mod resume;
+mod rollback;
 mod runbooks;
 mod show;
 
@@ -22,10 +27,10 @@ use context::Context;
 /// Runs what was typed.
 pub(crate) fn run(arguments: &[OsString]) -> Exit {
     let directories = context::runbook_directories(cli::runbook_directory(arguments));
-    let known = context::command_runbooks(&directories);
+    let (known, broken) = context::command_runbooks(&directories);
     let typed = match cli::parse(arguments, &known) {
         Ok(typed) => typed,
-        Err(usage) => return context::print_usage(&usage),
+        Err(usage) => return context::print_usage(&usage, &broken),
     };
     let global = match &typed {
         Typed::Bare { global } | Typed::Builtin { global, .. } | Typed::Runbook { global, .. } => {
@@ -48,7 +53,8 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
         Typed::Builtin { command, .. } => match *command {
             Builtin::Run(given) => live::run(context, &given.runbook, &given.inputs, &given.flags),
             Builtin::Plan(given) => {
-                let flags = cli::RunFlags { dry_run: true, ..given.flags };
+                let mut flags = given.flags;
+                flags.how.who.dry_run = true;
                 live::run(context, &given.runbook, &given.inputs, &flags)
             }
             Builtin::List => runbooks::list(context),
@@ -57,8 +63,8 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             Builtin::Validate(given) => runbooks::validate(context, &given.files),
             Builtin::Runs => ledger::runs(context),
             Builtin::Status(given) => ledger::status(context, given.run.as_deref(), given.follow),
-            Builtin::Resume(given) => live::resume(context, &given, false),
-            Builtin::Rollback(given) => live::resume(context, &given, true),
+            Builtin::Resume(given) => resume::resume(context, &given),
+            Builtin::Rollback(given) => rollback::rollback(context, &given),
             Builtin::Abandon(given) => {
                 ledger::abandon(context, given.run.as_deref(), &given.reason)
             }

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use crate::clock::within;
 use crate::engine::decide::best;
 use crate::engine::ports::{Call, Observation, Ports, Progress};
-use crate::engine::state::Graph;
+use crate::engine::state::{Graph, RunState};
+use crate::engine::step::StepState;
 use crate::ids::{RunId, StepId};
 use crate::outcome::{CheckReport, Fidelity, Verdict};
 use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
@@ -21,15 +22,28 @@ use crate::runbook::expression::Scope;
 const LOOK_LIMIT: Duration = Duration::from_secs(12);
 
 /// Looks at every step whose names are known; the rest is known after the steps it waits for.
-pub(super) async fn plan(plan: &Plan, run: &RunId, ports: &Ports) -> DryRunReport {
+///
+/// Of a run that is taken up again, only the steps that have not ended are looked at.
+pub(super) async fn plan(
+    plan: &Plan,
+    run: &RunId,
+    ports: &Ports,
+    state: Option<&RunState>,
+) -> DryRunReport {
     let seen = ports.clock.now();
+    let ended = state.into_iter().flat_map(|state| state.steps.iter().enumerate());
+    let known = ended
+        .filter(|(_, step)| step.ended().is_some())
+        .map(|(i, step)| (i, step.outputs.clone()))
+        .collect();
     let mut looker = Looker {
         plan,
         run,
         ports,
+        state,
         graph: Graph::of(plan),
         scope: late::scope(plan, run),
-        known: BTreeMap::new(),
+        known,
         found: BTreeMap::new(),
     };
     looker.look_at_all().await;
@@ -42,9 +56,10 @@ struct Looker<'a> {
     plan: &'a Plan,
     run: &'a RunId,
     ports: &'a Ports,
+    state: Option<&'a RunState>,
     graph: Graph,
     scope: Scope,
-    /// Outputs of steps that are as desired already
+    /// Outputs of steps that are as desired already, or have ended
     known: BTreeMap<usize, Map<String, Value>>,
     found: BTreeMap<StepId, DryRunStep>,
 }
@@ -64,7 +79,7 @@ impl Looker<'_> {
         loop {
             let mut looks = Vec::new();
             for (i, step) in self.plan.steps.iter().enumerate() {
-                if self.found.contains_key(&step.id) {
+                if self.found.contains_key(&step.id) || self.ended(i) {
                     continue;
                 }
                 match self.ready(i) {
@@ -79,9 +94,10 @@ impl Looker<'_> {
                 break;
             }
             let ports = self.ports;
-            let (plan, run) = (self.plan, self.run);
+            let (plan, run, state) = (self.plan, self.run, self.state);
             let seen = join_all(looks.into_iter().map(|(i, ready)| async move {
-                (i, look(&plan.steps[i], run, ports, ready).await)
+                let under_way = state.map(|state| &state.steps[i]);
+                (i, look(&plan.steps[i], run, ports, ready, under_way).await)
             }))
             .await;
             for (i, seen) in seen {
@@ -92,11 +108,15 @@ impl Looker<'_> {
             }
         }
         for (i, step) in self.plan.steps.iter().enumerate() {
-            if !self.found.contains_key(&step.id) {
+            if !self.found.contains_key(&step.id) && !self.ended(i) {
                 let found = Found::KnownAfter { step: self.unknown_need(i) };
                 self.note(step, Fidelity::Printed, found, Vec::new());
             }
         }
+    }
+
+    fn ended(&self, i: usize) -> bool {
+        self.state.is_some_and(|state| state.steps[i].ended().is_some())
     }
 
     fn note(
@@ -144,7 +164,8 @@ impl Looker<'_> {
     /// A step upstream that changes something, the nearest by order.
     fn changing_need(&self, i: usize) -> Option<StepId> {
         let upstream = Graph::reach(&self.graph.needs, i);
-        let changing = upstream.into_iter().rev().find(|need| self.plan.steps[*need].changes);
+        let changes = |need: &usize| self.plan.steps[*need].changes && !self.ended(*need);
+        let changing = upstream.into_iter().rev().find(changes);
         changing.map(|need| self.plan.steps[need].id.clone())
     }
 
@@ -167,11 +188,18 @@ struct Look {
     outputs: Option<Map<String, Value>>,
 }
 
-async fn look(step: &PlannedStep, run: &RunId, ports: &Ports, ready: Ready) -> Look {
+async fn look(
+    step: &PlannedStep,
+    run: &RunId,
+    ports: &Ports,
+    ready: Ready,
+    under_way: Option<&StepState>,
+) -> Look {
     match (ready, &step.body) {
         (Ready::Checks(checks), _) => look_at_gate(&checks, ports).await,
         (Ready::Look(with), Body::Action { action, .. }) => {
-            look_at_action(step, run, ports, action, with).await
+            let call = call(step, run, action, with, under_way);
+            look_at_action(ports, &call).await
         }
         (Ready::Said(found), _) => {
             Look { fidelity: Fidelity::Resolved, found, commands: Vec::new(), outputs: None }
@@ -210,25 +238,29 @@ async fn look_at_gate(checks: &[CheckSpec], ports: &Ports) -> Look {
     Look { fidelity: Fidelity::Observed, found, commands: Vec::new(), outputs: None }
 }
 
-async fn look_at_action(
+/// Returns the call a step would make; one that was begun keeps its token and its choice.
+fn call(
     step: &PlannedStep,
     run: &RunId,
-    ports: &Ports,
     action: &str,
     with: Map<String, Value>,
-) -> Look {
+    under_way: Option<&StepState>,
+) -> Call {
     // Nobody listens: what an observation tells on its way is not shown here.
     let (sink, _) = mpsc::unbounded_channel();
-    let call = Call {
+    Call {
         run: run.clone(),
         step: step.id.clone(),
         action: action.to_owned(),
         with,
-        generation: 0,
-        choice: None,
+        generation: under_way.map_or(0, |state| state.generation),
+        choice: under_way.and_then(|state| state.choice.clone()),
         progress: Progress::new(step.id.clone(), sink),
-    };
-    let looked = within(&*ports.clock, LOOK_LIMIT, ports.actions.observe(&call)).await;
+    }
+}
+
+async fn look_at_action(ports: &Ports, call: &Call) -> Look {
+    let looked = within(&*ports.clock, LOOK_LIMIT, ports.actions.observe(call)).await;
     let (why, hint) = match looked {
         Ok(Ok(seen)) => return state(seen),
         Ok(Err(error)) => (error.message, error.hint),

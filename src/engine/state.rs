@@ -387,12 +387,13 @@ pub(crate) fn tolerated(step: &PlannedStep) -> bool {
 }
 
 /// Says whether an answer outlives the process it was given to: consents do, refusals and menus are asked again.
-pub(super) fn keeps(key: &QuestionKey, answer: &Answer) -> bool {
+pub(crate) fn keeps(key: &QuestionKey, answer: &Answer) -> bool {
     match key {
         QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
         | QuestionKey::Alone
         | QuestionKey::Blocked
+        | QuestionKey::Rollback
         | QuestionKey::Credentials { .. } => false,
         QuestionKey::Go
         | QuestionKey::Choice { .. }

@@ -2,31 +2,43 @@
 
 use super::scripted::{Given, answer};
 use super::{refuse, scripted};
+use crate::engine::state::{RunState, keeps};
 use crate::event::{Answer, AnswerForm, Mode, Question, QuestionKey};
 use crate::outcome::{Candidate, Verdict};
 use crate::plan::{Approval, Body, Plan, PlannedStep};
 use crate::report::plan_view::{DryRunStep, Found};
+use crate::report::words;
 use crate::span::Span;
 
+/// A run that can ask nobody.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub plan: &'a Plan,
+    pub given: &'a Given,
+    /// What preflight saw, as far as it did: what is satisfied or skipped already asks nothing, and what was not seen
+    /// is taken to ask everything it may
+    pub found: &'a [DryRunStep],
+    pub mode: Mode,
+    pub confirm_each: bool,
+    /// A run that is taken up again: what ended and what was consented to is not asked again
+    pub state: Option<&'a RunState>,
+}
+
 /// Returns what to add so that a run needs nobody; empty when nothing is missing.
-///
-/// `found` is what preflight saw, as far as it did: what is satisfied or skipped already asks nothing, and what was
-/// not seen is taken to ask everything it may.
-pub(crate) fn needed(
-    plan: &Plan,
-    given: &Given,
-    found: &[DryRunStep],
-    mode: Mode,
-    confirm_each: bool,
-) -> Vec<String> {
+pub(crate) fn needed(run: &Asked<'_>) -> Vec<String> {
     let mut questions = vec![asked(QuestionKey::Go, AnswerForm::YesNo)];
-    for step in &plan.steps {
-        let seen = found.iter().find(|seen| seen.step == step.id).map(|seen| &seen.found);
-        questions.extend(of_step(plan, given, step, seen, confirm_each));
+    for (at, step) in run.plan.steps.iter().enumerate() {
+        if run.state.is_some_and(|state| state.steps[at].ended().is_some()) {
+            continue;
+        }
+        let seen = run.found.iter().find(|seen| seen.step == step.id).map(|seen| &seen.found);
+        questions.extend(of_step(run, step, seen));
     }
+    let given = run.given;
     let mut flags = Vec::new();
     for question in questions {
-        if answer(given, &question, mode).is_some() {
+        let consented = run.state.is_some_and(|state| consented(state, &question.key));
+        if consented || answer(given, &question, run.mode).is_some() {
             continue;
         }
         let Some(flag) = missing(given, &question) else { continue };
@@ -35,6 +47,13 @@ pub(crate) fn needed(
         }
     }
     flags
+}
+
+/// Says whether the run has this consent already. What an approval covers is known only when it is asked: if that has
+/// changed by then, it is asked again.
+fn consented(state: &RunState, key: &QuestionKey) -> bool {
+    let name = |key| (words::key_name(key), words::key_step(key).cloned());
+    state.answers.iter().any(|(known, answer)| keeps(known, answer) && name(known) == name(key))
 }
 
 /// Returns the flag a question needs; `None` where it is decided without a person.
@@ -66,14 +85,9 @@ fn asked(key: QuestionKey, form: AnswerForm) -> Question {
     }
 }
 
-fn of_step(
-    plan: &Plan,
-    given: &Given,
-    step: &PlannedStep,
-    seen: Option<&Found>,
-    confirm_each: bool,
-) -> Vec<Question> {
+fn of_step(run: &Asked<'_>, step: &PlannedStep, seen: Option<&Found>) -> Vec<Question> {
     let id = step.id.clone();
+    let mut questions = Vec::new();
     match seen {
         Some(Found::Skipped { .. }) => return Vec::new(),
         Some(Found::State { state }) if state.satisfied => return Vec::new(),
@@ -83,7 +97,7 @@ fn of_step(
                 return vec![asked(QuestionKey::Waive { step: id }, form)];
             }
             if !state.choices.is_empty() {
-                return of_choice(plan, given, step, &state.choices);
+                questions = of_choice(run.plan, run.given, step, &state.choices);
             }
         }
         Some(Found::Gate { verdict, .. }) => {
@@ -92,18 +106,17 @@ fn of_step(
             let question = asked(QuestionKey::Override { step: id }, AnswerForm::Reason);
             return if doubt { vec![question] } else { Vec::new() };
         }
-        Some(
-            Found::KnownAfter { .. }
-            | Found::Deferred { .. }
-            | Found::Unreachable { .. }
-            | Found::ByHand { .. },
-        )
+        // What a person does is not approved as well.
+        Some(Found::ByHand { .. }) => return by_hand(step).into_iter().collect(),
+        Some(Found::KnownAfter { .. } | Found::Deferred { .. } | Found::Unreachable { .. })
         | None => {}
     }
-    let mut questions = Vec::new();
+    if let Some(question) = by_hand(step) {
+        return vec![question];
+    }
     let key = QuestionKey::Approve { step: id.clone(), digest: String::new() };
     match &step.approve {
-        Approval::Plan if confirm_each && step.changes => {
+        Approval::Plan if run.confirm_each && step.changes => {
             questions.push(asked(key, AnswerForm::YesNo));
         }
         Approval::Plan => {}
@@ -112,7 +125,6 @@ fn of_step(
             questions.push(asked(key, AnswerForm::Type { word: word.clone() }));
         }
     }
-    questions.extend(by_hand(step));
     questions
 }
 

@@ -9,7 +9,11 @@ fn missing(given: &Given, found: &[DryRunStep]) -> Vec<String> {
     let plan = plan();
     let mut given = given.clone();
     given.guard(&plan);
-    needed(&plan, &given, found, Mode::Live, false)
+    needed(&run(&plan, &given, found))
+}
+
+fn run<'a>(plan: &'a Plan, given: &'a Given, found: &'a [DryRunStep]) -> Asked<'a> {
+    Asked { plan, given, found, mode: Mode::Live, confirm_each: false, state: None }
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn work_by_hand_is_needed_unless_it_may_wait() {
         changes: false,
         ..step("ticket", "Open a ticket", None, &[])
     });
-    let flags = needed(&plan, &Given::default(), &[], Mode::Live, false);
+    let flags = needed(&run(&plan, &Given::default(), &[]));
     let manual = "--answers FILE with `manual:ticket`: the ticket".to_owned();
     assert!(flags.contains(&manual), "{flags:?}");
     assert!(!flags.iter().any(|flag| flag.contains("notify")), "{flags:?}");
@@ -90,8 +94,8 @@ fn confirm_each_asks_about_every_change() {
     plan.steps.retain(|step| matches!(step.approve, Approval::Plan));
     let mut given = Given::default();
     given.answers.insert("go".to_owned(), "yes".to_owned());
-    assert_eq!(needed(&plan, &given, &[], Mode::Live, false), Vec::<String>::new());
-    assert_eq!(needed(&plan, &given, &[], Mode::Live, true), ["--yes"]);
+    assert_eq!(needed(&run(&plan, &given, &[])), Vec::<String>::new());
+    assert_eq!(needed(&Asked { confirm_each: true, ..run(&plan, &given, &[]) }), ["--yes"]);
 
     // A gate has nothing to approve, whatever else is asked for.
     plan.steps = vec![PlannedStep {
@@ -105,5 +109,8 @@ fn confirm_each_asks_about_every_change() {
         Found::Gate { verdict: Verdict::Holds, reports: Vec::new() },
         Vec::new(),
     )];
-    assert_eq!(needed(&plan, &given, &found, Mode::Live, true), Vec::<String>::new());
+    assert_eq!(
+        needed(&Asked { confirm_each: true, ..run(&plan, &given, &found) }),
+        Vec::<String>::new()
+    );
 }

@@ -35,6 +35,7 @@ pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
             None => Answer::Missing { flag: flag(given, question) },
         },
         QuestionKey::Go
+        | QuestionKey::Rollback
         | QuestionKey::Loss { .. }
         | QuestionKey::Approve { .. }
         | QuestionKey::Override { .. }
@@ -67,7 +68,7 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
         | AnswerForm::Evidence { .. } => None,
     };
     match &question.key {
-        QuestionKey::Go => "--yes".to_owned(),
+        QuestionKey::Go | QuestionKey::Rollback => "--yes".to_owned(),
         QuestionKey::Approve { step, .. } => {
             if word.is_none() && !given.by_name_only.contains(step) {
                 format!("--yes or --approve {step}")

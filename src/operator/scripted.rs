@@ -120,7 +120,7 @@ fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
     let mut parts = key.splitn(3, ':');
     let kind = parts.next().unwrap_or_default();
     match (kind, parts.next()) {
-        ("go" | "alone", None) => None,
+        ("go" | "rollback" | "alone", None) => None,
         (
             "choice" | "loss" | "approve" | "override" | "waive" | "failure" | "revert_failure"
             | "manual",
@@ -130,7 +130,7 @@ fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
             (!known).then(|| format!("answer `{key}`: no such step{}", near(plan, step)))
         }
         _ => Some(format!(
-            "answer `{key}` answers nothing; names are go, alone, approve:STEP, choice:STEP, \
+            "answer `{key}` answers nothing; names are go, rollback, alone, approve:STEP, choice:STEP, \
              loss:STEP, override:STEP, waive:STEP, manual:STEP, failure:STEP and \
              revert_failure:STEP"
         )),
@@ -148,6 +148,7 @@ pub(crate) fn name(key: &QuestionKey) -> String {
         }
         QuestionKey::Go
         | QuestionKey::Blocked
+        | QuestionKey::Rollback
         | QuestionKey::Choice { .. }
         | QuestionKey::Loss { .. }
         | QuestionKey::Approve { .. }
@@ -171,7 +172,7 @@ pub(crate) fn answer(given: &Given, question: &Question, mode: Mode) -> Option<A
         return read(text, question);
     }
     match &question.key {
-        QuestionKey::Go => given.yes.then_some(Answer::Yes),
+        QuestionKey::Go | QuestionKey::Rollback => given.yes.then_some(Answer::Yes),
         QuestionKey::Approve { step, .. } => {
             let named = given.approves(step, mode);
             match &question.form {

@@ -121,6 +121,7 @@ pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
     match key {
         QuestionKey::Go => "go",
         QuestionKey::Blocked => "blocked",
+        QuestionKey::Rollback => "rollback",
         QuestionKey::Choice { .. } => "choice",
         QuestionKey::Loss { .. } => "loss",
         QuestionKey::Approve { .. } => "approve",
@@ -146,6 +147,6 @@ pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
         | QuestionKey::RevertFailure { step, .. }
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
-        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback | QuestionKey::Alone => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Runbook files: finding and reading them. What a runbook must be beyond its shape is `validate`'s to say.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -70,6 +71,36 @@ pub(crate) enum FindError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Invalid(Problems),
+    #[error("`{name}` names more than one runbook: {}", files.join(", "))]
+    Twice { name: String, files: Vec<String> },
+}
+
+impl FindError {
+    /// Says whether this may be the runbook of one of these names: it says so, or it cannot be told.
+    fn may_be(&self, asked: &str, names: &[String]) -> bool {
+        match self {
+            Self::Unknown { .. } => false,
+            // Its file, or a whole directory, says nothing about itself.
+            Self::Unreadable { .. } => true,
+            Self::Invalid(problems) => match claimed(&problems.source) {
+                (Some(id), Some(command)) => {
+                    names.iter().any(|name| name.eq_ignore_ascii_case(id) || name == command)
+                }
+                _ => true,
+            },
+            Self::Twice { name, .. } => name.eq_ignore_ascii_case(asked),
+        }
+    }
+}
+
+/// Returns the id and the command a text claims, read line by line: it may be no YAML at all.
+fn claimed(source: &str) -> (Option<&str>, Option<&str>) {
+    let value = |key: &str| {
+        let line = source.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let word = line.split_whitespace().next()?;
+        Some(word.trim_matches(['"', '\'']))
+    };
+    (value("runbook"), value("command"))
 }
 
 /// Returns the runbooks of the binary: file name and text.
@@ -112,7 +143,8 @@ pub(crate) fn read_text(path: &FilePath) -> std::io::Result<String> {
 
 /// Reads every runbook: those in the directories, in the order of their names, and the binary's own.
 ///
-/// A file in a directory takes the place of the binary's runbook of the same id.
+/// A file in a directory takes the place of the binary's runbook of the same id. An id or a command that two of them
+/// have is an error of its own: nobody could tell which one was meant.
 pub(crate) fn all(directories: &[PathBuf]) -> Vec<Result<Loaded, FindError>> {
     let mut found: Vec<Result<Loaded, FindError>> = Vec::new();
     for directory in directories {
@@ -132,7 +164,21 @@ pub(crate) fn all(directories: &[PathBuf]) -> Vec<Result<Loaded, FindError>> {
             found.push(loaded);
         }
     }
+    let twice = twice(found.iter().flatten());
+    found.extend(twice.into_iter().map(Err));
     found
+}
+
+fn twice<'a>(runbooks: impl Iterator<Item = &'a Loaded>) -> Vec<FindError> {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for loaded in runbooks {
+        // Ids are found in any case.
+        for name in [loaded.runbook.runbook.to_ascii_uppercase(), loaded.runbook.command.clone()] {
+            files.entry(name).or_default().push(loaded.name.clone());
+        }
+    }
+    let several = files.into_iter().filter(|(_, files)| files.len() > 1);
+    several.map(|(name, files)| FindError::Twice { name, files }).collect()
 }
 
 fn files(directory: &FilePath) -> std::io::Result<Vec<PathBuf>> {
@@ -147,29 +193,42 @@ fn files(directory: &FilePath) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Says whether a name is the path of a file.
+pub(crate) fn is_path(name: &str) -> bool {
+    name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml")
+}
+
 /// Finds a runbook by its id (`DR-001`), its command (`failover`) or the path of its file.
 pub(crate) fn find(name: &str, directories: &[PathBuf]) -> Result<Loaded, FindError> {
-    let is_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
-    if is_path {
+    if is_path(name) {
         return read(FilePath::new(name));
     }
     let mut known: Vec<String> = Vec::new();
-    let mut broken = None;
+    let mut names = vec![name.to_owned()];
+    let mut found = None;
+    let mut broken = Vec::new();
     for loaded in all(directories) {
         match loaded {
             Ok(loaded) => {
                 let runbook = &loaded.runbook;
-                if runbook.runbook.eq_ignore_ascii_case(name) || runbook.command == name {
-                    return Ok(loaded);
+                let both = [runbook.runbook.clone(), runbook.command.clone()];
+                if found.is_none() && (both[0].eq_ignore_ascii_case(name) || both[1] == name) {
+                    names.extend(both);
+                    found = Some(loaded);
+                } else {
+                    known.extend(both);
                 }
-                known.extend([runbook.runbook.clone(), runbook.command.clone()]);
             }
-            // A file that cannot be read may be the one that was meant.
-            Err(error) => broken = Some(error),
+            Err(error) => broken.push(error),
         }
     }
-    if let Some(error) = broken {
+    // A file that cannot be read may be the one that was meant, also where the binary has one of that name: what
+    // somebody wrote to be run instead must not be passed over.
+    if let Some(error) = broken.into_iter().find(|error| error.may_be(name, &names)) {
         return Err(error);
+    }
+    if let Some(found) = found {
+        return Ok(found);
     }
     let list = || format!("known: {}; or give the path of a file", known.join(", "));
     let help = near::hint(name, known.iter().map(String::as_str)).unwrap_or_else(list);
@@ -226,6 +285,56 @@ mod tests {
         let found = find("failover", &[directory.path().to_owned()]).expect("is there");
         assert_eq!(found.runbook.title, "own");
         assert_eq!(found.name, path.display().to_string());
+    }
+
+    #[test]
+    fn a_broken_file_of_that_name_is_told_and_never_passed_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("own.yaml");
+        let directories = [directory.path().to_owned()];
+        let good = "runbook: MY-1\ntitle: t\ncommand: mine\nsteps: []\n";
+        std::fs::write(directory.path().join("mine.yaml"), good).expect("writes");
+        for (text, failover, mine) in [
+            // Says that it is DR-001, by its id or by its command, but is none.
+            ("runbook: DR-001\ncommand: x\nstps: []\n", false, true),
+            ("runbook: X-1\ncommand: 'failover' # ours\nstps: []\n", false, true),
+            // Is something else, and says so.
+            ("runbook: X-1\ncommand: x\nstps: []\n", true, true),
+            // Does not say what it is.
+            ("stps: [", false, false),
+        ] {
+            std::fs::write(&path, text).expect("writes");
+            let found = |name: &str| match find(name, &directories) {
+                Ok(_) => true,
+                Err(FindError::Invalid(_)) => false,
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(found("failover"), failover, "{text}");
+            assert_eq!(found("dr-001"), failover, "{text}");
+            assert_eq!(found("mine"), mine, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_told_with_both() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directories = [directory.path().to_owned()];
+        let write = |name: &str, id: &str, command: &str| {
+            let text = format!("runbook: {id}\ntitle: t\ncommand: {command}\nsteps: []\n");
+            std::fs::write(directory.path().join(name), text).expect("writes");
+        };
+        write("a.yaml", "MY-1", "mine");
+        write("b.yaml", "my-1", "other");
+        write("c.yaml", "MY-2", "failover");
+        let says = |name: &str| find(name, &directories).map(|_| ()).map_err(|why| why.to_string());
+        let why = says("MY-1").expect_err("two");
+        assert!(why.contains("a.yaml") && why.contains("b.yaml"), "{why}");
+        let why = says("failover").expect_err("two");
+        assert!(why.contains("c.yaml") && why.contains("DR-001-regional-failover.yaml"), "{why}");
+        for one in ["mine", "other", "MY-2", "DR-001"] {
+            assert_eq!(says(one), Ok(()), "{one}");
+        }
+        assert_eq!(all(&directories).iter().filter(|found| found.is_err()).count(), 2);
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
         QuestionKey::Manual { .. } => "done by hand",
         QuestionKey::Alone => "being alone",
         QuestionKey::Blocked => "looking again",
+        QuestionKey::Rollback => "roll back",
         QuestionKey::Credentials { .. } => "credentials",
     };
     let (said, more) = match answer {
@@ -233,7 +234,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
 
 const fn step_of(question: &QuestionKey) -> Option<&StepId> {
     match question {
-        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Alone => None,
+        QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback | QuestionKey::Alone => None,
         QuestionKey::Choice { step }
         | QuestionKey::Loss { step }
         | QuestionKey::Approve { step, .. }

@@ -1,0 +1,136 @@
+//! What was answered beforehand, and what a run that can ask nobody still needs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::context::Context;
+use crate::cli::{HowFlags, OnFailureArg, WhoFlags};
+use crate::clients::endpoints;
+use crate::engine::state::RunState;
+use crate::error::UserError;
+use crate::event::{Mode, OnFailureFlag, RunSettings};
+use crate::exit::Exit;
+use crate::operator::needed::{self, Asked};
+use crate::operator::scripted::Given;
+use crate::operator::terminal::attended;
+use crate::plan::Plan;
+use crate::report::plan_view::DryRunStep;
+use crate::runbook::load::read_text;
+use crate::runbook::yaml;
+
+/// Steps that may run at the same time when nothing is said.
+const JOBS: usize = 8;
+
+/// Says whether somebody can be asked.
+pub(super) fn interactive(who: &WhoFlags) -> bool {
+    !who.non_interactive && attended()
+}
+
+/// Reads the answers given beforehand; those that answer nothing of the plan are refused.
+pub(super) fn of_run(context: &Context, plan: &Plan, how: &HowFlags) -> Result<Given, UserError> {
+    let given = Given {
+        approve: how.approve.iter().cloned().collect(),
+        accept_loss: how.accept_loss,
+        recovery_point: how.recovery_point.clone(),
+        overrides: how.overrides.iter().cloned().collect(),
+        waive: how.waive.iter().cloned().collect(),
+        ..of_anybody(context, &how.who)?
+    };
+    checked(given, plan)
+}
+
+/// Reads the answers a rollback can use.
+pub(super) fn of_rollback(
+    context: &Context,
+    plan: &Plan,
+    who: &WhoFlags,
+) -> Result<Given, UserError> {
+    checked(of_anybody(context, who)?, plan)
+}
+
+fn of_anybody(context: &Context, who: &WhoFlags) -> Result<Given, UserError> {
+    let answers = match &who.answers {
+        Some(path) => read_file(context, path)?,
+        None => BTreeMap::new(),
+    };
+    Ok(Given { yes: who.yes, answers, ..Given::default() })
+}
+
+fn read_file(context: &Context, path: &Path) -> Result<BTreeMap<String, String>, UserError> {
+    // No more is read of a large file than shows that it is too large.
+    let text = read_text(path).map_err(|error| {
+        UserError::new(Exit::Usage, format!("read the answers `{}`: {error}", path.display()))
+    })?;
+    yaml::parse::<BTreeMap<String, String>>(&path.display().to_string(), &text)
+        .map(|parsed| parsed.value)
+        .map_err(|problems| context.invalid(&problems, Exit::Usage))
+}
+
+fn checked(mut given: Given, plan: &Plan) -> Result<Given, UserError> {
+    given.guard(plan);
+    let problems = given.problems(plan, Mode::Live);
+    if problems.is_empty() {
+        return Ok(given);
+    }
+    Err(UserError::new(Exit::Usage, problems.join("\n")))
+}
+
+/// Returns a run's settings: what is not said stays as it was when the run began.
+pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSettings {
+    let said = how.on_failure.map(|word| match word {
+        OnFailureArg::Auto => OnFailureFlag::Auto,
+        OnFailureArg::Rollback => OnFailureFlag::Rollback,
+        OnFailureArg::Stop => OnFailureFlag::Stop,
+    });
+    let mut overrides = before.map(|before| before.overrides.clone()).unwrap_or_default();
+    overrides.extend(how.overrides.iter().cloned());
+    RunSettings {
+        jobs: how.jobs.or(before.map(|before| before.jobs)).unwrap_or(JOBS),
+        on_failure: said.or(before.map(|before| before.on_failure)).unwrap_or(OnFailureFlag::Auto),
+        confirm_each: how.confirm.is_some() || before.is_some_and(|before| before.confirm_each),
+        interactive: interactive(&how.who),
+        overrides,
+    }
+}
+
+/// Returns every flag a run needs that can ask nobody.
+///
+/// `found` is what was seen of the estate; `state` is what an earlier process was answered already.
+pub(super) fn missing(
+    plan: &Plan,
+    given: &Given,
+    confirm_each: bool,
+    found: &[DryRunStep],
+    state: Option<&RunState>,
+) -> Vec<String> {
+    needed::needed(&Asked { plan, given, found, mode: Mode::Live, confirm_each, state })
+}
+
+/// Returns those of the missing flags that every such run needs, whatever the estate looks like.
+pub(super) fn certain(missing: Vec<String>) -> Vec<String> {
+    let is_certain = |flag: &String| flag.starts_with("--yes") || flag.starts_with("--approve");
+    missing.into_iter().filter(is_certain).collect()
+}
+
+/// Words what is missing, every flag a line.
+pub(super) fn refusal(missing: &[String]) -> UserError {
+    let message = "nobody can be asked here, and answers are missing; nothing was changed";
+    let error = UserError::new(Exit::NeedsAnswer, message);
+    missing.iter().fold(error, |error, flag| error.hint(format!("add {flag}")))
+}
+
+/// An endpoint override left in the shell would send a real failover to a test server, or a child to another one.
+pub(super) fn refuse_overrides(plan: &Plan, who: &WhoFlags) -> Result<(), UserError> {
+    let overrides = endpoints::overrides(&plan.estate);
+    if overrides.is_empty() || who.allow_endpoint_override {
+        return Ok(());
+    }
+    let mut message =
+        "an AWS endpoint override is set; a live run does not start with one".to_owned();
+    for line in overrides {
+        message = format!("{message}\n  {line}");
+    }
+    Err(UserError::new(Exit::Usage, message)
+        .hint("unset it; endpoints the estate needs belong in the estate file")
+        .hint("or, knowing what it does: --allow-endpoint-override"))
+}

@@ -1,0 +1,96 @@
+//! What a run is made of: clients, ports, the lease. The only place where they meet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::context::Context;
+use crate::actions::Actions;
+use crate::checks::Checks;
+use crate::clients::Clients;
+use crate::clients::guard::Guard;
+use crate::clients::lease_store::LeaseStore;
+use crate::engine::ports::{Lease, Ports};
+use crate::engine::state::RunState;
+use crate::event::Mode;
+use crate::journal::lease::{LocalLease, SharedLease, lease_key};
+use crate::journal::lock::Holder;
+use crate::operator::Chain;
+use crate::operator::scripted::Given;
+use crate::operator::terminal::TerminalOperator;
+use crate::plan::Plan;
+
+/// Returns clients of a plan's estate; the region that takes over is taken to be there.
+pub(super) fn clients(
+    context: &Context,
+    plan: &Plan,
+    guard: Guard,
+    artifacts: Option<PathBuf>,
+) -> Arc<Clients> {
+    let estate = Arc::new(plan.estate.clone());
+    let clients = Clients::new(estate, guard, Arc::clone(&context.clock));
+    let clients = match artifacts {
+        Some(directory) => clients.with_artifacts(directory),
+        None => clients,
+    };
+    if let Some(region) = plan.inputs.get("region").and_then(Value::as_str) {
+        clients.aws.survive_in(region);
+    }
+    Arc::new(clients)
+}
+
+/// Returns the ports of a run that may change the estate once it is armed.
+pub(super) fn ports(
+    context: &Context,
+    clients: &Arc<Clients>,
+    state: &RunState,
+    given: Given,
+    interactive: bool,
+    holder: Holder,
+) -> Ports {
+    let operator = if interactive {
+        let objective = Some((state.incident_started, state.plan.objectives.rto_max));
+        let terminal = context.terminal.clone();
+        let person = TerminalOperator::new(terminal, Arc::clone(&context.clock), objective);
+        Chain::before(given, state.mode, Arc::new(person))
+    } else {
+        Chain::alone(given, state.mode)
+    };
+    Ports {
+        actions: Arc::new(Actions { clients: Arc::clone(clients) }),
+        checks: Arc::new(Checks { clients: Arc::clone(clients) }),
+        operator: Arc::new(operator),
+        lease: lease(context, clients, holder),
+        clock: Arc::clone(&context.clock),
+    }
+}
+
+/// Returns ports that only look: nobody is asked, nothing is locked. The clients' guard must stay closed.
+pub(super) fn looking(context: &Context, clients: &Arc<Clients>) -> Ports {
+    Ports {
+        actions: Arc::new(Actions { clients: Arc::clone(clients) }),
+        checks: Arc::new(Checks { clients: Arc::clone(clients) }),
+        operator: Arc::new(Chain::alone(Given::default(), Mode::DryRun)),
+        lease: Arc::new(LocalLease),
+        clock: Arc::clone(&context.clock),
+    }
+}
+
+/// The lease in the surviving region's bucket, or this machine's alone where the estate has no shared state.
+fn lease(context: &Context, clients: &Arc<Clients>, holder: Holder) -> Arc<dyn Lease> {
+    let estate = &clients.estate;
+    let Some(state) = &estate.state else { return Arc::new(LocalLease) };
+    let (client, region) = (Arc::clone(clients), state.s3.region.clone());
+    let source = Arc::new(move || {
+        let (client, region) = (Arc::clone(&client), region.clone());
+        Box::pin(async move {
+            let regional = client.aws.region(&region).await.map_err(|error| error.message)?;
+            Ok(regional.s3.clone())
+        }) as futures::future::BoxFuture<'static, _>
+    });
+    let key = lease_key(&state.s3.prefix, &estate.estate);
+    let clock = Arc::clone(&context.clock);
+    let store = LeaseStore::s3(source, &state.s3.bucket, &key, Arc::clone(&clock));
+    Arc::new(SharedLease::new(store, clock, &estate.estate, holder))
+}

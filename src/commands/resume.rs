@@ -1,0 +1,99 @@
+//! Taking a stopped run up again.
+
+use std::sync::Arc;
+
+use super::context::{Context, find_error, store_error};
+use super::live::{Job, carry_on, lock_estate};
+use super::{answers, dry_run, ledger};
+use crate::cli::ResumeArgs;
+use crate::engine::state::{RunPhase, RunState};
+use crate::error::UserError;
+use crate::event::{Event, Mode, Record};
+use crate::exit::Exit;
+use crate::ids::RunId;
+use crate::journal::store::{OpenRun, Store};
+use crate::report::terminal::Tone;
+
+/// Goes on with a stopped run, or shows what that would do.
+pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, UserError> {
+    let store = context.store()?;
+    let run = named(&store, given.run.as_deref())?;
+    let who = &given.flags.who;
+    if who.dry_run {
+        let state = looked_at(&store, &run)?;
+        return dry_run::of_run(context, &state, who.detailed_exitcode);
+    }
+    let Taken { open, state, records } = take(context, &store, &run)?;
+    let plan = Arc::clone(&state.plan);
+    let answers = answers::of_run(context, &plan, &given.flags)?;
+    answers::refuse_overrides(&plan, who)?;
+    let settings = answers::settings(&given.flags, Some(&state.settings));
+    if !settings.interactive && !rolls_back(&state) {
+        let open = answers::missing(&plan, &answers, settings.confirm_each, &[], Some(&state));
+        let missing = answers::certain(open);
+        if !missing.is_empty() {
+            return Err(answers::refusal(&missing));
+        }
+    }
+    let _estate_lock = lock_estate(&store, &plan, &run, context.clock.now())?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let opening = vec![Event::RunResumed { settings, version }];
+    carry_on(context, Job { open, state, records, opening, consent: None, given: answers })
+}
+
+/// A run this process may write to.
+pub(super) struct Taken {
+    pub open: OpenRun,
+    pub state: RunState,
+    pub records: Vec<Record>,
+}
+
+/// Returns the run that was named, or the one that stopped.
+pub(super) fn named(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
+    match text {
+        Some(text) => store.find(text).map_err(|error| find_error(&error)),
+        None => ledger::the_stopped_run(store),
+    }
+}
+
+/// Takes a run's lock and reads its journal. A run that is over or a rehearsal is refused.
+pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Taken, UserError> {
+    let mut records = Vec::new();
+    let open = store
+        .open_run(run, context.clock.now(), |record| records.push(record))
+        .map_err(|error| store_error(&error))?;
+    if let Some(torn) = &open.set_aside {
+        let said = format!("the journal's last line was not written whole; kept in {torn:?}");
+        context.terminal.loud(Tone::Warn, &said);
+    }
+    let state = goes_on(ledger::fold(run, &records)?)?;
+    Ok(Taken { open, state, records })
+}
+
+/// Reads a run's journal without taking its lock. A run that is over or a rehearsal is refused.
+pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<RunState, UserError> {
+    let records = ledger::read(&store.dir(run).journal(), run)?;
+    goes_on(ledger::fold(run, &records)?)
+}
+
+fn goes_on(state: RunState) -> Result<RunState, UserError> {
+    let run = &state.run;
+    if state.is_final() {
+        let hint = "see what it did: phoenix-dr audit ".to_owned() + run.short();
+        return Err(UserError::new(Exit::Usage, format!("run {run} is over")).hint(hint));
+    }
+    if state.mode != Mode::Live {
+        let message = format!("run {run} is a rehearsal and can only be resumed as one");
+        return Err(UserError::new(Exit::Usage, message));
+    }
+    Ok(state)
+}
+
+/// Says whether the run is being rolled back: what was consented to then goes on.
+pub(super) fn rolls_back(state: &RunState) -> bool {
+    match &state.phase {
+        RunPhase::RollingBack { .. } => true,
+        RunPhase::Stopped { rolling_back, .. } => rolling_back.is_some(),
+        RunPhase::Running | RunPhase::Finished { .. } | RunPhase::Abandoned { .. } => false,
+    }
+}

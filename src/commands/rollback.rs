@@ -1,0 +1,293 @@
+//! Rolling a stopped run back: shows what would be reverted, in its order, and asks before anything is.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::answers;
+use super::context::Context;
+use super::live::{Job, append, carry_on, lock_estate};
+use super::resume::{Taken, looked_at, named, rolls_back, take};
+use crate::cli::RollbackArgs;
+use crate::engine::driver::Halt;
+use crate::engine::ports::Ports;
+use crate::engine::scheduler::{kept, rollback_order};
+use crate::engine::state::RunState;
+use crate::error::UserError;
+use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey, RunSettings};
+use crate::exit::Exit;
+use crate::ids::{RunId, StepId};
+use crate::journal::store::OpenRun;
+use crate::outcome::Effect;
+use crate::plan::Rollback;
+use crate::report::text;
+
+/// Values of one step that are named; the others are counted.
+const VALUES_MAX: usize = 4;
+
+/// Reverts what a run changed, as far as it may be reverted.
+pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, UserError> {
+    let store = context.store()?;
+    let run = named(&store, given.run.as_deref())?;
+    let who = &given.flags;
+    if who.dry_run {
+        let state = looked_at(&store, &run)?;
+        return show(context, &state, who.detailed_exitcode);
+    }
+    let Taken { open, state, records } = take(context, &store, &run)?;
+    let answers = answers::of_rollback(context, &state.plan, who)?;
+    answers::refuse_overrides(&state.plan, who)?;
+    let interactive = answers::interactive(who);
+    let settings = RunSettings { interactive, ..state.settings.clone() };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let opening = vec![Event::RunResumed { settings, version }];
+    let consent = if rolls_back(&state) {
+        None
+    } else {
+        let view = View::of(&state, context.clock.now())?;
+        view.refuse()?;
+        Some(Box::new(view.question(context.terminal.columns())))
+    };
+    let _estate_lock = lock_estate(&store, &state.plan, &run, context.clock.now())?;
+    carry_on(context, Job { open, state, records, opening, consent, given: answers })
+}
+
+/// Prints what a rollback would revert.
+pub(super) fn show(context: &Context, state: &RunState, detailed: bool) -> Result<Exit, UserError> {
+    let view = View::of(state, context.clock.now())?;
+    view.refuse()?;
+    if context.json() {
+        context.terminal.out(&view.json().to_string());
+    } else {
+        for line in view.lines(context.terminal.columns()) {
+            context.terminal.out(&line);
+        }
+    }
+    let changes = detailed && !view.reverts.is_empty();
+    Ok(if changes { Exit::DryRunChanges } else { Exit::Ok })
+}
+
+/// Puts the question; what comes back that is not yes leaves the run as it is.
+pub(super) async fn ask(
+    ports: &Ports,
+    halt: &mut watch::Receiver<Halt>,
+    run: &RunId,
+    open: &mut OpenRun,
+    question: Question,
+) -> Result<Vec<Event>, UserError> {
+    // A question that loses to a signal is given up: nothing was decided by it.
+    let answer = tokio::select! {
+        biased;
+        _ = halt.wait_for(|halt| *halt != Halt::No) => {
+            Answer::Nobody { why: "interrupted".to_owned() }
+        }
+        answer = ports.operator.ask(&question) => answer,
+    };
+    let untouched = "nothing was reverted; the run stays as it is";
+    let resume = format!("go on with it: phoenix-dr resume {}", run.short());
+    let why = match &answer {
+        Answer::Yes => {
+            let (key, why) = (question.key.clone(), "an operator asked for it".to_owned());
+            return Ok(vec![
+                Event::Asked { question: Box::new(question) },
+                Event::Decided { question: key, answer },
+                Event::RollbackStarted { why },
+            ]);
+        }
+        Answer::Missing { flag } => {
+            let message = format!("an answer is needed; {untouched}");
+            return Err(UserError::new(Exit::NeedsAnswer, message).hint(format!("add {flag}")));
+        }
+        Answer::Nobody { why } => format!("nobody answered: {why}"),
+        Answer::No
+        | Answer::Typed { .. }
+        | Answer::Chosen { .. }
+        | Answer::Menu { .. }
+        | Answer::Recheck => "the answer was no".to_owned(),
+    };
+    let text = format!("a rollback was put to the operator and not begun: {why}");
+    let record = open.chain.seal(Event::Noted { step: None, text }, ports.clock.now());
+    append(open, &[record])?;
+    Err(UserError::new(Exit::Stopped, format!("{why}; {untouched}")).hint(resume))
+}
+
+/// What a rollback would do.
+#[derive(Debug)]
+struct View {
+    run: RunId,
+    about: String,
+    reverts: Vec<Revert>,
+    stays: Vec<Stay>,
+}
+
+#[derive(Debug)]
+struct Revert {
+    step: StepId,
+    title: String,
+    how: String,
+    values: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Stay {
+    step: StepId,
+    why: String,
+}
+
+impl View {
+    /// Decides by the same fold and the same order as the run itself would.
+    fn of(state: &RunState, now: Timestamp) -> Result<Self, UserError> {
+        let mut again = state.clone();
+        let (settings, version) = (state.settings.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let internal = |error| UserError::new(Exit::Internal, format!("roll back: {error}"));
+        again.apply(&Event::RunResumed { settings, version }, now).map_err(internal)?;
+        let sealed = again.sealed();
+        let point = (0..again.steps.len()).find(|i| again.point_passed(*i));
+        let point = point.map(|i| again.plan.steps[i].id.to_string()).unwrap_or_default();
+        let order = rollback_order(&again);
+        let mut view = Self {
+            run: state.run.clone(),
+            about: format!("{} on estate {}", state.plan.runbook, state.plan.estate.estate),
+            reverts: Vec::new(),
+            stays: Vec::new(),
+        };
+        for i in order {
+            let (step, seen) = (&again.plan.steps[i], &again.steps[i]);
+            if let Some(why) = kept(&step.rollback) {
+                view.stays.push(Stay { step: step.id.clone(), why: why.to_owned() });
+                continue;
+            }
+            let mut how = match &step.rollback {
+                Rollback::Action { action, .. } => format!("by {action}"),
+                Rollback::Auto | Rollback::None { .. } => {
+                    "restores what was there before".to_owned()
+                }
+            };
+            if seen.effect == Effect::Unknown {
+                how = format!("in doubt whether it changed anything: looks first, then {how}");
+            }
+            let values = match (&seen.ours, &seen.before) {
+                (Some(ours), Some(before)) => values(ours, before),
+                _ => Vec::new(),
+            };
+            let (step, title) = (step.id.clone(), step.title.clone());
+            view.reverts.push(Revert { step, title, how, values });
+        }
+        for i in sealed {
+            let (step, seen) = (&again.plan.steps[i], &again.steps[i]);
+            if step.changes && seen.changed() {
+                let why = format!("sealed by the point of no return `{point}`");
+                view.stays.push(Stay { step: step.id.clone(), why });
+            }
+        }
+        Ok(view)
+    }
+
+    /// Refuses a rollback that could only end the run for good, with its changes in place.
+    fn refuse(&self) -> Result<(), UserError> {
+        if !self.reverts.is_empty() || self.stays.is_empty() {
+            return Ok(());
+        }
+        let mut message = "nothing of this run can be reverted; nothing was done".to_owned();
+        for stay in &self.stays {
+            message = format!("{message}\n  {} stays: {}", stay.step, stay.why);
+        }
+        let short = self.run.short();
+        Err(UserError::new(Exit::ChangesLeft, message)
+            .hint(format!("go on with it: phoenix-dr resume {short}"))
+            .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")))
+    }
+
+    fn lines(&self, columns: usize) -> Vec<String> {
+        let mut lines = text::wrap(
+            &format!("Rollback of run {}, {}", self.run.short(), self.about),
+            columns,
+            2,
+        );
+        if self.reverts.is_empty() {
+            lines.push("Nothing is changed by this run: it only ends.".to_owned());
+        } else {
+            lines.extend(text::wrap(
+                "Reverted in this order; each value is compared first, and one that somebody else \
+                 changed since is left alone:",
+                columns,
+                2,
+            ));
+        }
+        for (at, revert) in self.reverts.iter().enumerate() {
+            let head = format!("{}. {} ({}): {}", at + 1, revert.step, revert.title, revert.how);
+            lines.extend(text::wrap(&head, columns, 6));
+            for value in &revert.values {
+                lines.extend(text::block(value, columns, 6));
+            }
+        }
+        for stay in &self.stays {
+            lines.extend(text::wrap(&format!("  ! {} stays: {}", stay.step, stay.why), columns, 6));
+        }
+        lines
+    }
+
+    fn question(&self, columns: usize) -> Question {
+        Question {
+            key: QuestionKey::Rollback,
+            title: "Roll back?".to_owned(),
+            lines: self.lines(columns),
+            commands: Vec::new(),
+            no_means: "nothing is reverted; the run stays as it is".to_owned(),
+            form: AnswerForm::YesNo,
+            pages: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let reverts: Vec<Value> = self
+            .reverts
+            .iter()
+            .map(|revert| {
+                json!({ "step": revert.step, "title": revert.title, "how": revert.how,
+                    "values": revert.values })
+            })
+            .collect();
+        let stays: Vec<Value> =
+            self.stays.iter().map(|stay| json!({ "step": stay.step, "why": stay.why })).collect();
+        json!({ "format": "phoenix-dr/rollback", "version": 1, "run": self.run,
+            "reverts": reverts, "stays": stays })
+    }
+}
+
+/// Returns the values that would be put back, each with its path.
+fn values(ours: &Value, before: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    differing(String::new(), ours, before, &mut found);
+    let more = found.len().saturating_sub(VALUES_MAX);
+    found.truncate(VALUES_MAX);
+    if more > 0 {
+        found.push(format!("and {}", text::count(more, "more value")));
+    }
+    found
+}
+
+fn differing(path: String, ours: &Value, before: &Value, found: &mut Vec<String>) {
+    if ours == before {
+        return;
+    }
+    if let (Value::Object(ours), Value::Object(before)) = (ours, before) {
+        let mut keys: Vec<&String> = ours.keys().chain(before.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let part =
+                |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+            let path = if path.is_empty() { key.clone() } else { format!("{path} {key}") };
+            differing(path, &part(ours), &part(before), found);
+        }
+        return;
+    }
+    let said = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "not there".to_owned(),
+        other => other.to_string(),
+    };
+    let name = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    found.push(format!("{name}{} -> {}", said(ours), said(before)));
+}
