@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::clients::Clients;
 use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, Effect, FailureClass};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
 use postgres::fence;
@@ -33,7 +33,13 @@ pub(crate) struct Actions {
 
 impl Action for Actions {
     fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {
-        observe(&self.clients, call).boxed()
+        async move {
+            match Box::pin(observe(&self.clients, call)).await {
+                Err(error) if refused(&error) => Box::pin(observe(&self.clients, call)).await,
+                seen => seen,
+            }
+        }
+        .boxed()
     }
 
     fn perform<'a>(
@@ -42,7 +48,15 @@ impl Action for Actions {
         call: &'a Call,
         seen: &'a Observation,
     ) -> BoxFuture<'a, Result<Performed, ActionError>> {
-        perform(&self.clients, armed, call, seen).boxed()
+        async move {
+            match Box::pin(perform(&self.clients, armed, call, seen)).await {
+                Err(error) if refused(&error) => {
+                    Box::pin(perform(&self.clients, armed, call, seen)).await
+                }
+                done => done,
+            }
+        }
+        .boxed()
     }
 
     fn revert<'a>(
@@ -51,8 +65,22 @@ impl Action for Actions {
         call: &'a Call,
         image: &'a Image,
     ) -> BoxFuture<'a, Result<(), ActionError>> {
-        revert(&self.clients, armed, call, image).boxed()
+        async move {
+            match Box::pin(revert(&self.clients, armed, call, image)).await {
+                Err(error) if refused(&error) => {
+                    Box::pin(revert(&self.clients, armed, call, image)).await
+                }
+                done => done,
+            }
+        }
+        .boxed()
     }
+}
+
+/// Says whether a call failed by its credentials alone. The next one reads them anew, and they may have been renewed
+/// since: that is tried once before anybody is asked.
+fn refused(error: &ActionError) -> bool {
+    error.class == FailureClass::Credentials && error.effect == Effect::None
 }
 
 fn name(call: &Call) -> Result<ActionName, ActionError> {
@@ -212,5 +240,58 @@ async fn revert(
             traffic::revert(clients, armed, call, &arguments(call)?, image).await
         }
         ActionName::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
+    use serde_json::json;
+
+    use super::*;
+    use crate::clients::aws::testing::{Reply, Script, call, renewable, rest_error};
+
+    /// A bucket that calls every access key but one expired.
+    fn bucket(key: &'static str) -> Script {
+        Script::new(move |sent, _| match (sent.key == key, sent.action.split(' ').next()) {
+            (false, Some("HEAD")) => Reply::Answer(400, String::new()),
+            (false, _) => rest_error(403, "ExpiredToken", "the security token has expired"),
+            (true, Some("HEAD")) => Reply::Answer(404, String::new()),
+            (true, _) => Reply::Answer(200, String::new()),
+        })
+    }
+
+    /// An action whose credentials end, and are other ones each time they are read.
+    fn actions(script: &Script) -> Actions {
+        let reads = AtomicU32::new(0);
+        let mut clients = renewable(script, move || {
+            let key = if reads.fetch_add(1, Ordering::SeqCst) == 0 { "OLD" } else { "NEW" };
+            let keys = Credentials::new(key, "SECRET", None, None, "test");
+            SharedCredentialsProvider::new(keys)
+        });
+        let mut estate = (*clients.estate).clone();
+        let object = json!({ "bucket": "switch", "region": "us-west-2", "key": "key" });
+        estate.dns.as_mut().expect("a name").failover_object =
+            Some(serde_json::from_value(object).expect("an object"));
+        clients.estate = Arc::new(estate);
+        Actions { clients: Arc::new(clients) }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_were_renewed_are_tried_before_anybody_is_asked() {
+        let (mut call, _news) = call("s3.failover_object");
+        call.with = json!({ "from": "us-east-1", "to": "us-west-2" })
+            .as_object()
+            .expect("arguments")
+            .clone();
+        let seen = actions(&bucket("NEW")).observe(&call).await.expect("seen with the new ones");
+        assert_eq!(seen.live, json!({ "present": false }));
+        let script = bucket("NEITHER");
+        let error = actions(&script).observe(&call).await.expect_err("a person must renew them");
+        assert_eq!(error.class, FailureClass::Credentials);
+        let keys: Vec<String> = script.sent().into_iter().map(|sent| sent.key).collect();
+        assert_eq!(keys, ["OLD", "NEW"], "once, not for ever");
     }
 }

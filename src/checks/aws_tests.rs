@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use aws_config::credential_process::CredentialProcessProvider;
+use aws_sdk_sts::config::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,7 +13,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::control::Round;
 use super::{Seen, aws_health, rds, route53, s3};
 use crate::clients::aws::testing::{
-    NOW, Reply, Script, StepClock, estate, guarded, query_error, rest_error, timed,
+    NOW, Reply, Script, StepClock, estate, guarded, query_error, renewable, rest_error, timed,
 };
 use crate::clock::RealClock;
 use crate::outcome::Verdict;
@@ -87,6 +89,26 @@ async fn a_region_that_swallows_packets_is_bounded() {
     let health = AwsHealth { region: "us-east-1".to_owned(), services: Vec::new() };
     let seen = aws_health::look(&clients, &health).await;
     assert_eq!(seen.verdict, Verdict::Inconclusive, "{seen:?}");
+}
+
+#[tokio::test]
+async fn slow_credentials_are_not_taken_for_a_silent_region() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mark = dir.path().join("asked");
+    // The source answers once; whoever asks it during a call would wait longer than the region may take.
+    let command = format!(
+        "test -e {0} && sleep 60; touch {0}; \
+         echo '{{\"Version\": 1, \"AccessKeyId\": \"AKID\", \"SecretAccessKey\": \"SECRET\"}}'",
+        mark.display()
+    );
+    let script = Script::new(|_, _| query_error(403, "AccessDenied", "but it answers"));
+    let source = SharedCredentialsProvider::new(CredentialProcessProvider::new(command));
+    let clients = renewable(&script, move || source.clone());
+    for region in ["us-east-1", "us-west-2"] {
+        let with = RdsStatus { region: region.to_owned(), ..status(Reach::Unreachable, None) };
+        let seen = rds::look(&clients, &with, &Round::alone()).await;
+        assert_eq!((seen.verdict, seen.said.as_str()), (Verdict::Fails, "RDS answers"), "{region}");
+    }
 }
 
 #[tokio::test]

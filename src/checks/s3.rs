@@ -15,8 +15,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Looks once.
 pub(crate) async fn look(clients: &Clients, with: &S3Object) -> Seen {
+    let aws = match clients.aws.region(&with.region).await {
+        Ok(aws) => aws,
+        Err(error) => return Seen::unclear(error.message),
+    };
     let looking = async {
-        let aws = clients.aws.region(&with.region).await?;
         let answer = aws.s3.head_object().bucket(&with.bucket).key(&with.key).send().await;
         match answer {
             Ok(answer) => Ok(Some(json!({

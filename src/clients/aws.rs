@@ -8,6 +8,7 @@
 pub(crate) mod error;
 mod guarded;
 pub(crate) mod records;
+mod source;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sts::config::{IdentityCache, ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::config::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -26,20 +27,15 @@ use jiff::Timestamp;
 
 use crate::clients::endpoints::AwsService;
 use crate::clients::guard::Guard;
-use crate::clock::{Clock, within};
-use crate::estate::types::{CredentialSource, Endpoints, Estate};
+use crate::clock::Clock;
+use crate::estate::types::{Endpoints, Estate};
 use crate::outcome::{ActionError, FailureClass};
 use guarded::{FailClosed, GuardInterceptor};
+use source::{Source, Stale, StaleInterceptor};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long one credential source may take: a token endpoint in a lost region must not hold up the next source.
-const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Credentials this close to their end are fetched anew before a call rather than during it.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
 /// Every AWS client of one process; nothing is built before it is needed.
 pub(crate) struct Aws {
@@ -47,26 +43,19 @@ pub(crate) struct Aws {
     guard: Guard,
     clock: Arc<dyn Clock>,
     transport: OnceLock<Result<SharedHttpClient, String>>,
-    /// Credentials to use instead of the estate's sources
-    given: Option<SharedCredentialsProvider>,
+    /// What to use instead of the estate's sources; called whenever those would be read anew
+    given: Option<Given>,
     survivor: Mutex<Option<String>>,
+    stale: Stale,
     held: tokio::sync::Mutex<Held>,
 }
+
+type Given = Arc<dyn Fn() -> SharedCredentialsProvider + Send + Sync>;
 
 #[derive(Default)]
 struct Held {
     source: Option<Source>,
     regions: BTreeMap<String, Arc<Regional>>,
-}
-
-/// A credential source that works.
-#[derive(Clone)]
-struct Source {
-    name: String,
-    profile: Option<String>,
-    break_glass: bool,
-    provider: SharedCredentialsProvider,
-    expires: Option<Timestamp>,
 }
 
 /// The clients of one region.
@@ -103,6 +92,7 @@ impl Aws {
             transport: OnceLock::new(),
             given: None,
             survivor: Mutex::default(),
+            stale: Stale::default(),
             held: tokio::sync::Mutex::default(),
         }
     }
@@ -115,7 +105,8 @@ impl Aws {
         http: SharedHttpClient,
         credentials: SharedCredentialsProvider,
     ) -> Self {
-        let aws = Self { given: Some(credentials), ..Self::new(estate, guard, clock) };
+        let given: Given = Arc::new(move || credentials.clone());
+        let aws = Self { given: Some(given), ..Self::new(estate, guard, clock) };
         drop(aws.transport.set(Ok(http)));
         aws
     }
@@ -169,94 +160,6 @@ impl Aws {
         })
     }
 
-    /// Forgets credentials, so that renewed ones are read at the next call.
-    pub(crate) async fn renew(&self) {
-        *self.held.lock().await = Held::default();
-    }
-
-    /// Returns the source in use, or the first one in order that works now.
-    async fn source(&self, held: &mut Held) -> Result<Source, ActionError> {
-        let soon = self.clock.now() + EXPIRY_MARGIN;
-        if let Some(source) = &held.source
-            && source.expires.is_none_or(|end| end > soon)
-        {
-            return Ok(source.clone());
-        }
-        let mut refusals = Vec::new();
-        for candidate in self.candidates() {
-            match self.try_source(&candidate).await {
-                Ok(source) => {
-                    // The clients hold the provider of the source they were built with.
-                    if held.source.as_ref().is_some_and(|known| known.name != source.name) {
-                        held.regions.clear();
-                    }
-                    held.source = Some(source.clone());
-                    return Ok(source);
-                }
-                Err(why) => refusals.push(format!("{}: {why}", candidate.name)),
-            }
-        }
-        held.source = None;
-        held.regions.clear();
-        let message = format!("no AWS credentials work ({})", refusals.join("; "));
-        Err(ActionError::unchanged(FailureClass::Credentials, message)
-            .hint("renew them, for example by `aws sso login --profile PROFILE`, and go on"))
-    }
-
-    /// Returns the estate's sources, break-glass last; the default chain when it names none.
-    fn candidates(&self) -> Vec<CredentialSource> {
-        let mut sources = self.estate.credentials.clone();
-        if sources.is_empty() {
-            let name = "default chain".to_owned();
-            sources.push(CredentialSource { name, profile: None, break_glass: false });
-        }
-        sources.sort_by_key(|source| source.break_glass);
-        sources
-    }
-
-    async fn try_source(&self, candidate: &CredentialSource) -> Result<Source, String> {
-        let attempt = async {
-            let provider = match &self.given {
-                Some(given) => given.clone(),
-                None => self.provider(candidate).await?,
-            };
-            let credentials = provider.provide_credentials().await.map_err(|error| said(&error))?;
-            let expires = credentials.expiry().and_then(|end| Timestamp::try_from(end).ok());
-            Ok::<_, String>((provider, expires))
-        };
-        let (provider, expires) = within(&*self.clock, SOURCE_TIMEOUT, attempt)
-            .await
-            .map_err(|elapsed| elapsed.to_string())??;
-        if expires.is_some_and(|end| end <= self.clock.now()) {
-            return Err("the credentials have expired".to_owned());
-        }
-        Ok(Source {
-            name: candidate.name.clone(),
-            profile: candidate.profile.clone(),
-            break_glass: candidate.break_glass,
-            provider,
-            expires,
-        })
-    }
-
-    /// Returns the provider of a profile or of the default chain. Its own requests (STS, SSO) read nothing of the
-    /// estate and bypass the guard; they go to the surviving region.
-    async fn provider(
-        &self,
-        candidate: &CredentialSource,
-    ) -> Result<SharedCredentialsProvider, String> {
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(self.transport()?)
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .timeout_config(timeouts())
-            .region(Region::new(self.survivor()));
-        if let Some(profile) = &candidate.profile {
-            loader = loader.profile_name(profile);
-        }
-        let config = loader.load().await;
-        config.credentials_provider().ok_or_else(|| "no provider of credentials".to_owned())
-    }
-
     fn transport(&self) -> Result<SharedHttpClient, String> {
         self.transport.get_or_init(http_client).clone()
     }
@@ -267,7 +170,7 @@ impl Aws {
         let shared = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .credentials_provider(source.provider.clone())
-            .identity_cache(IdentityCache::lazy().build())
+            .identity_cache(source.identities.clone())
             .http_client(FailClosed { inner: http, guard: self.guard.clone() })
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .retry_config(RetryConfig::disabled())
@@ -281,31 +184,48 @@ impl Aws {
             .get(region)
             .map(|found| found.endpoints.clone())
             .unwrap_or_default();
-        Ok(regional(region, &shared, &endpoints, &self.guard))
+        let interceptors = [
+            SharedInterceptor::new(GuardInterceptor(self.guard.clone())),
+            SharedInterceptor::new(StaleInterceptor(self.stale.clone())),
+        ];
+        Ok(regional(region, &shared, &endpoints, interceptors))
     }
 }
 
 /// Builds the clients of one region: the only place that makes service clients, each with the guard.
-fn regional(region: &str, shared: &SdkConfig, endpoints: &Endpoints, guard: &Guard) -> Regional {
-    let interceptor = SharedInterceptor::new(GuardInterceptor(guard.clone()));
+fn regional(
+    region: &str,
+    shared: &SdkConfig,
+    endpoints: &Endpoints,
+    [guard, stale]: [SharedInterceptor; 2],
+) -> Regional {
     let to = |service: AwsService| service.of(endpoints).map(str::to_owned);
-    let mut rds = aws_sdk_rds::config::Builder::from(shared).interceptor(interceptor.clone());
+    let mut rds = aws_sdk_rds::config::Builder::from(shared)
+        .interceptor(guard.clone())
+        .interceptor(stale.clone());
     rds.set_endpoint_url(to(AwsService::Rds));
-    let mut s3 = aws_sdk_s3::config::Builder::from(shared).interceptor(interceptor.clone());
+    let mut s3 = aws_sdk_s3::config::Builder::from(shared)
+        .interceptor(guard.clone())
+        .interceptor(stale.clone());
     if let Some(url) = to(AwsService::S3) {
         // `http://localhost:…` would become `http://bucket.localhost:…`.
         s3 = s3.endpoint_url(url).force_path_style(true);
     }
-    let mut sts = aws_sdk_sts::config::Builder::from(shared).interceptor(interceptor.clone());
+    let mut sts = aws_sdk_sts::config::Builder::from(shared)
+        .interceptor(guard.clone())
+        .interceptor(stale.clone());
     sts.set_endpoint_url(to(AwsService::Sts));
     // Both are global with their control plane in one region of the partition, whichever region is asked about.
     let control = Region::new(control_region(region));
     let mut route53 = aws_sdk_route53::config::Builder::from(shared)
         .region(control.clone())
-        .interceptor(interceptor.clone());
+        .interceptor(guard.clone())
+        .interceptor(stale.clone());
     route53.set_endpoint_url(to(AwsService::Route53));
-    let mut health =
-        aws_sdk_health::config::Builder::from(shared).region(control).interceptor(interceptor);
+    let mut health = aws_sdk_health::config::Builder::from(shared)
+        .region(control)
+        .interceptor(guard)
+        .interceptor(stale);
     health.set_endpoint_url(to(AwsService::Health));
     Regional {
         region: region.to_owned(),

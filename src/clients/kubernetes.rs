@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub(crate) struct Clusters {
     open: Mutex<BTreeMap<String, Arc<Cluster>>>,
+    /// A server refused the credentials in use: clients are built anew, which reads the kubeconfig and runs its plugin
+    stale: AtomicBool,
 }
 
 impl Clusters {
@@ -77,6 +80,9 @@ impl Cluster {
 /// Returns the cluster of a region, connecting to it at first.
 pub(crate) async fn cluster(clients: &Clients, region: &str) -> Result<Arc<Cluster>, ActionError> {
     let mut open = clients.kubernetes.open.lock().await;
+    if clients.kubernetes.stale.swap(false, Ordering::AcqRel) {
+        open.clear();
+    }
     if let Some(cluster) = open.get(region) {
         return Ok(Arc::clone(cluster));
     }
@@ -188,7 +194,13 @@ async fn call<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, ActionError> {
     match within(clients.clock.as_ref(), limit, work).await {
-        Ok(done) => done.map_err(|error| explain(&error, what, purpose)),
+        Ok(done) => done.map_err(|error| {
+            let error = explain(&error, what, purpose);
+            if error.class == FailureClass::Credentials {
+                clients.kubernetes.stale.store(true, Ordering::Release);
+            }
+            error
+        }),
         Err(_) => Err(lost(purpose, format!("{what}: no answer in {}", Span(limit)))),
     }
 }

@@ -177,3 +177,36 @@ async fn a_region_without_a_cluster_and_a_context_that_is_not_there() {
     assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
     assert!(error.message.contains("nope"), "{}", error.message);
 }
+
+#[tokio::test]
+async fn a_refused_token_makes_the_next_call_build_the_client_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let kubeconfig = dir.path().join("config");
+    let clients = testing::clients(json!({ "clusters": { "us-west-2": {
+        "context": "west", "kubeconfig": kubeconfig.to_string_lossy(),
+    } } }));
+    let write = |token: &str| {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config",
+            "clusters": [{ "name": "west", "cluster": { "server": "http://127.0.0.1:9" } }],
+            "users": [{ "name": "dr", "user": { "token": token } }],
+            "contexts": [{ "name": "west", "context": { "cluster": "west", "user": "dr" } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string()).expect("written");
+    };
+    write("old");
+    let first = cluster(&clients, "us-west-2").await.expect("built");
+    let again = cluster(&clients, "us-west-2").await.expect("kept");
+    assert!(Arc::ptr_eq(&first, &again), "kept while nothing refuses it");
+    let refused = async { Err::<(), _>(Error::Api(unauthorized().boxed())) };
+    let error = read(&clients, "read x", refused).await.expect_err("refused");
+    assert_eq!(error.class, FailureClass::Credentials);
+    write("new");
+    let fresh = cluster(&clients, "us-west-2").await.expect("built anew");
+    assert!(!Arc::ptr_eq(&first, &fresh), "the renewed kubeconfig is read");
+}
+
+fn unauthorized() -> kube::core::Status {
+    let status = status(401, "Unauthorized", "the token has expired");
+    serde_json::from_value(status).expect("a status")
+}

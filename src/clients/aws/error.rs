@@ -32,6 +32,35 @@ pub(crate) enum Liveness {
 /// What hyper-util prints for a failure before a connection existed; its error types cannot be named here.
 const NEVER_CONNECTED: &str = "client error (Connect)";
 
+/// Codes that refuse the credentials themselves, without `Fault` and `Exception` at their end.
+const REFUSED_CREDENTIALS: [&str; 11] = [
+    "ExpiredToken",
+    "RequestExpired",
+    "InvalidToken",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "UnrecognizedClient",
+    "MissingAuthenticationToken",
+    "IncompleteSignature",
+    "SignatureDoesNotMatch",
+    "RequestTimeTooSkewed",
+    "TokenRefreshRequired",
+];
+
+/// Says whether an answer refuses the credentials, by its status and body alone: which service answered does not matter.
+pub(super) fn refuses_credentials(status: u16, body: &[u8]) -> bool {
+    if bare_refusal(status, body) {
+        return true;
+    }
+    let text = String::from_utf8_lossy(body);
+    matches!(status, 400..500) && REFUSED_CREDENTIALS.iter().any(|code| text.contains(code))
+}
+
+/// S3 answers a HEAD made with expired credentials by 400 and nothing else.
+const fn bare_refusal(status: u16, body: &[u8]) -> bool {
+    status == 400 && body.is_empty()
+}
+
 /// Returns the meaning of a failed call. `call` is the permission it needs, e.g. `rds:PromoteReadReplica`.
 pub(crate) fn failure<E>(
     nature: Nature,
@@ -83,7 +112,11 @@ where
         }
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let class = classify(service.err().code(), status);
+            let body = service.raw().body().bytes().unwrap_or_default();
+            let class = match service.err().code() {
+                None if bare_refusal(status, body) => FailureClass::Credentials,
+                code => classify(code, status),
+            };
             let effect = match class {
                 // A success whose body cannot be read arrives here as well, without a code.
                 _ if status < 300 => lost,
@@ -146,17 +179,7 @@ fn classify(code: Option<&str>, status: u16) -> FailureClass {
         | "SubscriptionRequired"
         | "UnauthorizedOperation"
         | "KMSKeyNotAccessible" => FailureClass::Denied,
-        "ExpiredToken"
-        | "RequestExpired"
-        | "InvalidToken"
-        | "InvalidClientTokenId"
-        | "InvalidAccessKeyId"
-        | "UnrecognizedClient"
-        | "MissingAuthenticationToken"
-        | "IncompleteSignature"
-        | "SignatureDoesNotMatch"
-        | "RequestTimeTooSkewed"
-        | "TokenRefreshRequired" => FailureClass::Credentials,
+        code if REFUSED_CREDENTIALS.contains(&code) => FailureClass::Credentials,
         "InsufficientDBInstanceCapacity" | "InsufficientCapacity" => FailureClass::Capacity,
         // Busy with something else: it may pass.
         "InvalidDBInstanceState"

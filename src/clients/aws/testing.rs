@@ -34,6 +34,8 @@ pub(crate) struct Sent {
     pub action: String,
     pub host: String,
     pub body: String,
+    /// Access key it is signed with
+    pub key: String,
 }
 
 impl Sent {
@@ -47,6 +49,12 @@ impl Sent {
             action: action.map_or_else(|| format!("{} /{path}", request.method()), str::to_owned),
             host: host.to_owned(),
             body,
+            key: request
+                .headers()
+                .get("authorization")
+                .and_then(|signed| signed.split("Credential=").nth(1)?.split('/').next())
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 
@@ -227,6 +235,16 @@ pub(crate) fn timed(estate: Arc<Estate>, script: &Script, clock: Arc<dyn Clock>)
     let aws = Aws::over(estate.clone(), guard.clone(), clock.clone(), http, credentials());
     let mut clients = Clients::new(estate, guard, clock);
     clients.aws = aws;
+    clients
+}
+
+/// Clients over a script with credentials that are asked for anew whenever sources are read anew.
+pub(crate) fn renewable(
+    script: &Script,
+    given: impl Fn() -> SharedCredentialsProvider + Send + Sync + 'static,
+) -> Clients {
+    let mut clients = timed(estate(|_| {}), script, Arc::new(crate::clock::RealClock));
+    clients.aws.given = Some(Arc::new(given));
     clients
 }
 

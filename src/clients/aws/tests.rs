@@ -8,7 +8,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use tokio::io::AsyncReadExt as _;
 
 use super::error::{Liveness, Nature, failure, liveness};
-use super::testing::{Reply, Script, StepClock, armed, credentials, estate, guarded, query_error};
+use super::testing::{
+    Reply, Script, StepClock, armed, credentials, estate, guarded, query_error, renewable,
+};
 use super::*;
 use crate::clock::RealClock;
 use crate::engine::ports::Armed;
@@ -196,7 +198,7 @@ fn networked(endpoint: &str) -> Aws {
     });
     let guard = Guard::closed();
     guard.open(&Armed::mint());
-    Aws { given: Some(credentials()), ..Aws::new(estate, guard, Arc::new(RealClock)) }
+    Aws { given: Some(Arc::new(credentials)), ..Aws::new(estate, guard, Arc::new(RealClock)) }
 }
 
 #[tokio::test]
@@ -267,8 +269,9 @@ async fn no_working_source_is_a_matter_of_credentials() {
         "nothing",
         SharedCredentialsProvider::new(expired()),
     );
+    let provider = SharedCredentialsProvider::new(provider);
     let aws = Aws {
-        given: Some(SharedCredentialsProvider::new(provider)),
+        given: Some(Arc::new(move || provider.clone())),
         ..Aws::new(estate(|_| {}), Guard::closed(), Arc::new(StepClock::at("2026-11-22T02:18:00Z")))
     };
     let error = aws.region(WEST).await.expect_err("expired");
@@ -306,4 +309,57 @@ async fn global_services_are_asked_where_their_control_plane_is() {
     let _ = west.s3.head_object().bucket("phoenix-bucket").key("k").send().await;
     let hosts: Vec<String> = script.sent().into_iter().map(|sent| sent.host).collect();
     assert_eq!(hosts, ["route53.amazonaws.com", "phoenix-bucket.s3.us-west-2.amazonaws.com"]);
+}
+
+/// RDS that takes one access key and calls every other one expired.
+fn rds_for(key: &'static str) -> Script {
+    Script::new(move |sent, _| {
+        match sent.key == key {
+        true => Reply::Answer(
+            200,
+            "<DescribeDBInstancesResponse><DescribeDBInstancesResult/></DescribeDBInstancesResponse>"
+                .to_owned(),
+        ),
+        false => query_error(403, "ExpiredToken", "the security token has expired"),
+    }
+    })
+}
+
+#[tokio::test]
+async fn renewed_credentials_are_read_after_aws_refused_the_old_ones() {
+    let script = rds_for("NEW");
+    let renewed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let file = Arc::clone(&renewed);
+    let clients = renewable(&script, move || {
+        let key = if file.load(std::sync::atomic::Ordering::SeqCst) { "NEW" } else { "OLD" };
+        keys(key)
+    });
+    let describe = async || {
+        let west = clients.aws.region(WEST).await.expect("clients");
+        let answer = west.rds.describe_db_instances().send().await;
+        answer.map(drop).map_err(|error| failure(Nature::Read, "rds:Describe", WEST, &error).class)
+    };
+    assert_eq!(describe().await, Err(FailureClass::Credentials));
+    assert_eq!(describe().await, Err(FailureClass::Credentials), "nobody has renewed them yet");
+    renewed.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(describe().await, Ok(()));
+    let keys: Vec<String> = script.sent().into_iter().map(|sent| sent.key).collect();
+    assert_eq!(keys, ["OLD", "OLD", "NEW"]);
+}
+
+fn keys(key: &str) -> SharedCredentialsProvider {
+    let keys = aws_sdk_sts::config::Credentials::new(key, "SECRET", None, None, "test");
+    SharedCredentialsProvider::new(keys)
+}
+
+#[tokio::test]
+async fn a_bare_400_to_a_head_is_a_matter_of_credentials() {
+    let script = Script::new(|_, _| Reply::Answer(400, String::new()));
+    let clients = guarded(estate(|_| {}), &script);
+    let west = clients.aws.region(WEST).await.expect("clients");
+    let error = west.s3.head_object().bucket("b").key("k").send().await.expect_err("refused");
+    assert_eq!(
+        failure(Nature::Read, "s3:GetObject", WEST, &error).class,
+        FailureClass::Credentials
+    );
 }
