@@ -1,15 +1,19 @@
-//! The throw-away estate of real and third-party servers, one for all tests of this binary.
+//! The throw-away estates of real and third-party servers, lent to one test at a time.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::harness::Folder;
+
+/// Estates started at most: each takes about half a gigabyte, and hardly any processor time while a test waits.
+pub(crate) const ESTATES_MAX: usize = 4;
 
 /// A running estate; it ends when its standard input is closed, at the latest with this process.
 pub(crate) struct Estate {
@@ -18,14 +22,60 @@ pub(crate) struct Estate {
     _stdin: ChildStdin,
 }
 
-static ESTATE: OnceLock<Mutex<Estate>> = OnceLock::new();
+/// Estates that nobody uses, and how many there are in all.
+struct Pool {
+    free: Vec<Estate>,
+    started: usize,
+}
 
-/// Returns the estate, freshly reset with these options.
-pub(crate) fn fresh(options: &str) -> MutexGuard<'static, Estate> {
-    let estate = ESTATE.get_or_init(|| Mutex::new(start()));
-    let estate = estate.lock().unwrap_or_else(PoisonError::into_inner);
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), started: 0 });
+static RETURNED: Condvar = Condvar::new();
+
+/// An estate for one test; it goes back to the pool when the test is over, however that ends.
+pub(crate) struct Lent(Option<Estate>);
+
+impl Deref for Lent {
+    type Target = Estate;
+
+    fn deref(&self) -> &Estate {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.0.take() {
+            Some(estate) => pool.free.push(estate),
+            // It could not be started: somebody else may try.
+            None => pool.started -= 1,
+        }
+        RETURNED.notify_one();
+    }
+}
+
+/// Returns an estate freshly reset with these options; waits for one when all are in use.
+pub(crate) fn fresh(options: &str) -> Lent {
+    let estate = lend();
     estate.post("/reset", options);
     estate
+}
+
+fn lend() -> Lent {
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(estate) = pool.free.pop() {
+            return Lent(Some(estate));
+        }
+        if pool.started < ESTATES_MAX {
+            pool.started += 1;
+            drop(pool);
+            let mut lent = Lent(None);
+            lent.0 = Some(start());
+            return lent;
+        }
+        pool = RETURNED.wait(pool).unwrap_or_else(PoisonError::into_inner);
+    }
 }
 
 fn start() -> Estate {
@@ -64,6 +114,40 @@ impl Estate {
     pub(crate) fn mutating(&self) -> Vec<Value> {
         let answer = self.get("/requests?mutating=1");
         answer.as_array().cloned().expect("a list of requests")
+    }
+
+    /// Returns how often an operation that changes something was requested since the last reset.
+    pub(crate) fn requested(&self, operation: &str) -> usize {
+        self.mutating().iter().filter(|call| call["action"] == operation).count()
+    }
+
+    /// Switches a fault on; `tests/servers/faults.py` has the form. Returns its number.
+    pub(crate) fn fault(&self, fault: &Value) -> u64 {
+        self.post("/faults", &fault.to_string())["id"].as_u64().expect("its number")
+    }
+
+    /// Returns how often a fault was met.
+    pub(crate) fn fired(&self, fault: u64) -> u64 {
+        let faults = self.get("/faults");
+        let mut all = faults.as_array().into_iter().flatten();
+        let found = all.find(|known| known["id"] == fault).expect("the fault is known");
+        found["fired"].as_u64().expect("a count")
+    }
+
+    /// Switches every fault off.
+    pub(crate) fn no_faults(&self) {
+        self.call("DELETE", "/faults", "");
+    }
+
+    /// Turns endpoints dark, or lights them; the pattern is a shell's.
+    pub(crate) fn dark(&self, endpoint: &str, dark: bool) {
+        let wanted = serde_json::json!({ "endpoint": endpoint, "dark": dark });
+        self.post("/dark", &wanted.to_string());
+    }
+
+    /// Returns what `estate.json` says under this key, as it is now.
+    pub(crate) fn about(&self, key: &str) -> Value {
+        self.get("/estate")[key].clone()
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {

@@ -1,14 +1,8 @@
 //! DR-001 on the throw-away estate: dry run, live run, second run, refusals.
 
+use super::dr001::{FAILOVER, live};
 use super::estate::fresh;
 use super::harness::{Folder, of_step};
-
-const REGION: [&str; 3] = ["failover", "--region", "us-west-2"];
-
-fn live(extra: &[&str]) -> Vec<String> {
-    let answers = ["--yes", "--approve", "database", "--waive", "fence=unfenced"];
-    REGION.iter().chain(&answers).chain(extra).map(|word| (*word).to_owned()).collect()
-}
 
 #[test]
 fn a_dry_run_shows_everything_and_sends_no_mutating_request() {
@@ -59,7 +53,7 @@ fn a_live_run_restores_the_platform_and_a_second_one_finds_nothing_to_do() {
 fn missing_answers_are_named_before_anything_is_changed() {
     let estate = fresh("{}");
     let folder = estate.folder();
-    folder.run(&REGION).exits(8).says("--yes").says("--approve database");
+    folder.run(&FAILOVER).exits(8).says("--yes").says("--approve database");
     assert_eq!(estate.mutating(), Vec::<serde_json::Value>::new());
 }
 

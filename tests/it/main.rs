@@ -2,7 +2,14 @@
 
 mod chain;
 mod commands;
+mod dr001;
 mod estate;
 mod failover;
+mod faults;
 mod files;
 mod harness;
+mod killed;
+mod lease;
+mod network;
+mod traffic;
+mod world;

@@ -63,7 +63,7 @@ def routes(estate):
         ("GET", "/faults"): lambda arguments, body: proxy.faults.active,
         ("POST", "/faults"): lambda arguments, body: proxy.faults.add(body),
         ("DELETE", "/faults"): lambda arguments, body: proxy.faults.clear() or {},
-        ("POST", "/dark"): lambda arguments, body: {"changed": proxy.set_dark(body["endpoint"], body["dark"])},
+        ("POST", "/dark"): lambda arguments, body: {"changed": estate.set_dark(body["endpoint"], body["dark"])},
         ("POST", "/options"): lambda arguments, body: estate.set_options(body),
         ("POST", "/sql"): lambda arguments, body: {
             "value": estate.fleet.servers[body["instance"]].query(body["sql"])},

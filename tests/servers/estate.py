@@ -192,6 +192,17 @@ class Estate:
         if self.options.control_plane_dark:
             dark |= {"global.route53"}
         self.proxy.set_lights(dark)
+        self.tell_backups()
+
+    def set_dark(self, pattern, dark):
+        """Endpoints by shell pattern, at once; answers the names it changed."""
+        changed = self.proxy.set_dark(pattern, dark)
+        self.tell_backups()
+        return changed
+
+    def tell_backups(self):
+        """Nothing is copied to the other region while the database it would come from is dark."""
+        self.moto("dark", {"dark": self.proxy.endpoints[f"{PRIMARY_REGION}.database"].dark_port is not None})
 
     def reset(self, wanted):
         """Everything as at the beginning, with the first options or with those named in `wanted`."""
@@ -252,9 +263,15 @@ class Estate:
         """What is true now, asked of the servers themselves: for assertions."""
         return {
             "weights": self.aws.weights(), "switch_present": self.aws.switch_present(),
-            "workloads": kube_seed.workloads(self.cluster.api), "pods": self.kubelet(""),
+            "workloads": kube_seed.workloads(self.cluster.api), "autoscalers": kube_seed.autoscalers(self.cluster.api),
+            "pods": self.kubelet(""), "instances": self.rds_instances(),
             "secret": kube_seed.endpoint(self.cluster.api),
             "databases": {name: item.facts() for name, item in list(self.fleet.servers.items())}}
+
+    def rds_instances(self):
+        """The instances of the surviving region and their status, straight from the server."""
+        found = aws_seed.client("rds", self.moto_port, REGION).describe_db_instances()["DBInstances"]
+        return {item["DBInstanceIdentifier"]: item["DBInstanceStatus"] for item in found}
 
     # --- stop
 

@@ -1,11 +1,13 @@
 """Faults a test switches on: which requests they meet, how often, and what the caller then sees.
 
 A fault is a dictionary: `service`, `operation`, `region`, `target` (shell patterns, all optional) choose requests;
-`after` lets that many through first, `times` ends it after so many; `action` is one of
+`after` lets that many through first, `times` ends it after so many, `follows` (the number of another fault) lets
+everything through until that one has been met; `action` is one of
 
 * `drop`: the request vanishes, nothing answers (the connection stays open until the caller gives up);
 * `reset`: the connection is reset before anything is forwarded;
 * `lost`: the request is carried out and its answer is cut off;
+* `hold`: the request is carried out and its answer never comes (the connection stays open until the caller is gone);
 * `throttle`: the service's own refusal of too many requests;
 * `error`: `status`, `code` and `message` in the service's own shape (500 InternalFailure when left out);
 * `delay`: `seconds` pass before the request is forwarded.
@@ -16,7 +18,7 @@ import itertools
 import json
 import uuid
 
-ACTIONS = ("drop", "reset", "lost", "throttle", "error", "delay")
+ACTIONS = ("drop", "reset", "lost", "hold", "throttle", "error", "delay")
 THROTTLES = {"s3": (503, "SlowDown"), "kubernetes": (429, "TooManyRequests"), "health": (400, "ThrottlingException")}
 KUBERNETES_REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Invalid",
                       429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
@@ -29,8 +31,8 @@ class Faults:
         self.active, self.numbers = [], itertools.count(1)
 
     def add(self, wanted):
-        unknown = set(wanted) - {"service", "operation", "region", "target", "after", "times", "action", "status",
-                                 "code", "message", "seconds"}
+        unknown = set(wanted) - {"service", "operation", "region", "target", "after", "times", "follows", "action",
+                                 "status", "code", "message", "seconds"}
         if unknown or wanted.get("action") not in ACTIONS:
             raise ValueError(f"unknown keys {sorted(unknown)} or action {wanted.get('action')!r}; actions: {ACTIONS}")
         fault = {"id": next(self.numbers), "seen": 0, "fired": 0, **wanted}
@@ -45,6 +47,9 @@ class Faults:
         for fault in self.active:
             if not all(matches(fault.get(key), facts.get(name)) for key, name in (
                     ("service", "service"), ("operation", "action"), ("region", "region"), ("target", "target"))):
+                continue
+            if "follows" in fault and not any(
+                    other["id"] == fault["follows"] and other["fired"] for other in self.active):
                 continue
             fault["seen"] += 1
             if fault["seen"] <= fault.get("after", 0):

@@ -101,6 +101,12 @@ def workloads(api):
         "generation": item["metadata"]["generation"]} for item in items}
 
 
+def autoscalers(api):
+    """For tests: the least replicas each autoscaler keeps."""
+    items = api.call("GET", f"{SCALING}/namespaces/{NAMESPACE}/horizontalpodautoscalers")["items"]
+    return {item["metadata"]["name"]: item["spec"]["minReplicas"] for item in items}
+
+
 def endpoint(api):
     """For tests: where the Secret sends the application now."""
     found = api.call("GET", f"{CORE}/namespaces/{NAMESPACE}/secrets/{SECRET}", missing_ok=True)

@@ -15,6 +15,13 @@ BEHIND_PRIMARY = datetime.timedelta(minutes=5)
 KEPT = datetime.timedelta(days=7)
 
 REPLICATED = {}  # region -> {ARN: backup}
+# when the source's region went dark: nothing has been copied from it since
+DARK = {"since": None}
+
+
+def source_is_dark(dark):
+    """Says so from now on; a region that is dark already has been so since it went dark."""
+    DARK["since"] = (DARK["since"] or models.utcnow()) if dark else None
 
 
 def latest_restorable_time(instance):
@@ -61,9 +68,10 @@ class Backup:
 
     @property
     def restore_window(self):
-        behind = BEHIND_PRIMARY if self.backup_region == self.source.region else BEHIND
         now = models.utcnow()
-        return {"EarliestTime": now - KEPT, "LatestTime": now - behind}
+        if self.backup_region == self.source.region:
+            return {"EarliestTime": now - KEPT, "LatestTime": now - BEHIND_PRIMARY}
+        return {"EarliestTime": now - KEPT, "LatestTime": (DARK["since"] or now) - BEHIND}
 
 
 def error(code, message):

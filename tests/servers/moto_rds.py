@@ -6,7 +6,8 @@ moto answers; this module only closes the gaps in which a failover would be test
   seconds that can be set, and becomes `available` only when PostgreSQL behind it has followed;
 * promotion leaves the replica's source in place, and promoting a primary succeeds;
 * a replica shares its source's resource id and tags, and deleting a cross-region one fails;
-* replicated automated backups are not known, nor restoring from one;
+* replicated automated backups are not known, nor restoring from one, nor that their window stands still without
+  their source;
 * a restore to a time outside the window succeeds; ModifyDBInstance ignores ApplyImmediately;
 * the endpoint's host is a dead name.
 """
@@ -205,13 +206,16 @@ def install():
 
 
 class Control(BaseHTTPRequestHandler):
-    """For the estate only: POST /settings changes seconds, hook and addresses; POST /seed starts over."""
+    """For the estate only: POST /settings changes seconds, hook and addresses; /dark; POST /seed starts over."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
         if self.path == "/settings":
             SETTINGS.update(body)
             answer = SETTINGS
+        elif self.path == "/dark":
+            moto_backups.source_is_dark(body["dark"])
+            answer = {}
         elif self.path == "/seed":
             # nothing of the seeding takes time or moves PostgreSQL
             kept = dict(SETTINGS)

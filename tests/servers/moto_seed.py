@@ -17,6 +17,7 @@ def seed(wanted):
     """Starts over; `wanted` names regions and instances, the replica or none. Answers what was made up."""
     BackendDict.reset()
     moto_backups.REPLICATED.clear()
+    moto_backups.source_is_dark(False)
     made = {}
     for region in (wanted["primary_region"], wanted["region"]):
         made[region] = network(region)

@@ -216,9 +216,12 @@ class Proxy:
         try:
             remote_writer.write(request.forwarded())
             await remote_writer.drain()
-            if fault is not None and fault["action"] == "lost":
+            if fault is not None and fault["action"] in ("lost", "hold"):
                 await remote_reader.read()  # to the end: what was asked for has been done
                 self.log.outcome(entry, status=0)
+                fault["done"] = fault.get("done", 0) + 1
+                if fault["action"] == "hold":
+                    await reader.read()  # until the caller is gone
                 writer.transport.abort()
                 return
             head = await response_head(remote_reader)

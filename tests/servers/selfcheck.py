@@ -153,6 +153,19 @@ def resolver_follows_route53():
     assert {resolve() for _ in range(10)} == {west}
 
 
+def backups_stand_still_without_their_source():
+    def latest():
+        backup = client("rds").describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"][0]
+        return backup["RestoreWindow"]["LatestTime"]
+
+    dark = latest()
+    time.sleep(1.1)
+    assert latest() == dark, (latest(), dark)
+    control("POST", "/dark", {"endpoint": "us-east-1.database", "dark": False})
+    until("the window moving on", lambda: latest() > dark)
+    control("POST", "/dark", {"endpoint": "us-east-1.database", "dark": True})
+
+
 def restore_brings_a_server():
     began = time.monotonic()
     options = control("POST", "/reset", {"restore_only": True, "control_plane_dark": True})
@@ -199,8 +212,8 @@ def region_comes_back():
 
 CHECKS = (dark_region_swallows_packets, requests_are_counted, faults_reach_their_target, capacity_limits_pods,
           autoscaler_owns_its_workload, promotion_moves_postgresql_and_the_application, operator_can_fence,
-          resolver_follows_route53, restore_brings_a_server, failover_object_moves_answers_without_route53,
-          region_comes_back)
+          resolver_follows_route53, backups_stand_still_without_their_source, restore_brings_a_server,
+          failover_object_moves_answers_without_route53, region_comes_back)
 
 
 def main():

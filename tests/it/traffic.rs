@@ -1,0 +1,125 @@
+//! What happens when traffic cannot be moved, and when Route 53's control plane is gone with the region.
+
+use serde_json::{Value, json};
+
+use super::dr001::{quick, quick_folder, resume, undisturbed};
+use super::estate::{Estate, fresh};
+use super::harness::{Folder, of_step};
+
+const PROMOTION: &str = r#"{"transition_seconds": 0.3}"#;
+const SWITCH: &str = r#"{"transition_seconds": 0.3, "control_plane_dark": true}"#;
+
+fn denied(service: &str, operation: &str, target: &str) -> Value {
+    json!({ "service": service, "operation": operation, "target": target, "action": "error",
+            "status": 403, "code": "AccessDenied", "message": "not authorized" })
+}
+
+/// Runs with a fault at the traffic step, whatever `--on-failure` says, and returns the folder of the stopped run.
+fn stopped_at_traffic(estate: &Estate, on_failure: &str) -> Folder {
+    let folder = quick_folder(estate);
+    let ran = folder.run(&quick(&["--on-failure", on_failure])).exits(14);
+    let (_, events) = folder.journals().remove(0);
+    assert_eq!(of_step(&events, "step_failed", "traffic").len(), 1, "{}", ran.err);
+    assert!(!events.iter().any(|event| event["kind"] == "revert_started"), "{}", ran.err);
+    assert!(ran.out.contains("phoenix-dr resume"), "{}", ran.out);
+    folder
+}
+
+/// Holds that capacity, database and application are in the DR region: all that came before traffic.
+#[track_caller]
+fn all_but_traffic(estate: &Estate, end: &Value) {
+    let mut world = estate.world();
+    for later in ["weights", "switch_present"] {
+        world[later] = end[later].clone();
+    }
+    let p0 = ["phoenix-api", "api-gateway", "experiment-controller"];
+    for name in p0 {
+        assert_eq!(world["workloads"][name], end["workloads"][name], "{name}");
+    }
+    for part in ["secret", "databases", "instances"] {
+        assert_eq!(world[part], end[part], "{part}");
+    }
+}
+
+#[test]
+fn traffic_that_is_refused_after_promotion_rolls_nothing_back_whatever_the_flag() {
+    let estate = fresh(PROMOTION);
+    let end = undisturbed(&estate, PROMOTION);
+    for on_failure in ["auto", "rollback", "stop"] {
+        estate.post("/reset", PROMOTION);
+        let fault = estate.fault(&denied("route53", "ChangeResourceRecordSets", "*"));
+        let folder = stopped_at_traffic(&estate, on_failure);
+        assert_ne!(estate.fired(fault), 0);
+        all_but_traffic(&estate, &end);
+        estate.no_faults();
+        folder.run(&resume(&[])).exits(0);
+        estate.settles_into(&end, on_failure);
+        assert_eq!(estate.requested("PromoteReadReplica"), 1);
+        folder.run(&["audit", "--verify"]).exits(0);
+    }
+}
+
+#[test]
+fn traffic_that_moved_and_cannot_be_confirmed_stays_in_the_dr_region_whatever_the_flag() {
+    moved_and_not_confirmed(PROMOTION);
+}
+
+/// The change of the record sets is carried out, and nobody can find out whether it is everywhere.
+fn moved_and_not_confirmed(options: &str) {
+    let estate = fresh(options);
+    let end = undisturbed(&estate, options);
+    for on_failure in ["auto", "rollback", "stop"] {
+        estate.post("/reset", options);
+        estate.fault(&denied("route53", "GetChange", "*"));
+        let folder = stopped_at_traffic(&estate, on_failure);
+        all_but_traffic(&estate, &end);
+        assert_eq!(estate.world()["weights"], end["weights"], "{on_failure}");
+        estate.no_faults();
+        folder.run(&resume(&[])).exits(0);
+        estate.settles_into(&end, on_failure);
+    }
+}
+
+#[test]
+fn a_failover_object_that_cannot_be_put_leaves_everything_else_in_the_dr_region() {
+    let estate = fresh(SWITCH);
+    let end = undisturbed(&estate, SWITCH);
+    estate.post("/reset", SWITCH);
+    estate.fault(&denied("s3", "PutObject", "phoenix-dr-switch/*"));
+    let folder = stopped_at_traffic(&estate, "rollback");
+    all_but_traffic(&estate, &end);
+    assert_eq!(estate.world()["switch_present"], false);
+    estate.no_faults();
+    folder.run(&resume(&[])).exits(0);
+    estate.settles_into(&end, "resumed");
+}
+
+/// The obligations of the newest run, by id.
+fn open(folder: &Folder) -> Vec<String> {
+    let status = folder.run(&["--output", "json", "status"]).exits(0);
+    let status: Value = serde_json::from_str(&status.out).expect("JSON");
+    let all = status["obligations"].as_array().expect("obligations");
+    all.iter().filter_map(|open| Some(open["id"].as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn without_route_53_the_failover_object_moves_traffic_and_the_weights_stay_owed() {
+    let estate = fresh(SWITCH);
+    let folder = quick_folder(&estate);
+    folder.run(&quick(&[])).exits(0);
+    let world = estate.world();
+    assert_eq!(world["switch_present"], true);
+    assert_eq!(world["weights"], json!({ "use1": 100, "usw2": 0 }));
+    let owed = "records-app.phoenix.example".to_owned();
+    assert!(open(&folder).contains(&owed), "{:?}", open(&folder));
+
+    estate.dark("global.route53", false);
+    folder.run(&quick(&[])).exits(0);
+    let world = estate.world();
+    assert_eq!((&world["switch_present"], &world["weights"]["use1"]), (&json!(true), &json!(0)));
+    assert_ne!(world["weights"]["usw2"], 0);
+    assert!(!open(&folder).contains(&owed), "the second run owes nothing of it");
+    let done = folder.run(&["mark-done", &owed, "--evidence", "the record sets say us-west-2"]);
+    done.exits(0);
+    assert!(!folder.run::<&str>(&[]).out.contains(&owed));
+}
