@@ -21,7 +21,7 @@ use super::tcp::{self, Failure};
 use super::{Clients, via};
 use crate::clock::within;
 use crate::estate::secrets;
-use crate::estate::types::{Connection, Database, TlsMode};
+use crate::estate::types::{Connection, Database, TlsMode, Via};
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
 
@@ -96,6 +96,11 @@ pub(crate) fn address(
     })
 }
 
+/// Returns the port forward to an instance.
+pub(crate) const fn way<'a>(database: &'a Database, _instance: &str) -> &'a Via {
+    &database.via
+}
+
 /// Returns the name an instance's certificate has: a port forward has another one.
 fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
     let own = own_endpoint(database, instance).or(given)?;
@@ -149,7 +154,7 @@ pub(crate) async fn connect(
     let database = database(clients).map_err(NoSession::Failed)?;
     let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
     let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
-    via::open(clients, &database.via).await.map_err(|error| {
+    via::open(clients, way(database, instance)).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
     })?;
     let (host, _) = tcp::split(&address, None).map_err(|failure| {
