@@ -28,6 +28,7 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
     };
     let inputs = [("region".to_owned(), Value::String(region))].into();
     let plan = resolve(&loaded, &estate, &inputs)
+        .map(Arc::new)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let runtime = context.runtime()?;
     let findings = runtime.block_on(async {

@@ -1,5 +1,7 @@
 //! What would happen, from live reads: of a plan, and of a run that stopped. The guard stays closed.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::context::{Context, chain};
@@ -15,7 +17,11 @@ use crate::report::plan_view::{self, DryRunReport};
 use crate::report::terminal::Tone;
 
 /// Shows what a run of this plan would do.
-pub(super) fn of_plan(context: &Context, plan: &Plan, detailed: bool) -> Result<Exit, UserError> {
+pub(super) fn of_plan(
+    context: &Context,
+    plan: &Arc<Plan>,
+    detailed: bool,
+) -> Result<Exit, UserError> {
     let report = look(context, plan, None)?;
     show(context, &report, detailed)
 }
@@ -36,7 +42,7 @@ pub(super) fn of_run(
 /// Looks at the estate as preflight does, and saves what was seen.
 pub(super) fn look(
     context: &Context,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     state: Option<&RunState>,
 ) -> Result<DryRunReport, UserError> {
     let runtime = context.runtime()?;

@@ -14,7 +14,7 @@ use crate::ids::StepId;
 use crate::outcome::{Candidate, Verdict};
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
-use crate::report::plan_view::{DryRunReport, Found, Undo};
+use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
 use crate::report::view::ViewState;
 
@@ -59,7 +59,7 @@ fn view(
     GoView {
         run: state.run.clone(),
         mode: state.mode,
-        plan: (*state.plan).clone(),
+        plan: Arc::clone(&state.plan),
         incident_started: state.incident_started,
         now,
         zone: TimeZone::system(),
@@ -119,6 +119,7 @@ fn assume(
 ) -> Assume {
     let mut assume = Assume::default();
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
+    let found = by_step(&report.steps);
     for step in &plan.steps {
         let is_recovery = matches!(&step.body,
             crate::plan::Body::Action { action, .. } if action == "rds.recover");
@@ -139,9 +140,9 @@ fn assume(
                 }
             }
         }
-        let satisfied = report.steps.iter().any(|seen| {
-            seen.step == step.id && matches!(&seen.found, Found::State { state } if state.satisfied)
-        });
+        let satisfied = found
+            .get(&step.id)
+            .is_some_and(|seen| matches!(&seen.found, Found::State { state } if state.satisfied));
         if satisfied {
             assume.lengths.insert(step.id.clone(), crate::span::Span::seconds(5));
         }
@@ -158,10 +159,11 @@ fn no_return(
 ) -> Option<StepId> {
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
     let by_choice = chosen.is_some_and(|candidate| !candidate.reversible);
+    let found = by_step(&report.steps);
     plan.steps
         .iter()
         .find(|step| {
-            let seen = report.steps.iter().find(|seen| seen.step == step.id);
+            let seen = found.get(&step.id);
             let irreversible = seen.is_some_and(|seen| {
                 matches!(&seen.found, Found::State { state } if state.irreversible.is_some() && !state.satisfied)
             });

@@ -32,8 +32,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Returns the layout for a plan's ids.
     pub(crate) fn new(columns: usize, zone: TimeZone, view: &ViewState) -> Self {
-        let longest = view.steps.keys().map(|id| text::width(&id.0)).max().unwrap_or(0);
-        Self { columns, zone, ids: longest.clamp(8, 16) }
+        Self { columns, zone, ids: view.ids.clamp(8, 16) }
     }
 }
 
