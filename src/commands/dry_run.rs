@@ -62,10 +62,10 @@ pub(super) fn look(
 
 fn save(context: &Context, report: &DryRunReport) {
     let Ok(store) = context.store() else { return };
-    let facts = serde_json::to_value(&report.steps).unwrap_or_default();
     let plan = &report.plan;
     let estate = &plan.estate.estate;
-    let saved = store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, facts);
+    let saved =
+        store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, &report.steps);
     if let Err(error) = saved {
         let said = format!("what was seen is not saved: {}", chain(&error));
         context.terminal.loud(Tone::Warn, &said);
@@ -76,9 +76,8 @@ fn show(context: &Context, report: &DryRunReport, detailed: bool) -> Result<Exit
     if context.json() {
         context.terminal.out(&report.json().to_string());
     } else {
-        for line in plan_view::text(report, context.terminal.columns(), &TimeZone::system()) {
-            context.terminal.out(&line);
-        }
+        let lines = plan_view::text(report, context.terminal.columns(), &TimeZone::system());
+        context.terminal.out(&lines.join("\n"));
     }
     Ok(match (report.unmet(), detailed && report.changes()) {
         (true, _) => Exit::NotMet,

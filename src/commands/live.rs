@@ -179,9 +179,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         let records = super::ledger::read(&dir.journal(), &run)?;
         if let Some(found) = summary::of(&records, context.clock.now()) {
             let columns = context.terminal.columns();
-            for line in summary::lines(&found, columns, &TimeZone::system()) {
-                context.terminal.out(&line);
-            }
+            let lines = summary::lines(&found, columns, &TimeZone::system());
+            context.terminal.out(&lines.join("\n"));
         }
     }
     drop(lock);
