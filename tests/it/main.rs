@@ -2,14 +2,17 @@
 
 mod chain;
 mod commands;
+mod databases;
 mod dr001;
 mod estate;
 mod failover;
 mod faults;
 mod files;
 mod harness;
+mod held;
 mod killed;
 mod lease;
 mod network;
+mod refused;
 mod traffic;
 mod world;
