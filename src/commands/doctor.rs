@@ -1,5 +1,7 @@
 //! `doctor`: can this host act on the estate, right now, region by region.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
