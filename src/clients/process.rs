@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -289,24 +289,31 @@ fn clip(text: &str, room: usize) -> &str {
     &text[..end]
 }
 
-/// Where a program's output is kept, with a bound.
+/// Where a program's output is kept, with a bound. What says nothing leaves no file.
 #[derive(Debug)]
 struct Artifact {
-    file: std::fs::File,
+    path: PathBuf,
+    /// Opened for the first line
+    file: Option<std::fs::File>,
     room: usize,
 }
 
 impl Artifact {
+    /// Keeps a line. The output is evidence, not state: a full disk must not fail the step that is running.
     fn line(&mut self, line: &str) {
         if self.room == 0 {
             return;
         }
-        // The output is evidence, not state: a full disk must not fail the step that is running.
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            self.file = options.create(true).append(true).mode(0o600).open(&self.path).ok();
+        }
+        let Some(file) = &mut self.file else { return };
         if line.len() > self.room {
-            drop(self.file.write_all(b"[cut here: more than 16 MiB]\n"));
+            drop(file.write_all(b"[cut here: more than 16 MiB]\n"));
             self.room = 0;
         } else {
-            drop(self.file.write_all(line.as_bytes()));
+            drop(file.write_all(line.as_bytes()));
             self.room -= line.len();
         }
     }
@@ -319,7 +326,7 @@ async fn listen(
     heard: Arc<Mutex<Heard>>,
     artifact: Option<Arc<Mutex<Artifact>>>,
 ) {
-    let mut reader = BufReader::with_capacity(LINE_MAX, stream);
+    let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
         let (took, done) = match reader.fill_buf().await {
@@ -349,7 +356,7 @@ async fn listen(
 /// Runs a program to its end, or ends it when its time is over.
 pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
     let name = program.argv.first().ok_or(ProgramError::Empty)?;
-    let artifact = program.artifact.as_ref().map(open_artifact).transpose()?;
+    let artifact = program.artifact.as_deref().map(artifact).transpose()?;
     let mut command = command(clients, program.argv, program.env, program.scrub);
     if let Some(cwd) = program.cwd {
         command.current_dir(cwd);
@@ -416,18 +423,17 @@ fn end_of(status: ExitStatus) -> ProgramEnd {
     }
 }
 
-fn open_artifact(path: &PathBuf) -> Result<Arc<Mutex<Artifact>>, ProgramError> {
-    let open = || {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path)
-    };
-    let file = open().map_err(|error| ProgramError::Artifact {
-        path: path.display().to_string(),
-        why: error.to_string(),
-    })?;
-    Ok(Arc::new(Mutex::new(Artifact { file, room: ARTIFACT_MAX })))
+/// Prepares the place of a program's output before it starts; a file for each silent step would cost as much again as
+/// starting its program.
+fn artifact(path: &Path) -> Result<Arc<Mutex<Artifact>>, ProgramError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(|error| ProgramError::Artifact {
+            path: path.display().to_string(),
+            why: error.to_string(),
+        })?;
+    }
+    let artifact = Artifact { path: path.to_owned(), file: None, room: ARTIFACT_MAX };
+    Ok(Arc::new(Mutex::new(artifact)))
 }
 
 /// Returns a command with its environment: what this process has, less its credentials, plus what is given.

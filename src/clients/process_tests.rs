@@ -77,6 +77,24 @@ async fn output_is_bounded_and_kept_in_its_file() {
 }
 
 #[tokio::test]
+async fn a_silent_program_leaves_no_file_and_a_place_that_cannot_be_is_told_before_it_starts() {
+    let clients = testing::clients(serde_json::json!({}));
+    let directory = tempfile::tempdir().expect("directory");
+    let (env, mark) = (BTreeMap::new(), directory.path().join("ran"));
+    let silent = argv(&format!(": > {}", mark.display()));
+    let mut program = program(&silent, &env);
+    program.artifact = Some(directory.path().join("artifacts").join("step.log"));
+    run(&clients, &program).await.expect("runs");
+    assert_eq!(std::fs::read_dir(directory.path().join("artifacts")).expect("made").count(), 0);
+    std::fs::remove_file(&mark).expect("it ran");
+    // A file where a folder should be.
+    std::fs::write(directory.path().join("file"), "").expect("write");
+    program.artifact = Some(directory.path().join("file").join("step.log"));
+    assert!(matches!(run(&clients, &program).await, Err(ProgramError::Artifact { .. })));
+    assert!(!mark.exists(), "it was started");
+}
+
+#[tokio::test]
 async fn credentials_are_not_handed_on() {
     let clients = testing::clients(serde_json::json!({}));
     let env = BTreeMap::from([("PGPASSWORD".to_owned(), "given".to_owned())]);

@@ -18,6 +18,9 @@ use crate::runbook::problem::Problems;
 use crate::runbook::schema::Runbook;
 use crate::runbook::validate;
 
+/// Threads that carry a run, however small the machine.
+const THREADS_MIN: usize = 3;
+
 /// What every command starts from.
 pub(crate) struct Context {
     pub global: Global,
@@ -148,7 +151,10 @@ impl Context {
 
     /// Returns a runtime. Commands that only read files never make one.
     pub(super) fn runtime(&self) -> Result<tokio::runtime::Runtime, UserError> {
+        // The journal blocks one thread for each sync, a terminal that is held may block another.
+        let threads = std::thread::available_parallelism().map_or(THREADS_MIN, usize::from);
         tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(THREADS_MIN))
             .enable_all()
             .build()
             .map_err(|error| UserError::new(Exit::Internal, format!("start the runtime: {error}")))

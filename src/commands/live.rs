@@ -150,7 +150,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let first = records.iter().find(|record| go::starts_run(record)).cloned();
     let first = first.ok_or_else(|| UserError::new(Exit::Internal, "a run without a start"))?;
     let fresh = records.len() == 1;
-    let screen = Screen::start(context, if fresh { Vec::new() } else { records.clone() });
+    let screen = Screen::start(context, if fresh { Vec::new() } else { records });
     if fresh {
         let shown = dispatcher::Shown::Fact(Box::new(first.clone()));
         drop(screen.shown.send(shown));
@@ -171,7 +171,11 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         news: screen.news.clone(),
     };
     let run = state.run.clone();
-    let (exit, _) = dispatcher::run(setup, state).await;
+    // As a task of its own it stands beside the steps it starts: what they tell each other wakes no other thread.
+    let (exit, _) = match tokio::spawn(dispatcher::run(setup, state)).await {
+        Ok(ended) => ended,
+        Err(defect) => return Err(UserError::new(Exit::Internal, format!("the engine: {defect}"))),
+    };
     screen.finish().await;
     clients.tunnels.close().await;
     if !context.json() {

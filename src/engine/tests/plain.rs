@@ -1,6 +1,10 @@
 //! Runs without faults, and the order of things.
 
-use super::script::{Op, World};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::script::{Fault, Op, World};
 use super::*;
 use crate::engine::ports::LeaseRefusal;
 use crate::event::Answer;
@@ -32,6 +36,23 @@ fn a_second_run_finds_nothing_to_do() {
     assert_eq!(ran.exit, Exit::Ok);
     assert_eq!(performs(&world), before);
     assert_eq!(ran.end("database"), Some(StepEnd::Satisfied));
+}
+
+#[test]
+fn a_record_waits_for_company_no_longer_than_it_may() {
+    let world = World::new();
+    // Each step ends a millisecond after the one before, so that company never stops coming.
+    let ids: Vec<String> = (1..=8).map(|i| format!("s{i}")).collect();
+    for (millisecond, id) in (1..).zip(&ids) {
+        world.switch(id, json!({ "switch": "on", "by": format!("01TESTRUN/{id}/0") }));
+        let late = Fault::Delay(Duration::from_millis(millisecond));
+        world.strike(id, Op::Observe, late, 1);
+    }
+    let steps = ids.iter().map(|id| PlannedStep { verify: Vec::new(), ..action(id, &[]) });
+    let ran = start(&world, plan(steps.collect()), settings(true));
+    assert_eq!(ran.exit, Exit::Ok);
+    assert!(ids.iter().all(|id| ran.end(id) == Some(StepEnd::Satisfied)));
+    assert_eq!(world.waited(), Duration::from_millis(2));
 }
 
 #[test]
@@ -105,9 +126,9 @@ fn an_unproved_lease_needs_a_typed_word() {
 #[test]
 fn independent_steps_run_side_by_side() {
     let world = World::new();
-    let length = std::time::Duration::from_secs(120);
+    let length = Duration::from_secs(120);
     for id in ["a", "b", "c"] {
-        world.strike(id, Op::Perform, script::Fault::Delay(length), 1);
+        world.strike(id, Op::Perform, Fault::Delay(length), 1);
     }
     let steps = ["a", "b", "c"].map(|id| action(id, &[])).to_vec();
     let began = world.clock.now();
@@ -120,9 +141,9 @@ fn independent_steps_run_side_by_side() {
 #[test]
 fn jobs_bound_what_runs() {
     let world = World::new();
-    let length = std::time::Duration::from_secs(60);
+    let length = Duration::from_secs(60);
     for id in ["a", "b", "c", "d"] {
-        world.strike(id, Op::Perform, script::Fault::Delay(length), 1);
+        world.strike(id, Op::Perform, Fault::Delay(length), 1);
     }
     let steps = ["a", "b", "c", "d"].map(|id| action(id, &[])).to_vec();
     let began = world.clock.now();

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::clock::Clock;
 use crate::clock::manual::ManualClock;
+use crate::clock::{Clock, since};
 use crate::engine::ports::{
     Action, Armed, Call, Check, Image, Journal, JournalFailure, Lease, LeaseGrant, LeaseRefusal,
     Observation, Operator, Performed, Ports,
@@ -67,6 +67,8 @@ struct Inner {
     typed: Option<Answer>,
     irreversible: Vec<String>,
     durable: Vec<Record>,
+    /// The longest a record waited to become durable
+    waited: Duration,
     /// The journal takes this many records and then fails
     journal_room: Option<usize>,
     lease: Option<LeaseRefusal>,
@@ -133,6 +135,11 @@ impl World {
     /// Puts a step's change in place.
     pub(super) fn switch(&self, step: &str, value: Value) {
         self.with(|w| w.switched.insert(step.to_owned(), value));
+    }
+
+    /// Returns the longest a record waited to become durable.
+    pub(super) fn waited(&self) -> Duration {
+        self.with(|w| w.waited)
     }
 
     pub(super) fn journal_room(&self, records: usize) {
@@ -387,6 +394,8 @@ impl Journal for Memory {
             {
                 return Err(JournalFailure("no space left on device".to_owned()));
             }
+            let waits = records.iter().map(|record| since(record.time, self.0.clock.now()));
+            w.waited = waits.fold(w.waited, Duration::max);
             w.durable.extend_from_slice(records);
             Ok(())
         })
