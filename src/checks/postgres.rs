@@ -6,7 +6,7 @@ use tokio_postgres::types::{FromSql, Kind, Type};
 use super::Seen;
 use super::kubernetes::{ReadyPod, ready_pods};
 use crate::clients::Clients;
-use crate::clients::postgres::connect;
+use crate::clients::postgres::{connect, leads_to};
 use crate::outcome::ActionError;
 use crate::runbook::catalogue::checks::{PostgresConnections, PostgresQuery};
 
@@ -32,11 +32,24 @@ pub(super) async fn query(clients: &Clients, with: &PostgresQuery) -> Seen {
     if let Some(name) = ACTS.iter().find(|name| sql.contains(*name)) {
         return Seen::unclear(format!("`{name}` does more than look"));
     }
-    match value(clients, with).await {
+    let (value, mistaken) = futures::join!(value(clients, with), mistaken(clients, with));
+    match mistaken {
+        Ok(None) => {}
+        Ok(Some(said)) => return Seen::fails(said, Value::Null),
+        Err(error) => return Seen::unclear(error.message),
+    }
+    match value {
         Ok(Ok(value)) => Seen::holds(format!("{} says {value}", with.instance), value),
         Ok(Err(why)) => Seen::unclear(why),
         Err(error) => Seen::unclear(error.message),
     }
+}
+
+/// Says which instance the connection leads to by mistake, where it leads to the one it must not.
+async fn mistaken(clients: &Clients, with: &PostgresQuery) -> Result<Option<String>, ActionError> {
+    let Some(other) = &with.other_than else { return Ok(None) };
+    let same = leads_to(clients, &with.instance, other).await?;
+    Ok(same.then(|| format!("the connection to {} leads to {other}", with.instance)))
 }
 
 async fn value(

@@ -93,6 +93,25 @@ async fn reads_values_of_all_common_types() {
 }
 
 #[tokio::test]
+async fn the_lost_database_fails_the_query_of_the_recovered_one() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    // The recovered instance's address leads to the old primary, which answers and takes writes.
+    let estate =
+        server.estate(&json!({ "addresses": { "phoenix-recovered": server.address.to_string() } }));
+    let checks = Checks { clients: Arc::new(testing::clients(estate)) };
+    let mut with = json!({
+        "instance": "phoenix-recovered", "region": "us-west-2", "sql": "select not pg_is_in_recovery()",
+    });
+    let report = checks.look(&spec("postgres.query", with.clone())).await;
+    assert_eq!(report.verdict, Verdict::Holds, "by itself it cannot be told");
+    with["other_than"] = json!("phoenix-prod");
+    let report = checks.look(&spec("postgres.query", with)).await;
+    assert_eq!(report.verdict, Verdict::Fails, "{}", report.said);
+    assert!(report.said.contains("leads to phoenix-prod"), "{}", report.said);
+}
+
+#[tokio::test]
 async fn pods_are_seen_by_what_they_are_connected_to() {
     let Some(server) = Server::start() else { return };
     server.prepare().await;

@@ -11,7 +11,7 @@ use serde_json::Map;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question, QuestionKey};
 use crate::ids::StepId;
 use crate::outcome::Candidate;
-use crate::plan::{Approval, Plan};
+use crate::plan::{Approval, Plan, Rollback};
 use crate::report::words;
 use crate::span::{Span, SpanError};
 
@@ -67,10 +67,14 @@ impl AcceptedLoss {
 }
 
 impl Given {
-    /// Keeps `--yes` away from a plan's points of no return.
+    /// Keeps `--yes` away from what a plan's steps cannot take back.
+    ///
+    /// A point of no return whose before-image can be restored only keeps automatic rollback away from what is upstream;
+    /// its own question is an ordinary one where the runbook makes it one.
     pub(crate) fn guard(&mut self, plan: &Plan) {
         let guarded = plan.steps.iter().filter(|step| {
-            step.point_of_no_return || matches!(step.approve, Approval::Typed { .. })
+            let for_good = step.point_of_no_return && !matches!(step.rollback, Rollback::Auto);
+            for_good || matches!(step.approve, Approval::Typed { .. })
         });
         self.by_name_only.extend(guarded.map(|step| step.id.clone()));
     }

@@ -100,6 +100,22 @@ fn a_point_of_no_return_is_approved_by_name_only() {
 }
 
 #[test]
+fn what_can_be_put_back_is_an_ordinary_approval_even_where_rollback_leaves_it_alone() {
+    for (rollback, covered) in
+        [(Rollback::Auto, true), (Rollback::None { why: "for good".to_owned() }, false)]
+    {
+        let mut plan = plan();
+        let step = plan.steps.iter_mut().find(|step| step.id.0 == "traffic").expect("there");
+        step.point_of_no_return = true;
+        step.approve = Approval::Each { say: Some("Traffic goes there.".to_owned()) };
+        step.rollback = rollback;
+        let mut given = yes();
+        given.guard(&plan);
+        assert_eq!(!given.by_name_only.contains(&StepId::from("traffic")), covered);
+    }
+}
+
+#[test]
 fn all_approves_in_rehearsals_only() {
     let question = question(approve(), word("us-west-2"));
     for (mode, expected) in

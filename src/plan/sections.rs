@@ -11,6 +11,7 @@ use crate::runbook::catalogue::checks::CheckName;
 pub(super) enum Section {
     Database,
     Application,
+    Pods,
     Clusters,
     Dns,
     FailoverObject,
@@ -21,6 +22,7 @@ impl Section {
         match self {
             Self::Database => "database",
             Self::Application => "database.application",
+            Self::Pods => "database.application.pods",
             Self::Clusters => "clusters",
             Self::Dns => "dns",
             Self::FailoverObject => "dns.failover_object",
@@ -33,6 +35,10 @@ impl Section {
         match self {
             Self::Database => database.is_some(),
             Self::Application => database.is_some_and(|database| database.application.is_some()),
+            // Without an application at all, that is what is missing.
+            Self::Pods => database
+                .and_then(|database| database.application.as_ref())
+                .is_none_or(|application| application.pods.is_some()),
             Self::Clusters => !estate.clusters.is_empty(),
             Self::Dns => dns.is_some(),
             Self::FailoverObject => dns.is_some_and(|dns| dns.failover_object.is_some()),
@@ -74,7 +80,9 @@ pub(super) const fn of_check(check: CheckName) -> &'static [Section] {
         | CheckName::S3Object
         | CheckName::Tcp => &[],
         CheckName::KubernetesPods | CheckName::KubernetesRollout => &[Section::Clusters],
-        CheckName::PostgresConnections => &[Section::Database, Section::Application],
+        CheckName::PostgresConnections => {
+            &[Section::Database, Section::Application, Section::Pods, Section::Clusters]
+        }
         CheckName::PostgresQuery => &[Section::Database],
         CheckName::Route53Answer => &[Section::Dns],
     }

@@ -93,6 +93,10 @@ fn dr001_resolves() {
     assert_eq!(database.retry.backoff_longest, Span::seconds(30));
     assert_eq!(database.verify[0].consecutive, 2);
     assert!(database.changes && database.critical && !database.point_of_no_return);
+    // Customers write to the recovered database from here on: nothing upstream is taken back by itself.
+    let traffic = plan.steps.iter().find(|step| step.id.0 == "traffic").expect("there");
+    assert!(traffic.point_of_no_return && traffic.rollback == Rollback::Auto);
+    assert!(matches!(traffic.approve, Approval::Each { say: Some(_) }));
     assert_eq!(plan.step(&"p1".into()).map(|step| step.critical), Some(false));
     assert_eq!(plan.steps[0].title, "Establish that us-east-1 is down");
     assert_eq!(plan.verification[0].every, Span::seconds(5));
@@ -198,9 +202,9 @@ fn traffic_moves_between_two_regions() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: traffic would move from us-east-1 to us-east-1
-       --> DR-001-regional-failover.yaml:167:11
+       --> DR-001-regional-failover.yaml:168:11
         |
-    167 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
+    168 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
         |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
 }
@@ -261,22 +265,31 @@ fn what_the_estate_lacks_is_said_once() {
                also needed by repoint, p1, p2, p3
 
     error: step `repoint` needs `estate.database.application`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:131:13
+       --> DR-001-regional-failover.yaml:132:13
         |
-    131 |     action: database.repoint
+    132 |     action: database.repoint
         |             ^^^^^^^^^^^^^^^^
         |
         = help: add `application:` under `database:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `end_to_end` needs `estate.dns`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:154:28
+       --> DR-001-regional-failover.yaml:155:28
         |
-    154 |           url: "http://${{ estate.dns.name }}/"
+    155 |           url: "http://${{ estate.dns.name }}/"
         |                            ^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                 also needed by traffic, verification
     "#);
+
+    // Found before anything is changed, not after the promotion by a check that cannot tell.
+    let mut podless = estate();
+    let application = podless.database.as_mut().and_then(|known| known.application.as_mut());
+    application.expect("the template has one").pods = None;
+    let problems = refused(&dr001(), &podless, &to_west());
+    assert_eq!(problems.items.len(), 1, "{problems}");
+    let said = problems.render(false);
+    assert!(said.contains("step `repoint` needs `estate.database.application.pods`"), "{said}");
 }
 
 #[test]

@@ -277,6 +277,9 @@ pub(crate) struct PostgresQuery {
     pub region: String,
     /// One statement that returns one row; its first column is `value`
     pub sql: String,
+    /// Instance this one must not be: fails where both connections lead to one server
+    #[serde(default)]
+    pub other_than: Option<String>,
 }
 
 /// Arguments of `postgres.connections`.
