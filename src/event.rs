@@ -1,6 +1,7 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,8 @@ pub(crate) enum Event {
     RunStarted {
         run: RunId,
         mode: Mode,
-        plan: Box<Plan>,
+        #[serde(with = "crate::plan::shared")]
+        plan: Arc<Plan>,
         /// When the incident began: the RTO clock
         incident_started: Timestamp,
         settings: RunSettings,

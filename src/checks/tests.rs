@@ -148,6 +148,72 @@ fn talkative() -> SocketAddr {
     address
 }
 
+/// A look at the instance `db` of an estate that reaches it in a way of its own.
+async fn instance_seen(database: Value) -> CheckReport {
+    let control = serve(OK);
+    let mut all = json!({
+        "name": "phoenix",
+        "primary": { "id": "db", "region": "us-east-1", "address": "db.private.invalid:5432" },
+        "recovered": { "id": "restored" },
+        "connection": { "user": "u", "password_from": { "env": "PASSWORD" } },
+    });
+    let Value::Object(database) = database else { panic!("a section is an object") };
+    all.as_object_mut().expect("an object").extend(database);
+    let clients = Arc::new(testing::clients(json!({ "database": all })));
+    let checks = Checks { clients: Arc::clone(&clients) };
+    let control = format!("http://{}/", control.address);
+    let with = json!({ "instance": "db", "expect": "unreachable", "timeout": "500ms", "control": control });
+    let report = checks.look(&spec("tcp", with)).await;
+    clients.tunnels.close().await;
+    report
+}
+
+#[tokio::test]
+async fn an_instance_is_tried_where_the_estate_says_it_is_reached() {
+    let up = talkative();
+    for (database, verdict, said) in [
+        // Its own name means nothing outside of its network: no vote for or against.
+        (json!({}), Verdict::Inconclusive, "does not resolve"),
+        (json!({ "addresses": { "db": closed().to_string() } }), Verdict::Holds, "refused"),
+        (json!({ "addresses": { "db": up.to_string() } }), Verdict::Fails, "accepts connections"),
+    ] {
+        let report = instance_seen(database).await;
+        assert_eq!(report.verdict, verdict, "{}", report.said);
+        assert!(report.said.contains(said), "{}", report.said);
+    }
+}
+
+/// A port forward that does this with each connection, and where it listens.
+fn forward(with_each: &str) -> Value {
+    let here = closed();
+    let script = format!(
+        "import socket,time\ns=socket.socket()\ns.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\n\
+         s.bind(('127.0.0.1',{}))\ns.listen(16)\nkept=[]\nwhile True:\n c,_=s.accept()\n {with_each}",
+        here.port()
+    );
+    json!({
+        "addresses": { "db": here.to_string() },
+        "via": { "command": ["python3", "-c", script], "ready": here.to_string() },
+    })
+}
+
+#[tokio::test]
+async fn a_port_forward_that_listens_is_no_database() {
+    for (with_each, verdict, said) in [
+        ("c.recv(8); c.sendall(b'N')", Verdict::Fails, "PostgreSQL answers"),
+        ("c.recv(8); c.close()", Verdict::Holds, "finds nothing there"),
+        ("kept.append(c)", Verdict::Inconclusive, "no answer through the port forward"),
+    ] {
+        let report = instance_seen(forward(with_each)).await;
+        assert_eq!(report.verdict, verdict, "{}", report.said);
+        assert!(report.said.contains(said), "{}", report.said);
+    }
+    let via = json!({ "command": ["/no/such/forward"], "ready": closed().to_string() });
+    let report = instance_seen(json!({ "via": via })).await;
+    assert_eq!(report.verdict, Verdict::Inconclusive, "{}", report.said);
+    assert!(report.said.contains("no way there"), "{}", report.said);
+}
+
 #[tokio::test]
 async fn own_trouble_is_inconclusive() {
     let control = serve(OK);

@@ -10,7 +10,6 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, IsolationLevel, Row, Transaction};
@@ -21,13 +20,24 @@ use super::tcp::{self, Failure};
 use super::{Clients, via};
 use crate::clock::within;
 use crate::estate::secrets;
-use crate::estate::types::{Connection, Database, TlsMode};
+use crate::estate::types::{Connection, Database, TlsMode, Via};
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
 
+mod error;
+pub(crate) mod fence;
+mod heartbeat;
 mod proof;
+mod replay;
+mod server;
+mod tables;
+mod usage;
 
-pub(crate) use proof::{prove_writable, replay_lag};
+use error::explain;
+pub(crate) use proof::{Stands, Writable, prove_writable, stands};
+pub(crate) use replay::replay_lag;
+pub(crate) use server::{Lineage, leads_to, server};
+pub(crate) use usage::{Usage, usage};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Greeting, TLS and password, after the connection stands.
@@ -96,6 +106,17 @@ pub(crate) fn address(
     })
 }
 
+/// Returns the port forward to an instance: its own where it has one.
+pub(crate) fn way<'a>(database: &'a Database, instance: &str) -> &'a Via {
+    let known = [Some(&database.primary), database.replica.as_ref()];
+    let found = known.into_iter().flatten().find(|known| known.id == instance);
+    let own = match found {
+        Some(found) => found.via.as_ref(),
+        None => database.recovered.via.as_ref().filter(|_| database.recovered.id == instance),
+    };
+    own.unwrap_or(&database.via)
+}
+
 /// Returns the name an instance's certificate has: a port forward has another one.
 fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
     let own = own_endpoint(database, instance).or(given)?;
@@ -149,7 +170,7 @@ pub(crate) async fn connect(
     let database = database(clients).map_err(NoSession::Failed)?;
     let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
     let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
-    via::open(clients, &database.via).await.map_err(|error| {
+    via::open(clients, way(database, instance)).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
     })?;
     let (host, _) = tcp::split(&address, None).map_err(|failure| {
@@ -275,6 +296,25 @@ enum Purpose {
     Commit,
 }
 
+/// How a transaction that writes begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    /// READ WRITE, said aloud: the database's default may be what this very action set before
+    Aloud,
+    /// As every session's transactions begin: fails where they begin read-only
+    ByDefault,
+}
+
+/// What became of a statement that was tried and taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Worked,
+    /// It failed with this SQLSTATE
+    Failed(String),
+    /// The role it was to be tried as could not be taken on, with this SQLSTATE
+    NotAs(String),
+}
+
 /// A value of a parameter.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
@@ -330,12 +370,25 @@ impl Session {
         what: &str,
         statements: &[(String, Vec<Parameter<'_>>)],
     ) -> Result<(), ActionError> {
+        self.change_as(clients, what, statements, Writing::Aloud).await
+    }
+
+    /// Carries out statements in one transaction.
+    async fn change_as(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        statements: &[(String, Vec<Parameter<'_>>)],
+        writing: Writing,
+    ) -> Result<(), ActionError> {
         if !clients.guard.is_open() {
             let refused = Refused { call: format!("SQL to {what}") };
             return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
         }
-        // READ WRITE, said aloud: the database's default may be what this very action set before.
-        let builder = self.client.build_transaction().read_only(false);
+        let builder = match writing {
+            Writing::Aloud => self.client.build_transaction().read_only(false),
+            Writing::ByDefault => self.client.build_transaction(),
+        };
         let started = within(clients.clock.as_ref(), CHANGE_LIMIT, async {
             let transaction: Transaction<'_> = builder.start().await?;
             for (sql, parameters) in statements {
@@ -360,38 +413,49 @@ impl Session {
         }
     }
 
-    /// Tries a statement in a transaction of the session's default kind and takes it back, whatever it says.
-    /// Returns the SQLSTATE it failed with; `None` when it would have worked.
+    /// Tries a statement, as a role where one is named, in a transaction of the session's default kind and takes it
+    /// back, whatever it says.
     pub(crate) async fn attempt(
         &mut self,
         clients: &Clients,
         what: &str,
+        role: Option<&str>,
         sql: &str,
-    ) -> Result<Option<String>, ActionError> {
+    ) -> Result<Tried, ActionError> {
         if !clients.guard.is_open() {
             let refused = Refused { call: format!("SQL to {what}") };
             return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
         }
+        let code = |error: Error| match error.code() {
+            Some(code) => Ok(code.code().to_owned()),
+            None => Err(error),
+        };
         let work = async {
             let transaction = self.client.transaction().await?;
-            let tried = transaction.execute(sql, &[]).await;
+            let taken_on = match role {
+                Some(role) => {
+                    let set = format!("set local role {}", identifier(role));
+                    transaction.execute(set.as_str(), &[]).await.map(drop)
+                }
+                None => Ok(()),
+            };
+            let tried = match taken_on {
+                Ok(()) => match transaction.execute(sql, &[]).await {
+                    Ok(_) => Tried::Worked,
+                    Err(error) => Tried::Failed(code(error)?),
+                },
+                Err(error) => Tried::NotAs(code(error)?),
+            };
             // Dropping the transaction rolls it back as well, should this be lost.
             transaction.rollback().await?;
             Ok(tried)
         };
-        let tried = match within(clients.clock.as_ref(), READ_LIMIT, work).await {
-            Ok(tried) => tried.map_err(|error| explain(what, &error, Purpose::Read))?,
+        match within(clients.clock.as_ref(), READ_LIMIT, work).await {
+            Ok(tried) => tried.map_err(|error| explain(what, &error, Purpose::Read)),
             Err(elapsed) => {
                 let message = format!("{what}: {elapsed}");
-                return Err(ActionError::unchanged(FailureClass::Transient, message));
+                Err(ActionError::unchanged(FailureClass::Transient, message))
             }
-        };
-        match tried {
-            Ok(_) => Ok(None),
-            Err(error) => match error.code() {
-                Some(code) => Ok(Some(code.code().to_owned())),
-                None => Err(explain(what, &error, Purpose::Read)),
-            },
         }
     }
 }
@@ -410,76 +474,8 @@ pub(crate) fn literal(text: &str) -> String {
     format!("'{doubled}'")
 }
 
-fn explain(what: &str, error: &Error, purpose: Purpose) -> ActionError {
-    let Some(known) = error.as_db_error() else {
-        let message = format!("{what}: {}", chain(error));
-        // Trust and protocol cannot heal by themselves; a broken connection can.
-        let class = match Failure::of(error) {
-            None if message.contains("certificate") => FailureClass::Invalid,
-            _ => FailureClass::Transient,
-        };
-        return match purpose {
-            Purpose::Read => ActionError::unchanged(class, message),
-            Purpose::Commit => ActionError::unknown(class, message),
-        };
-    };
-    let code = known.code();
-    let mut message = format!("{what}: {} ({})", known.message(), code.code());
-    if let Some(detail) = known.detail() {
-        message = format!("{message}: {detail}");
-    }
-    let class = class(code);
-    let error = match (purpose, class) {
-        // The server went down in the middle of it.
-        (Purpose::Commit, FailureClass::Transient) => ActionError::unknown(class, message),
-        (Purpose::Commit | Purpose::Read, _) => ActionError::unchanged(class, message),
-    };
-    match (class, known.hint()) {
-        (_, Some(hint)) => error.hint(hint),
-        (FailureClass::Credentials, None) => {
-            error.hint("see `database.connection.password_from` of the estate file")
-        }
-        (FailureClass::Denied, None) => error.hint("grant it to `database.connection.user`"),
-        (_, None) => error,
-    }
-}
-
-fn class(code: &SqlState) -> FailureClass {
-    // RDS answers a token that has expired, and pg_hba.conf a user it does not know, by the second one.
-    if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
-        return FailureClass::Credentials;
-    }
-    if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-        return FailureClass::Denied;
-    }
-    if [SqlState::UNDEFINED_DATABASE, SqlState::UNDEFINED_TABLE].contains(code) {
-        return FailureClass::NotFound;
-    }
-    // A promotion that is under way still answers as a read-only server.
-    if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-        return FailureClass::Transient;
-    }
-    match code.code().get(..2) {
-        // Connections, conflicts between transactions, resources, shutdown and start, locks, input and output.
-        Some("08" | "40" | "53" | "57" | "55" | "58") => FailureClass::Transient,
-        _ => FailureClass::Invalid,
-    }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        if !said.contains(&cause) {
-            said.push_str(": ");
-            said.push_str(&cause);
-        }
-        next = error.source();
-    }
-    said
-}
-
+#[cfg(test)]
+mod proof_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

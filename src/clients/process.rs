@@ -177,16 +177,29 @@ impl Group {
         Self::spawn(clock, command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
-    /// Starts a command as above; what it says is lost, for a pipe nobody reads would stop it.
-    pub(super) fn start_silent(
+    /// Starts a command as above that must not outlive this process: its standard input is a pipe only this process
+    /// holds, and the kernel closes that whatever ends us. What it says is lost, for a pipe nobody reads would stop it.
+    pub(super) fn start_tied(
         clock: &Arc<dyn Clock>,
         command: &mut Command,
     ) -> Result<Self, std::io::Error> {
-        Self::spawn(clock, command.stdout(Stdio::null()).stderr(Stdio::null()))
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn_with(clock, command)
+    }
+
+    /// Goes away as a process that is killed does: without a word to what it started.
+    #[cfg(test)]
+    pub(super) fn forsake(mut self) {
+        drop(self.child.as_mut().and_then(|child| child.stdin.take()));
+        std::mem::forget(self);
     }
 
     fn spawn(clock: &Arc<dyn Clock>, command: &mut Command) -> Result<Self, std::io::Error> {
-        let child = command.process_group(0).stdin(Stdio::null()).spawn()?;
+        Self::spawn_with(clock, command.stdin(Stdio::null()))
+    }
+
+    fn spawn_with(clock: &Arc<dyn Clock>, command: &mut Command) -> Result<Self, std::io::Error> {
+        let child = command.process_group(0).spawn()?;
         let leader = child
             .id()
             .and_then(|id| i32::try_from(id).ok())

@@ -1,6 +1,9 @@
-//! Port forwards: how this host reaches what lies in private subnets. Started once, waited for, ended with the process.
+//! Port forwards: how this host reaches what lies in private subnets. Started once, waited for, ended with the process,
+//! however that ends.
 
 use std::collections::BTreeMap;
+use std::process::ExitStatus;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -36,70 +39,132 @@ pub(crate) enum ViaError {
     Silent { program: String, ready: String },
 }
 
+/// Runs a forward and watches this process meanwhile: the end of standard input means that it is gone, however it
+/// ended, and then the whole group goes too. Without it a killed run would leave the forward behind, and the next one
+/// could not tell whose it is. The shell itself ends after the forward, so that who waits for it waits for both.
+const WATCHED: &str = r#"exec 3<&0 </dev/null
+"$@" 3<&- &
+forward=$!
+{ read -r _ <&3; trap '' TERM; kill -TERM 0; sleep 5; kill -KILL 0; } &
+trap : TERM
+wait "$forward"; ended=$?
+while kill -0 "$forward" 2>/dev/null; do wait "$forward"; ended=$?; done
+exit "$ended""#;
+
+/// What a shell answers for a program it cannot find, and for one it may not run.
+const NOT_FOUND: i32 = 127;
+const NOT_RUN: i32 = 126;
+
 /// Every forward this process has started, by its command line.
 #[derive(Default)]
 pub(crate) struct Tunnels {
-    open: Mutex<BTreeMap<Vec<String>, Group>>,
+    // Locked for a moment only; each forward has a lock of its own, held while it is waited for.
+    all: std::sync::Mutex<BTreeMap<Vec<String>, Arc<Mutex<Forward>>>>,
+}
+
+/// One forward: not started, on its way, or open.
+#[derive(Default)]
+struct Forward {
+    group: Option<Group>,
+    ready: bool,
 }
 
 impl Tunnels {
+    fn forward(&self, argv: &[String]) -> Arc<Mutex<Forward>> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(argv.to_vec()).or_default())
+    }
+
     /// Ends them all, each with what it started.
     pub(crate) async fn close(&self) {
-        let open = std::mem::take(&mut *self.open.lock().await);
-        let ends = open.into_values().map(|mut group| async move { group.end().await });
+        let all = std::mem::take(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner));
+        let ends = all.into_values().map(|forward| async move {
+            let group = forward.lock().await.group.take();
+            if let Some(mut group) = group {
+                group.end().await;
+            }
+        });
         futures::future::join_all(ends).await;
     }
 }
 
 /// Makes sure that the way is open: at once when it is direct or open already.
+///
+/// A caller that gives up waiting leaves the forward starting; the next one goes on waiting for the same.
 pub(crate) async fn open(clients: &Clients, via: &Via) -> Result<(), ViaError> {
     let Some(argv) = &via.command else { return Ok(()) };
     let program = argv.first().ok_or(ViaError::Empty)?;
     let ready = via.ready.as_ref().ok_or_else(|| ViaError::NoReady { program: program.clone() })?;
     tcp::split(ready, None).map_err(ViaError::Address)?;
-    // Held while starting, so that two steps do not start the same forward twice.
-    let mut open = clients.tunnels.open.lock().await;
-    if let Some(group) = open.get_mut(argv)
-        && group.ended().is_none()
-    {
+    let forward = clients.tunnels.forward(argv);
+    let mut forward = forward.lock().await;
+    if forward.group.as_mut().is_some_and(|group| group.ended().is_some()) {
+        *forward = Forward::default();
+    }
+    if forward.ready {
         return Ok(());
     }
-    open.remove(argv);
     let clock = clients.clock.as_ref();
-    if tcp::connect(clock, ready, CONNECT_LIMIT).await.is_ok() {
-        return Err(ViaError::Taken { ready: ready.clone(), program: program.clone() });
+    if forward.group.is_none() {
+        if tcp::connect(clock, ready, CONNECT_LIMIT).await.is_ok() {
+            return Err(ViaError::Taken { ready: ready.clone(), program: program.clone() });
+        }
+        forward.group = Some(start(clients, argv, program)?);
     }
-    let mut command = process::command(clients, argv, &BTreeMap::new(), Scrub::Passwords);
-    // Nobody reads what it says; a full pipe would stop it.
-    let mut group = Group::start_silent(&clients.clock, &mut command)
-        .map_err(|error| ViaError::Start { program: program.clone(), why: error.to_string() })?;
-    let answered = within(clock, READY_LIMIT, async {
-        loop {
-            if let Some(status) = group.ended() {
-                return Err(ViaError::Ended {
-                    program: program.clone(),
-                    how: status.to_string(),
-                    ready: ready.clone(),
-                });
+    match within(clock, READY_LIMIT, answers(clients, &mut forward, program, ready)).await {
+        Ok(answered) => {
+            if answered.is_err() {
+                *forward = Forward::default();
             }
-            if tcp::connect(clock, ready, CONNECT_LIMIT).await.is_ok() {
-                return Ok(());
-            }
-            clock.sleep(READY_EVERY).await;
+            answered
         }
-    })
-    .await;
-    match answered {
-        Ok(Ok(())) => {
-            open.insert(argv.clone(), group);
-            Ok(())
-        }
-        Ok(Err(error)) => Err(error),
         Err(_) => {
-            group.end().await;
+            if let Some(mut group) = forward.group.take() {
+                group.end().await;
+            }
             Err(ViaError::Silent { program: program.clone(), ready: ready.clone() })
         }
     }
+}
+
+fn start(clients: &Clients, argv: &[String], program: &str) -> Result<Group, ViaError> {
+    let mut watched = ["/bin/sh", "-c", WATCHED, "sh"].map(str::to_owned).to_vec();
+    watched.extend_from_slice(argv);
+    let mut command = process::command(clients, &watched, &BTreeMap::new(), Scrub::Passwords);
+    Group::start_tied(&clients.clock, &mut command)
+        .map_err(|error| ViaError::Start { program: program.to_owned(), why: error.to_string() })
+}
+
+/// Waits until the port answers, or the program has ended.
+async fn answers(
+    clients: &Clients,
+    forward: &mut Forward,
+    program: &str,
+    ready: &str,
+) -> Result<(), ViaError> {
+    loop {
+        if let Some(status) = forward.group.as_mut().and_then(Group::ended) {
+            return Err(ended(program, ready, status));
+        }
+        if tcp::connect(clients.clock.as_ref(), ready, CONNECT_LIMIT).await.is_ok() {
+            forward.ready = true;
+            return Ok(());
+        }
+        clients.clock.sleep(READY_EVERY).await;
+    }
+}
+
+fn ended(program: &str, ready: &str, status: ExitStatus) -> ViaError {
+    let program = program.to_owned();
+    let why = match status.code() {
+        Some(NOT_FOUND) => "there is no such program",
+        Some(NOT_RUN) => "it may not be run",
+        _ => {
+            let how = status.to_string();
+            return ViaError::Ended { program, how, ready: ready.to_owned() };
+        }
+    };
+    ViaError::Start { program, why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -118,20 +183,88 @@ mod tests {
         assert_eq!(open(&clients, &Via::default()).await, Ok(()));
     }
 
+    /// A forward that answers at an address once `wait` says so.
+    fn listening(address: std::net::SocketAddr, wait: &str) -> Via {
+        let port = address.port();
+        let script = format!(
+            "{wait} exec python3 -c 'import socket,time\ns=socket.socket()\ns.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\ns.bind((\"127.0.0.1\",{port}))\ns.listen(16)\ntime.sleep(60)'"
+        );
+        via(&script, &address.to_string())
+    }
+
+    async fn connects(clients: &Clients, address: &std::net::SocketAddr) -> bool {
+        let clock = clients.clock.as_ref();
+        tcp::connect(clock, &address.to_string(), CONNECT_LIMIT).await.is_ok()
+    }
+
     #[tokio::test]
     async fn a_forward_is_waited_for_kept_and_ended() {
         let clients = testing::clients(serde_json::json!({}));
         let address = tcp::tests::closed();
-        let port = address.port();
-        let script = format!(
-            "exec python3 -c 'import socket,time\ns=socket.socket()\ns.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1)\ns.bind((\"127.0.0.1\",{port}))\ns.listen(16)\ntime.sleep(60)'"
-        );
-        let via = via(&script, &address.to_string());
+        let via = listening(address, "");
         assert_eq!(open(&clients, &via).await, Ok(()));
         assert_eq!(open(&clients, &via).await, Ok(()), "the second use finds it open");
         clients.tunnels.close().await;
-        let after = tcp::connect(clients.clock.as_ref(), &address.to_string(), CONNECT_LIMIT).await;
-        assert!(matches!(after, Err(tcp::Failure::Unreachable(_))), "ended with its group");
+        assert!(!connects(&clients, &address).await, "ended with its group");
+    }
+
+    #[tokio::test]
+    async fn a_forward_does_not_outlive_a_process_that_was_killed() {
+        let clients = testing::clients(serde_json::json!({}));
+        let address = tcp::tests::closed();
+        let via = listening(address, "");
+        assert_eq!(open(&clients, &via).await, Ok(()));
+        let argv = via.command.clone().expect("a command");
+        let group = clients.tunnels.forward(&argv).lock().await.group.take().expect("started");
+        group.forsake();
+        while connects(&clients, &address).await {
+            tokio::task::yield_now().await;
+        }
+        // The port is free, so another process finds nobody else's forward there.
+        let next = testing::clients(serde_json::json!({}));
+        assert_eq!(open(&next, &via).await, Ok(()));
+        next.tunnels.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_the_forward_to_the_next_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (go, starts) = (dir.path().join("go"), dir.path().join("starts"));
+        let clients = testing::clients(serde_json::json!({}));
+        let address = tcp::tests::closed();
+        let wait = format!(
+            "echo x >> {}; while ! test -e {}; do sleep 0.02; done;",
+            starts.display(),
+            go.display()
+        );
+        let via = listening(address, &wait);
+        let began = || std::fs::read_to_string(&starts).unwrap_or_default();
+        {
+            let waiting = open(&clients, &via);
+            tokio::pin!(waiting);
+            while began().is_empty() {
+                assert!(futures::poll!(&mut waiting).is_pending());
+                tokio::task::yield_now().await;
+            }
+        }
+        std::fs::write(&go, "").expect("written");
+        assert_eq!(open(&clients, &via).await, Ok(()));
+        assert_eq!(began(), "x\n", "started once");
+        clients.tunnels.close().await;
+    }
+
+    #[tokio::test]
+    async fn one_forward_that_starts_slowly_does_not_hold_up_another() {
+        let clients = testing::clients(serde_json::json!({}));
+        let (slow, quick) = (tcp::tests::closed(), tcp::tests::closed());
+        let slow = via("sleep 60", &slow.to_string());
+        let quick = listening(quick, "");
+        tokio::select! {
+            biased;
+            slow = open(&clients, &slow) => panic!("nothing listens there: {slow:?}"),
+            quick = open(&clients, &quick) => assert_eq!(quick, Ok(())),
+        }
+        clients.tunnels.close().await;
     }
 
     #[tokio::test]
@@ -144,6 +277,10 @@ mod tests {
         let taken = listener.local_addr().expect("address").to_string();
         let refused = open(&clients, &via("sleep 60", &taken)).await;
         assert!(matches!(refused, Err(ViaError::Taken { .. })), "{refused:?}");
+        let mut absent = via("", &address);
+        absent.command = Some(vec!["/no/such/forward".to_owned()]);
+        let unknown = open(&clients, &absent).await;
+        assert!(matches!(unknown, Err(ViaError::Start { .. })), "{unknown:?}");
         let mut missing = via("sleep 60", &address);
         missing.ready = None;
         assert!(matches!(open(&clients, &missing).await, Err(ViaError::NoReady { .. })));

@@ -163,8 +163,11 @@ pub(super) fn store_error(error: &StoreError) -> UserError {
         StoreError::Io { .. } => Exit::Journal,
         StoreError::Read(read) => return read.user(),
     };
-    let error = anyhow::Error::msg(chain(error));
-    UserError::new(exit, format!("{error:#}"))
+    let user = UserError::new(exit, chain(error));
+    match error {
+        StoreError::Lock(_) => user.hint("see how far it is: phoenix-dr status --follow"),
+        StoreError::NoHome | StoreError::Io { .. } | StoreError::Read(_) => user,
+    }
 }
 
 /// Words why a run's name leads nowhere.

@@ -1,5 +1,7 @@
 //! `doctor`: can this host act on the estate, right now, region by region.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -28,6 +30,7 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
     };
     let inputs = [("region".to_owned(), Value::String(region))].into();
     let plan = resolve(&loaded, &estate, &inputs)
+        .map(Arc::new)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let runtime = context.runtime()?;
     let findings = runtime.block_on(async {

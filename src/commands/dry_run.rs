@@ -1,5 +1,7 @@
 //! What would happen, from live reads: of a plan, and of a run that stopped. The guard stays closed.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::context::{Context, chain};
@@ -15,7 +17,11 @@ use crate::report::plan_view::{self, DryRunReport};
 use crate::report::terminal::Tone;
 
 /// Shows what a run of this plan would do.
-pub(super) fn of_plan(context: &Context, plan: &Plan, detailed: bool) -> Result<Exit, UserError> {
+pub(super) fn of_plan(
+    context: &Context,
+    plan: &Arc<Plan>,
+    detailed: bool,
+) -> Result<Exit, UserError> {
     let report = look(context, plan, None)?;
     show(context, &report, detailed)
 }
@@ -36,7 +42,7 @@ pub(super) fn of_run(
 /// Looks at the estate as preflight does, and saves what was seen.
 pub(super) fn look(
     context: &Context,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     state: Option<&RunState>,
 ) -> Result<DryRunReport, UserError> {
     let runtime = context.runtime()?;
@@ -56,10 +62,10 @@ pub(super) fn look(
 
 fn save(context: &Context, report: &DryRunReport) {
     let Ok(store) = context.store() else { return };
-    let facts = serde_json::to_value(&report.steps).unwrap_or_default();
     let plan = &report.plan;
     let estate = &plan.estate.estate;
-    let saved = store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, facts);
+    let saved =
+        store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, &report.steps);
     if let Err(error) = saved {
         let said = format!("what was seen is not saved: {}", chain(&error));
         context.terminal.loud(Tone::Warn, &said);
@@ -70,9 +76,8 @@ fn show(context: &Context, report: &DryRunReport, detailed: bool) -> Result<Exit
     if context.json() {
         context.terminal.out(&report.json().to_string());
     } else {
-        for line in plan_view::text(report, context.terminal.columns(), &TimeZone::system()) {
-            context.terminal.out(&line);
-        }
+        let lines = plan_view::text(report, context.terminal.columns(), &TimeZone::system());
+        context.terminal.out(&lines.join("\n"));
     }
     Ok(match (report.unmet(), detailed && report.changes()) {
         (true, _) => Exit::NotMet,

@@ -17,7 +17,7 @@ use crate::ids::StepId;
 use crate::outcome::Candidate;
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
-use crate::report::plan_view::{DryRunReport, Found, Undo};
+use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
 use crate::report::view::ViewState;
 
@@ -89,7 +89,7 @@ fn view(
     GoView {
         run: state.run.clone(),
         mode: state.mode,
-        plan: (*state.plan).clone(),
+        plan: Arc::clone(&state.plan),
         incident_started: state.incident_started,
         now,
         zone: TimeZone::system(),
@@ -145,10 +145,11 @@ fn assume(
 ) -> Assume {
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
     let mut assume = Assume::by_choice(plan, chosen);
+    let found = by_step(&report.steps);
     for step in &plan.steps {
-        let satisfied = report.steps.iter().any(|seen| {
-            seen.step == step.id && matches!(&seen.found, Found::State { state } if state.satisfied)
-        });
+        let satisfied = found
+            .get(&step.id)
+            .is_some_and(|seen| matches!(&seen.found, Found::State { state } if state.satisfied));
         if satisfied {
             assume.lengths.insert(step.id.clone(), crate::span::Span::seconds(5));
         }
@@ -165,10 +166,11 @@ fn no_return(
 ) -> Option<StepId> {
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
     let by_choice = chosen.is_some_and(|candidate| !candidate.reversible);
+    let found = by_step(&report.steps);
     plan.steps
         .iter()
         .find(|step| {
-            let seen = report.steps.iter().find(|seen| seen.step == step.id);
+            let seen = found.get(&step.id);
             let irreversible = seen.is_some_and(|seen| {
                 matches!(&seen.found, Found::State { state } if state.irreversible.is_some() && !state.satisfied)
             });

@@ -35,12 +35,7 @@ pub(super) fn run(
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
-    let loaded = context.runbook(name)?;
-    let estate = context.estate()?;
-    let given: BTreeMap<String, Value> =
-        inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    let plan = resolve(&loaded, &estate, &given)
-        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    let plan = planned(context, name, inputs)?;
     let who = &flags.how.who;
     if who.dry_run {
         return dry_run::of_plan(context, &plan, who.detailed_exitcode);
@@ -63,7 +58,7 @@ pub(super) fn run(
         Event::RunStarted {
             run: run.clone(),
             mode: Mode::Live,
-            plan: Box::new(plan),
+            plan,
             incident_started,
             settings,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,12 +80,26 @@ pub(super) fn run(
     carry_on(context, Job { open, state, records, opening: Vec::new(), consent: None, given })
 }
 
+/// Reads a runbook and the estate and resolves them; what they were read from is not kept.
+fn planned(
+    context: &Context,
+    name: &str,
+    inputs: &[(String, String)],
+) -> Result<Arc<Plan>, UserError> {
+    let loaded = context.runbook(name)?;
+    let estate = context.estate()?;
+    let given: BTreeMap<String, Value> =
+        inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    let plan = resolve(&loaded, &estate, &given);
+    plan.map(Arc::new).map_err(|problems| context.invalid(&problems, Exit::Usage))
+}
+
 /// Where an answer every run needs is missing, looks at the estate and names all that are, before a run begins.
 ///
 /// What only the look shows to be missing is found by the run itself, before go.
 fn demand(
     context: &Context,
-    plan: &Plan,
+    plan: &Arc<Plan>,
     given: &Given,
     confirm_each: bool,
 ) -> Result<(), UserError> {
@@ -172,9 +181,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         let records = super::ledger::read(&dir.journal(), &run)?;
         if let Some(found) = summary::of(&records, context.clock.now()) {
             let columns = context.terminal.columns();
-            for line in summary::lines(&found, columns, &TimeZone::system()) {
-                context.terminal.out(&line);
-            }
+            let lines = summary::lines(&found, columns, &TimeZone::system());
+            context.terminal.out(&lines.join("\n"));
         }
     }
     drop(lock);

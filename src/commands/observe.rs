@@ -1,6 +1,7 @@
 //! Looks at everything a plan would change, without changing anything: for the dry run and the go screen.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -8,15 +9,16 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::clock::within;
-use crate::engine::decide::best;
 use crate::engine::ports::{Call, Observation, Ports, Progress};
-use crate::engine::state::{Graph, RunState};
+use crate::engine::state::RunState;
 use crate::engine::step::StepState;
+use crate::engine::{self, decide::best};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{CheckReport, Fidelity, Verdict};
 use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
 use crate::runbook::expression::Scope;
+use crate::runbook::graph::Graph;
 
 /// A service that is not there must not hold up the screen.
 const LOOK_LIMIT: Duration = Duration::from_secs(12);
@@ -25,7 +27,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(12);
 ///
 /// Of a run that is taken up again, only the steps that have not ended are looked at.
 pub(super) async fn plan(
-    plan: &Plan,
+    plan: &Arc<Plan>,
     run: &RunId,
     ports: &Ports,
     state: Option<&RunState>,
@@ -34,14 +36,17 @@ pub(super) async fn plan(
     let ended = state.into_iter().flat_map(|state| state.steps.iter().enumerate());
     let known = ended
         .filter(|(_, step)| step.ended().is_some())
-        .map(|(i, step)| (i, step.outputs.clone()))
+        .map(|(i, step)| (plan.steps[i].id.clone(), step.outputs.clone()))
         .collect();
+    let ended = |i: usize| state.is_some_and(|state| state.steps[i].ended().is_some());
+    let graph = Graph::over(engine::state::Graph::of(plan).needs);
     let mut looker = Looker {
         plan,
         run,
         ports,
         state,
-        graph: Graph::of(plan),
+        changing: nearest(&graph, usize::max, |need| plan.steps[need].changes && !ended(need)),
+        graph,
         scope: late::scope(plan, run),
         known,
         found: BTreeMap::new(),
@@ -49,7 +54,7 @@ pub(super) async fn plan(
     looker.look_at_all().await;
     let mut found = looker.found;
     let steps = plan.steps.iter().filter_map(|step| found.remove(&step.id)).collect();
-    DryRunReport { plan: plan.clone(), seen, steps, findings: Vec::new() }
+    DryRunReport { plan: Arc::clone(plan), seen, steps, findings: Vec::new() }
 }
 
 struct Looker<'a> {
@@ -58,9 +63,11 @@ struct Looker<'a> {
     ports: &'a Ports,
     state: Option<&'a RunState>,
     graph: Graph,
+    /// The last step upstream of each, by order, that will change something
+    changing: Vec<Option<usize>>,
     scope: Scope,
     /// Outputs of steps that are as desired already, or have ended
-    known: BTreeMap<usize, Map<String, Value>>,
+    known: BTreeMap<StepId, Map<String, Value>>,
     found: BTreeMap<StepId, DryRunStep>,
 }
 
@@ -102,14 +109,18 @@ impl Looker<'_> {
             .await;
             for (i, seen) in seen {
                 if let Some(outputs) = seen.outputs {
-                    self.known.insert(i, outputs);
+                    self.known.insert(self.plan.steps[i].id.clone(), outputs);
                 }
                 self.note(&self.plan.steps[i], seen.fidelity, seen.found, seen.commands);
             }
         }
-        for (i, step) in self.plan.steps.iter().enumerate() {
+        let steps = &self.plan.steps;
+        let unknown = nearest(&self.graph, usize::min, |need| {
+            !self.known.contains_key(&steps[need].id) && !steps[need].is_gate()
+        });
+        for (i, step) in steps.iter().enumerate() {
             if !self.found.contains_key(&step.id) && !self.ended(i) {
-                let found = Found::KnownAfter { step: self.unknown_need(i) };
+                let found = Found::KnownAfter { step: steps[unknown[i].unwrap_or(i)].id.clone() };
                 self.note(step, Fidelity::Printed, found, Vec::new());
             }
         }
@@ -131,14 +142,15 @@ impl Looker<'_> {
 
     fn ready(&self, i: usize) -> Ready {
         let step = &self.plan.steps[i];
-        if step.is_gate() && self.changing_need(i).is_some() {
-            let after = self.changing_need(i).unwrap_or_else(|| step.id.clone());
-            return Ready::Said(Found::Deferred { after });
+        if let Some(need) = self.changing[i].filter(|_| step.is_gate()) {
+            return Ready::Said(Found::Deferred { after: self.plan.steps[need].id.clone() });
         }
         let mut scope = self.scope.clone();
-        for need in Graph::reach(&self.graph.needs, i) {
-            if let Some(outputs) = self.known.get(&need) {
-                scope.set_outputs(&self.plan.steps[need].id.0, outputs.clone());
+        if late::is_open(step) {
+            for used in late::uses(step) {
+                if let Some(outputs) = self.known.get(&used) {
+                    scope.set_outputs(&used.0, outputs.clone());
+                }
             }
         }
         if let Some(when) = &step.when {
@@ -160,24 +172,21 @@ impl Looker<'_> {
             }
         }
     }
+}
 
-    /// A step upstream that changes something, the nearest by order.
-    fn changing_need(&self, i: usize) -> Option<StepId> {
-        let upstream = Graph::reach(&self.graph.needs, i);
-        let changes = |need: &usize| self.plan.steps[*need].changes && !self.ended(*need);
-        let changing = upstream.into_iter().rev().find(changes);
-        changing.map(|need| self.plan.steps[need].id.clone())
+/// Returns, for each step, the one `choose` prefers among the steps upstream of it that are as wanted.
+fn nearest(
+    graph: &Graph,
+    choose: fn(usize, usize) -> usize,
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<Option<usize>> {
+    let mut nearest: Vec<Option<usize>> = vec![None; graph.needs.len()];
+    for step in &graph.order {
+        let needs = graph.needs[*step].iter();
+        let upstream = needs.flat_map(|need| [nearest[*need], wanted(*need).then_some(*need)]);
+        nearest[*step] = upstream.flatten().reduce(choose);
     }
-
-    /// The step upstream whose result is not known yet.
-    fn unknown_need(&self, i: usize) -> StepId {
-        let upstream = Graph::reach(&self.graph.needs, i);
-        let unknown = upstream
-            .into_iter()
-            .find(|need| !self.known.contains_key(need) && !self.plan.steps[*need].is_gate());
-        unknown
-            .map_or_else(|| self.plan.steps[i].id.clone(), |need| self.plan.steps[need].id.clone())
-    }
+    nearest
 }
 
 /// What one look gave.

@@ -20,8 +20,8 @@ pub(super) async fn findings(
 ) -> Vec<Finding> {
     let mut findings = if uses_aws(plan) { credentials(plan, clients).await } else { Vec::new() };
     findings.extend(report.steps.iter().filter_map(|seen| {
-        let step = plan.step(&seen.step)?;
         let Found::Unreachable { why, hint } = &seen.found else { return None };
+        let step = plan.step(&seen.step)?;
         Some(Finding {
             level: level(step),
             about: step.title.clone(),

@@ -69,11 +69,17 @@ async fn show(
     terminal: Terminal,
     clock: &dyn Clock,
 ) {
+    let mut tick = clock.sleep(TICK);
     loop {
-        let tick = clock.sleep(TICK);
-        // Receiving and waiting lose nothing when another arm wins.
+        // Receiving and waiting lose nothing when another arm wins. The tick comes first: facts may never pause.
         tokio::select! {
             biased;
+            () = &mut tick => {
+                tick = clock.sleep(TICK);
+                if let Sink::Human(human) = &mut sink {
+                    human.tick(clock.now());
+                }
+            }
             fact = facts.recv() => match fact {
                 Some(Shown::Fact(record)) => match &mut sink {
                     Sink::Human(human) => human.record(&record),
@@ -91,11 +97,6 @@ async fn show(
             Some(note) = notes.recv() => {
                 if let Sink::Human(human) = &mut sink {
                     human.note(&note);
-                }
-            }
-            () = tick => {
-                if let Sink::Human(human) = &mut sink {
-                    human.tick(clock.now());
                 }
             }
         }

@@ -3,9 +3,11 @@
 //! One task, no shared state. Every event goes the same way: sealed, applied, synced, then shown.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,6 +16,7 @@ use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Armed, Journal, LeaseGrant, LeaseRefusal, Ports, ProgressNote};
 use super::scheduler::{self, Next};
 use super::state::RunState;
+use crate::clock::since;
 use crate::event::{Answer, Event, Finding, Question, Record};
 use crate::exit::Exit;
 use crate::ids::StepId;
@@ -180,13 +183,14 @@ pub(crate) async fn run(setup: Setup, state: RunState) -> (Exit, RunState) {
             dispatcher.handle(Inner::Driver(message));
             drained = true;
         }
+        let patience = dispatcher.patience();
+        if patience == Some(Duration::ZERO) || (!drained && !dispatcher.acks.is_empty()) {
+            dispatcher.sync();
+        }
         if drained {
             continue;
         }
-        if !dispatcher.acks.is_empty() {
-            dispatcher.sync();
-        }
-        let group = dispatcher.ports.clock.sleep(GROUP_WAIT);
+        let group = dispatcher.ports.clock.sleep(patience.unwrap_or(GROUP_WAIT));
         let unsynced = !dispatcher.unsynced.is_empty();
         // Every arm only receives or waits: a message that is not received now is received next time.
         tokio::select! {
@@ -268,7 +272,7 @@ impl Dispatcher {
             state: self.state.steps[index].clone(),
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
-            past: (0..self.state.steps.len()).any(|i| self.state.point_passed(i)),
+            past: self.state.any_point_passed(),
             vouched: self.state.vouched,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
@@ -276,12 +280,12 @@ impl Dispatcher {
         };
         let rolling_back = matches!(self.state.phase, super::state::RunPhase::RollingBack { .. });
         let (post, step) = (self.post.clone(), index);
-        let task = tokio::spawn(async move {
+        let driving = async move {
             if rolling_back { driver.roll_back().await } else { driver.drive().await }
-        });
-        // A driver that panics is a defect; it must become a recorded failure, not a run that waits for ever.
+        };
         tokio::spawn(async move {
-            if task.await.is_err() {
+            // A driver that panics is a defect; it must become a recorded failure, not a run that waits for ever.
+            if AssertUnwindSafe(driving).catch_unwind().await.is_err() {
                 drop(post.send(Message::Panicked { step }));
             }
         });
@@ -294,16 +298,17 @@ impl Dispatcher {
         }
     }
 
-    /// Names for a step's expressions, with the outputs of everything upstream where any are still open.
+    /// Names for a step's expressions, with the outputs they use; loading holds that those are of steps upstream.
     fn upstream(&self, index: usize) -> Scope {
         let mut scope = self.scope.clone();
-        if crate::plan::late::is_open(&self.state.plan.steps[index]) {
-            let reach = super::state::Graph::reach(&self.state.graph.needs, index);
-            for i in reach.into_iter().filter(|i| self.state.steps[*i].ended().is_some()) {
-                scope.set_outputs(
-                    &self.state.plan.steps[i].id.0,
-                    self.state.steps[i].outputs.clone(),
-                );
+        let step = &self.state.plan.steps[index];
+        if !crate::plan::late::is_open(step) {
+            return scope;
+        }
+        for used in crate::plan::late::uses(step) {
+            let state = self.state.graph.of_step(&used).map(|i| &self.state.steps[i]);
+            if let Some(state) = state.filter(|state| state.ended().is_some()) {
+                scope.set_outputs(&used.0, state.outputs.clone());
             }
         }
         scope
@@ -421,6 +426,12 @@ impl Dispatcher {
             }
             self.unsynced.push(self.chain.seal(event, now));
         }
+    }
+
+    /// Returns how long the oldest record that is not synced may still wait for others.
+    fn patience(&self) -> Option<Duration> {
+        let oldest = self.unsynced.first()?;
+        Some(GROUP_WAIT.saturating_sub(since(oldest.time, self.ports.clock.now())))
     }
 
     /// Makes everything sealed durable, then shows it and lets go on what waited for it.

@@ -140,8 +140,7 @@ pub(super) fn policy(state: &RunState, i: usize) -> Policy {
             if state.settings.interactive { Policy::Decide } else { Policy::RollBack }
         }
     };
-    let past = (0..state.steps.len()).any(|j| state.point_passed(j));
-    if wanted == Policy::RollBack && past { Policy::Stop } else { wanted }
+    if wanted == Policy::RollBack && state.any_point_passed() { Policy::Stop } else { wanted }
 }
 
 fn backward(state: &RunState, running: &BTreeSet<usize>) -> Next {

@@ -135,6 +135,8 @@ pub(crate) struct RunState {
     pub failed: BTreeSet<usize>,
     /// Steps not ended yet
     unended: usize,
+    /// Steps that have passed a point of no return
+    passed: BTreeSet<usize>,
     pub answers: BTreeMap<QuestionKey, Answer>,
     pub obligations: BTreeMap<String, Obligation>,
     pub lease_taken: bool,
@@ -165,7 +167,7 @@ impl RunState {
         else {
             return Err(FoldError::NoStart);
         };
-        let plan = Arc::new((**plan).clone());
+        let plan = Arc::clone(plan);
         let graph = Arc::new(Graph::of(&plan));
         let open_needs: Vec<usize> = graph.needs.iter().map(Vec::len).collect();
         let ready =
@@ -182,6 +184,7 @@ impl RunState {
             ready: ready.collect(),
             failed: BTreeSet::new(),
             unended: plan.steps.len(),
+            passed: BTreeSet::new(),
             open_needs,
             answers: BTreeMap::new(),
             obligations: BTreeMap::new(),
@@ -266,6 +269,11 @@ impl RunState {
         self.steps[i]
             .apply(event, at)
             .map_err(|illegal| FoldError::Illegal { step: id.clone(), illegal })?;
+        if self.point_passed(i) {
+            self.passed.insert(i);
+        } else {
+            self.passed.remove(&i);
+        }
         match event {
             Event::StepFinished { end, .. } => self.end_step(i, *end),
             Event::StepFailed { .. } => {
@@ -368,6 +376,11 @@ impl RunState {
         steps.any(|(step, state)| step.changes && state.changed())
     }
 
+    /// Says whether any step has passed a point of no return.
+    pub(crate) fn any_point_passed(&self) -> bool {
+        !self.passed.is_empty()
+    }
+
     /// Says whether step `i` has passed a point of no return.
     pub(crate) fn point_passed(&self, i: usize) -> bool {
         let state = &self.steps[i];
@@ -379,10 +392,10 @@ impl RunState {
     /// of them, and what follows them.
     pub(crate) fn sealed(&self) -> BTreeSet<usize> {
         let mut sealed = BTreeSet::new();
-        for i in (0..self.steps.len()).filter(|i| self.point_passed(*i)) {
-            sealed.insert(i);
-            sealed.extend(Graph::reach(&self.graph.needs, i));
-            sealed.extend(Graph::reach(&self.graph.dependents, i));
+        for i in &self.passed {
+            sealed.insert(*i);
+            sealed.extend(Graph::reach(&self.graph.needs, *i));
+            sealed.extend(Graph::reach(&self.graph.dependents, *i));
         }
         sealed
     }

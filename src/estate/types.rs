@@ -219,6 +219,9 @@ pub(crate) struct DatabaseInstance {
     /// `host:port`, where it is known without asking RDS
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Port forward to this instance, where it is another one than `database.via`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 /// Replicated automated backup.
@@ -245,6 +248,9 @@ pub(crate) struct RecoveredInstance {
     /// Days automated backups are kept
     #[serde(default = "super::defaults::backup_retention_days")]
     pub backup_retention_days: i32,
+    /// Port forward to this instance, where it is another one than `database.via`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
 }
 
 /// How phoenix-dr connects to PostgreSQL.

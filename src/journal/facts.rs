@@ -17,12 +17,12 @@ const SIZE_MAX: u64 = 64 * 1024 * 1024;
 
 /// What was seen, when and by whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<T = Value> {
     pub format: u32,
     pub saved_at: Timestamp,
     /// user@host
     pub who: String,
-    pub facts: Value,
+    pub facts: T,
 }
 
 /// Why facts cannot be kept or read.
@@ -42,7 +42,7 @@ pub(super) fn save(
     estate: &str,
     name: &str,
     saved_at: Timestamp,
-    facts: Value,
+    facts: &impl Serialize,
 ) -> Result<PathBuf, FactsError> {
     let path = path(root, estate, name);
     let kept = Facts { format: FORMAT, saved_at, who: who::who(), facts };
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(load("phoenix", "rds/us-west-2"), None);
         for (at, lag) in [(0, 7), (60, 9)] {
             let facts = json!({"lag_seconds": lag});
-            save(dir.path(), "phoenix", "rds/us-west-2", time(at), facts).expect("saved");
+            save(dir.path(), "phoenix", "rds/us-west-2", time(at), &facts).expect("saved");
         }
         let facts = load("phoenix", "rds/us-west-2").expect("saved");
         assert_eq!((facts.saved_at, facts.who), (time(60), who::who()));
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let path = save(dir.path(), "phoenix", "dns", time(0), json!(1)).expect("saved");
+        let path = save(dir.path(), "phoenix", "dns", time(0), &json!(1)).expect("saved");
         let text = std::fs::read_to_string(&path).expect("read");
         std::fs::write(&path, &text[..text.len() / 2]).expect("write");
         assert!(matches!(load(dir.path(), "phoenix", "dns"), Err(FactsError::Load { .. })));
@@ -115,7 +115,7 @@ mod tests {
         std::fs::remove_file(&path).expect("remove");
         std::fs::create_dir(&path).expect("create");
         assert!(matches!(
-            save(dir.path(), "phoenix", "dns", time(0), json!(1)),
+            save(dir.path(), "phoenix", "dns", time(0), &json!(1)),
             Err(FactsError::Save { .. })
         ));
     }

@@ -1,6 +1,7 @@
 //! A small run for tests: a plan of three steps, the records of a failover with one retry, and its bytes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -72,7 +73,7 @@ pub(crate) fn started_as(run: RunId, mode: Mode, estate: &str) -> Event {
     Event::RunStarted {
         run,
         mode,
-        plan: Box::new(plan),
+        plan: Arc::new(plan),
         incident_started: time(-360),
         settings: settings(),
         version: "0.1.0".to_owned(),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::journal::{fixtures, golden};
 
@@ -60,6 +62,7 @@ fn every_cut_is_a_prefix_and_perhaps_a_torn_tail() {
 fn short() -> Vec<u8> {
     let mut started = fixtures::started();
     if let Event::RunStarted { plan, .. } = &mut started {
+        let plan = Arc::make_mut(plan);
         plan.steps.clear();
         plan.verification.clear();
     }
@@ -271,5 +274,5 @@ fn the_golden_journal_of_format_1_reads() {
     });
     let end = end.expect("every release reads format 1");
     assert_eq!((end.run, end.torn), (Some(fixtures::run()), None));
-    assert_eq!((end.records, kinds.len()), (56, 26));
+    assert_eq!((end.records, kinds.len()), (57, 27));
 }

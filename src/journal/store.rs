@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::facts::{self, Facts, FactsError};
 use super::lock::{FileLock, Holder, Liveness, LockError};
@@ -387,7 +387,7 @@ impl Store {
         namespace: Namespace,
         name: &str,
         saved_at: Timestamp,
-        facts: Value,
+        facts: &impl Serialize,
     ) -> Result<PathBuf, FactsError> {
         facts::save(&self.realm(namespace), estate, name, saved_at, facts)
     }

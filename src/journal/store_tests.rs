@@ -273,7 +273,7 @@ fn estates_are_locked_apart_from_each_other_and_from_rehearsals() {
 fn facts_of_a_rehearsal_are_never_facts_of_the_estate() {
     let scene = Scene::new();
     let store = &scene.store;
-    let save = store.save_facts("phoenix", Namespace::Rehearsal, "dns", time(0), Value::Bool(true));
+    let save = store.save_facts("phoenix", Namespace::Rehearsal, "dns", time(0), &true);
     save.expect("saved");
     let load = |namespace| store.load_facts("phoenix", namespace, "dns").expect("readable");
     assert_eq!(load(Namespace::Live), None);

@@ -6,7 +6,7 @@ use crate::engine::state::{RunState, keeps};
 use crate::event::{Answer, AnswerForm, Mode, Question, QuestionKey};
 use crate::outcome::{Candidate, Verdict};
 use crate::plan::{Approval, Body, Plan, PlannedStep};
-use crate::report::plan_view::{DryRunStep, Found};
+use crate::report::plan_view::{DryRunStep, Found, by_step};
 use crate::report::words;
 use crate::span::Span;
 
@@ -27,11 +27,12 @@ pub(crate) struct Asked<'a> {
 /// Returns what to add so that a run needs nobody; empty when nothing is missing.
 pub(crate) fn needed(run: &Asked<'_>) -> Vec<String> {
     let mut questions = vec![asked(QuestionKey::Go, AnswerForm::YesNo)];
+    let found = by_step(run.found);
     for (at, step) in run.plan.steps.iter().enumerate() {
         if run.state.is_some_and(|state| state.steps[at].ended().is_some()) {
             continue;
         }
-        let seen = run.found.iter().find(|seen| seen.step == step.id).map(|seen| &seen.found);
+        let seen = found.get(&step.id).map(|seen| &seen.found);
         questions.extend(of_step(run, step, seen));
     }
     let given = run.given;

@@ -1,10 +1,14 @@
 //! What stays open in a plan until a step is ready: expressions over outputs of earlier steps.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{Body, CheckSpec, Plan, PlannedStep, Rollback};
-use crate::ids::RunId;
-use crate::runbook::expression::{self, Scope};
+use crate::ids::{RunId, StepId};
+use crate::runbook::expression::{
+    self, Expression, Reference, Scope, compile_cached, template_cached,
+};
 
 /// Returns what expressions of a run may name: `inputs`, `estate` and `run`; outputs are added per step.
 pub(crate) fn scope(plan: &Plan, run: &RunId) -> Scope {
@@ -35,6 +39,50 @@ fn holds(with: &Map<String, Value>) -> bool {
         }
     }
     with.values().any(value_holds)
+}
+
+/// Returns the steps whose outputs a step's own expressions use, itself included where it names itself.
+///
+/// A text that does not compile uses nothing; evaluating it says why.
+pub(crate) fn uses(step: &PlannedStep) -> BTreeSet<StepId> {
+    let mut used = BTreeSet::new();
+    let mut note = |expression: &Expression| {
+        let steps = expression.references.iter().filter_map(Reference::step);
+        used.extend(steps.map(StepId::from));
+    };
+    if let Some(condition) = step.when.as_deref().and_then(|when| compile_cached(when).ok()) {
+        note(&condition);
+    }
+    let mut texts = |with: &Map<String, Value>| {
+        each_text(with, &mut |text| {
+            if let Ok(template) = template_cached(text) {
+                template.expressions().for_each(|(expression, _)| note(expression));
+            }
+        });
+    };
+    match &step.body {
+        Body::Gate { checks } => checks.iter().for_each(|check| texts(&check.with)),
+        Body::Action { with, .. } => texts(with),
+    }
+    match &step.rollback {
+        Rollback::Action { with, .. } => texts(with),
+        Rollback::Auto | Rollback::None { .. } => {}
+    }
+    step.verify.iter().for_each(|check| texts(&check.with));
+    used
+}
+
+/// Hands over every text in a map that holds an expression, at any depth.
+fn each_text(with: &Map<String, Value>, hand: &mut impl FnMut(&str)) {
+    fn visit(value: &Value, hand: &mut impl FnMut(&str)) {
+        match value {
+            Value::String(text) if text.contains("${{") => hand(text),
+            Value::Array(items) => items.iter().for_each(|item| visit(item, hand)),
+            Value::Object(map) => map.values().for_each(|value| visit(value, hand)),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    with.values().for_each(|value| visit(value, hand));
 }
 
 /// Evaluates a step's condition.

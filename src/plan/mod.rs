@@ -7,6 +7,7 @@ mod inputs;
 pub(crate) mod late;
 pub(crate) mod resolve;
 mod sections;
+pub(crate) mod shared;
 mod values;
 
 #[cfg(test)]

@@ -235,10 +235,10 @@ fn what_the_estate_lacks_is_said_once() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: step `primary_down` needs `estate.database`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:35:37
+      --> DR-001-regional-failover.yaml:35:38
        |
-    35 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
-       |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    35 |               with: { instance: "${{ estate.database.primary.id }}", expect: unreachable, timeout: 3s }
+       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add a `database:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                also needed by recovery_point, fence, restore, database, repoint, protect
@@ -246,20 +246,11 @@ fn what_the_estate_lacks_is_said_once() {
 
     let mut bare = estate();
     if let Some(database) = &mut bare.database {
-        database.primary.address = None;
         database.application = None;
     }
     bare.clusters.remove("us-west-2");
     bare.dns = None;
     insta::assert_snapshot!(refused(&dr001(), &bare, &to_west()).render(false), @r#"
-    error: step `primary_down` needs `estate.database.primary.address`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:35:37
-       |
-    35 |               with: { address: "${{ estate.database.primary.address }}", expect: unreachable, timeout: 3s }
-       |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-       |
-       = help: add `address:` under `database.primary:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
-
     error: step `capacity` needs `estate.clusters.us-west-2`, which the estate `phoenix-production` does not have
       --> DR-001-regional-failover.yaml:86:15
        |
@@ -344,14 +335,6 @@ fn wrong_types_are_found_in_place() {
        |                                                       ^^^
        |
        = help: did you mean `tcp`?
-
-    error: `address` is missing
-      --> test.yaml:14:84
-       |
-    14 |       - {check: quorum, with: {holds: 1, of: [{check: tpc, with: {}}, {check: tcp, with: {adress: 'h:1'}}]}}
-       |                                                                                    ^^^^
-       |
-       = help: address: `host:port`
 
     error: unknown key `adress`
       --> test.yaml:14:91

@@ -1,6 +1,7 @@
 //! A small estate, a plan in the shape of DR-001 and a journal to show, for the tests of `report` and `operator`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -355,7 +356,7 @@ impl Script {
             Event::RunStarted {
                 run: run_id(),
                 mode,
-                plan: Box::new(plan),
+                plan: Arc::new(plan),
                 incident_started: at("02:12:00"),
                 settings,
                 version: "0.1.0".to_owned(),

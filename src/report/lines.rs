@@ -32,8 +32,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Returns the layout for a plan's ids.
     pub(crate) fn new(columns: usize, zone: TimeZone, view: &ViewState) -> Self {
-        let longest = view.steps.keys().map(|id| text::width(&id.0)).max().unwrap_or(0);
-        Self { columns, zone, ids: longest.clamp(8, 16) }
+        Self { columns, zone, ids: view.ids.clamp(8, 16) }
     }
 }
 
@@ -100,11 +99,7 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
         Event::Preflight { findings } => {
             findings.iter().for_each(|finding| page.finding(finding, view));
         }
-        Event::IncidentDated { at, said } => {
-            let gone = text::minutes(since(*at, record.time));
-            let said = format!("began {}, {gone} ago: {said}", text::hour_both(*at, &layout.zone));
-            page.head(Weight::Normal, Tone::Plain, "dated", "incident", &said);
-        }
+        Event::IncidentDated { at, said } => page.dated(*at, said),
         Event::LeaseTaken { epoch, place } => {
             let said = format!("the lease is ours: {place}, epoch {epoch}");
             page.head(Weight::Detail, Tone::Plain, "lease", "", &said);
@@ -165,6 +160,12 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
 }
 
 impl Page<'_> {
+    fn dated(&mut self, at: Timestamp, said: &str) {
+        let gone = text::minutes(since(at, self.time));
+        let said = format!("began {}, {gone} ago: {said}", text::hour_both(at, &self.layout.zone));
+        self.head(Weight::Normal, Tone::Plain, "dated", "incident", &said);
+    }
+
     fn finding(&mut self, finding: &Finding, view: &ViewState) {
         let (weight, tone, word) = match finding.level {
             FindingLevel::Good => (Weight::Detail, Tone::Good, "ok"),

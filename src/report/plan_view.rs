@@ -1,5 +1,8 @@
 //! What a dry run found, as data and as text: what each step would change, ask, prove and undo.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,8 @@ const VERSION: u32 = 1;
 /// Everything a dry run found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DryRunReport {
-    pub plan: Plan,
+    #[serde(with = "crate::plan::shared")]
+    pub plan: Arc<Plan>,
     /// When the estate was looked at
     pub seen: Timestamp,
     /// In the plan's order
@@ -234,6 +238,21 @@ fn verified(step: &PlannedStep) -> Vec<String> {
     step.verify.iter().map(|check| format!("{} (within {})", check.title, check.within)).collect()
 }
 
+/// Returns what was found about each step, by step.
+pub(crate) fn by_step(steps: &[DryRunStep]) -> BTreeMap<&StepId, &DryRunStep> {
+    steps.iter().map(|step| (&step.step, step)).collect()
+}
+
+/// Returns the steps of a plan something was found about, with their numbers.
+pub(crate) fn numbered<'a>(
+    plan: &'a Plan,
+    steps: &'a [DryRunStep],
+) -> impl Iterator<Item = (usize, &'a PlannedStep, &'a DryRunStep)> {
+    let found = by_step(steps);
+    let planned = plan.steps.iter().enumerate();
+    planned.filter_map(move |(at, planned)| Some((at + 1, planned, *found.get(&planned.id)?)))
+}
+
 /// Returns the report as text of at most `columns`.
 pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Vec<String> {
     let plan = &report.plan;
@@ -253,14 +272,13 @@ pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Ve
         lines.extend(finding_lines(finding, columns));
     }
     let mut phase: Option<&str> = None;
-    for (at, planned) in plan.steps.iter().enumerate() {
-        let Some(step) = report.steps.iter().find(|step| step.step == planned.id) else { continue };
+    for (number, planned, step) in numbered(plan, &report.steps) {
         lines.push(String::new());
         if planned.phase.is_some() && planned.phase.as_deref() != phase {
             phase = planned.phase.as_deref();
             lines.extend(text::wrap(&format!("-- {}", phase.unwrap_or_default()), columns, 2));
         }
-        lines.extend(step_lines(at + 1, planned, step, report.seen, columns));
+        lines.extend(step_lines(number, planned, step, report.seen, columns));
     }
     lines.push(String::new());
     lines.extend(closing(report, columns));

@@ -87,7 +87,7 @@ pub(crate) fn report() -> DryRunReport {
         hint: None,
         step: Some("p1".into()),
     }];
-    DryRunReport { plan, seen: at("02:18:09"), steps, findings }
+    DryRunReport { plan: Arc::new(plan), seen: at("02:18:09"), steps, findings }
 }
 
 fn lines() -> Vec<String> {

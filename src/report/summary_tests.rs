@@ -1,5 +1,7 @@
 //! The last lines of runs that ended in different ways.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult};
 use crate::report::fixtures::{Script, at, candidates, obligation, question, quorum, run_id, zone};
@@ -129,6 +131,7 @@ fn objectives_missed_are_said() {
         panic!("the first record")
     };
     *incident_started = at("01:12:00");
+    let plan = Arc::make_mut(plan);
     plan.objectives.rpo = Span::seconds(5);
     plan.objectives.rpo_max = Span::seconds(6);
     let text = text_of(&script).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -156,7 +159,8 @@ fn the_next_command_fits_how_it_ended() {
     assert_eq!(next(stop(Script::started())), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
     let mut sealed = changed().done("02:24:00", "02:25:00", "database");
     let Event::RunStarted { plan, .. } = &mut sealed.records[0].event else { panic!("first") };
-    let database = plan.steps.iter_mut().find(|step| step.id.0 == "database").expect("database");
+    let steps = &mut Arc::make_mut(plan).steps;
+    let database = steps.iter_mut().find(|step| step.id.0 == "database").expect("database");
     database.point_of_no_return = true;
     assert_eq!(next(stop(sealed)), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
     // A process that was lost left no ending.

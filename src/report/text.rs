@@ -1,5 +1,6 @@
 //! Text that fits: columns, wrapping, times and lengths of time as a person reads them. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,14 @@ pub(crate) const COLUMNS: usize = 80;
 /// Returns the text on one line: line breaks and tabs become spaces, other control characters vanish, so that
 /// nothing a service or a child said can move the cursor or change colours.
 pub(crate) fn plain(text: &str) -> String {
+    cleaned(text).into_owned()
+}
+
+/// Returns the same, and nothing new where there is nothing to take out.
+fn cleaned(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -22,7 +31,7 @@ pub(crate) fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Returns the columns one character takes.
@@ -46,7 +55,7 @@ fn char_width(c: char) -> usize {
 
 /// Returns the columns a text takes.
 pub(crate) fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
+    if text.is_ascii() { text.len() } else { text.chars().map(char_width).sum() }
 }
 
 /// Returns the text cut to at most `columns`, with `…` where something was cut.
@@ -102,9 +111,9 @@ pub(crate) fn wrap(text: &str, columns: usize, hang: usize) -> Vec<String> {
             line.push_str(&" ".repeat(hang));
         }
         let mut empty = true;
-        for word in plain(part).split_whitespace() {
-            let mut word = word;
-            if !empty && used + 1 + width(word) > columns {
+        for word in cleaned(part).split_whitespace() {
+            let (mut word, mut wide) = (word, width(word));
+            if !empty && used + 1 + wide > columns {
                 lines.push(std::mem::replace(&mut line, " ".repeat(hang)));
                 used = hang;
                 empty = true;
@@ -113,15 +122,15 @@ pub(crate) fn wrap(text: &str, columns: usize, hang: usize) -> Vec<String> {
                 line.push(' ');
                 used += 1;
             }
-            while used + width(word) > columns {
+            while used + wide > columns {
                 let (head, rest) = split_at_width(word, columns - used);
                 line.push_str(head);
                 lines.push(std::mem::replace(&mut line, " ".repeat(hang)));
                 used = hang;
-                word = rest;
+                (word, wide) = (rest, width(rest));
             }
             line.push_str(word);
-            used += width(word);
+            used += wide;
             empty = false;
         }
         lines.push(line.trim_end().to_owned());

@@ -1,10 +1,12 @@
 //! What is shown of a run, folded from its records and nothing else. Pure: the present instant is an argument.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::text::width;
 use crate::clock::since;
 use crate::event::{
     Answer, AnswerForm, AttemptResult, Event, Mode, Question, Record, RevertResult,
@@ -124,7 +126,7 @@ pub(crate) enum Ending {
 pub(crate) struct ViewState {
     pub run: Option<RunId>,
     pub mode: Option<Mode>,
-    pub plan: Option<Box<Plan>>,
+    pub plan: Option<Arc<Plan>>,
     pub incident_started: Option<Timestamp>,
     /// Somebody is asked: what preflight found is on the go screen
     pub interactive: bool,
@@ -134,6 +136,8 @@ pub(crate) struct ViewState {
     /// Time of the last record
     pub last: Option<Timestamp>,
     pub steps: BTreeMap<StepId, StepView>,
+    /// Columns of the longest step id, known once: it is asked for with every record
+    pub ids: usize,
     pub open: Option<OpenQuestion>,
     /// Waits for people: from the question to its answer
     pub waits: Vec<(Timestamp, Timestamp)>,
@@ -232,12 +236,16 @@ impl ViewState {
     }
 
     fn step(&mut self, id: &StepId) -> &mut StepView {
+        if !self.steps.contains_key(id) {
+            self.ids = self.ids.max(width(&id.0));
+        }
         self.steps.entry(id.clone()).or_insert_with(StepView::new)
     }
 
-    fn planned(&mut self, plan: &Plan) {
+    fn planned(&mut self, plan: &Arc<Plan>) {
         self.steps = plan.steps.iter().map(|step| (step.id.clone(), StepView::new())).collect();
-        self.plan = Some(Box::new(plan.clone()));
+        self.ids = plan.steps.iter().map(|step| width(&step.id.0)).max().unwrap_or(0);
+        self.plan = Some(Arc::clone(plan));
     }
 
     fn asked(&mut self, question: &Question, time: Timestamp) {

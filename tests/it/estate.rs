@@ -128,10 +128,19 @@ impl Estate {
 
     /// Returns how often a fault was met.
     pub(crate) fn fired(&self, fault: u64) -> u64 {
+        self.count(fault, "fired")
+    }
+
+    /// Returns how many requests whose answer a fault keeps back have been carried out.
+    pub(crate) fn done(&self, fault: u64) -> u64 {
+        self.count(fault, "done")
+    }
+
+    fn count(&self, fault: u64, what: &str) -> u64 {
         let faults = self.get("/faults");
         let mut all = faults.as_array().into_iter().flatten();
         let found = all.find(|known| known["id"] == fault).expect("the fault is known");
-        found["fired"].as_u64().expect("a count")
+        found[what].as_u64().unwrap_or(0)
     }
 
     /// Switches every fault off.
@@ -143,6 +152,12 @@ impl Estate {
     pub(crate) fn dark(&self, endpoint: &str, dark: bool) {
         let wanted = serde_json::json!({ "endpoint": endpoint, "dark": dark });
         self.post("/dark", &wanted.to_string());
+    }
+
+    /// Asks a database server itself, as superuser, for one value.
+    pub(crate) fn sql(&self, instance: &str, sql: &str) -> Value {
+        let asked = serde_json::json!({ "instance": instance, "sql": sql });
+        self.post("/sql", &asked.to_string())["value"].clone()
     }
 
     /// Returns what `estate.json` says under this key, as it is now.

@@ -1,8 +1,12 @@
 //! DR-001 on the throw-away estate: dry run, live run, second run, refusals.
 
-use super::dr001::{FAILOVER, live};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::dr001::{FAILOVER, live, quick, quick_folder, runbook};
 use super::estate::fresh;
-use super::harness::{Folder, of_step};
+use super::harness::of_step;
 
 #[test]
 fn a_dry_run_shows_everything_and_sends_no_mutating_request() {
@@ -11,7 +15,7 @@ fn a_dry_run_shows_everything_and_sends_no_mutating_request() {
     let ran = folder.run(&["failover", "--region", "us-west-2", "--dry-run"]).exits(0);
     assert!(ran.out.contains("minReplicas: 1 -> 5"), "{}", ran.out);
     assert!(ran.out.contains("weight 100 -> weight 0"), "{}", ran.out);
-    assert_eq!(estate.mutating(), Vec::<serde_json::Value>::new());
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
     folder
         .run(&["failover", "--region", "us-west-2", "--dry-run", "--detailed-exitcode"])
         .exits(20);
@@ -54,7 +58,7 @@ fn missing_answers_are_named_before_anything_is_changed() {
     let estate = fresh("{}");
     let folder = estate.folder();
     folder.run(&FAILOVER).exits(8).says("--yes").says("--approve database");
-    assert_eq!(estate.mutating(), Vec::<serde_json::Value>::new());
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
 }
 
 #[test]
@@ -62,31 +66,60 @@ fn a_primary_that_answers_is_not_failed_over() {
     let estate = fresh(r#"{"primary_up": true}"#);
     let folder = estate.folder();
     folder.run(&live(&[])).exits(10);
-    assert_eq!(estate.mutating(), Vec::<serde_json::Value>::new());
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
+}
+
+/// When a record of a journal was made, in seconds of the day; the first record's is the run's start.
+fn second(journal: &Path, wanted: impl Fn(&Value) -> bool) -> f64 {
+    let text = std::fs::read_to_string(journal.join("journal.jsonl")).expect("a journal");
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record"));
+    let found = records.into_iter().find(|record| wanted(&record["event"])).expect("the record");
+    let time = found["time"].as_str().expect("a time");
+    let (_, clock) = time.trim_end_matches('Z').split_once('T').expect("a date and a time");
+    clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().expect("a number"))
+}
+
+#[test]
+fn with_the_region_swallowing_packets_the_go_screen_is_there_within_twenty_seconds() {
+    let estate = fresh("{}");
+    let folder = estate.folder();
+    // Nobody may approve the failover: the run ends at the question.
+    folder.write("answers.yaml", "go: 'no'\n");
+    let ran = folder.run(&live(&["--answers", "answers.yaml"]));
+    let (journal, events) = folder.journals().remove(0);
+    let seen = events.iter().find(|event| event["kind"] == "gate_seen").expect("the gate was seen");
+    assert_eq!(seen["verdict"], "holds", "{}", ran.err);
+    let began = second(&journal, |event| event["kind"] == "run_started");
+    let asked = second(&journal, |event| {
+        event["kind"] == "asked" && event["question"]["key"]["kind"] == "go"
+    });
+    // Over midnight the day begins anew.
+    let waited = (asked - began).rem_euclid(86_400.0);
+    assert!(waited < 20.0, "the go screen came after {waited} s");
 }
 
 #[test]
 fn without_capacity_everything_is_rolled_back_to_what_was_captured() {
-    let estate = fresh(r#"{"restore_only": true, "capacity": 6}"#);
-    let folder: Folder = estate.folder();
-    let file = std::fs::read_to_string("runbooks/DR-001-regional-failover.yaml").expect("DR-001");
-    let short = file.replacen("timeout: 10m\n    usually: 3m", "timeout: 20s\n    usually: 3m", 1);
-    assert_ne!(file, short, "the capacity step's timeout is where this test looks for it");
-    folder.write("short.yaml", &short);
-    let ran = folder.run(&[
-        "run",
-        "short.yaml",
-        "--set",
-        "region=us-west-2",
-        "--yes",
-        "--approve",
-        "database",
-        "--waive",
-        "fence=unfenced",
-    ]);
-    let ran = ran.exits(5);
+    let estate = fresh(r#"{"restore_only": true, "capacity": 6, "transition_seconds": 0.3}"#);
+    let folder = quick_folder(&estate);
+    let long = "timeout: 10m\n    usually: 3m";
+    assert!(
+        runbook().contains(long),
+        "the capacity step's timeout is where this test looks for it"
+    );
+    let file = folder.path().join("quick.yaml");
+    let text = std::fs::read_to_string(&file).expect("the quick copy");
+    std::fs::write(&file, text.replacen(long, "timeout: 15s\n    usually: 3m", 1)).expect("write");
+    let captured = estate.world();
+    let ran = folder.run(&quick(&[])).exits(5);
     let (_, events) = folder.journals().remove(0);
-    assert_eq!(of_step(&events, "revert_finished", "capacity").len(), 1, "{}", ran.err);
-    let dry = folder.run(&["failover", "--region", "us-west-2", "--dry-run"]);
-    assert!(dry.out.contains("minReplicas: 1 -> 5"), "not as before:\n{}", dry.out);
+    for step in ["capacity", "restore"] {
+        assert_eq!(of_step(&events, "step_started", step).len(), 1, "{step}: {}", ran.err);
+        let reverted = of_step(&events, "revert_finished", step);
+        assert_eq!(reverted.len(), 1, "{step}: {}", ran.err);
+        assert_eq!(reverted[0]["result"]["kind"], "reverted", "{step}: {}", ran.err);
+    }
+    // Field by field: replicas and their floor, pods and connections, Secret, databases, instances, weights, object.
+    estate.settles_into(&captured, "rolled back");
+    folder.run(&["audit", "--verify"]).exits(0);
 }

@@ -4,11 +4,12 @@
 //! waits for them has been done. So the cut points are known and all of them are hit, whatever the machine's speed.
 //! Records that are ready together share a sync; those that were never cut apart are printed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
 
@@ -55,19 +56,38 @@ const CREATING: [&str; 5] = [
 /// loop over one way goes on until this many runs ended by themselves before their cut came.
 const SPARED: usize = 3;
 
+/// For the same reason sync number N does not bring the same record in every run: what was not hit by its number is
+/// aimed at again, so often in all.
+const AIMED: usize = 40;
+
 /// How far the loop over one way is.
 struct Loop {
     way: &'static Way,
     expected: Value,
     next: AtomicUsize,
+    aimed: AtomicUsize,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
     /// Syncs of the runs that ended before their cut came
-    spared: Mutex<Vec<usize>>,
-    hit: Mutex<BTreeSet<usize>>,
+    spared: Vec<usize>,
+    hit: BTreeSet<usize>,
     /// Records that were the last ones of a killed run's journal
-    last: Mutex<BTreeSet<String>>,
-    /// Records of runs that went through, and those that shared a sync with a later one
-    all: Mutex<BTreeSet<String>>,
-    shared: Mutex<BTreeSet<String>>,
+    last: BTreeSet<String>,
+    /// Records that ended a sync in any run, with its number
+    places: BTreeMap<String, usize>,
+    /// Records that shared a sync with a later one
+    shared: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Records that can be cut apart from what follows, and were not yet.
+    fn missing(&self) -> Vec<(&String, usize)> {
+        let all = self.places.iter().filter(|(record, _)| !self.last.contains(*record));
+        all.map(|(record, place)| (record, *place)).collect()
+    }
 }
 
 #[test]
@@ -84,71 +104,87 @@ fn sigkill_after_each_record_of_a_failover_and_resume_ends_the_same() {
 /// Every sync of a run was a cut point, and every record the last one of such a cut, but for those that a write
 /// always brought together with a later one.
 fn everything_was_hit(done: Loop) {
-    let spared = done.spared.into_inner().expect("no thread failed");
-    let syncs = spared.iter().copied().min().expect("some runs went through");
-    let hit = done.hit.into_inner().expect("no thread failed");
-    let missed: Vec<usize> = (1..=syncs).filter(|cut| !hit.contains(cut)).collect();
-    assert!(missed.is_empty(), "{}: not killed at {missed:?}", done.way.name);
-    let last = done.last.into_inner().expect("no thread failed");
-    let all = done.all.into_inner().expect("no thread failed");
-    let shared = done.shared.into_inner().expect("no thread failed");
-    let never: Vec<&String> = all.iter().filter(|record| !last.contains(*record)).collect();
-    let apart: Vec<_> = never.iter().filter(|record| !shared.contains(**record)).collect();
-    assert!(apart.is_empty(), "{}: never killed after {apart:?}", done.way.name);
+    let name = done.way.name;
+    let seen = done.seen.into_inner().expect("no thread failed");
+    let syncs = seen.spared.iter().copied().min().expect("some runs went through");
+    let missed: Vec<usize> = (1..=syncs).filter(|cut| !seen.hit.contains(cut)).collect();
+    assert!(missed.is_empty(), "{name}: not killed at {missed:?}");
+    assert!(seen.missing().is_empty(), "{name}: never killed after {:?}", seen.missing());
+    let never: Vec<_> = seen.shared.difference(&seen.last).collect();
     println!(
-        "{}: killed and resumed at {} syncs, after {} of {} kinds of records; never apart from a later one: {never:?}",
-        done.way.name,
-        hit.len(),
-        last.len(),
-        all.len(),
+        "{name}: killed and resumed at {} syncs, after {} different records; never apart from a later one: {never:?}",
+        seen.hit.len(),
+        seen.last.len(),
     );
 }
 
 fn prepare(way: &'static Way) -> Loop {
     let estate = fresh(way.options);
+    let expected = undisturbed(&estate, way.options);
     Loop {
         way,
-        expected: undisturbed(&estate, way.options),
+        expected,
         next: AtomicUsize::new(1),
-        spared: Mutex::default(),
-        hit: Mutex::default(),
-        last: Mutex::default(),
-        all: Mutex::default(),
-        shared: Mutex::default(),
+        aimed: AtomicUsize::new(0),
+        seen: Mutex::default(),
     }
 }
 
-/// Takes the next cut until enough runs have ended before theirs came.
+impl Loop {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no thread failed")
+    }
+
+    /// The next cut: by number until enough runs have ended before theirs came, then at what was missed.
+    fn next(&self) -> Option<usize> {
+        let seen = self.seen();
+        if seen.spared.len() < SPARED {
+            let cut = self.next.fetch_add(1, Ordering::SeqCst);
+            assert!(cut < CUTS_MAX, "{}: a run does not end", self.way.name);
+            return Some(cut);
+        }
+        let missing = seen.missing();
+        let aimed = self.aimed.fetch_add(1, Ordering::SeqCst);
+        // each thread at another one, where there are several
+        let (_, place) = missing.get(aimed % missing.len().max(1))?;
+        (aimed < AIMED).then_some(*place)
+    }
+}
+
+/// Takes cuts until there is none left.
 fn work(todo: &Loop) {
-    while todo.spared.lock().expect("no thread failed").len() < SPARED {
-        let cut = todo.next.fetch_add(1, Ordering::SeqCst);
-        assert!(cut < CUTS_MAX, "{}: a run does not end", todo.way.name);
+    while let Some(cut) = todo.next() {
         let estate = fresh(todo.way.options);
         let folder = quick_folder(&estate);
         let killed = run_until(&folder, cut);
         let context = format!("{}, cut {cut}", todo.way.name);
         let groups = synced_together(&folder);
-        remember(todo, &groups);
         if killed.exit == KILLED {
             assert_eq!(groups.len(), cut, "{context}: killed elsewhere\n{}", killed.err);
-            todo.hit.lock().expect("no thread failed").insert(cut);
             go_on(&folder, &context);
         } else {
-            let killed = killed.exits(0);
+            assert_eq!(killed.exit, 0, "{context}: not killed\n{}\n{}", killed.out, killed.err);
             assert!(groups.len() < cut, "{context}: not killed\n{}", killed.err);
-            todo.spared.lock().expect("no thread failed").push(groups.len());
-            todo.all.lock().expect("no thread failed").extend(groups.into_iter().flatten());
         }
         once(&estate, todo.way, &context);
         estate.settles_into(&todo.expected, &context);
+        remember(&mut todo.seen(), &groups, killed.exit == KILLED);
     }
 }
 
-fn remember(todo: &Loop, groups: &[Vec<String>]) {
+fn remember(seen: &mut Seen, groups: &[Vec<String>], killed: bool) {
     let last = groups.last().and_then(|group| group.last()).expect("a journal with a record");
-    todo.last.lock().expect("no thread failed").insert(last.clone());
-    let inner = groups.iter().filter_map(|group| group.split_last()).flat_map(|(_, inner)| inner);
-    todo.shared.lock().expect("no thread failed").extend(inner.cloned());
+    if killed {
+        seen.hit.insert(groups.len());
+        seen.last.insert(last.clone());
+    } else {
+        seen.spared.push(groups.len());
+    }
+    for (group, number) in groups.iter().zip(1..) {
+        let (end, inner) = group.split_last().expect("a write brings a record");
+        seen.places.insert(end.clone(), number);
+        seen.shared.extend(inner.iter().cloned());
+    }
 }
 
 /// Resumes unless the run had already written that it is over, and holds that its journal is whole.

@@ -2,12 +2,14 @@
 
 mod chain;
 mod commands;
+mod databases;
 mod dr001;
 mod estate;
 mod failover;
 mod faults;
 mod files;
 mod harness;
+mod held;
 mod killed;
 mod lease;
 mod network;
@@ -15,6 +17,7 @@ mod person;
 mod pty;
 mod pty_failover;
 mod pty_signals;
+mod refused;
 mod screen;
 mod traffic;
 mod world;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::grants::permitted;
 use crate::clients::Clients;
-use crate::clients::postgres::{NoSession, Session, connect, database, identifier, literal};
+use crate::clients::postgres::{NoSession, Session, Tried, connect, database, identifier, literal};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::PostgresFence;
@@ -413,13 +413,13 @@ async fn prove(clients: &Clients, instance: &str, roles: &[String]) -> Result<()
     }
     let what = format!("try a write on {instance}");
     let attempt = "create table phoenix_dr_must_fail (x int)";
-    match session.attempt(clients, &what, attempt).await?.as_deref() {
-        Some(READ_ONLY) => Ok(()),
-        Some(code) => Err(ActionError::applied(
+    match session.attempt(clients, &what, None, attempt).await? {
+        Tried::Failed(code) if code == READ_ONLY => Ok(()),
+        Tried::Failed(code) | Tried::NotAs(code) => Err(ActionError::applied(
             FailureClass::Conflict,
             format!("{what}: it failed with SQLSTATE {code} instead of {READ_ONLY}"),
         )),
-        None => Err(ActionError::applied(
+        Tried::Worked => Err(ActionError::applied(
             FailureClass::Conflict,
             format!("{what}: it would have worked; the fence does not hold"),
         )

@@ -8,7 +8,7 @@ use super::measure::measure;
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Candidate, FailureClass};
-use crate::runbook::catalogue::actions::{ChooseRecoveryPoint, RecoveryPoint};
+use crate::runbook::catalogue::actions::{ChooseRecoveryPoint, RecoveryMethod, RecoveryPoint};
 
 pub(crate) async fn observe(
     clients: &Clients,
@@ -22,14 +22,15 @@ pub(crate) async fn observe(
     seen.evidence = measured.evidence;
     if let Some(recovered) = measured.recovered
         && chosen.is_none()
-        && pinned(with).is_none()
     {
-        seen.evidence.insert(0, recovered.line);
-        seen.live = json!({ "chosen": "recovered" });
-        seen.desired = seen.live.clone();
-        seen.satisfied = true;
-        seen.outputs = outputs(&recovered.point, false);
-        return Ok(seen);
+        seen.evidence.insert(0, recovered.line.clone());
+        if pinned(with).is_none_or(|kind| kind == kind_of(&recovered.point)) {
+            seen.live = json!({ "chosen": "recovered", "instance": recovered.point.target });
+            seen.desired = seen.live.clone();
+            seen.satisfied = true;
+            seen.outputs = outputs(&recovered.point, false);
+            return Ok(seen);
+        }
     }
     seen.choices = match pinned(with) {
         None => measured.candidates,
@@ -87,6 +88,16 @@ pub(super) async fn best(clients: &Clients, region: &str) -> Result<RecoveryPoin
     })
 }
 
+/// Returns the name a recovery point has among the candidates.
+const fn kind_of(point: &RecoveryPoint) -> &'static str {
+    match point.method {
+        RecoveryMethod::Promote => "replica",
+        RecoveryMethod::RestorePointInTime => "backup",
+        RecoveryMethod::RestoreSnapshot => "snapshot",
+    }
+}
+
+/// Returns the kind the runbook or the operator has named beforehand: it wins over whatever is found.
 fn pinned(with: &ChooseRecoveryPoint) -> Option<&str> {
     with.choose.as_deref().filter(|kind| *kind != "ask")
 }

@@ -3,34 +3,30 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::instance::{Instance, Phase, find};
-use super::restore::TAG_SOURCE;
+use super::place::{place, prerequisites};
 use super::source::{self, Backup, Snapshot};
-use super::{TAG_PROMOTED, database, proof};
+use super::weigh::{
+    backup_candidate, promoted_before, replica_candidate, restored_before, restored_candidate,
+    snapshot_candidate,
+};
+use super::{database, proof};
 use crate::clients::Clients;
-use crate::clock::since;
-use crate::estate::types::{Database, DatabaseInstance};
+use crate::estate::types::DatabaseInstance;
 use crate::outcome::{ActionError, Candidate, FailureClass};
-use crate::runbook::catalogue::actions::{RecoveryMethod, RecoveryPoint};
+use crate::runbook::catalogue::actions::RecoveryPoint;
 use crate::span::Span;
 
-/// A promotion replays what is left, reboots and takes a first backup: 5 to 12 minutes in practice; a forecast takes
-/// the longer one, so that it is kept.
-const PROMOTION: Span = Span::minutes(12);
-
-/// No restore was seen to be faster: an instance must be made before any data is read.
-const RESTORE_LEAST: Span = Span::minutes(10);
-
-/// Restores read whole volumes from S3; about 50 MiB/s, unless the estate has measured its own.
-const RESTORE_SECONDS_PER_GIB: u32 = 20;
+/// Looks at one thing before it counts as unreadable: throttling and a lost answer pass, a lossier recovery does not.
+const TRIES_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is there to recover from.
 pub(super) struct Measured {
     /// Usable ones first, least loss first
     pub candidates: Vec<Candidate>,
-    /// Brought up by an earlier run, and no recovery point is newer than that
+    /// Brought up by an earlier run, and nothing has newer data than that
     pub recovered: Option<Recovered>,
     pub evidence: Vec<String>,
 }
@@ -39,23 +35,74 @@ pub(super) struct Measured {
 #[derive(Debug, Clone)]
 pub(super) struct Recovered {
     pub point: RecoveryPoint,
-    /// When it left the lost database: data of later is not in it
-    pub at: Timestamp,
+    /// Up to when it has the lost database's data; `None` where nobody knows
+    pub at: Option<Timestamp>,
     pub line: String,
+}
+
+type Found<T> = Result<Option<T>, ActionError>;
+
+/// What the looks found.
+struct Looks {
+    replica: Found<Instance>,
+    restored: Found<Instance>,
+    backup: Found<Backup>,
+    snapshot: Found<Snapshot>,
 }
 
 /// Reads everything at once and measures each candidate.
 pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured, ActionError> {
     let database = database(clients)?;
     let named = database.replica.as_ref().filter(|replica| replica.region == region);
+    let looks = look(clients, region, named).await?;
+    let mut measured = Measured { candidates: Vec::new(), recovered: None, evidence: Vec::new() };
+    let standing = latest_standing(&looks);
+    match &standing {
+        Some(found) if is_newest(found, &looks) => measured.recovered = standing.clone(),
+        Some(found) => measured.evidence.push(format!(
+            "{}; it is not taken for this recovery: newer data exists, or nobody can tell",
+            found.line
+        )),
+        None => {}
+    }
+    let now = clients.clock.now();
+    if let Some(named) = named {
+        let (candidate, evidence) =
+            replica_candidate(clients, region, &named.id, &looks.replica).await;
+        measured.evidence.push(evidence);
+        measured.candidates.push(candidate);
+    }
+    measured.candidates.extend(restored_candidate(&looks.restored, now));
+    let (unusable, unsure) = place_of_restores(clients, region, &looks.restored).await;
+    measured.evidence.extend(unsure);
+    let unusable = unusable.as_deref();
+    measured.candidates.push(backup_candidate(database, looks.backup.clone(), unusable, now));
+    measured.candidates.push(snapshot_candidate(database, looks.snapshot.clone(), unusable, now));
+    if measured.recovered.is_none() {
+        used_elsewhere(clients, &looks, &mut measured).await;
+    }
+    measured.candidates.sort_by_key(|candidate| {
+        let loss = candidate.loss.map_or(Duration::MAX, Span::duration);
+        (candidate.unusable.is_some(), loss, candidate.forecast)
+    });
+    Ok(measured)
+}
+
+/// Looks at everything. One look that fails for good leaves the other candidates; where nothing can be read, nothing is
+/// known.
+async fn look(
+    clients: &Clients,
+    region: &str,
+    named: Option<&DatabaseInstance>,
+) -> Result<Looks, ActionError> {
+    let target = &database(clients)?.recovered.id;
     let (replica, restored, backup, snapshot) = futures::join!(
-        // Each SDK call is a large future: side by side on one stack they would not fit a worker thread's.
-        Box::pin(find_named(clients, region, named)),
-        Box::pin(find(clients, region, &database.recovered.id)),
-        Box::pin(source::backup(clients, region)),
-        Box::pin(source::newest_snapshot(clients, region)),
+        patiently(clients, || find_named(clients, region, named)),
+        patiently(clients, || find(clients, region, target)),
+        patiently(clients, || source::backup(clients, region)),
+        patiently(clients, || source::newest_snapshot(clients, region)),
     );
-    // One look that fails leaves the other candidates; where nothing can be read the step has failed.
+    let made = 3 + usize::from(named.is_some());
     let failures: Vec<&ActionError> = [
         replica.as_ref().err(),
         restored.as_ref().err(),
@@ -66,228 +113,103 @@ pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured,
     .flatten()
     .collect();
     let expired = failures.iter().find(|error| error.class == FailureClass::Credentials);
-    if let Some(error) = expired.or_else(|| failures.first().filter(|_| failures.len() == 4)) {
+    if let Some(error) = expired.or_else(|| failures.first().filter(|_| failures.len() == made)) {
         return Err((*error).clone());
     }
-    let mut measured = Measured { candidates: Vec::new(), recovered: None, evidence: Vec::new() };
-    let now = clients.clock.now();
-    let newest = newest_data(&backup, &snapshot);
-    if let Some(standing) = latest_standing(&replica, &restored) {
-        if newest.is_none_or(|newest| standing.at >= newest) {
-            measured.recovered = Some(standing);
-        } else {
-            measured
-                .evidence
-                .push(format!("{}; recovery points newer than that exist", standing.line));
+    Ok(Looks { replica, restored, backup, snapshot })
+}
+
+/// Looks again where a look failed in a way that passes.
+async fn patiently<T, F>(clients: &Clients, look: impl Fn() -> F) -> Result<T, ActionError>
+where
+    F: Future<Output = Result<T, ActionError>>,
+{
+    let mut tries = 1;
+    loop {
+        // Each SDK call is a large future: side by side on one stack they would not fit a worker thread's.
+        match Box::pin(look()).await {
+            Err(error) if error.class.retryable() && tries < TRIES_MAX => {
+                clients.clock.sleep(PAUSE * tries).await;
+                tries += 1;
+            }
+            done => return done,
         }
     }
-    if let Some(named) = named {
-        let (candidate, evidence) = replica_candidate(clients, region, &named.id, replica).await;
-        measured.evidence.push(evidence);
-        measured.candidates.push(candidate);
-    }
-    let taken = target_taken(&restored);
-    measured.candidates.push(backup_candidate(database, backup, taken.as_deref(), now));
-    measured.candidates.push(snapshot_candidate(database, snapshot, taken.as_deref(), now));
-    measured.candidates.sort_by_key(|candidate| {
-        let loss = candidate.loss.map_or(Duration::MAX, Span::duration);
-        (candidate.unusable.is_some(), loss, candidate.forecast)
-    });
-    Ok(measured)
 }
 
 async fn find_named(
     clients: &Clients,
     region: &str,
     named: Option<&DatabaseInstance>,
-) -> Result<Option<Instance>, ActionError> {
+) -> Found<Instance> {
     match named {
         Some(named) => find(clients, region, &named.id).await,
         None => Ok(None),
     }
 }
 
-/// Returns the instant up to which the backups and snapshots have data.
-fn newest_data(
-    backup: &Result<Option<Backup>, ActionError>,
-    snapshot: &Result<Option<Snapshot>, ActionError>,
-) -> Option<Timestamp> {
-    let backup = backup.as_ref().ok().and_then(|found| found.as_ref()?.latest);
-    let snapshot = snapshot.as_ref().ok().and_then(|found| Some(found.as_ref()?.taken));
-    backup.max(snapshot)
+/// Says whether an instance an earlier run brought up has everything there is: then nothing is left to recover.
+///
+/// Only what was read counts: a replica that still follows, and whatever could not be read, may have more.
+fn is_newest(standing: &Recovered, looks: &Looks) -> bool {
+    let (Ok(replica), Ok(_)) = (&looks.replica, &looks.restored) else { return false };
+    let (Ok(backup), Ok(snapshot)) = (&looks.backup, &looks.snapshot) else { return false };
+    let follows = replica.as_ref().is_some_and(|replica| replica.source.is_some());
+    let backup = backup.as_ref().and_then(|found| found.latest);
+    let newest = backup.max(snapshot.as_ref().map(|found| found.taken));
+    !follows && standing.at.is_some_and(|at| newest.is_none_or(|newest| at >= newest))
 }
 
-/// Returns the instance an earlier run brought up last, if it takes writes as far as RDS knows.
-fn latest_standing(
-    replica: &Result<Option<Instance>, ActionError>,
-    restored: &Result<Option<Instance>, ActionError>,
-) -> Option<Recovered> {
-    let usable = |found: &&Instance| found.source.is_none() && found.phase() == Phase::Usable;
-    let replica = replica.as_ref().ok().and_then(Option::as_ref).filter(usable);
-    let restored = restored.as_ref().ok().and_then(Option::as_ref).filter(usable);
+/// Returns the instance an earlier run brought up last. RDS may still be changing it, to protect it for example.
+fn latest_standing(looks: &Looks) -> Option<Recovered> {
+    let usable = |found: &&Instance| found.source.is_none() && found.phase() != Phase::Bad;
+    let replica = looks.replica.as_ref().ok().and_then(Option::as_ref).filter(usable);
+    let restored = looks.restored.as_ref().ok().and_then(Option::as_ref).filter(usable);
     [replica.and_then(promoted_before), restored.and_then(restored_before)]
         .into_iter()
         .flatten()
         .max_by_key(|recovered| recovered.at)
 }
 
-fn promoted_before(found: &Instance) -> Option<Recovered> {
-    let (run, at) = (found.run()?, found.tag(TAG_PROMOTED)?.parse().ok()?);
-    Some(Recovered {
-        point: standing_point(RecoveryMethod::Promote, &found.id, &found.id),
-        at,
-        line: format!("{} was promoted by run {run} at {at:.0} and stands alone", found.id),
-    })
-}
-
-fn restored_before(found: &Instance) -> Option<Recovered> {
-    let (run, at, source) = (found.run()?, found.created?, found.tag(TAG_SOURCE)?);
-    let method = if source.contains(":auto-backup:") {
-        RecoveryMethod::RestorePointInTime
-    } else {
-        RecoveryMethod::RestoreSnapshot
-    };
-    Some(Recovered {
-        point: standing_point(method, source, &found.id),
-        at,
-        line: format!("{} was restored by run {run} at {at:.0}", found.id),
-    })
-}
-
-fn standing_point(method: RecoveryMethod, source: &str, target: &str) -> RecoveryPoint {
-    let (source, target) = (source.to_owned(), target.to_owned());
-    RecoveryPoint { method, source, target, recovered: true }
-}
-
-fn point(method: RecoveryMethod, source: &str, target: &str) -> Value {
-    let (source, target) = (source.to_owned(), target.to_owned());
-    json!(RecoveryPoint { method, source, target, recovered: false })
-}
-
-fn target_taken(restored: &Result<Option<Instance>, ActionError>) -> Option<String> {
-    let found = restored.as_ref().ok()?.as_ref()?;
-    Some(format!("{} exists already: delete it, or name another instance", found.id))
-}
-
-/// Returns the replica as a candidate, and what is known of it in a line.
-async fn replica_candidate(
+/// Returns why nothing can be restored, where that is known beforehand, and what could not be looked at.
+async fn place_of_restores(
     clients: &Clients,
     region: &str,
-    id: &str,
-    look: Result<Option<Instance>, ActionError>,
-) -> (Candidate, String) {
-    let mut candidate = Candidate {
-        id: "replica".to_owned(),
-        title: format!("replica {id}"),
-        loss: None,
-        forecast: Some(PROMOTION),
-        reversible: false,
-        unusable: None,
-        detail: point(RecoveryMethod::Promote, id, id),
+    restored: &Found<Instance>,
+) -> (Option<String>, Vec<String>) {
+    if let Ok(Some(found)) = restored {
+        let why = format!("{} exists already: delete it, or name another instance", found.id);
+        return (Some(why), Vec::new());
+    }
+    let looked = match place(clients, region) {
+        Ok(place) => prerequisites(clients, region, &place).await,
+        Err(error) => Err(error),
     };
-    let found = match look {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            let why = format!("there is no instance {id} in {region}");
-            candidate.unusable = Some(why.clone());
-            return (candidate, why);
+    match looked {
+        Ok(unsure) => (None, unsure),
+        Err(error) => (Some(error.message), Vec::new()),
+    }
+}
+
+/// Says where the application is seen at work on an instance an earlier run brought up. What it has written there is in
+/// no other recovery point, so the loss of taking another one is more than its age: nobody can tell how much.
+async fn used_elsewhere(clients: &Clients, looks: &Looks, measured: &mut Measured) {
+    let standing = [&looks.replica, &looks.restored].map(|look| look.as_ref().ok()?.as_ref());
+    let standing = standing.into_iter().flatten();
+    for found in standing.filter(|found| found.source.is_none() && found.run().is_some()) {
+        // An instance that does not answer has no sessions to lose.
+        let Ok(usage) = proof::usage(clients, found).await else { continue };
+        if usage.sessions == 0 {
+            continue;
         }
-        Err(error) => {
-            candidate.unusable = Some(format!("it cannot be read: {error}"));
-            return (candidate, format!("{id} cannot be read: {error}"));
-        }
-    };
-    let mut line = found.line();
-    if found.phase() == Phase::Bad {
-        candidate.unusable = Some(format!("it is `{}`", found.status));
-    } else if found.source.is_none() {
-        // Nobody is promoted twice; taking it means going on with what it has.
-        candidate.title = format!("{id}, which follows no primary any more");
-        candidate.detail = json!(standing_point(RecoveryMethod::Promote, id, id));
-        candidate.forecast = Some(Span::default());
-        let promoted: Option<Timestamp> =
-            found.tag(TAG_PROMOTED).and_then(|time| time.parse().ok());
-        candidate.loss = promoted.map(|at| Span(since(at, clients.clock.now())));
-        line += match promoted {
-            Some(_) => "; promoted before, has nothing the primary took since",
-            None => "; promoted outside of phoenix-dr, nobody knows when",
+        measured.evidence.push(format!(
+            "{} has {} sessions of the application: what they write there is in no other recovery point",
+            found.id, usage.sessions
+        ));
+        let others = |candidate: &&mut Candidate| {
+            let point = RecoveryPoint::of(candidate);
+            !point.is_ok_and(|point| point.recovered && point.target == found.id)
         };
-    } else {
-        match proof::replica_lag(clients, region, &found).await {
-            Ok(lag) => {
-                candidate.loss = Some(lag);
-                line += &format!("; {lag} behind");
-            }
-            Err(why) => line += &format!("; loss unknown: {why}"),
-        }
+        measured.candidates.iter_mut().filter(others).for_each(|other| other.loss = None);
     }
-    (candidate, line)
-}
-
-fn backup_candidate(
-    database: &Database,
-    look: Result<Option<Backup>, ActionError>,
-    taken: Option<&str>,
-    now: Timestamp,
-) -> Candidate {
-    let target = &database.recovered.id;
-    let mut candidate = restore_candidate("backup", "replicated backup");
-    match look {
-        Ok(Some(found)) => {
-            candidate.detail = point(RecoveryMethod::RestorePointInTime, &found.arn, target);
-            candidate.forecast = Some(restore_forecast(database, found.allocated_gib));
-            candidate.loss = found.latest.map(|latest| Span(since(latest, now)));
-            candidate.unusable = match (found.status.as_str(), found.latest) {
-                (status @ ("creating" | "pending"), _) => Some(format!("it is still `{status}`")),
-                (_, None) => Some("RDS names no instant it can be restored to".to_owned()),
-                (_, Some(latest)) => {
-                    candidate.title =
-                        format!("backup of {} up to {latest:.0}", database.primary.id);
-                    taken.map(str::to_owned)
-                }
-            };
-        }
-        Ok(None) => candidate.unusable = Some("none is replicated to this region".to_owned()),
-        Err(error) => candidate.unusable = Some(format!("it cannot be read: {error}")),
-    }
-    candidate
-}
-
-fn snapshot_candidate(
-    database: &Database,
-    look: Result<Option<Snapshot>, ActionError>,
-    taken: Option<&str>,
-    now: Timestamp,
-) -> Candidate {
-    let target = &database.recovered.id;
-    let mut candidate = restore_candidate("snapshot", "newest snapshot");
-    match look {
-        Ok(Some(found)) => {
-            candidate.title = format!("{} snapshot {}", found.kind, found.id);
-            candidate.detail = point(RecoveryMethod::RestoreSnapshot, &found.id, target);
-            candidate.forecast = Some(restore_forecast(database, found.allocated_gib));
-            candidate.loss = Some(Span(since(found.taken, now)));
-            candidate.unusable = taken.map(str::to_owned);
-        }
-        Ok(None) => candidate.unusable = Some("none is usable in this region".to_owned()),
-        Err(error) => candidate.unusable = Some(format!("it cannot be read: {error}")),
-    }
-    candidate
-}
-
-fn restore_candidate(id: &str, title: &str) -> Candidate {
-    Candidate {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        loss: None,
-        forecast: None,
-        reversible: true,
-        unusable: None,
-        detail: Value::Null,
-    }
-}
-
-fn restore_forecast(database: &Database, allocated_gib: u32) -> Span {
-    let per_gib = database.restore_seconds_per_gib.unwrap_or(RESTORE_SECONDS_PER_GIB);
-    Span::seconds(u64::from(per_gib) * u64::from(allocated_gib)).max(RESTORE_LEAST)
 }

@@ -6,16 +6,23 @@
 pub(crate) mod candidates;
 mod instance;
 mod measure;
+mod place;
 pub(crate) mod promote;
 mod proof;
 pub(crate) mod protect;
 pub(crate) mod recover;
+mod remove;
 pub(crate) mod restore;
 pub(crate) mod restore_point_in_time;
 pub(crate) mod restore_snapshot;
 mod source;
 mod watch;
+mod weigh;
 
+#[cfg(test)]
+mod choice_tests;
+#[cfg(test)]
+mod sql_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -35,6 +42,8 @@ const TAG_RUN: &str = "phoenix-dr:run";
 const TAG_TOKEN: &str = "phoenix-dr:token";
 /// Tag with the instant a promotion was requested: what tells this failover's promotion from an old one.
 const TAG_PROMOTED: &str = "phoenix-dr:promoted-at";
+/// Tag with the system identifier and timeline a replica had before its promotion.
+const TAG_LINEAGE: &str = "phoenix-dr:lineage";
 
 /// Returns the estate's database, or what is missing.
 fn database(clients: &Clients) -> Result<&Database, ActionError> {

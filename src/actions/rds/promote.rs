@@ -1,17 +1,25 @@
 //! `rds.promote_replica`: makes a replica an instance of its own. There is no way back.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::instance::{Instance, Phase, existing, short};
 use super::watch::Watch;
-use super::{TAG_PROMOTED, applied, change_failure, database, proof, run_tags, tag};
+use super::{TAG_LINEAGE, TAG_PROMOTED, applied, change_failure, database, proof, run_tags, tag};
 use crate::clients::Clients;
+use crate::clients::postgres::Lineage;
+use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass};
 use crate::runbook::catalogue::actions::PromoteReplica;
 
-/// Looks in a row that may still show an idle replica after RDS accepted the promotion.
-const IDLE_LOOKS_MAX: u32 = 60;
+/// RDS may show a replica as it was for so long after it has taken a promotion.
+const SETTLES: Duration = Duration::from_secs(180);
+
+/// After a request whose answer was lost, a promotion that shows within this time is ours.
+const LOST_SHOWS: Duration = Duration::from_secs(60);
 
 pub(crate) async fn observe(
     clients: &Clients,
@@ -21,15 +29,12 @@ pub(crate) async fn observe(
     let found = existing(clients, &with.region, &with.replica).await?;
     let live = role(&found, call);
     let mut seen = Observation::new(live, json!({ "role": "standalone" }));
-    seen.under_way = !seen.satisfied && found.phase() == Phase::Busy && ours(&found, call)
-        || seen.satisfied && found.phase() == Phase::Busy;
-    seen.satisfied = seen.satisfied && found.phase() == Phase::Usable;
     seen.evidence.push(found.line());
-    if seen.satisfied {
-        seen.outputs = found.outputs(clients).unwrap_or_default();
-        seen.satisfied = !seen.outputs.is_empty();
-        return Ok(seen);
+    if found.source.is_none() {
+        return alone(clients, call, &found, seen).await;
     }
+    seen.under_way =
+        found.phase() == Phase::Busy && ours(&found, call) || just_requested(clients, call, &found);
     let primary = found.source.as_deref().map_or("its source", short);
     seen.irreversible =
         Some(format!("{} can never follow {primary} again once it is promoted", found.id));
@@ -49,6 +54,26 @@ pub(crate) async fn observe(
     Ok(seen)
 }
 
+/// Observes an instance that follows nobody: done once SQL has proved it, otherwise to be carried on.
+async fn alone(
+    clients: &Clients,
+    call: &Call,
+    found: &Instance,
+    mut seen: Observation,
+) -> Result<Observation, ActionError> {
+    seen.satisfied = false;
+    seen.under_way = found.phase() != Phase::Bad;
+    seen.outputs = found.outputs(clients).unwrap_or_default();
+    if found.phase() == Phase::Bad || seen.outputs.is_empty() {
+        return Ok(seen);
+    }
+    match proof::missing(clients, found, &call.run).await {
+        None => (seen.satisfied, seen.under_way) = (true, false),
+        Some(why) => seen.evidence.push(why),
+    }
+    Ok(seen)
+}
+
 pub(crate) async fn perform(
     clients: &Clients,
     _armed: &Armed,
@@ -58,8 +83,9 @@ pub(crate) async fn perform(
 ) -> Result<Performed, ActionError> {
     let mut notes = Vec::new();
     let mut watch = Watch::new(clients, call, &with.region, &with.replica);
-    let promoted = promoted(clients, call, with, &mut watch, &mut notes).await?;
-    let proof = proof::writable(clients, call, &with.region, &promoted, &watch).await;
+    let (promoted, before) = promoted(clients, call, with, &mut watch, &mut notes).await?;
+    let before = before.as_ref();
+    let proof = proof::writable(clients, call, &with.region, &promoted, before, &watch).await;
     notes.extend(proof.map_err(applied)?);
     let outputs = promoted.outputs(clients).ok_or_else(|| {
         let message = format!("{} has no endpoint", promoted.id);
@@ -77,45 +103,109 @@ pub(crate) fn revert(with: &PromoteReplica, image: &Image) -> Result<(), ActionE
         .hint("go forward: make a new replica in the other region, and fail back to it later"))
 }
 
-/// Requests the promotion once the replica allows it, and waits until it stands alone and is usable.
+/// What is known of the request of an attempt.
+enum Asked {
+    No,
+    /// RDS accepted it, so long after the wait began
+    Accepted {
+        at: Duration,
+    },
+    /// Its answer was lost: only the instance tells
+    Lost {
+        at: Duration,
+        error: ActionError,
+    },
+}
+
+impl Asked {
+    /// Returns a later failure with what the request left behind.
+    fn failure(&self, error: ActionError) -> ActionError {
+        match self {
+            Self::No => error,
+            Self::Accepted { .. } => applied(error),
+            Self::Lost { .. } => ActionError { effect: Effect::Unknown, ..error },
+        }
+    }
+}
+
+/// Requests the promotion once the replica allows it, and waits until it stands alone and is usable. Returns it, and
+/// which server the replica was.
 pub(super) async fn promoted(
     clients: &Clients,
     call: &Call,
     with: &PromoteReplica,
     watch: &mut Watch<'_>,
     notes: &mut Vec<String>,
-) -> Result<Instance, ActionError> {
-    let mut requested = false;
-    let mut idle = 0;
+) -> Result<(Instance, Option<Lineage>), ActionError> {
+    let mut asked = Asked::No;
+    let mut before = None;
     loop {
-        let after = |error| if requested { applied(error) } else { error };
-        let found = watch.look().await.map_err(after)?.ok_or_else(|| {
+        let found = watch.look().await.map_err(|error| asked.failure(error))?.ok_or_else(|| {
             let message = format!("there is no RDS instance {} in {}", with.replica, with.region);
-            after(ActionError::unchanged(FailureClass::NotFound, message))
+            asked.failure(ActionError::unchanged(FailureClass::NotFound, message))
         })?;
         watch.tell(&found.status);
+        let idle = found.phase() == Phase::Usable && found.source.is_some();
         match (found.phase(), &found.source) {
-            (Phase::Bad, _) => return Err(after(found.bad())),
-            (Phase::Usable, None) if found.endpoint.is_some() => return Ok(found),
-            (Phase::Usable | Phase::Busy, None) | (Phase::Busy, Some(_)) => {}
-            (Phase::Usable, Some(_)) if found.status == "backing-up" => {}
-            (Phase::Usable, Some(_)) if requested => {
-                // RDS shows the old state for some seconds after it has accepted the request.
-                idle += 1;
-                if idle > IDLE_LOOKS_MAX {
-                    let message = format!(
-                        "{} is still a replica though RDS accepted the promotion",
-                        found.id
-                    );
-                    return Err(ActionError::unknown(FailureClass::Timeout, message));
+            (Phase::Bad, _) => return Err(asked.failure(found.bad())),
+            (Phase::Usable, None) if found.endpoint.is_some() => {
+                let known = found.tag(TAG_LINEAGE).and_then(|text| text.parse().ok());
+                return Ok((found, before.or(known)));
+            }
+            (Phase::Usable, Some(_)) if found.status == "backing-up" => continue,
+            (Phase::Usable | Phase::Busy, _) => {}
+        }
+        let waited = watch.waited();
+        asked = match asked {
+            Asked::No if idle && !just_requested(clients, call, &found) => {
+                before = lineage(clients, &found, notes).await?;
+                mark(clients, call, with, &found, before.as_ref(), notes).await;
+                match request(clients, with).await {
+                    Ok(()) => {
+                        notes.push(format!("requested the promotion of {}", found.id));
+                        Asked::Accepted { at: waited }
+                    }
+                    Err(error) if error.effect == Effect::Unknown => {
+                        notes.push(format!("the answer to the promotion was lost: {error}"));
+                        Asked::Lost { at: waited, error }
+                    }
+                    Err(error) => return Err(error),
                 }
             }
-            (Phase::Usable, Some(_)) => {
-                mark(clients, call, with, &found, notes).await;
-                request(clients, with).await?;
-                requested = true;
-                notes.push(format!("requested the promotion of {}", found.id));
+            // What it does now is what was asked for.
+            Asked::Lost { at, .. } if !idle => Asked::Accepted { at },
+            Asked::Lost { at, error } if waited - at > LOST_SHOWS => return Err(error),
+            Asked::Accepted { at } if idle && waited - at > SETTLES => {
+                let message =
+                    format!("{} is still a replica though RDS accepted the promotion", found.id);
+                return Err(ActionError::unknown(FailureClass::Timeout, message));
             }
+            asked @ (Asked::No | Asked::Lost { .. } | Asked::Accepted { .. }) => asked,
+        };
+    }
+}
+
+/// Says whether this run has requested the promotion so recently that RDS may not show it yet.
+fn just_requested(clients: &Clients, call: &Call, found: &Instance) -> bool {
+    let at = found.tag(TAG_PROMOTED).and_then(|time| time.parse::<Timestamp>().ok());
+    let now = clients.clock.now();
+    ours(found, call) && at.is_some_and(|at| since(at, now) < SETTLES)
+}
+
+/// Asks the replica which server it is, while it still is one. A connection that leads to a server that takes writes is
+/// no connection to the replica: better known before the promotion than after.
+async fn lineage(
+    clients: &Clients,
+    found: &Instance,
+    notes: &mut Vec<String>,
+) -> Result<Option<Lineage>, ActionError> {
+    match proof::replica(clients, found).await {
+        Ok(lineage) => Ok(lineage),
+        Err(error) if error.class == FailureClass::Conflict => Err(error),
+        // RDS promotes whether or not this host can connect; the proof afterwards will have to.
+        Err(error) => {
+            notes.push(format!("{} could not be asked which server it is: {error}", found.id));
+            Ok(None)
         }
     }
 }
@@ -128,10 +218,12 @@ async fn mark(
     call: &Call,
     with: &PromoteReplica,
     found: &Instance,
+    before: Option<&Lineage>,
     notes: &mut Vec<String>,
 ) {
     let mut tags = run_tags(call);
     tags.push(tag(TAG_PROMOTED, format!("{:.0}", clients.clock.now())));
+    tags.extend(before.map(|before| tag(TAG_LINEAGE, before.to_string())));
     let outcome = match clients.aws.region(&with.region).await {
         Ok(aws) => {
             let request = aws.rds.add_tags_to_resource().resource_name(&found.arn);

@@ -31,6 +31,8 @@ struct Protection {
 struct Seen {
     arn: String,
     protection: Protection,
+    /// The run that has seen to the protection
+    recorded_by: Option<String>,
     /// Multi-AZ is on, not only accepted
     standby_ready: bool,
     replicas: usize,
@@ -39,7 +41,7 @@ struct Seen {
 
 pub(crate) async fn observe(
     clients: &Clients,
-    _call: &Call,
+    call: &Call,
     with: &Protect,
 ) -> Result<Observation, ActionError> {
     let found = look(clients, with).await?;
@@ -59,6 +61,10 @@ pub(crate) async fn observe(
     }
     if desired != (Protection { recorded: true, ..found.protection }) {
         seen.commands = vec![command(with, desired)];
+    }
+    if found.recorded_by.as_deref() == Some(call.run.0.as_str()) {
+        // Interrupted after its tag: what it leaves open may be in no journal yet. Carried on, it is told again.
+        (seen.satisfied, seen.under_way) = (false, true);
     }
     Ok(seen)
 }
@@ -142,14 +148,16 @@ fn seen(found: &DbInstance) -> Seen {
     let pending = found.pending_modified_values();
     let standby_ready = found.multi_az().unwrap_or(false);
     let retention = pending.and_then(|pending| pending.backup_retention_period());
+    let recorded = found.tag_list().iter().find(|tag| tag.key() == Some(TAG_PROTECT));
     Seen {
         arn: found.db_instance_arn().unwrap_or_default().to_owned(),
         protection: Protection {
             retention_days: retention.or(found.backup_retention_period()).unwrap_or(0),
             multi_az: pending.and_then(|pending| pending.multi_az()).unwrap_or(standby_ready),
             deletion_protection: found.deletion_protection().unwrap_or(false),
-            recorded: found.tag_list().iter().any(|tag| tag.key() == Some(TAG_PROTECT)),
+            recorded: recorded.is_some(),
         },
+        recorded_by: recorded.map(|tag| tag.value().unwrap_or_default().to_owned()),
         standby_ready,
         replicas: found.read_replica_db_instance_identifiers().len(),
         backup_copies: found.db_instance_automated_backups_replications().len(),

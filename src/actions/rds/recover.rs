@@ -1,11 +1,13 @@
 //! `rds.recover`: brings the database up from a chosen recovery point, by the method that point needs.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::instance::{Phase, existing};
-use super::{candidates, promote, restore_point_in_time, restore_snapshot};
+use super::instance::{Instance, Phase, existing};
+use super::watch::Watch;
+use super::{candidates, promote, proof, restore_point_in_time, restore_snapshot};
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
+use crate::ids::RunId;
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::{
     PromoteReplica, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot,
@@ -50,11 +52,7 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     match way(with, &point_of(with, seen)?) {
-        Way::Standing { region, target } => {
-            let message = format!("{target} in {region} is not the database an earlier run left");
-            Err(ActionError::unchanged(FailureClass::Conflict, message)
-                .hint("choose another recovery point"))
-        }
+        Way::Standing { region, target } => prove(clients, call, &region, &target).await,
         Way::Promote(with) => promote::perform(clients, armed, call, &with, seen).await,
         Way::Backup(with) => {
             restore_point_in_time::perform(clients, armed, call, &with, seen).await
@@ -112,24 +110,73 @@ fn point_of(with: &Recover, seen: &Observation) -> Result<RecoveryPoint, ActionE
     })
 }
 
-/// Observes an instance an earlier run brought up: it must stand alone and be usable.
+/// Observes an instance an earlier run brought up: it must stand alone, and SQL must say that it was proved.
 async fn standing(
     clients: &Clients,
     region: &str,
     target: &str,
 ) -> Result<Observation, ActionError> {
     let found = existing(clients, region, target).await?;
-    let live = match &found.source {
-        None => json!({ "role": "standalone" }),
-        Some(source) => json!({ "role": "replica", "source": source }),
-    };
-    let mut seen = Observation::new(live, json!({ "role": "standalone" }));
-    seen.outputs = found.outputs(clients).unwrap_or_default();
-    seen.under_way = seen.satisfied && found.phase() == Phase::Busy;
-    seen.satisfied = seen.satisfied && found.phase() == Phase::Usable && !seen.outputs.is_empty();
+    let mut seen = Observation::new(role(&found), json!({ "role": "standalone" }));
     seen.evidence.push(found.line());
-    if let Some(run) = found.run() {
+    seen.outputs = found.outputs(clients).unwrap_or_default();
+    if !seen.satisfied || found.phase() == Phase::Bad || seen.outputs.is_empty() {
+        seen.under_way = seen.satisfied && found.phase() == Phase::Busy;
+        seen.satisfied = false;
+        return Ok(seen);
+    }
+    let by = found.run().map(|run| RunId(run.to_owned()));
+    if let Some(run) = &by {
         seen.evidence.push(format!("brought up by run {run}"));
     }
+    let missing = match &by {
+        Some(run) => proof::missing(clients, &found, run).await,
+        None => Some("no run of phoenix-dr has proved that it takes writes".to_owned()),
+    };
+    if let Some(why) = missing {
+        seen.evidence.push(why);
+        // The earlier run was ended before its proof: it is carried on, not begun.
+        (seen.satisfied, seen.under_way) = (false, true);
+    }
     Ok(seen)
+}
+
+/// Proves an instance an earlier run brought up and did not prove.
+async fn prove(
+    clients: &Clients,
+    call: &Call,
+    region: &str,
+    target: &str,
+) -> Result<Performed, ActionError> {
+    let mut watch = Watch::new(clients, call, region, target);
+    let found = loop {
+        let found = watch.look().await?.ok_or_else(|| {
+            let message = format!("there is no RDS instance {target} in {region} any more");
+            ActionError::unchanged(FailureClass::NotFound, message)
+        })?;
+        watch.tell(&found.status);
+        match found.phase() {
+            Phase::Bad => return Err(found.bad()),
+            Phase::Usable | Phase::Busy if found.source.is_some() => {
+                let message =
+                    format!("{target} in {region} is not the database an earlier run left");
+                return Err(ActionError::unchanged(FailureClass::Conflict, message)
+                    .hint("choose another recovery point"));
+            }
+            Phase::Usable => break found,
+            Phase::Busy => {}
+        }
+    };
+    let notes = proof::writable(clients, call, region, &found, None, &watch).await?;
+    let outputs = found.outputs(clients).ok_or_else(|| {
+        ActionError::unchanged(FailureClass::Internal, format!("{target} has no endpoint"))
+    })?;
+    Ok(Performed { after: role(&found), outputs, obligations: Vec::new(), notes })
+}
+
+fn role(found: &Instance) -> Value {
+    match &found.source {
+        None => json!({ "role": "standalone" }),
+        Some(source) => json!({ "role": "replica", "source": source }),
+    }
 }

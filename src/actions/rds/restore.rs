@@ -1,23 +1,26 @@
 //! Restoring beside the lost database: one new instance, made once, found again by its tags, deleted only if ours.
 
+use std::time::Duration;
+
 use aws_smithy_types::DateTime;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::instance::{Instance, Phase, find};
+use super::instance::{Instance, Phase, find, instant};
+use super::place::{Place, place, prerequisites};
 use super::watch::Watch;
-use super::{
-    TAG_RUN, applied, change_failure, database, proof, read_failure, region, run_tags, tag,
-};
+use super::{TAG_RUN, applied, change_failure, proof, run_tags, source, tag};
 use crate::clients::Clients;
-use crate::engine::ports::{Call, Image, Observation, Performed};
-use crate::estate::types::{RecoveredInstance, Region};
-use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::engine::ports::{Call, Observation, Performed};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass};
 
 /// Tag with what the instance was restored from.
 pub(super) const TAG_SOURCE: &str = "phoenix-dr:source";
+/// Tag with the instant up to which the instance had the lost database's data.
+pub(super) const TAG_DATA_UNTIL: &str = "phoenix-dr:data-until";
 
-/// Looks in a row that may not show an instance RDS has accepted to make.
-const ABSENT_LOOKS_MAX: u32 = 20;
+/// An instance RDS has accepted to make, or may have where the answer was lost, shows within this time.
+const SHOWS: Duration = Duration::from_secs(60);
 
 /// What is restored, and to which instance.
 #[derive(Debug, Clone)]
@@ -53,13 +56,6 @@ impl Source {
     }
 }
 
-/// Where a restored instance is put; every part RDS would otherwise choose by default.
-struct Place<'a> {
-    subnet_group: &'a str,
-    region: &'a Region,
-    recovered: &'a RecoveredInstance,
-}
-
 pub(super) async fn observe(
     clients: &Clients,
     call: &Call,
@@ -86,10 +82,15 @@ pub(super) async fn observe(
         return Ok(seen);
     }
     seen.outputs = found.outputs(clients).unwrap_or_default();
-    seen.satisfied = found.phase() == Phase::Usable && !seen.outputs.is_empty();
-    seen.under_way = !seen.satisfied && found.phase() != Phase::Bad;
+    seen.satisfied = false;
+    seen.under_way = found.phase() != Phase::Bad;
     if found.phase() == Phase::Bad {
         seen.evidence.push(found.bad().message);
+    } else if !seen.outputs.is_empty() {
+        match proof::missing(clients, &found, &call.run).await {
+            None => (seen.satisfied, seen.under_way) = (true, false),
+            Some(why) => seen.evidence.push(why),
+        }
     }
     Ok(seen)
 }
@@ -102,7 +103,7 @@ pub(super) async fn perform(
     let mut notes = Vec::new();
     let mut watch = Watch::new(clients, call, &restore.region, &restore.target);
     let restored = restored(clients, call, restore, &mut watch, &mut notes).await?;
-    let proof = proof::writable(clients, call, &restore.region, &restored, &watch).await;
+    let proof = proof::writable(clients, call, &restore.region, &restored, None, &watch).await;
     notes.extend(proof.map_err(applied)?);
     let outputs = restored.outputs(clients).ok_or_else(|| {
         let message = format!("{} has no endpoint", restored.id);
@@ -120,6 +121,7 @@ pub(super) async fn restored(
     watch: &mut Watch<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Instance, ActionError> {
+    let mut lost = None;
     match find(clients, &restore.region, &restore.target).await? {
         Some(found) => adopt(call, restore, &found, notes)?,
         None => match request(clients, call, restore).await {
@@ -131,20 +133,31 @@ pub(super) async fn restored(
                 let found = find(clients, &restore.region, &restore.target).await?.ok_or(error)?;
                 adopt(call, restore, &found, notes)?;
             }
+            // It may be being made: what shows within a while is adopted, and nothing is left behind unseen.
+            Err(error) if error.effect == Effect::Unknown => lost = Some(error),
             Err(error) => return Err(error),
         },
     }
-    let mut absent = 0;
+    let began = watch.waited();
+    let mut shown = false;
     loop {
-        let Some(found) = watch.look().await.map_err(applied)? else {
-            absent += 1;
-            if absent > ABSENT_LOOKS_MAX {
+        let failed = |error: ActionError| match &lost {
+            Some(_) if !shown => ActionError { effect: Effect::Unknown, ..error },
+            Some(_) | None => applied(error),
+        };
+        let Some(found) = watch.look().await.map_err(failed)? else {
+            if watch.waited() - began > SHOWS {
                 let message = format!("{} is gone again", restore.target);
-                return Err(ActionError::unknown(FailureClass::NotFound, message));
+                let gone = ActionError::unknown(FailureClass::NotFound, message);
+                return Err(lost.filter(|_| !shown).unwrap_or(gone));
             }
             continue;
         };
         watch.tell(&found.status);
+        if lost.is_some() && !shown {
+            adopt(call, restore, &found, notes)?;
+        }
+        shown = true;
         match found.phase() {
             Phase::Bad => return Err(applied(found.bad())),
             Phase::Usable if found.endpoint.is_some() => return Ok(found),
@@ -167,71 +180,15 @@ fn adopt(
     Ok(())
 }
 
-/// Deletes the instance if it is this run's, and waits until it is gone.
-pub(super) async fn revert(
-    clients: &Clients,
-    call: &Call,
-    region: &str,
-    target: &str,
-    image: &Image,
-) -> Result<(), ActionError> {
-    if image.before.get("exists") == Some(&Value::Bool(true)) {
-        // It was there before this step: nothing of it is the step's to delete.
-        return Ok(());
-    }
-    let mut watch = Watch::new(clients, call, region, target);
-    let mut asked = false;
-    loop {
-        let after = |error| if asked { applied(error) } else { error };
-        let Some(found) = watch.look().await.map_err(after)? else { return Ok(()) };
-        watch.tell(&found.status);
-        if !ours(&found, call) {
-            return Err(foreign(&found, region));
-        }
-        if found.status == "deleting" {
-            continue;
-        }
-        match delete(clients, region, &found).await {
-            // Busy with something else: RDS deletes it later.
-            Err(error) if error.class.retryable() => {
-                watch.tell(&format!("not deleted yet: {error}"));
-            }
-            Err(error) if error.class == FailureClass::NotFound => return Ok(()),
-            Err(error) => return Err(after(error)),
-            Ok(()) => asked = true,
-        }
-    }
-}
-
-/// Takes the deletion protection off, or deletes the instance once it has none.
-async fn delete(clients: &Clients, region: &str, found: &Instance) -> Result<(), ActionError> {
-    let aws = clients.aws.region(region).await?;
-    if found.deletion_protection {
-        // The next look finds it without protection, or still busy with losing it.
-        let request = aws.rds.modify_db_instance().db_instance_identifier(&found.id);
-        let request = request.deletion_protection(false).apply_immediately(true);
-        return request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| change_failure("ModifyDBInstance", region, &error));
-    }
-    let request = aws.rds.delete_db_instance().db_instance_identifier(&found.id);
-    let request = request.skip_final_snapshot(true).delete_automated_backups(true);
-    request
-        .send()
-        .await
-        .map(drop)
-        .map_err(|error| change_failure("DeleteDBInstance", region, &error))
-}
-
 async fn request(clients: &Clients, call: &Call, restore: &Restore) -> Result<(), ActionError> {
     let place = place(clients, &restore.region)?;
     let aws = clients.aws.region(&restore.region).await?;
     let mut tags = run_tags(call);
     tags.push(tag(TAG_SOURCE, restore.source.name()));
+    tags.extend(
+        data_until(clients, restore).await.map(|at| tag(TAG_DATA_UNTIL, format!("{at:.0}"))),
+    );
     let groups = Some(place.region.security_groups.clone());
-    let parameters = place.region.parameter_group.clone();
     let wanted = place.recovered;
     match &restore.source {
         Source::Backup { arn, time } => aws
@@ -244,7 +201,7 @@ async fn request(clients: &Clients, call: &Call, restore: &Restore) -> Result<()
             .set_db_instance_class(wanted.class.clone())
             .db_subnet_group_name(place.subnet_group)
             .set_vpc_security_group_ids(groups)
-            .set_db_parameter_group_name(parameters)
+            .db_parameter_group_name(place.parameter_group)
             .multi_az(wanted.multi_az)
             .deletion_protection(wanted.deletion_protection)
             .copy_tags_to_snapshot(true)
@@ -263,7 +220,7 @@ async fn request(clients: &Clients, call: &Call, restore: &Restore) -> Result<()
             .set_db_instance_class(wanted.class.clone())
             .db_subnet_group_name(place.subnet_group)
             .set_vpc_security_group_ids(groups)
-            .set_db_parameter_group_name(parameters)
+            .db_parameter_group_name(place.parameter_group)
             .multi_az(wanted.multi_az)
             .deletion_protection(wanted.deletion_protection)
             .copy_tags_to_snapshot(true)
@@ -277,54 +234,26 @@ async fn request(clients: &Clients, call: &Call, restore: &Restore) -> Result<()
     }
 }
 
-/// Returns where the instance goes. What is left out here RDS fills with defaults of the account: another network.
-fn place<'a>(clients: &'a Clients, name: &str) -> Result<Place<'a>, ActionError> {
-    let region = region(clients, name)?;
-    let missing = |what: &str| {
-        let message = format!("regions.{name}.{what} is missing: RDS would take its default");
-        ActionError::unchanged(FailureClass::Invalid, message)
-            .hint(format!("add `{what}` to regions.{name} of the estate file"))
-    };
-    let subnet_group = region.subnet_group.as_deref().ok_or_else(|| missing("subnet_group"))?;
-    if region.security_groups.is_empty() {
-        return Err(missing("security_groups"));
-    }
-    Ok(Place { subnet_group, region, recovered: &database(clients)?.recovered })
-}
-
-/// Makes sure that what the restore names exists; returns what could not be looked at.
-async fn prerequisites(
-    clients: &Clients,
-    region: &str,
-    place: &Place<'_>,
-) -> Result<Vec<String>, ActionError> {
-    let aws = clients.aws.region(region).await?;
-    let subnets = aws.rds.describe_db_subnet_groups().db_subnet_group_name(place.subnet_group);
-    let subnets = subnets.send().await.map(drop);
-    let mut looks =
-        vec![subnets.map_err(|error| read_failure("DescribeDBSubnetGroups", region, &error))];
-    if let Some(group) = &place.region.parameter_group {
-        let found = aws.rds.describe_db_parameter_groups().db_parameter_group_name(group);
-        let found = found.send().await.map(drop);
-        looks
-            .push(found.map_err(|error| read_failure("DescribeDBParameterGroups", region, &error)));
-    }
-    let mut unsure = Vec::new();
-    for look in looks {
-        match look {
-            Ok(()) => {}
-            Err(error) if error.class == FailureClass::NotFound => return Err(error),
-            Err(error) => unsure.push(format!("not checked beforehand: {error}")),
+/// Returns the instant up to which the restored instance has the lost database's data; `None` where nobody can tell:
+/// then a later run asks.
+async fn data_until(clients: &Clients, restore: &Restore) -> Option<Timestamp> {
+    match &restore.source {
+        Source::Backup { time: Some(time), .. } => instant(time),
+        Source::Backup { arn, time: None } => {
+            let found = source::backup(clients, &restore.region).await.ok()??;
+            found.latest.filter(|_| found.arn == *arn)
+        }
+        Source::Snapshot { id } => {
+            Some(source::snapshot_named(clients, &restore.region, id).await.ok()??.taken)
         }
     }
-    Ok(unsure)
 }
 
-fn ours(found: &Instance, call: &Call) -> bool {
+pub(super) fn ours(found: &Instance, call: &Call) -> bool {
     found.run() == Some(call.run.0.as_str())
 }
 
-fn foreign(found: &Instance, region: &str) -> ActionError {
+pub(super) fn foreign(found: &Instance, region: &str) -> ActionError {
     let owner = match found.run() {
         Some(run) => format!("run {run} made it"),
         None => "no run of phoenix-dr made it".to_owned(),
@@ -367,9 +296,7 @@ fn command(restore: &Restore, place: &Place<'_>) -> String {
         place.subnet_group,
         place.region.security_groups.join(" ")
     );
-    if let Some(group) = &place.region.parameter_group {
-        line += &format!(" --db-parameter-group-name {group}");
-    }
+    line += &format!(" --db-parameter-group-name {}", place.parameter_group);
     if let Some(class) = &place.recovered.class {
         line += &format!(" --db-instance-class {class}");
     }

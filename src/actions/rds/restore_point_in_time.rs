@@ -4,7 +4,7 @@ use aws_smithy_types::DateTime;
 use jiff::Timestamp;
 
 use super::restore::{self, Restore, Source};
-use super::{database, source};
+use super::{database, remove, source};
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, FailureClass};
@@ -35,7 +35,7 @@ pub(crate) async fn revert(
     with: &RestorePointInTime,
     image: &Image,
 ) -> Result<(), ActionError> {
-    restore::revert(clients, call, &with.region, &target(clients, with)?, image).await
+    remove::revert(clients, call, &with.region, &target(clients, with)?, image).await
 }
 
 async fn resolve(clients: &Clients, with: &RestorePointInTime) -> Result<Restore, ActionError> {

@@ -1,7 +1,7 @@
 //! `rds.restore_snapshot`: restores a snapshot beside the lost database.
 
 use super::restore::{self, Restore, Source};
-use super::{database, source};
+use super::{database, remove, source};
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, FailureClass};
@@ -32,7 +32,7 @@ pub(crate) async fn revert(
     with: &RestoreSnapshot,
     image: &Image,
 ) -> Result<(), ActionError> {
-    restore::revert(clients, call, &with.region, &target(clients, with)?, image).await
+    remove::revert(clients, call, &with.region, &target(clients, with)?, image).await
 }
 
 async fn resolve(clients: &Clients, with: &RestoreSnapshot) -> Result<Restore, ActionError> {

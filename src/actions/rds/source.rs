@@ -73,6 +73,18 @@ pub(super) async fn newest_snapshot(
     Ok(found.iter().filter_map(snapshot).max_by_key(|snapshot| snapshot.taken))
 }
 
+/// Returns a snapshot by its id.
+pub(super) async fn snapshot_named(
+    clients: &Clients,
+    region: &str,
+    id: &str,
+) -> Result<Option<Snapshot>, ActionError> {
+    let aws = clients.aws.region(region).await?;
+    let answer = aws.rds.describe_db_snapshots().db_snapshot_identifier(id).send().await;
+    let answer = answer.map_err(|error| read_failure("DescribeDBSnapshots", region, &error))?;
+    Ok(answer.db_snapshots().iter().filter_map(snapshot).find(|found| found.id == id))
+}
+
 fn snapshot(found: &DbSnapshot) -> Option<Snapshot> {
     if found.status() != Some("available") {
         return None;

@@ -5,6 +5,17 @@ use std::sync::{Arc, Mutex};
 
 use crate::clients::aws::testing::{RUN, Reply, Script, Sent, query_error};
 
+pub(super) const WEST: &str = "us-west-2";
+pub(super) const REPLICA: &str = "phoenix-dr-replica";
+pub(super) const TARGET: &str = "phoenix-restored";
+pub(super) const PRIMARY_ARN: &str = "arn:aws:rds:us-east-1:123456789012:db:phoenix-prod";
+pub(super) const OTHER_RUN: &str = "01JD0000000000000000000000";
+
+/// The estate's replica, following its primary.
+pub(super) fn replica(states: &[&'static str]) -> Made {
+    made(REPLICA, states).follows(PRIMARY_ARN)
+}
+
 /// An instance as the script knows it.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
@@ -104,9 +115,42 @@ pub(super) struct Region {
     pub instances: Vec<Made>,
     pub backups: String,
     pub snapshots: String,
-    /// What a create leaves behind, and whether its answer is lost
+    /// What a create leaves behind, and whether its answer is lost, or that of a promotion
     pub creates: Option<Made>,
     pub lose_answer: bool,
+    /// Looks that still show a promoted replica as it was
+    pub stale: u32,
+    /// Kinds of groups that are not there, e.g. `DBSubnetGroup`
+    pub lacks: Vec<&'static str>,
+    /// Actions that are throttled, and how often still
+    pub throttled: Vec<(&'static str, u32)>,
+    /// The replica whose promotion does not show yet
+    pub promoted: Option<String>,
+}
+
+impl Region {
+    /// Lets a promotion show, once the looks that do not show it yet are over.
+    fn age(&mut self, id: &str) {
+        if self.promoted.as_deref() != Some(id) {
+            return;
+        }
+        if self.stale > 0 {
+            self.stale -= 1;
+            return;
+        }
+        self.promoted = None;
+        for made in self.instances.iter_mut().filter(|made| made.id == id) {
+            made.source = None;
+            made.states = ["modifying", "rebooting", "backing-up"].into_iter().collect();
+        }
+    }
+
+    fn group(&self, action: &str, kind: &str) -> Reply {
+        match self.lacks.contains(&kind) {
+            true => query_error(404, &format!("{kind}NotFoundFault"), &format!("no such {kind}")),
+            false => result(action, ""),
+        }
+    }
 }
 
 pub(super) type Shared = Arc<Mutex<Region>>;
@@ -144,12 +188,18 @@ pub(super) fn snapshot(id: &str, status: &str, created: &str, original: Option<&
 fn answer(region: &mut Region, sent: &Sent) -> Reply {
     let named = |field: &str| sent.field(field).unwrap_or_default();
     let action = sent.action.as_str();
+    let struck = region.throttled.iter_mut().find(|(name, left)| *name == action && *left > 0);
+    if let Some((_, left)) = struck {
+        *left -= 1;
+        return query_error(400, "Throttling", "Rate exceeded");
+    }
     let found =
         |region: &mut Region, id: &str| region.instances.iter().position(|made| made.id == id);
     let id = named("DBInstanceIdentifier");
     match action {
         "DescribeDBInstances" => match found(region, &id) {
             Some(at) => {
+                region.age(&id);
                 let xml = region.instances[at].xml();
                 result(action, &format!("<DBInstances>{xml}</DBInstances>"))
             }
@@ -162,9 +212,8 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
         "DescribeDBSnapshots" => {
             result(action, &format!("<DBSnapshots>{}</DBSnapshots>", region.snapshots))
         }
-        "DescribeDBSubnetGroups" | "DescribeDBParameterGroups" | "AddTagsToResource" => {
-            result(action, "")
-        }
+        "DescribeDBSubnetGroups" => region.group(action, "DBSubnetGroup"),
+        "DescribeDBParameterGroups" => region.group(action, "DBParameterGroup"),
         _ => change(region, sent, &id),
     }
 }
@@ -178,11 +227,28 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
             let Some(at) = found(region, id) else {
                 return query_error(404, "DBInstanceNotFound", "no such instance");
             };
-            if region.instances[at].source.take().is_none() {
+            if region.instances[at].source.is_none() {
                 return query_error(400, "InvalidDBInstanceState", "not a read replica");
             }
-            region.instances[at].states =
-                ["modifying", "rebooting", "backing-up"].into_iter().collect();
+            region.promoted = Some(id.to_owned());
+            match region.lose_answer {
+                true => query_error(500, "InternalFailure", "lost"),
+                false => result(action, ""),
+            }
+        }
+        "AddTagsToResource" => {
+            let name = named("ResourceName");
+            let made = region.instances.iter_mut().find(|made| name.ends_with(&made.id));
+            let tags: Vec<(String, String)> = (1..9)
+                .filter_map(|number| {
+                    let tag = |part: &str| sent.field(&format!("Tags.Tag.{number}.{part}"));
+                    Some((tag("Key")?, tag("Value")?))
+                })
+                .collect();
+            if let Some(made) = made {
+                made.tags.retain(|(key, _)| tags.iter().all(|(new, _)| new != key));
+                made.tags.extend(tags);
+            }
             result(action, "")
         }
         "RestoreDBInstanceToPointInTime" | "RestoreDBInstanceFromDBSnapshot" => {
@@ -200,6 +266,12 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
                 true => query_error(500, "InternalFailure", "lost"),
                 false => result(action, ""),
             }
+        }
+        "RemoveTagsFromResource" => {
+            let (name, key) = (named("ResourceName"), named("TagKeys.member.1"));
+            let made = region.instances.iter_mut().filter(|made| name.ends_with(&made.id));
+            made.for_each(|made| made.tags.retain(|(known, _)| *known != key));
+            result(action, "")
         }
         "ModifyDBInstance" => {
             let Some(at) = found(region, id) else {

@@ -1,30 +1,21 @@
 //! The RDS actions over real SDK clients and a scripted region.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::restore::{Restore, Source};
-use super::testing::{Made, Region, backup, made, region, snapshot};
+use super::testing::{
+    Made, OTHER_RUN, PRIMARY_ARN, REPLICA, Region, TARGET, WEST, made, region, replica,
+};
 use super::watch::Watch;
-use super::{candidates, promote, protect, recover, restore, restore_snapshot};
+use super::{promote, protect, restore, restore_snapshot};
 use crate::clients::Clients;
-use crate::clients::aws::testing::{RUN, Script, armed, call, estate, guarded};
+use crate::clients::aws::testing::{RUN, Script, Sent, armed, call, estate, guarded};
+use crate::clock::since;
 use crate::engine::ports::{Armed, Image, Observation};
 use crate::outcome::{ActionError, Effect, FailureClass};
-use crate::runbook::catalogue::actions::{
-    ChooseRecoveryPoint, PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint,
-    RestoreSnapshot,
-};
-use crate::span::Span;
-
-const WEST: &str = "us-west-2";
-const REPLICA: &str = "phoenix-dr-replica";
-const TARGET: &str = "phoenix-restored";
-const PRIMARY_ARN: &str = "arn:aws:rds:us-east-1:123456789012:db:phoenix-prod";
-const OTHER_RUN: &str = "01JD0000000000000000000000";
-
-fn replica(states: &[&'static str]) -> Made {
-    made(REPLICA, states).follows(PRIMARY_ARN)
-}
+use crate::runbook::catalogue::actions::{PromoteReplica, Protect, RestoreSnapshot};
 
 fn over(instances: Vec<Made>) -> (Clients, Armed, Script) {
     let (script, _) = region(Region { instances, ..Region::default() });
@@ -73,7 +64,7 @@ async fn a_wait_ends_by_itself_before_its_attempt_is_ended() {
     going.source = None;
     let (clients, _armed, _) = over(vec![going]);
     let (mut call, _news) = call("rds.promote_replica");
-    let end = clients.clock.now() + std::time::Duration::from_secs(300);
+    let end = clients.clock.now() + Duration::from_secs(300);
     call.progress = call.progress.until(end);
     let mut watch = Watch::new(&clients, &call, WEST, REPLICA);
     let error = promote::promoted(&clients, &call, &promotion(), &mut watch, &mut Vec::new())
@@ -96,7 +87,9 @@ async fn a_promotion_is_observed_as_it_is() {
 
     let (clients, _armed, _) = over(vec![made(REPLICA, &["available"])]);
     let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
-    assert!(seen.satisfied && seen.irreversible.is_none());
+    assert!(seen.irreversible.is_none());
+    assert!(!seen.satisfied && seen.under_way, "RDS calls it available, SQL has proved nothing");
+    assert!(seen.evidence[1].contains("cannot be asked"), "{:?}", seen.evidence);
     assert_eq!(seen.outputs["instance"], REPLICA);
     assert_eq!(seen.outputs["address"], "phoenix-dr-replica.example:5432");
     assert_eq!(seen.outputs["identity"], "db-phoenix-dr-replica");
@@ -163,17 +156,75 @@ async fn a_restore_names_everything_rds_would_choose() {
 }
 
 #[tokio::test]
-async fn a_restore_whose_answer_was_lost_is_adopted_by_the_next_attempt() {
+async fn a_lost_answer_is_looked_for_before_anybody_says_that_nothing_was_made() {
     let creates = Some(made(TARGET, &["creating", "available"]).ours());
     let (script, _) = region(Region { creates, lose_answer: true, ..Region::default() });
     let (clients, _armed) = armed(estate(|_| {}), &script);
+    let notes = restored(&clients, &from_snapshot()).await.expect("adopted");
+    assert!(notes[0].contains("which this run had requested before"), "{notes:?}");
+    assert_eq!(script.count("RestoreDBInstanceFromDBSnapshot"), 1);
+
+    // Nothing shows: unknown all the same, and looked for a whole minute.
+    let (script, _) = region(Region { lose_answer: true, ..Region::default() });
+    let (clients, _armed) = armed(estate(|_| {}), &script);
+    let began = clients.clock.now();
     let lost = restored(&clients, &from_snapshot()).await.expect_err("lost");
     assert_eq!((lost.class, lost.effect), (FailureClass::Transient, Effect::Unknown));
-    let (call, _news) = call("rds.restore_snapshot");
-    let seen = restore::observe(&clients, &call, &from_snapshot()).await.expect("seen");
-    assert!(seen.under_way, "it is being made");
-    restored(&clients, &from_snapshot()).await.expect("adopted");
-    assert_eq!(script.count("RestoreDBInstanceFromDBSnapshot"), 1);
+    assert!(lost.message.contains("RestoreDBInstanceFromDBSnapshot"), "{lost}");
+    assert!(since(began, clients.clock.now()) > Duration::from_secs(60));
+    // What shows and is somebody else's was not made by the request.
+    let creates = Some(made(TARGET, &["creating"]).tagged("phoenix-dr:run", OTHER_RUN));
+    let (script, _) = region(Region { creates, lose_answer: true, ..Region::default() });
+    let (clients, _armed) = armed(estate(|_| {}), &script);
+    let foreign = restored(&clients, &from_snapshot()).await.expect_err("not ours");
+    assert_eq!(foreign.class, FailureClass::Conflict);
+}
+
+#[tokio::test]
+async fn a_promotion_whose_answer_was_lost_is_adopted_when_it_shows() {
+    for (stale, adopted) in [(0, true), (12, true), (1_000, false)] {
+        let known = Region {
+            instances: vec![replica(&["available"])],
+            lose_answer: true,
+            stale,
+            ..Region::default()
+        };
+        let (script, _) = region(known);
+        let (clients, _armed) = armed(estate(|_| {}), &script);
+        let outcome = promoted(&clients).await;
+        assert_eq!(script.count("PromoteReadReplica"), 1, "{stale}");
+        match outcome {
+            Ok(notes) => assert!(adopted, "{notes:?}"),
+            Err(error) => {
+                assert!(!adopted, "{error}");
+                assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::Unknown));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_promotion_this_run_has_just_requested_is_waited_for() {
+    let asked = |at: &str| replica(&["available"]).ours().tagged("phoenix-dr:promoted-at", at);
+    let (clients, _armed, script) = over(vec![asked("2026-11-22T02:17:00Z")]);
+    let (call, _news) = call("rds.promote_replica");
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    assert!(seen.under_way && !seen.satisfied, "a minute ago: RDS may not show it yet");
+    let began = clients.clock.now();
+    promoted(&clients).await.expect("promoted");
+    assert_eq!(script.count("PromoteReadReplica"), 1);
+    let waited = since(began, clients.clock.now());
+    assert!(waited > Duration::from_secs(120), "it is not asked for twice: {waited:?}");
+
+    let (clients, _armed, _) = over(vec![asked("2026-11-22T02:10:00Z")]);
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    assert!(!seen.under_way, "eight minutes ago: it was never taken");
+    let other = replica(&["available"])
+        .tagged("phoenix-dr:run", OTHER_RUN)
+        .tagged("phoenix-dr:promoted-at", "2026-11-22T02:17:00Z");
+    let (clients, _armed, _) = over(vec![other]);
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    assert!(!seen.under_way, "another run's request is not ours");
 }
 
 #[tokio::test]
@@ -222,10 +273,25 @@ async fn revert_takes_the_protection_off_and_deletes_what_is_ours() {
     let changes: Vec<String> =
         script.actions().into_iter().filter(|action| !action.starts_with("Describe")).collect();
     assert_eq!(changes, ["ModifyDBInstance", "DeleteDBInstance"]);
-    let sent = script.sent();
-    let delete = sent.iter().find(|sent| sent.action == "DeleteDBInstance").expect("a delete");
-    assert_eq!(delete.field("SkipFinalSnapshot").as_deref(), Some("true"));
+    let delete = deleted(&script);
+    assert_eq!(delete.field("SkipFinalSnapshot").as_deref(), Some("false"));
+    let last = format!("phoenix-restored-final-{}", RUN.to_lowercase());
+    assert_eq!(delete.field("FinalDBSnapshotIdentifier").as_deref(), Some(last.as_str()));
     assert_eq!(script.actions().last().map(String::as_str), Some("DescribeDBInstances"));
+
+    // What never came up holds nothing, and RDS makes no snapshot of it.
+    let (clients, armed, script) = over(vec![made(TARGET, &["incompatible-restore"]).ours()]);
+    reverted(&clients, &armed, json!({ "exists": false })).await.expect("reverted");
+    assert_eq!(deleted(&script).field("SkipFinalSnapshot").as_deref(), Some("true"));
+    // After a lost answer the before-image shows what this run had made already.
+    let (clients, armed, script) = over(vec![made(TARGET, &["creating"]).ours()]);
+    reverted(&clients, &armed, json!({ "exists": true, "run": RUN })).await.expect("reverted");
+    assert_eq!(script.count("DeleteDBInstance"), 1);
+}
+
+fn deleted(script: &Script) -> Sent {
+    let sent = script.sent();
+    sent.into_iter().find(|sent| sent.action == "DeleteDBInstance").expect("a delete")
 }
 
 #[tokio::test]
@@ -235,7 +301,8 @@ async fn revert_deletes_nothing_of_anybody_else() {
     let error = reverted(&clients, &armed, json!({ "exists": false })).await.expect_err("foreign");
     assert_eq!(error.class, FailureClass::Conflict);
     let (clients, armed, other) = over(vec![made(TARGET, &["available"]).ours()]);
-    reverted(&clients, &armed, json!({ "exists": true, "run": RUN })).await.expect("nothing to do");
+    let before = json!({ "exists": true, "run": OTHER_RUN });
+    reverted(&clients, &armed, before).await.expect("nothing to do");
     for script in [script, other] {
         assert!(script.actions().iter().all(|action| action == "DescribeDBInstances"));
     }
@@ -255,117 +322,6 @@ async fn a_dry_run_observes_and_cannot_change() {
     assert!(script.actions().iter().all(|action| action.starts_with("Describe")));
 }
 
-fn choice(choose: Option<&str>) -> ChooseRecoveryPoint {
-    ChooseRecoveryPoint { region: WEST.to_owned(), choose: choose.map(str::to_owned) }
-}
-
-async fn choices(known: Region, choose: Option<&str>) -> Result<Observation, ActionError> {
-    let (script, _) = region(known);
-    let clients = guarded(estate(|_| {}), &script);
-    let (call, _news) = call("rds.choose_recovery_point");
-    candidates::observe(&clients, &call, &choice(choose)).await
-}
-
-fn three() -> Region {
-    Region {
-        instances: vec![replica(&["available"])],
-        backups: backup("2026-11-22T02:12:00Z"),
-        snapshots: [
-            snapshot("copy", "available", "2026-11-22T02:00:00Z", Some("2026-11-21T20:00:00Z")),
-            snapshot("own", "available", "2026-11-22T00:08:00Z", None),
-            snapshot("half", "creating", "2026-11-22T02:17:00Z", None),
-        ]
-        .concat(),
-        ..Region::default()
-    }
-}
-
-#[tokio::test]
-async fn candidates_are_measured_and_sorted_by_loss() {
-    let seen = choices(three(), Some("ask")).await.expect("candidates");
-    assert!(!seen.satisfied);
-    let found: Vec<_> = seen
-        .choices
-        .iter()
-        .map(|candidate| (candidate.id.as_str(), candidate.loss, candidate.forecast))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("backup", Some(Span::minutes(6)), Some(Span::seconds(2_000))),
-            // A copy's own time is when it was copied: its data is older than that of the other.
-            ("snapshot", Some(Span::minutes(130)), Some(Span::minutes(10))),
-            // Nobody measured it: unknown is worse than any number.
-            ("replica", None, Some(Span::minutes(12))),
-        ]
-    );
-    assert!(seen.choices.iter().all(|candidate| candidate.unusable.is_none()));
-    assert!(seen.evidence.iter().any(|line| line.contains("loss unknown")), "{:?}", seen.evidence);
-    let point = RecoveryPoint::of(&seen.choices[1]).expect("a point");
-    assert_eq!((point.method, point.source.as_str()), (RecoveryMethod::RestoreSnapshot, "own"));
-    assert_eq!(point.target, TARGET);
-}
-
-#[tokio::test]
-async fn a_named_kind_is_the_only_choice() {
-    let seen = choices(three(), Some("snapshot")).await.expect("one candidate");
-    assert_eq!(seen.choices.len(), 1);
-    let (call, _news) = call("rds.choose_recovery_point");
-    let done = candidates::perform(&Armed::mint(), &call, &seen).expect("chosen");
-    assert_eq!(done.outputs["method"], "restore_snapshot");
-    assert_eq!(done.outputs["reversible"], true);
-    assert_eq!(done.outputs["point"]["source"], "own");
-    let missing = choices(three(), Some("dump")).await.expect_err("unknown");
-    assert_eq!(missing.class, FailureClass::NotFound);
-    let unusable = choices(Region::default(), Some("backup")).await.expect_err("none");
-    assert!(unusable.message.contains("none is replicated"), "{unusable}");
-}
-
-fn promoted_at(instant: &str) -> Region {
-    let promoted = made(REPLICA, &["available"])
-        .tagged("phoenix-dr:run", OTHER_RUN)
-        .tagged("phoenix-dr:promoted-at", instant);
-    Region { instances: vec![promoted], ..three() }
-}
-
-#[tokio::test]
-async fn a_second_run_finds_the_database_recovered() {
-    let seen = choices(promoted_at("2026-11-22T02:16:00Z"), None).await.expect("seen");
-    assert!(seen.satisfied, "{seen:?}");
-    assert_eq!(seen.outputs["reversible"], false);
-    let point: RecoveryPoint =
-        serde_json::from_value(seen.outputs["point"].clone()).expect("a point");
-    let (script, _) = region(promoted_at("2026-11-22T02:16:00Z"));
-    let clients = guarded(estate(|_| {}), &script);
-    let with = Recover { region: WEST.to_owned(), point: Some(point) };
-    let (call, _news) = call("rds.recover");
-    let seen = recover::observe(&clients, &call, &with).await.expect("seen");
-    assert!(seen.satisfied && seen.irreversible.is_none());
-    assert_eq!(seen.outputs["instance"], REPLICA);
-}
-
-#[tokio::test]
-async fn an_old_promotion_is_not_taken_for_this_recovery() {
-    let seen = choices(promoted_at("2026-10-01T00:00:00Z"), None).await.expect("seen");
-    assert!(!seen.satisfied, "the primary has gone on since");
-    let replica = seen.choices.iter().find(|candidate| candidate.id == "replica");
-    let loss = replica.and_then(|candidate| candidate.loss).expect("measured");
-    assert!(loss > Span::minutes(60 * 24 * 50), "{loss}");
-    assert_eq!(seen.choices[0].id, "backup");
-}
-
-#[tokio::test]
-async fn an_instance_restored_by_an_earlier_run_is_found() {
-    let restored = made(TARGET, &["available"])
-        .tagged("phoenix-dr:run", OTHER_RUN)
-        .tagged("phoenix-dr:source", "own");
-    let known = Region { instances: vec![restored, replica(&["available"])], ..three() };
-    let seen = choices(known, None).await.expect("seen");
-    assert!(seen.satisfied, "made 02:15, after all recovery points: {:?}", seen.evidence);
-    assert_eq!(seen.outputs["method"], "restore_snapshot");
-    assert_eq!(seen.outputs["point"]["recovered"], true);
-}
-
 #[tokio::test]
 async fn protection_is_given_and_what_takes_long_is_left_open() {
     let mut bare = made(REPLICA, &["available"]);
@@ -380,6 +336,13 @@ async fn protection_is_given_and_what_takes_long_is_left_open() {
     let open: Vec<&str> = done.obligations.iter().map(|open| open.id.as_str()).collect();
     assert_eq!(open, ["no-replica-phoenix-dr-replica", "no-backup-copy-phoenix-dr-replica"]);
     assert!(done.obligations.iter().all(|open| open.closed_by.is_some()));
+    let again = protect::observe(&clients, &call, &with).await.expect("seen");
+    assert!(!again.satisfied && again.under_way, "its obligations may be in no journal yet");
+    let told = protect::perform(&clients, &armed, &call, &with, &again).await.expect("carried on");
+    assert_eq!(told.obligations, done.obligations);
+    let (mut later, _news) = self::call("rds.protect");
+    later.run = crate::ids::RunId(OTHER_RUN.to_owned());
+    assert!(protect::observe(&clients, &later, &with).await.expect("seen").satisfied);
     let ours = done.after;
     protect::revert(&clients, &armed, &call, &with, &image(before.live.clone(), ours))
         .await

@@ -1,8 +1,10 @@
 //! Connections to a real server, its refusals, and what it proves.
 
 use serde_json::json;
+use tokio_postgres::error::SqlState;
 
-use super::proof::replay;
+use super::error::class;
+use super::replay::replay;
 use super::testing::{OPERATOR, Server};
 use super::*;
 use crate::clients::tcp::tests::{BlackHole, closed};
@@ -100,9 +102,9 @@ async fn a_real_server_proves_what_it_is() {
 
     reads_read_only(&clients).await;
     wrong_passwords_are_credentials(&server).await;
-    let primary = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run).await;
+    let primary = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run, None).await;
     let primary = primary.expect("the primary takes writes");
-    let again = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run).await;
+    let again = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run, None).await;
     assert_eq!(again.as_ref(), Ok(&primary), "it is the same server still");
 
     // The replica replays, and says so of itself.
@@ -117,53 +119,16 @@ async fn a_real_server_proves_what_it_is() {
     assert!(replayed.in_recovery && replayed.lag().is_some());
     let idle = replay_lag(&clients, "phoenix-prod", "us-east-1", None).await.expect("asked");
     assert_eq!(idle, None, "a primary has no lag");
-    let early = prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await;
+    let early = prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run, None).await;
     let early = early.expect_err("it is a replica");
     assert_eq!((early.class, early.effect), (FailureClass::Transient, Effect::None));
     assert!(early.message.contains("in recovery"), "{early}");
 
-    // What fences the old primary replicates like everything else.
-    server.sql("postgres", FENCE).await;
-    let (look, _driver) =
-        replica.client("postgres", "operator-secret", "postgres").await.expect("it is up");
-    let may_log_in = "select rolcanlogin from pg_roles where rolname = 'app'";
-    while look.query_one(may_log_in, &[]).await.expect("asked").get(0) {
-        clients.clock.sleep(Duration::from_millis(50)).await;
-    }
-    replica.promote();
-    let promoted = loop {
-        match prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await {
-            Ok(identity) => break identity,
-            Err(error) if error.class == FailureClass::Transient => {
-                clients.clock.sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    };
-    assert_ne!(
-        promoted.identity, primary.identity,
-        "the promoted instance is told from the lost one"
-    );
-    assert!(promoted.lifted_fence && !primary.lifted_fence);
-    let app = replica.application().await.expect("the application may log in to it");
-    app.execute("insert into orders values (5)", &[]).await.expect("and writes");
-    let again = prove_writable(&clients, "phoenix-dr-replica", "us-west-2", None, &run).await;
-    assert!(!again.expect("it takes writes").lifted_fence, "there is nothing left to lift");
-    let fenced = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run).await;
-    assert!(!fenced.expect("asked").lifted_fence);
-    server.application().await.expect_err("the old primary stays fenced");
-    server.sql("phoenix", UNFENCE).await;
-
     let closed = testing::clients(server.estate(&json!({})));
-    let refused = prove_writable(&closed, "phoenix-prod", "us-east-1", None, &run).await;
+    let refused = prove_writable(&closed, "phoenix-prod", "us-east-1", None, &run, None).await;
     assert_eq!(refused.expect_err("the guard is closed").class, FailureClass::Refused);
     nowhere_to_write_names_the_grant(&server).await;
 }
-
-const FENCE: &str =
-    "alter database phoenix set default_transaction_read_only = on; alter role app nologin";
-const UNFENCE: &str = "begin read write; alter database phoenix reset default_transaction_read_only; \
-    alter role app login; commit";
 
 #[tokio::test]
 async fn refusals_of_a_real_server_say_what_they_leave_behind() {
@@ -217,7 +182,8 @@ async fn reads_read_only(clients: &Clients) {
     assert!(row.expect("reads").get::<_, i64>(0) > 0);
     let none = session.read_one(clients, "none", "select 1 where false", &[]).await;
     assert!(none.expect_err("no row").message.contains("0 rows instead of one"));
-    assert_eq!(session.attempt(clients, "try", "create table x ()").await, Ok(None));
+    let tried = session.attempt(clients, "try", None, "create table x ()").await;
+    assert_eq!(tried, Ok(Tried::Worked));
     let gone = session.read_one(clients, "look", "select to_regclass('x') is null", &[]).await;
     assert!(gone.expect("reads").get::<_, bool>(0), "an attempt leaves nothing behind");
 }
@@ -238,7 +204,7 @@ async fn nowhere_to_write_names_the_grant(server: &Server) {
     server.sql("phoenix", "drop table public.phoenix_dr_heartbeat").await;
     let (clients, _armed) = testing::armed(server.estate(&json!({ "connection": poor })));
     let run = RunId("01RUN".to_owned());
-    let error = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run).await;
+    let error = prove_writable(&clients, "phoenix-prod", "us-east-1", None, &run, None).await;
     let error = error.expect_err("it may create nothing");
     assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None));
     assert!(error.hint.expect("a hint").contains("grant CREATE"));

@@ -165,7 +165,7 @@ fn start_halted(
         Event::RunStarted {
             run,
             mode: Mode::Live,
-            plan: Box::new(plan),
+            plan: Arc::new(plan),
             incident_started: now,
             settings,
             version: "0".to_owned(),

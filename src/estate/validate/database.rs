@@ -39,6 +39,10 @@ impl Checks<'_> {
         if let Some(address) = &primary.address {
             self.address(&at.key("address"), address);
         }
+        if let Some(via) = &primary.via {
+            // The lost database is fenced where it can still be reached: its own way in may lead through its region.
+            self.via(&at.key("via"), via, true);
+        }
         if let Some(replica) = &database.replica {
             let at = path.key("replica");
             self.instance(&at.key("id"), &replica.id);
@@ -48,6 +52,9 @@ impl Checks<'_> {
             }
             if let Some(address) = &replica.address {
                 self.address(&at.key("address"), address);
+            }
+            if let Some(via) = &replica.via {
+                self.via(&at.key("via"), via, false);
             }
         }
         if let Some(backup) = &database.automated_backup {
@@ -69,6 +76,9 @@ impl Checks<'_> {
             let message = format!("`{}` exists already", recovered.id);
             let help = "a restore creates an instance beside the others; give it a name of its own";
             self.wrong_with_help(&at.key("id"), message, help);
+        }
+        if let Some(via) = &recovered.via {
+            self.via(&at.key("via"), via, false);
         }
         if !(0..=35).contains(&recovered.backup_retention_days) {
             self.wrong_with_help(

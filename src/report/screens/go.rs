@@ -3,6 +3,7 @@
 //! Its pages have the rest: `d` every step, `c` the commands to finish without this program, `m` a message to paste.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,7 +17,7 @@ use crate::outcome::{Candidate, CheckReport, Verdict};
 use crate::plan::{Approval, Plan, PlannedStep};
 use crate::report::forecast::Outlook;
 use crate::report::human::{expected, objective};
-use crate::report::plan_view::{DryRunStep, Found, Undo};
+use crate::report::plan_view::{self, DryRunStep, Found, Undo};
 use crate::report::text::{self, COLUMNS, about, hour, minutes};
 use crate::report::words;
 
@@ -34,7 +35,7 @@ const NAMES: usize = 19;
 pub(crate) struct GoView {
     pub run: RunId,
     pub mode: Mode,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub incident_started: Timestamp,
     pub now: Timestamp,
     /// Zone of the person at the screen
@@ -268,12 +269,7 @@ fn number(view: &GoView, step: &StepId) -> Option<usize> {
 
 /// Steps worth a line: those that change something or ask, with their numbers.
 fn listed(view: &GoView) -> Vec<(usize, &PlannedStep, &DryRunStep)> {
-    let planned = view.plan.steps.iter().enumerate();
-    planned
-        .filter_map(|(at, planned)| {
-            let step = view.steps.iter().find(|step| step.step == planned.id)?;
-            Some((at + 1, planned, step))
-        })
+    plan_view::numbered(&view.plan, &view.steps)
         .filter(|(_, _, step)| step.changes() || !step.asks.is_empty())
         .collect()
 }

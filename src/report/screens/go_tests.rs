@@ -37,7 +37,7 @@ pub(super) fn view() -> GoView {
         }),
         steps: dry.steps,
         findings: dry.findings,
-        plan: plan(),
+        plan: Arc::new(plan()),
     }
 }
 
@@ -87,7 +87,7 @@ fn a_crowded_screen_still_fits_and_keeps_the_steps_that_ask() {
         let id = StepId(format!("extra_step_with_a_long_name_{at}"));
         let mut step = view.plan.steps[4].clone();
         step.id = id.clone();
-        view.plan.steps.push(step);
+        Arc::make_mut(&mut view.plan).steps.push(step);
         more.push(DryRunStep { step: id, ..view.steps[4].clone() });
     }
     view.steps.extend(more);
@@ -143,7 +143,7 @@ fn a_small_runbook_without_gates_has_a_screen_too() {
     view.outlooks.clear();
     view.no_return = None;
     view.findings.clear();
-    view.plan.estate.contacts.clear();
+    Arc::make_mut(&mut view.plan).estate.contacts.clear();
     let question = checked(&view);
     let text = question.lines.join("\n");
     assert!(text.contains("no step: all of it can be undone"), "{text}");
@@ -155,7 +155,8 @@ fn a_small_runbook_without_gates_has_a_screen_too() {
 #[test]
 fn the_pages_have_the_rest() {
     let mut view = view();
-    if let crate::plan::Body::Action { with, .. } = &mut view.plan.steps[3].body {
+    let plan = Arc::make_mut(&mut view.plan);
+    if let crate::plan::Body::Action { with, .. } = &mut plan.steps[3].body {
         with.insert("message".to_owned(), "We are investigating an outage.".into());
     }
     let question = checked(&view);

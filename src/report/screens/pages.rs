@@ -33,12 +33,10 @@ pub(super) fn details(view: &GoView) -> Vec<String> {
     for finding in &view.findings {
         lines.extend(plan_view::finding_lines(finding, COLUMNS));
     }
-    for (at, planned) in view.plan.steps.iter().enumerate() {
-        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
+    for (number, planned, step) in plan_view::numbered(&view.plan, &view.steps) {
         lines.push(String::new());
         let step = DryRunStep { commands: Vec::new(), ..step.clone() };
-        let of = plan_view::step_lines(at + 1, planned, &step, view.now, COLUMNS);
-        lines.extend(of);
+        lines.extend(plan_view::step_lines(number, planned, &step, view.now, COLUMNS));
     }
     lines.push(String::new());
     let proofs = view.plan.verification.iter();
@@ -52,12 +50,11 @@ pub(super) fn details(view: &GoView) -> Vec<String> {
 /// Returns the commands to finish without this program.
 pub(super) fn commands(view: &GoView) -> Vec<String> {
     let mut lines = Vec::new();
-    for (at, planned) in view.plan.steps.iter().enumerate() {
-        let Some(step) = view.steps.iter().find(|step| step.step == planned.id) else { continue };
+    for (number, planned, step) in plan_view::numbered(&view.plan, &view.steps) {
         if step.commands.is_empty() {
             continue;
         }
-        lines.push(format!("# {} {}: {}", at + 1, planned.id, planned.title));
+        lines.push(format!("# {number} {}: {}", planned.id, planned.title));
         lines.extend(step.commands.iter().map(|command| text::plain(command)));
     }
     lines

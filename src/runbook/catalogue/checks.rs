@@ -149,8 +149,12 @@ pub(crate) struct Http {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tcp {
-    /// `host:port`
-    pub address: String,
+    /// `host:port`; exactly one of `address` and `instance`
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Database instance of the estate, reached as `database.addresses` and `via` say
+    #[serde(default)]
+    pub instance: Option<String>,
     #[serde(default)]
     pub expect: Reach,
     #[serde(default)]

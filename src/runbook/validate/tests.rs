@@ -329,6 +329,11 @@ fn one_mistake_each() {
             "{id: a, checks: [{check: tcp, with: {address: h}, consecutive: 0}]}",
             "looked at once at least",
         ),
+        ("{id: a, checks: [{check: tcp, with: {}}]}", "to an `address` or to an `instance`"),
+        (
+            "{id: a, checks: [{check: tcp, with: {address: h, instance: i}}]}",
+            "to an `address` or to an `instance`",
+        ),
         (
             "{id: a, checks: [{check: tcp, with: {address: h}}], with: {x: y}}",
             "a step with checks has no `with`",

@@ -1,0 +1,94 @@
+//! The program's own speed, a whole process each time, as an operator meets it: `cargo bench`.
+//!
+//! Under `cargo test` each benchmark runs once and small, so that it stays true; nothing is timed there.
+//! `benches/compare` puts the chain beside other tools; `docs/benchmarks.md` has figures and targets.
+
+mod folder;
+mod journal;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+
+use folder::Folder;
+use journal::Tail;
+
+fn main() {
+    // Flags and filters given to `cargo test` are meant for the tests beside this.
+    if timed() { divan::main() } else { divan::Divan::default().test_benches() }
+}
+
+fn timed() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// Returns the sizes to measure; one small one where nothing is measured.
+fn sizes(full: &[usize]) -> Vec<usize> {
+    if timed() { full.to_vec() } else { vec![20] }
+}
+
+/// Steps of `/bin/true`, each needing the one before; every record is synced.
+#[divan::bench(args = sizes(&[100, 1_000]), sample_count = 5, sample_size = 1)]
+fn chain(bencher: Bencher, steps: usize) {
+    let folder = Folder::with(&folder::chain(steps));
+    folder.run(&["run", "runbook.yaml", "--yes"]);
+    assert_eq!(folder.steps_ended(), steps, "every step of the run ended");
+    bencher.counter(ItemsCount::new(steps)).bench(|| folder.run(&["run", "runbook.yaml", "--yes"]));
+}
+
+/// Steps that are ready at once and have nothing to do.
+#[divan::bench(args = sizes(&[1_000, 5_000, 10_000]), sample_count = 5, sample_size = 1)]
+fn fan(bencher: Bencher, steps: usize) {
+    let arguments = ["run", "runbook.yaml", "--yes", "--jobs", "256"];
+    let folder = Folder::with(&folder::fan(steps));
+    folder.run(&arguments);
+    assert_eq!(folder.steps_ended(), steps, "every step of the run ended");
+    bencher.counter(ItemsCount::new(steps)).bench(|| folder.run(&arguments));
+}
+
+#[divan::bench(args = sizes(&[1_000, 5_000, 10_000]), sample_count = 10, sample_size = 1)]
+fn validate(bencher: Bencher, steps: usize) {
+    let folder = Folder::with(&folder::chain(steps));
+    bencher.counter(ItemsCount::new(steps)).bench(|| folder.run(&["validate", "runbook.yaml"]));
+}
+
+#[divan::bench(args = sizes(&[1_000, 5_000, 10_000]), sample_count = 10, sample_size = 1)]
+fn plan(bencher: Bencher, steps: usize) {
+    let folder = Folder::with(&folder::chain(steps));
+    bencher.counter(ItemsCount::new(steps)).bench(|| folder.run(&["plan", "runbook.yaml"]));
+}
+
+/// Reading a journal, checking its chain and folding it.
+#[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 10, sample_size = 1)]
+fn replay(bencher: Bencher, records: usize) {
+    let folder = journal::folder(records, Tail::Finished);
+    let arguments = ["status", "--output", "json"];
+    bencher.counter(ItemsCount::new(records)).bench(|| folder.run(&arguments));
+}
+
+#[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 10, sample_size = 1)]
+fn audit_verify(bencher: Bencher, records: usize) {
+    let folder = journal::folder(records, Tail::Finished);
+    bencher.counter(ItemsCount::new(records)).bench(|| folder.run(&["audit", "--verify"]));
+}
+
+/// Taking up a run that lost its process with one step to go.
+#[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 5, sample_size = 1)]
+fn resume(bencher: Bencher, records: usize) {
+    let folder = journal::folder(records, Tail::OneToGo);
+    bencher
+        .counter(ItemsCount::new(records))
+        .with_inputs(|| folder.copy())
+        .bench_refs(|folder| folder.run(&["resume", "--yes"]));
+}
+
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn version(bencher: Bencher) {
+    let folder = Folder::with(&folder::fan(1));
+    bencher.bench(|| folder.run(&["--version"]));
+}
+
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn list(bencher: Bencher) {
+    let folder = Folder::with(&folder::fan(1));
+    bencher.bench(|| folder.run(&["list"]));
+}

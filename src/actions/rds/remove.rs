@@ -1,0 +1,119 @@
+//! Taking a restore back: deletes the instance this run made, and nothing anybody else has written.
+
+use serde_json::Value;
+
+use super::instance::{Instance, Phase};
+use super::restore::{foreign, ours};
+use super::watch::Watch;
+use super::{applied, change_failure, proof};
+use crate::clients::Clients;
+use crate::clients::postgres::Usage;
+use crate::engine::ports::{Call, Image};
+use crate::outcome::{ActionError, FailureClass};
+
+/// Deletes the instance if it is this run's, and waits until it is gone.
+pub(super) async fn revert(
+    clients: &Clients,
+    call: &Call,
+    region: &str,
+    target: &str,
+    image: &Image,
+) -> Result<(), ActionError> {
+    let existed = image.before.get("exists") == Some(&Value::Bool(true));
+    // After a lost answer the next before-image already shows what this run had made.
+    let by_us = image.before.get("run").and_then(Value::as_str) == Some(call.run.0.as_str());
+    if existed && !by_us {
+        // It was there before this step: nothing of it is the step's to delete.
+        return Ok(());
+    }
+    let mut watch = Watch::new(clients, call, region, target);
+    let mut asked = false;
+    let mut keep = None;
+    loop {
+        let after = |error| if asked { applied(error) } else { error };
+        let Some(found) = watch.look().await.map_err(after)? else { return Ok(()) };
+        watch.tell(&found.status);
+        if !ours(&found, call) {
+            return Err(foreign(&found, region));
+        }
+        if found.status == "deleting" {
+            continue;
+        }
+        let keep = match &keep {
+            Some(keep) => *keep,
+            None => *keep.insert(worth_keeping(clients, &found).await?),
+        };
+        match delete(clients, call, region, &found, keep).await {
+            // Busy with something else: RDS deletes it later.
+            Err(error) if error.class.retryable() => {
+                watch.tell(&format!("not deleted yet: {error}"));
+            }
+            Err(error) if error.class == FailureClass::NotFound => return Ok(()),
+            Err(error) => return Err(after(error)),
+            Ok(()) => asked = true,
+        }
+    }
+}
+
+/// Says whether the instance may hold what exists nowhere else. One that is in use is not deleted at all.
+async fn worth_keeping(clients: &Clients, found: &Instance) -> Result<bool, ActionError> {
+    if found.phase() != Phase::Usable || found.endpoint.is_none() {
+        // Nobody has ever connected to it, and RDS makes no snapshot of what never came up.
+        return Ok(false);
+    }
+    match proof::usage(clients, found).await {
+        Ok(usage) if usage.sessions > 0 => Err(in_use(found, usage)),
+        Ok(usage) => Ok(!usage.untouched()),
+        // Nobody can tell what is in it.
+        Err(_) => Ok(true),
+    }
+}
+
+fn in_use(found: &Instance, usage: Usage) -> ActionError {
+    let message = format!(
+        "{} has {} sessions of the application: what they have written is nowhere else, and it is not deleted",
+        found.id, usage.sessions
+    );
+    ActionError::unchanged(FailureClass::Conflict, message).hint(
+        "point the application and traffic elsewhere first, or keep the instance: skip this step's revert with a reason",
+    )
+}
+
+/// Takes the deletion protection off, or deletes the instance once it has none.
+async fn delete(
+    clients: &Clients,
+    call: &Call,
+    region: &str,
+    found: &Instance,
+    keep: bool,
+) -> Result<(), ActionError> {
+    let aws = clients.aws.region(region).await?;
+    if found.deletion_protection {
+        // The next look finds it without protection, or still busy with losing it.
+        let request = aws.rds.modify_db_instance().db_instance_identifier(&found.id);
+        let request = request.deletion_protection(false).apply_immediately(true);
+        return request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| change_failure("ModifyDBInstance", region, &error));
+    }
+    let request = aws.rds.delete_db_instance().db_instance_identifier(&found.id);
+    let request = match keep {
+        true => request
+            .skip_final_snapshot(false)
+            .final_db_snapshot_identifier(final_snapshot(&found.id, call))
+            .delete_automated_backups(false),
+        false => request.skip_final_snapshot(true).delete_automated_backups(true),
+    };
+    request
+        .send()
+        .await
+        .map(drop)
+        .map_err(|error| change_failure("DeleteDBInstance", region, &error))
+}
+
+/// Returns the name of the last snapshot of an instance a run deletes.
+fn final_snapshot(id: &str, call: &Call) -> String {
+    format!("{id}-final-{}", call.run.0.to_ascii_lowercase())
+}

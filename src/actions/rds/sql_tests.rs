@@ -1,0 +1,212 @@
+//! The RDS actions over a scripted region and real PostgreSQL servers: RDS says usable, SQL says proved.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::testing::{
+    Made, OTHER_RUN, REPLICA, Region, TARGET, WEST, backup, made, region, replica,
+};
+use super::{candidates, promote, proof, recover, restore_snapshot};
+use crate::clients::Clients;
+use crate::clients::aws::testing::{RUN, Script, call, estate, timed};
+use crate::clients::postgres::testing::{OPERATOR, Server};
+use crate::clock::RealClock;
+use crate::engine::ports::{Armed, Image, Observation};
+use crate::ids::RunId;
+use crate::outcome::{Effect, FailureClass};
+use crate::runbook::catalogue::actions::{
+    ChooseRecoveryPoint, PromoteReplica, Recover, RecoveryPoint, RestoreSnapshot,
+};
+
+/// Clients of an estate whose instances are at these addresses, all with the same password.
+fn clients(server: &Server, addresses: &Value, known: Region) -> (Clients, Armed, Script) {
+    let (script, _) = region(known);
+    let estate = estate(|estate| {
+        let database = &mut estate["database"];
+        database["addresses"] = addresses.clone();
+        database["connection"] = json!({
+            "user": OPERATOR, "password_from": { "file": server.secret() }, "tls": "disable",
+            "application_roles": ["app"],
+        });
+    });
+    let clients = timed(estate, &script, Arc::new(RealClock));
+    let armed = Armed::mint();
+    clients.guard.open(&armed);
+    (clients, armed, script)
+}
+
+fn promotion() -> PromoteReplica {
+    PromoteReplica { region: WEST.to_owned(), replica: REPLICA.to_owned() }
+}
+
+fn standing(id: &str, run: &str) -> Made {
+    made(id, &["available"]).tagged("phoenix-dr:run", run)
+}
+
+fn only(made: Made) -> Region {
+    Region { instances: vec![made], ..Region::default() }
+}
+
+#[tokio::test]
+async fn a_promotion_is_done_when_sql_has_proved_it() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let addresses = json!({ REPLICA: server.address.to_string() });
+    let alone = || only(standing(REPLICA, RUN));
+    let (clients, armed, _) = clients(&server, &addresses, alone());
+    let (call, _news) = call("rds.promote_replica");
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    // Killed between the promotion and its proof: to be carried on, not called done.
+    assert!(!seen.satisfied && seen.under_way, "{:?}", seen.evidence);
+    assert!(seen.evidence[1].contains("has not proved yet"), "{:?}", seen.evidence);
+    let done = promote::perform(&clients, &armed, &call, &promotion(), &seen).await;
+    assert_eq!(done.expect("proved").after, json!({ "role": "standalone" }));
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    assert!(seen.satisfied && !seen.under_way, "{:?}", seen.evidence);
+}
+
+#[tokio::test]
+async fn a_promotion_that_led_to_the_same_server_as_before_is_none() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let addresses = json!({ REPLICA: server.address.to_string() });
+    let (clients, armed, _) = clients(&server, &addresses, Region::default());
+    let (call, _news) = call("rds.promote_replica");
+    let now = crate::clients::postgres::server(&clients, REPLICA, None).await.expect("asked");
+    let lineage = now.lineage.expect("PostgreSQL tells").to_string();
+    let promoted = standing(REPLICA, RUN).tagged("phoenix-dr:lineage", &lineage);
+    let (clients, _, _) = self::clients(&server, &addresses, only(promoted));
+    clients.guard.open(&armed);
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    let error = promote::perform(&clients, &armed, &call, &promotion(), &seen).await;
+    let error = error.expect_err("the timeline is the old one");
+    assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::Applied), "{error}");
+    assert!(error.message.contains("timeline"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_leads_elsewhere_is_found_before_the_promotion() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    // RDS calls it a replica, and the server at its address takes writes.
+    let addresses = json!({ REPLICA: server.address.to_string() });
+    let known = Region { backups: backup("2026-11-22T02:12:00Z"), ..only(replica(&["available"])) };
+    let (clients, armed, script) = clients(&server, &addresses, known);
+    let (call, _news) = call("rds.promote_replica");
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    let error = promote::perform(&clients, &armed, &call, &promotion(), &seen).await;
+    let error = error.expect_err("not the replica");
+    assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::None), "{error}");
+    assert_eq!(script.count("PromoteReadReplica"), 0);
+    let with = ChooseRecoveryPoint { region: WEST.to_owned(), choose: None };
+    let seen = candidates::observe(&clients, &call, &with).await.expect("candidates");
+    let replica = seen.choices.iter().find(|candidate| candidate.id == "replica").expect("named");
+    assert!(
+        replica.unusable.as_ref().is_some_and(|why| why.contains("takes writes")),
+        "{replica:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let addresses = json!({ REPLICA: server.address.to_string() });
+    let (clients, armed, _) = clients(&server, &addresses, only(standing(REPLICA, OTHER_RUN)));
+    let point = RecoveryPoint {
+        method: crate::runbook::catalogue::actions::RecoveryMethod::Promote,
+        source: REPLICA.to_owned(),
+        target: REPLICA.to_owned(),
+        recovered: true,
+    };
+    let with = Recover { region: WEST.to_owned(), point: Some(point) };
+    let (call, _news) = call("rds.recover");
+    let seen = recover::observe(&clients, &call, &with).await.expect("seen");
+    assert!(!seen.satisfied && seen.under_way, "that run was ended before its proof");
+    assert!(seen.irreversible.is_none());
+    let done = recover::perform(&clients, &armed, &call, &with, &seen).await.expect("proved");
+    assert_eq!(done.after, seen.live, "nothing of it is reverted");
+    assert_eq!(done.outputs["instance"], REPLICA);
+
+    // Had it come to its proof, nothing would be left to do.
+    let found = super::instance::existing(&clients, WEST, REPLICA).await.expect("there");
+    let other = RunId(OTHER_RUN.to_owned());
+    assert!(proof::missing(&clients, &found, &other).await.is_some());
+    let prove = crate::clients::postgres::prove_writable;
+    prove(&clients, REPLICA, WEST, None, &other, None).await.expect("proved");
+    let seen = recover::observe(&clients, &call, &with).await.expect("seen");
+    assert!(seen.satisfied && !seen.under_way, "{:?}", seen.evidence);
+}
+
+fn image() -> Image {
+    let ours = json!({ "exists": true, "run": RUN });
+    let now = Observation::new(ours.clone(), ours.clone());
+    Image { before: json!({ "exists": false }), ours, now }
+}
+
+#[tokio::test]
+async fn a_restore_is_deleted_with_what_is_in_it_only_when_nobody_wrote_there() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let addresses = json!({ TARGET: server.address.to_string() });
+    let with = RestoreSnapshot { region: WEST.to_owned(), snapshot: None, target: None };
+    let (call, _news) = call("rds.restore_snapshot");
+    let ours = || {
+        let mut ours = made(TARGET, &["available"]).ours();
+        ours.deletion_protection = false;
+        only(ours)
+    };
+    let app = server.application().await.expect("connects");
+    let (used, armed, script) = clients(&server, &addresses, ours());
+    let error = restore_snapshot::revert(&used, &armed, &call, &with, &image()).await;
+    let error = error.expect_err("somebody uses it");
+    assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::None), "{error}");
+    assert!(error.message.contains("1 sessions of the application"), "{error}");
+    assert_eq!(script.count("DeleteDBInstance"), 0);
+
+    drop(app);
+    let found = super::instance::existing(&used, WEST, TARGET).await.expect("there");
+    while proof::usage(&used, &found).await.expect("asked").sessions > 0 {
+        tokio::task::yield_now().await;
+    }
+    for (written, skips) in [(false, "true"), (true, "false")] {
+        if written {
+            server.sql("phoenix", "insert into orders values (1)").await;
+            while proof::usage(&used, &found).await.expect("asked").changed_rows == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let (clients, armed, script) = clients(&server, &addresses, ours());
+        restore_snapshot::revert(&clients, &armed, &call, &with, &image()).await.expect("deleted");
+        let sent = script.sent();
+        let delete = sent.iter().find(|sent| sent.action == "DeleteDBInstance").expect("a delete");
+        assert_eq!(delete.field("SkipFinalSnapshot").as_deref(), Some(skips), "written: {written}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_application_uses_is_not_left_for_another_recovery_point_silently() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let _app = server.application().await.expect("connects");
+    let addresses = json!({ TARGET: server.address.to_string() });
+    let leftover = standing(TARGET, OTHER_RUN)
+        .tagged("phoenix-dr:source", "own")
+        .tagged("phoenix-dr:data-until", "2026-11-20T00:00:00Z");
+    let known = Region {
+        instances: vec![leftover, replica(&["available"])],
+        backups: backup("2026-11-22T02:12:00Z"),
+        ..Region::default()
+    };
+    let (clients, _armed, _) = clients(&server, &addresses, known);
+    let (call, _news) = call("rds.choose_recovery_point");
+    let with = ChooseRecoveryPoint { region: WEST.to_owned(), choose: None };
+    let seen = candidates::observe(&clients, &call, &with).await.expect("candidates");
+    assert!(!seen.satisfied);
+    assert_eq!(seen.choices[0].id, "recovered", "its loss is the only one that is known");
+    let others = seen.choices.iter().filter(|candidate| candidate.id != "recovered");
+    assert!(others.into_iter().all(|candidate| candidate.loss.is_none()), "{:?}", seen.choices);
+    let said = |line: &String| line.contains("1 sessions of the application");
+    assert!(seen.evidence.iter().any(said), "{:?}", seen.evidence);
+}

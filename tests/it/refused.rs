@@ -1,0 +1,182 @@
+//! What the estate does not have or does not let the operator do: one clear message, the documented exit code, and
+//! no change to anything.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use super::dr001::{quick, quick_folder};
+use super::estate::{Estate, fresh};
+use super::harness::{Folder, Ran, ran};
+
+/// What was said, without the breaks of lines that fit the screen.
+fn said(ran: &Ran) -> String {
+    let all = format!("{}\n{}", ran.out, ran.err);
+    all.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Holds that a run was refused with these words, a hint, and nothing begun or changed.
+#[track_caller]
+fn refused(estate: &Estate, folder: &Folder, ran: Ran, exit: i32, words: &[&str]) {
+    let ran = ran.exits(exit);
+    let said = said(&ran);
+    for word in words {
+        assert!(said.contains(word), "`{word}` is not in:\n{}\n{}", ran.out, ran.err);
+    }
+    assert!(said.to_lowercase().contains("hint:"), "what to do next is missing:\n{}", ran.err);
+    for (_, events) in folder.journals() {
+        assert!(!events.iter().any(|event| event["kind"] == "step_started"), "{}", ran.err);
+    }
+    let changes = estate.mutating();
+    assert_eq!(changes, Vec::<Value>::new());
+}
+
+/// A folder whose estate file has a text replaced by another.
+fn with(estate: &Estate, old: &str, new: &str) -> Folder {
+    let folder = quick_folder(estate);
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    assert!(text.contains(old), "`{old}` is not in:\n{text}");
+    std::fs::write(file, text.replace(old, new)).expect("write");
+    folder
+}
+
+#[test]
+fn an_estate_file_that_names_what_does_not_exist_is_refused_with_the_name() {
+    let estate = fresh("{}");
+    let zone = format!("zone: {}", estate.about("zone").as_str().expect("a zone"));
+    for (old, new, words) in [
+        (
+            "context: eks-us-west-2",
+            "context: eks-nowhere",
+            ["eks-nowhere", "kubectl config get-contexts"],
+        ),
+        (zone.as_str(), "zone: ZNOWHERE", ["ZNOWHERE", "estate file"]),
+        ("us-west-2: usw2", "us-west-2: usw9", ["usw9", "dns.records"]),
+        ("name: app.phoenix", "name: ap.phoenix", ["ap.phoenix.example", "dns.records"]),
+    ] {
+        let folder = with(&estate, old, new);
+        let ran = folder.run(&quick(&[]));
+        refused(&estate, &folder, ran, 10, &words);
+    }
+}
+
+#[test]
+fn credentials_that_have_expired_are_said_to_have_before_anything_is_done() {
+    let estate = fresh("{}");
+    for service in ["sts", "rds", "route53", "s3"] {
+        estate.fault(
+            &json!({ "service": service, "action": "error", "status": 403, "code": "ExpiredToken",
+                              "message": "The security token included in the request is expired" }),
+        );
+    }
+    let folder = quick_folder(&estate);
+    let ran = folder.run(&quick(&[]));
+    refused(&estate, &folder, ran, 10, &["ExpiredToken", "renew the credentials"]);
+}
+
+#[test]
+fn credentials_that_will_expire_during_the_run_are_said_to() {
+    let estate = fresh("{}");
+    let mut folder = with(&estate, "- name: environment", "- name: sso\n  profile: dr");
+    let key = |name: &str| folder.environment[name].clone();
+    let program = format!(
+        "#!/bin/sh\nprintf '{{\"Version\":1,\"AccessKeyId\":\"%s\",\"SecretAccessKey\":\"%s\",\
+         \"SessionToken\":\"t\",\"Expiration\":\"%s\"}}' '{}' '{}' \
+         \"$(date -u -d '+4 minutes' +%Y-%m-%dT%H:%M:%SZ)\"\n",
+        key("AWS_ACCESS_KEY_ID"),
+        key("AWS_SECRET_ACCESS_KEY")
+    );
+    let program = folder.write("credentials.sh", &program);
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("executable");
+    let profile = format!("[profile dr]\ncredential_process = {}\n", program.display());
+    let profile = folder.write("aws", &profile);
+    folder.environment.insert("AWS_CONFIG_FILE".into(), profile.display().to_string());
+    folder.environment.remove("AWS_ACCESS_KEY_ID");
+    let ran = folder.run(&quick(&["--dry-run"]));
+    let said = said(&ran);
+    assert!(
+        said.contains("they expire in 3 min") && said.contains("renew them now"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_missing_permission_is_named() {
+    let estate = fresh("{}");
+    let folder = quick_folder(&estate);
+    let denied = "User: arn:aws:iam::123456789012:user/dr is not authorized";
+    let deny = |service: &str, operation: &str| {
+        estate.fault(
+            &json!({ "service": service, "operation": operation, "action": "error", "status": 403,
+                              "code": "AccessDenied", "message": denied }),
+        )
+    };
+    deny("rds", "Describe*");
+    refused(&estate, &folder, folder.run(&quick(&[])), 10, &["rds:DescribeDBInstances", "allow"]);
+    estate.no_faults();
+    deny("route53", "ListResourceRecordSets");
+    let ran = folder.run(&quick(&[]));
+    refused(&estate, &folder, ran, 10, &["route53:ListResourceRecordSets", "allow"]);
+    estate.no_faults();
+
+    // The cluster's own word: this token belongs to a user who may do nothing.
+    let kubeconfig =
+        std::fs::read_to_string(&folder.environment["KUBECONFIG"]).expect("a kubeconfig");
+    let mine =
+        folder.write("kubeconfig", &kubeconfig.replace("phoenix-operator", "phoenix-viewer"));
+    let given = format!("kubeconfig: {}", folder.environment["KUBECONFIG"]);
+    let folder = with(&estate, &given, &format!("kubeconfig: {}", mine.display()));
+    let ran = folder.run(&quick(&[]));
+    refused(
+        &estate,
+        &folder,
+        ran,
+        10,
+        &["\"viewer\" cannot get resource \"deployments\"", "grant"],
+    );
+}
+
+#[test]
+fn a_run_that_is_held_or_finished_is_not_resumed() {
+    let folder = Folder::new();
+    folder.write("phoenix-dr.yaml", "estate: t\nprimary: { region: us-east-1 }\nregions:\n  us-east-1: { api: 'http://127.0.0.1:1' }\n  us-west-2: { api: 'http://127.0.0.1:2' }\n");
+    let go = folder.path().join("go");
+    let wait = format!(
+        "runbook: T-1\ntitle: Test\ncommand: test\nsteps:\n  - id: a\n    action: command.run\n    with: \
+         {{ argv: [sh, -c, 'until test -e {}; do sleep 0.05; done'] }}\n    verify: {{ none: x }}\n    \
+         rollback: {{ none: x }}\n",
+        go.display()
+    );
+    folder.write("wait.yaml", &wait);
+    let held = folder.start(&["run", "wait.yaml", "--yes"]);
+    let started =
+        |(_, events): &(_, Vec<Value>)| events.iter().any(|event| event["kind"] == "step_started");
+    while !folder.journals().first().is_some_and(started) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let run = folder.journals()[0].0.file_name().expect("a name").to_string_lossy().into_owned();
+    let short = &run[run.len() - 4..];
+    for arguments in [&["resume", "--yes"][..], &["resume", short, "--yes"], &["rollback", "--yes"]]
+    {
+        let ran = folder.run(arguments).exits(9);
+        assert!(
+            said(&ran).contains(short) && said(&ran).contains("phoenix-dr status"),
+            "{}",
+            ran.err
+        );
+    }
+    std::fs::write(go, "").expect("let it go on");
+    ran(held.wait_with_output().expect("it ends")).exits(0);
+    for command in ["resume", "rollback"] {
+        let ran = folder.run(&[command, short, "--yes"]).exits(2);
+        assert!(
+            said(&ran).contains("is over") && said(&ran).contains("phoenix-dr audit"),
+            "{}",
+            ran.err
+        );
+    }
+    folder.run(&["resume", "ZZZZ", "--yes"]).exits(2).says("ZZZZ");
+}
