@@ -60,6 +60,12 @@ pub(crate) enum Event {
     Preflight {
         findings: Vec<Finding>,
     },
+    /// When the incident began is known better than at the run's start
+    IncidentDated {
+        at: Timestamp,
+        /// Who or what says so
+        said: String,
+    },
     /// The lease is ours
     LeaseTaken {
         epoch: u64,
@@ -411,6 +417,10 @@ pub(crate) enum Answer {
     },
     /// Look again and put the question anew
     Recheck,
+    /// The incident began then; put the question anew
+    Began {
+        at: Timestamp,
+    },
     /// Nobody is there to answer: end of file, no terminal, time ran out
     Nobody {
         why: String,

@@ -1,8 +1,5 @@
 //! Signals: how much the operator, or the system, wants the run stopped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -14,18 +11,17 @@ use crate::exit::Exit;
 pub(crate) struct Signals {
     pub halt: watch::Receiver<Halt>,
     /// The terminal is gone (SIGHUP): approved steps go on, the next question finds nobody
-    pub hung_up: Arc<AtomicBool>,
+    pub hung_up: watch::Receiver<bool>,
 }
 
 /// Starts listening. The first SIGINT or SIGTERM stops softly, the second hard, the third ends the process.
 /// SIGHUP, a dropped SSH session, never stops a run.
 pub(crate) fn listen(restore_terminal: impl Fn() + Send + 'static) -> std::io::Result<Signals> {
     let (raise, halt) = watch::channel(Halt::No);
-    let hung_up = Arc::new(AtomicBool::new(false));
+    let (hang_up, hung_up) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let flag = Arc::clone(&hung_up);
     tokio::spawn(async move {
         loop {
             // Each arm only receives: a signal that comes meanwhile is received next time.
@@ -33,7 +29,7 @@ pub(crate) fn listen(restore_terminal: impl Fn() + Send + 'static) -> std::io::R
                 Some(()) = interrupt.recv() => {}
                 Some(()) = terminate.recv() => {}
                 Some(()) = hangup.recv() => {
-                    flag.store(true, Ordering::Release);
+                    hang_up.send_replace(true);
                     continue;
                 }
                 else => return,

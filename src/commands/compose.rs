@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::context::Context;
 use crate::actions::Actions;
@@ -40,23 +41,27 @@ pub(super) fn clients(
     Arc::new(clients)
 }
 
+/// Returns flags first, then the person at the terminal; without `hung_up` nobody is there.
+pub(super) fn operator(
+    context: &Context,
+    state: &RunState,
+    given: Given,
+    hung_up: Option<watch::Receiver<bool>>,
+) -> Chain {
+    let Some(hung_up) = hung_up else { return Chain::alone(given, state.mode) };
+    let objective = Some((state.incident_started, state.plan.objectives.rto_max));
+    let (terminal, clock) = (context.terminal.clone(), Arc::clone(&context.clock));
+    let person = TerminalOperator::new(terminal, clock, objective, hung_up);
+    Chain::before(given, state.mode, Arc::new(person))
+}
+
 /// Returns the ports of a run that may change the estate once it is armed.
 pub(super) fn ports(
     context: &Context,
     clients: &Arc<Clients>,
-    state: &RunState,
-    given: Given,
-    interactive: bool,
+    operator: Chain,
     holder: Holder,
 ) -> Ports {
-    let operator = if interactive {
-        let objective = Some((state.incident_started, state.plan.objectives.rto_max));
-        let terminal = context.terminal.clone();
-        let person = TerminalOperator::new(terminal, Arc::clone(&context.clock), objective);
-        Chain::before(given, state.mode, Arc::new(person))
-    } else {
-        Chain::alone(given, state.mode)
-    };
     Ports {
         actions: Arc::new(Actions { clients: Arc::clone(clients) }),
         checks: Arc::new(Checks { clients: Arc::clone(clients) }),

@@ -3,32 +3,61 @@
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use tokio::sync::Mutex;
 
 use super::{observe, preflight};
 use crate::clients::Clients;
-use crate::engine::dispatcher::{Go, GoBuilder};
+use crate::engine::dispatcher::{Go, GoBuilder, Look};
+use crate::engine::going::unmet;
 use crate::engine::ports::Ports;
 use crate::engine::state::RunState;
-use crate::event::{Event, Finding, Record};
+use crate::engine::verify::worst;
+use crate::event::{Event, Finding, FindingLevel, Record};
 use crate::ids::StepId;
-use crate::outcome::{Candidate, Verdict};
+use crate::outcome::Candidate;
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
 use crate::report::view::ViewState;
 
+/// What was seen of the estate last, to show it anew without looking again.
+type Seen = Arc<Mutex<Option<(DryRunReport, Vec<Finding>)>>>;
+
 /// Returns what builds the go question of a run.
 pub(super) fn builder(ports: Ports, clients: Arc<Clients>, first: Record) -> GoBuilder {
-    Arc::new(move |state| {
+    let seen = Seen::default();
+    Arc::new(move |state, look| {
         let (ports, clients, first) = (ports.clone(), Arc::clone(&clients), first.clone());
+        let seen = Arc::clone(&seen);
         Box::pin(async move {
-            let report = observe::plan(&state.plan, &state.run, &ports, None).await;
-            let findings = preflight::findings(&state.plan, &clients, &report).await;
+            let mut seen = seen.lock().await;
+            let (report, mut findings) = match seen.take().filter(|_| look == Look::AsSeen) {
+                Some(seen) => seen,
+                None => {
+                    let report = observe::plan(&state.plan, &state.run, &ports, None).await;
+                    let findings = preflight::findings(&state.plan, &clients, &report).await;
+                    (report, findings)
+                }
+            };
+            *seen = Some((report.clone(), findings.clone()));
+            findings.extend(gone(&state));
             let view = view(&state, &ports, &first, report, findings.clone());
             Go { question: question(&view), findings }
         })
     })
+}
+
+/// Gates that were passed and do not stand any more.
+fn gone(state: &RunState) -> Vec<Finding> {
+    let of = |(step, said): (StepId, String)| Finding {
+        level: FindingLevel::Blocking,
+        about: state.plan.step(&step).map(|step| step.title.clone()).unwrap_or_default(),
+        said: format!("no longer, {said}"),
+        hint: None,
+        step: Some(step),
+    };
+    unmet(state).into_iter().map(of).collect()
 }
 
 fn view(
@@ -42,6 +71,7 @@ fn view(
     let (candidates, best) = observe::candidates(&report);
     let mut seen = ViewState::default();
     seen.apply(first);
+    seen.incident_started = Some(state.incident_started);
     let network = Network::new(&state.plan);
     let assume = assume(&state.plan, &report, &candidates, best.as_deref());
     let outlooks = network.outlooks(&seen, &assume, now);
@@ -80,11 +110,7 @@ fn gates(state: &RunState, now: jiff::Timestamp) -> Vec<GateView> {
         .filter(|(_, seen)| !seen.reports.is_empty())
         .map(|(step, seen)| GateView {
             title: step.title.clone(),
-            verdict: if seen.reports.iter().all(|report| report.verdict == Verdict::Holds) {
-                Verdict::Holds
-            } else {
-                Verdict::Inconclusive
-            },
+            verdict: worst(&seen.reports),
             reports: seen.reports.clone(),
             at: seen.reports.iter().map(|report| report.at).max().unwrap_or(now),
         })
@@ -117,29 +143,10 @@ fn assume(
     candidates: &[Candidate],
     best: Option<&str>,
 ) -> Assume {
-    let mut assume = Assume::default();
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
+    let mut assume = Assume::by_choice(plan, chosen);
     let found = by_step(&report.steps);
     for step in &plan.steps {
-        let is_recovery = matches!(&step.body,
-            crate::plan::Body::Action { action, .. } if action == "rds.recover");
-        if let Some(chosen) = chosen.filter(|_| is_recovery) {
-            // A restore runs in the conditional step; the other one then finds it done.
-            match (chosen.reversible, step.when.is_some()) {
-                (true, true) | (false, false) => {
-                    assume.taken.insert(step.id.clone());
-                    if let Some(forecast) = chosen.forecast {
-                        assume.lengths.insert(step.id.clone(), forecast);
-                    }
-                }
-                (false, true) => {
-                    assume.skipped.insert(step.id.clone());
-                }
-                (true, false) => {
-                    assume.lengths.insert(step.id.clone(), crate::span::Span::seconds(5));
-                }
-            }
-        }
         let satisfied = found
             .get(&step.id)
             .is_some_and(|seen| matches!(&seen.found, Found::State { state } if state.satisfied));

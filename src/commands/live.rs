@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::context::{Context, chain, store_error};
@@ -12,6 +12,7 @@ use super::show::Screen;
 use super::{answers, compose, dry_run, go, rollback};
 use crate::cli::RunFlags;
 use crate::clients::guard::Guard;
+use crate::clock::said_instant;
 use crate::engine::dispatcher::{self, Setup};
 use crate::engine::ports::Armed;
 use crate::engine::state::RunState;
@@ -26,7 +27,6 @@ use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
 use crate::plan::resolve::resolve;
 use crate::report::summary;
-use crate::span::Span;
 
 /// Carries a runbook out, or shows what that would do.
 pub(super) fn run(
@@ -139,9 +139,11 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let clients = compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()));
     let interactive = state.settings.interactive && attended();
     let holder = open.lock.holder().clone();
-    let ports = compose::ports(context, &clients, &state, given, interactive, holder);
     let mut signals = crate::signals::listen(restore)
         .map_err(|error| UserError::new(Exit::Internal, format!("listen to signals: {error}")))?;
+    let hung_up = signals.hung_up.clone();
+    let operator = compose::operator(context, &state, given, interactive.then_some(hung_up));
+    let ports = compose::ports(context, &clients, operator, holder);
     if let Some(question) = consent {
         let run = &state.run;
         opening.extend(rollback::ask(&ports, &mut signals.halt, run, &mut open, *question).await?);
@@ -193,18 +195,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
 
 fn incident_started(flags: &RunFlags, now: Timestamp) -> Result<Timestamp, UserError> {
     let Some(text) = &flags.incident_started else { return Ok(now) };
-    if let Ok(ago) = text.parse::<Span>() {
-        let ago = SignedDuration::try_from(ago.0).unwrap_or_default();
-        return Ok(now - ago);
-    }
-    match text.parse::<Timestamp>() {
-        Ok(instant) if instant <= now => Ok(instant),
-        Ok(_) => Err(UserError::new(Exit::Usage, "--incident-started lies in the future")),
-        Err(_) => {
-            Err(UserError::new(Exit::Usage, format!("--incident-started `{text}` is no instant"))
-                .hint("write 2026-01-01T02:12:00Z, or how long ago: 15m"))
-        }
-    }
+    said_instant(text, now)
+        .map_err(|error| UserError::new(Exit::Usage, format!("--incident-started: {error}")))
 }
 
 /// Refuses to start beside a run that may have changed something; names those that never did.

@@ -103,7 +103,8 @@ pub(super) async fn ask(
         | Answer::Typed { .. }
         | Answer::Chosen { .. }
         | Answer::Menu { .. }
-        | Answer::Recheck => "the answer was no".to_owned(),
+        | Answer::Recheck
+        | Answer::Began { .. } => "the answer was no".to_owned(),
     };
     let text = format!("a rollback was put to the operator and not begun: {why}");
     let record = open.chain.seal(Event::Noted { step: None, text }, ports.clock.now());

@@ -87,6 +87,11 @@ async fn show(
                 },
                 Some(Shown::Unwritten { records, why }) => unwritten(&terminal, &records, &why),
                 Some(Shown::Asking(_)) => {}
+                Some(Shown::Stopping { why, running }) => {
+                    if let Sink::Human(human) = &mut sink {
+                        human.stopping(&why, &running, clock.now());
+                    }
+                }
                 None => break,
             },
             Some(note) = notes.recv() => {

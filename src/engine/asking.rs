@@ -3,22 +3,47 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::dispatcher::{Busy, Dispatcher, Inner};
 use super::driver::{Message, Park};
+use super::going::Going;
 use super::ports::{LeaseGrant, LeaseRefusal};
 use super::state::keeps;
-use crate::event::{Answer, AnswerForm, Event, Finding, FindingLevel, Question, QuestionKey};
+use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey};
 use crate::exit::Exit;
+use crate::runbook::expression::Scope;
 
-/// Returns what blocks, in a line.
-fn blocking(findings: &[Finding]) -> Option<String> {
-    let blocking: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.level == FindingLevel::Blocking)
-        .map(|finding| format!("{}: {}", finding.about, finding.said))
-        .collect();
-    (!blocking.is_empty()).then(|| blocking.join("; "))
+/// Says whether an answer decides something now. A look again decides nothing, and a yes to go only once the gates
+/// have been seen to stand.
+fn is_decision(key: &QuestionKey, answer: &Answer) -> bool {
+    match answer {
+        Answer::Recheck | Answer::Began { .. } => false,
+        Answer::Yes => !matches!(key, QuestionKey::Go | QuestionKey::Blocked),
+        Answer::No
+        | Answer::Typed { .. }
+        | Answer::Chosen { .. }
+        | Answer::Menu { .. }
+        | Answer::Nobody { .. }
+        | Answer::Missing { .. } => true,
+    }
+}
+
+/// A question that was put and is not answered.
+pub(super) struct OpenQuestion {
+    key: QuestionKey,
+    reply: oneshot::Sender<Answer>,
+    /// The asking itself: it ends with this, so that a question that is given up leaves the screen
+    _asking: GivenUp,
+}
+
+/// Ends the asking when the question is.
+struct GivenUp(JoinHandle<()>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What a person types when the lease cannot be proved.
@@ -49,24 +74,24 @@ impl Dispatcher {
         let Some((question, reply)) = self.questions.pop_front() else { return };
         self.record(vec![Event::Asked { question: question.clone() }]);
         self.sync();
-        self.open_question = Some((question.key.clone(), reply));
         self.show_question(&question);
+        let key = question.key.clone();
         let (operator, inner) = (Arc::clone(&self.ports.operator), self.inner.clone());
-        tokio::spawn(async move {
+        let asking = tokio::spawn(async move {
             let answer = operator.ask(&question).await;
             drop(inner.send(Inner::Answered { question, answer }));
         });
+        self.open_question = Some(OpenQuestion { key, reply, _asking: GivenUp(asking) });
     }
 
     /// Journals an answer, then hands it on.
     pub(super) fn answered(&mut self, question: &Question, answer: Answer) {
         // An answer to a question that was given up, by a signal, is no answer.
-        let Some((key, reply)) = self.open_question.take() else { return };
-        if key != question.key {
-            self.open_question = Some((key, reply));
+        let Some(open) = self.open_question.take_if(|open| open.key == question.key) else {
             return;
-        }
-        if answer != Answer::Recheck {
+        };
+        let OpenQuestion { key, reply, .. } = open;
+        if is_decision(&key, &answer) {
             self.record(vec![Event::Decided { question: key, answer: answer.clone() }]);
             self.sync();
         }
@@ -74,47 +99,28 @@ impl Dispatcher {
         self.put_next_question();
     }
 
-    /// Asks whether to go; looks again as often as the person wants. A blocking finding is not gone past.
+    /// Asks whether to go; looks again as often as the person wants.
     pub(super) fn ask_go(&mut self) {
         self.busy = Busy::Going;
-        let (build, post, inner) = (Arc::clone(&self.go), self.post.clone(), self.inner.clone());
-        let state = self.state.clone();
-        let interactive = state.settings.interactive;
-        tokio::spawn(async move {
-            let result = loop {
-                let go = build(state.clone()).await;
-                let blocked = blocking(&go.findings);
-                let events = vec![Event::Preflight { findings: go.findings }];
-                drop(post.send(Message::Record { events, synced: None }));
-                if let Some(why) = blocked.clone().filter(|_| !interactive) {
-                    break Err(Park::NotMet(why));
-                }
-                let (reply, answered) = oneshot::channel();
-                let mut question = go.question;
-                if let Some(why) = &blocked {
-                    question.key = QuestionKey::Blocked;
-                    question.lines.push(format!("Cannot start: {why}"));
-                    question.title = "Look again?".to_owned();
-                }
-                drop(post.send(Message::Ask { question: Box::new(question), reply }));
-                match answered.await {
-                    // Yes to a screen that says it is blocked only looks again.
-                    Ok(Answer::Yes) if blocked.is_some() => {}
-                    Ok(Answer::Recheck) => {}
-                    Ok(Answer::Yes) => break Ok(()),
-                    Ok(Answer::Missing { flag }) => break Err(Park::Missing(flag)),
-                    Ok(Answer::Nobody { why }) => break Err(Park::Declined(why)),
-                    Ok(
-                        Answer::No
-                        | Answer::Typed { .. }
-                        | Answer::Chosen { .. }
-                        | Answer::Menu { .. },
-                    ) => break Err(Park::Declined("the answer to go was no".to_owned())),
-                    Err(_) => break Err(Park::Halted),
-                }
-            };
-            drop(inner.send(Inner::Went(result)));
-        });
+        let going = Going {
+            build: Arc::clone(&self.go),
+            ports: self.ports.clone(),
+            state: self.state.clone(),
+            scope: self.whole_scope(),
+            post: self.post.clone(),
+            halt: self.halted(),
+        };
+        let inner = self.inner.clone();
+        tokio::spawn(async move { drop(inner.send(Inner::Went(going.ask().await))) });
+    }
+
+    /// Names for expressions, with the outputs of every step that has any.
+    fn whole_scope(&self) -> Scope {
+        let mut scope = self.scope.clone();
+        for (step, state) in self.state.plan.steps.iter().zip(&self.state.steps) {
+            scope.set_outputs(&step.id.0, state.outputs.clone());
+        }
+        scope
     }
 
     pub(super) fn take_lease(&mut self) {
@@ -190,10 +196,7 @@ impl Dispatcher {
     pub(super) fn verify_run(&mut self) {
         self.busy = Busy::Verifying;
         let checks = self.state.plan.verification.clone();
-        let mut scope = self.scope.clone();
-        for (step, state) in self.state.plan.steps.iter().zip(&self.state.steps) {
-            scope.set_outputs(&step.id.0, state.outputs.clone());
-        }
+        let scope = self.whole_scope();
         let mut poller = super::verify::Poller {
             ports: self.ports.clone(),
             halt: self.halted(),

@@ -107,7 +107,7 @@ impl Driver {
         let key = QuestionKey::Waive { step: step.clone() };
         let form = AnswerForm::Type { word: waiver.word.clone() };
         let mut question =
-            self.question(key, format!("{} cannot be done", self.step().title), form);
+            self.question(key, format!("Cannot be done: {}", self.step().title), form);
         question.lines = vec![waiver.why.clone(), format!("Stays open: {}", waiver.obligation.say)];
         self.ask(question).await?;
         self.record(vec![Event::ObligationOpened {
@@ -199,9 +199,11 @@ impl Driver {
         }
     }
 
-    /// Says whether this driver decides about the failure: the runbook tolerates it, or a person is there.
+    /// Says whether this driver decides about the failure: the runbook tolerates it, or a person is there. A gate
+    /// that guards go and is not met is no failure to get past: the run is not started.
     pub(super) fn decides(&self) -> bool {
-        super::state::tolerated(self.step()) || self.settings.interactive
+        let started = self.armed.is_some();
+        super::state::tolerated(self.step()) || (self.settings.interactive && started)
     }
 
     /// Decides about a failed step: tolerated by the runbook, or by the operator's choice.
@@ -252,7 +254,7 @@ impl Driver {
         options.push(option(FailureChoice::Stop, "stop here and keep everything as it is"));
         let key =
             QuestionKey::Failure { step: self.step().id.clone(), failures: self.state.failures };
-        let title = format!("{} failed", self.step().title);
+        let title = format!("Failed: {}", self.step().title);
         let mut question = self.question(key, title, AnswerForm::Menu { options });
         question.lines.push(error.message.clone());
         question.lines.extend(error.hint.clone());

@@ -11,13 +11,15 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::asking::OpenQuestion;
 use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Armed, Journal, LeaseGrant, LeaseRefusal, Ports, ProgressNote};
 use super::scheduler::{self, Next};
 use super::state::RunState;
 use crate::clock::since;
-use crate::event::{Answer, Event, Finding, Question, QuestionKey, Record};
+use crate::event::{Answer, Event, Finding, Question, Record};
 use crate::exit::Exit;
+use crate::ids::StepId;
 use crate::journal::record::Chain;
 use crate::outcome::{CheckReport, Verdict};
 use crate::runbook::expression::Scope;
@@ -39,6 +41,11 @@ pub(crate) enum Shown {
     },
     /// A question opens: bars make way
     Asking(Box<Question>),
+    /// Nothing new starts; these steps reach a safe point first
+    Stopping {
+        why: String,
+        running: Vec<StepId>,
+    },
 }
 
 /// What is known when a run is about to start.
@@ -50,7 +57,14 @@ pub(crate) struct Go {
 }
 
 /// Looks at the estate and builds the question that asks whether to go.
-pub(crate) type GoBuilder = Arc<dyn Fn(RunState) -> BoxFuture<'static, Go> + Send + Sync>;
+pub(crate) type GoBuilder = Arc<dyn Fn(RunState, Look) -> BoxFuture<'static, Go> + Send + Sync>;
+
+/// Whether the estate is looked at for the question, or what was seen is shown anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Anew,
+    AsSeen,
+}
 
 /// Everything a run needs besides its state.
 pub(crate) struct Setup {
@@ -119,7 +133,7 @@ pub(super) struct Dispatcher {
     unsynced: Vec<Record>,
     acks: Vec<oneshot::Sender<()>>,
     pub(super) questions: VecDeque<(Box<Question>, oneshot::Sender<Answer>)>,
-    pub(super) open_question: Option<(QuestionKey, oneshot::Sender<Answer>)>,
+    pub(super) open_question: Option<OpenQuestion>,
     /// Why nothing new starts, with the exit code it asks for
     pub(super) stopping: Option<(String, Exit)>,
     pub(super) rollback_wanted: Option<String>,
@@ -347,7 +361,7 @@ impl Dispatcher {
     pub(super) fn park(&mut self, park: Park) {
         match park {
             Park::Halted | Park::Journal => {}
-            Park::Declined(why) => self.stop_for(why, Exit::Stopped),
+            Park::Declined(why) | Park::Nobody(why) => self.stop_for(why, Exit::Stopped),
             Park::Missing(flag) => {
                 self.stop_for(format!("an answer is needed: {flag}"), Exit::NeedsAnswer);
             }
@@ -356,8 +370,13 @@ impl Dispatcher {
                 self.stop_for(format!("the lease is held by {holder}"), Exit::Held);
             }
             Park::Kept => {
-                let exit =
-                    if self.state.changed() { Exit::ChangesLeft } else { Exit::FailedUnchanged };
+                let rolling_back =
+                    matches!(self.state.phase, super::state::RunPhase::RollingBack { .. });
+                let exit = match (rolling_back, self.state.changed()) {
+                    (true, _) => Exit::NeedsOperator,
+                    (false, true) => Exit::ChangesLeft,
+                    (false, false) => Exit::FailedUnchanged,
+                };
                 self.stop_for("an operator stopped the run here".to_owned(), exit);
             }
             Park::RollBack(why) => self.rollback_wanted = Some(why),
@@ -366,6 +385,12 @@ impl Dispatcher {
 
     /// Lets nothing new start; what runs reaches a safe point.
     pub(super) fn stop_for(&mut self, why: String, exit: Exit) {
+        if self.stopping.is_none() && !self.running.is_empty() {
+            // What follows may take minutes: a person must not think that nothing happened.
+            let running = self.running.iter().map(|i| self.state.plan.steps[*i].id.clone());
+            let running = running.collect();
+            drop(self.shown.send(Shown::Stopping { why: why.clone(), running }));
+        }
         self.stopping.get_or_insert((why, exit));
         // A question that is open when the run is stopped is left unanswered; it is put again on resume.
         self.questions.clear();

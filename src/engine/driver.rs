@@ -31,8 +31,10 @@ pub(crate) enum Halt {
 pub(crate) enum Park {
     /// The run is being stopped
     Halted,
-    /// An operator said no, or nobody was there
+    /// An operator said no
     Declined(String),
+    /// Nobody was there to answer
+    Nobody(String),
     /// An answer is needed that no flag gave
     Missing(String),
     /// Preflight found something that blocks
@@ -236,14 +238,15 @@ impl Driver {
         match answer {
             Answer::No => Err(Park::Declined(format!("the answer to \"{title}\" was no"))),
             Answer::Nobody { why } => {
-                Err(Park::Declined(format!("nobody answered \"{title}\": {why}")))
+                Err(Park::Nobody(format!("nobody answered \"{title}\": {why}")))
             }
             Answer::Missing { flag } => Err(Park::Missing(flag)),
             Answer::Yes
             | Answer::Typed { .. }
             | Answer::Chosen { .. }
             | Answer::Menu { .. }
-            | Answer::Recheck => Ok(answer),
+            | Answer::Recheck
+            | Answer::Began { .. } => Ok(answer),
         }
     }
 
@@ -290,6 +293,7 @@ pub(super) const fn is_of_step(event: &Event) -> bool {
         Event::RunStarted { .. }
         | Event::RunResumed { .. }
         | Event::Preflight { .. }
+        | Event::IncidentDated { .. }
         | Event::LeaseTaken { .. }
         | Event::LeaseVouched { .. }
         | Event::Asked { .. }

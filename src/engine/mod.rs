@@ -7,12 +7,13 @@ pub(crate) mod decide;
 pub(crate) mod dispatcher;
 pub(crate) mod driver;
 mod ending;
+pub(crate) mod going;
 pub(crate) mod ports;
 mod rollback;
 pub(crate) mod scheduler;
 pub(crate) mod state;
 pub(crate) mod step;
-mod verify;
+pub(crate) mod verify;
 
 #[cfg(test)]
 mod tests;

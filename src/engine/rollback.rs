@@ -62,7 +62,7 @@ impl Driver {
         };
         let question = Question {
             key,
-            title: format!("Reverting `{}` failed", self.step().id),
+            title: format!("Could not be undone: {}", self.step().title),
             lines: vec![why.to_owned()],
             commands: Vec::new(),
             no_means: "the rollback stops here and can be resumed".to_owned(),

@@ -123,6 +123,8 @@ pub(crate) struct RunState {
     pub settings: RunSettings,
     pub began: Timestamp,
     pub incident_started: Timestamp,
+    /// Somebody, or a signal, said when the incident began; else it is taken to be the run's start
+    pub dated: bool,
     pub phase: RunPhase,
     pub steps: Vec<StepState>,
     /// Needs of each step that do not yet let it start
@@ -176,6 +178,7 @@ impl RunState {
             settings: settings.clone(),
             began: first.time,
             incident_started: *incident_started,
+            dated: *incident_started != first.time,
             phase: RunPhase::Running,
             steps: vec![StepState::default(); plan.steps.len()],
             ready: ready.collect(),
@@ -219,6 +222,10 @@ impl RunState {
         match event {
             Event::RunStarted { .. } => return Err(FoldError::SecondStart),
             Event::RunResumed { settings, .. } => self.resume(settings),
+            Event::IncidentDated { at, .. } => {
+                self.incident_started = *at;
+                self.dated = true;
+            }
             Event::LeaseTaken { .. } => self.lease_taken = true,
             Event::LeaseVouched { .. } => self.vouched = true,
             Event::Decided { question, answer } => {
@@ -419,6 +426,7 @@ pub(crate) fn keeps(key: &QuestionKey, answer: &Answer) -> bool {
             Answer::No
             | Answer::Menu { .. }
             | Answer::Recheck
+            | Answer::Began { .. }
             | Answer::Nobody { .. }
             | Answer::Missing { .. } => false,
         },

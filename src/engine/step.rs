@@ -177,6 +177,7 @@ impl StepState {
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::Preflight { .. }
+            | Event::IncidentDated { .. }
             | Event::LeaseTaken { .. }
             | Event::LeaseVouched { .. }
             | Event::Asked { .. }

@@ -52,7 +52,7 @@ impl Driver {
         }
         let question = Question {
             key: QuestionKey::Override { step },
-            title: format!("{} could not be established", self.step().title),
+            title: format!("In doubt: {}", self.step().title),
             lines: reports.iter().flat_map(report_lines).collect(),
             commands: Vec::new(),
             no_means: "nothing is changed, the run ends".to_owned(),
@@ -179,7 +179,7 @@ fn unheld(report: CheckReport, check: &CheckSpec) -> CheckReport {
 }
 
 /// Returns the worst verdict: a failure, else doubt, else it holds. No checks at all prove nothing.
-fn worst(reports: &[CheckReport]) -> Verdict {
+pub(crate) fn worst(reports: &[CheckReport]) -> Verdict {
     if reports.iter().any(|report| report.verdict == Verdict::Fails) {
         Verdict::Fails
     } else if reports.is_empty()

@@ -120,6 +120,7 @@ fn asked() -> Vec<Event> {
                 outputs: Map::from_iter([("endpoint".to_owned(), json!("db.example"))]),
             },
         ),
+        Event::IncidentDated { at: time(1), said: "an operator said so".to_owned() },
         decided(QuestionKey::Alone, Answer::Nobody { why: "end of file".to_owned() }),
         Event::LeaseVouched {
             why: "the bucket does not answer".to_owned(),

@@ -186,6 +186,9 @@ struct Telling {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum TellingEvent {
     RunResumed,
+    IncidentDated {
+        at: Timestamp,
+    },
     RollbackStarted,
     RunStopped {
         why: String,
@@ -277,7 +280,7 @@ fn line(summary: &mut Option<Summary>, bytes: &[u8]) -> Result<(), LineTrouble> 
         known.step = envelope.event.step;
     }
     // Only these are read whole: most lines of a long journal are about steps.
-    let tells = ["run_", "rollback_", "obligation_"];
+    let tells = ["run_", "rollback_", "obligation_", "incident_"];
     if tells.iter().any(|prefix| known.last_kind.starts_with(prefix)) {
         apply(known, serde_json::from_slice::<Telling>(bytes)?.event);
     }
@@ -318,6 +321,10 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
         TellingEvent::RunStopped { why, exit } => Standing::Stopped { why, exit },
         TellingEvent::RunFinished { end, exit } => Standing::Finished { end, exit },
         TellingEvent::RunAbandoned { reason } => Standing::Abandoned { reason },
+        TellingEvent::IncidentDated { at } => {
+            summary.incident_started = at;
+            return;
+        }
         TellingEvent::RollbackStarted => {
             summary.rolling_back = true;
             return;

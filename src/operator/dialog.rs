@@ -1,10 +1,12 @@
 //! What a person typed at a question, understood. Pure: the terminal only carries text to and fro.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::clock::said_instant;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::Candidate;
-use crate::report::screens::{menu, page};
+use crate::report::screens::{is_go, menu, page};
 use crate::report::words;
 
 /// Wrong words typed at a question before it counts as declined.
@@ -20,8 +22,10 @@ const REASON_MIN: usize = 8;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reply {
     Done(Answer),
-    /// Show these lines, then prompt again
-    Again(Vec<String>),
+    /// Say this, if anything, then prompt again
+    Again(Option<String>),
+    /// Show these lines as they are, then prompt again
+    Page(Vec<String>),
 }
 
 /// One question on its way to an answer.
@@ -35,6 +39,8 @@ pub(crate) struct Dialog<'a> {
 /// Where a question with several parts stands.
 enum Stage {
     First,
+    /// When the incident began
+    Began,
     /// Why a step is skipped, or what shows that it was done by hand
     Reason {
         choice: FailureChoice,
@@ -58,8 +64,7 @@ impl<'a> Dialog<'a> {
     pub(crate) fn prompt(&self) -> String {
         match &self.stage {
             Stage::First => match &self.question.form {
-                AnswerForm::YesNo if self.complete() => format!("{} [y/n]", self.question.title),
-                AnswerForm::YesNo => "[y/n]".into(),
+                AnswerForm::YesNo => format!("{} [y/n]", self.asks()),
                 AnswerForm::Type { word } => format!("Type {word} to go on, n to decline:"),
                 AnswerForm::Reason => "Why? A sentence for the record, n to decline:".into(),
                 AnswerForm::Candidates { .. } => "Which? Number or name, n to decline:".into(),
@@ -70,6 +75,7 @@ impl<'a> Dialog<'a> {
                 }
                 AnswerForm::Evidence { prompt } => format!("{prompt} (n to decline):"),
             },
+            Stage::Began => "When did it begin? 02:05 (UTC) or 15m ago; n keeps it:".into(),
             Stage::Reason { choice: FailureChoice::MarkDone } => {
                 "What was done by hand, and what shows it?".into()
             }
@@ -81,8 +87,25 @@ impl<'a> Dialog<'a> {
         }
     }
 
+    /// Returns what a yes says.
+    fn asks(&self) -> &str {
+        match &self.question.key {
+            QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback => &self.question.title,
+            QuestionKey::Manual { .. } => "Is it done?",
+            QuestionKey::Credentials { .. } => "Are they renewed?",
+            QuestionKey::Approve { .. }
+            | QuestionKey::Choice { .. }
+            | QuestionKey::Loss { .. }
+            | QuestionKey::Override { .. }
+            | QuestionKey::Waive { .. }
+            | QuestionKey::Failure { .. }
+            | QuestionKey::RevertFailure { .. }
+            | QuestionKey::Alone => "Do it?",
+        }
+    }
+
     /// Takes one line a person typed.
-    pub(crate) fn take(&mut self, typed: &str) -> Reply {
+    pub(crate) fn take(&mut self, typed: &str, now: Timestamp) -> Reply {
         let typed = typed.trim();
         self.inputs += 1;
         if self.inputs > INPUTS_MAX {
@@ -91,6 +114,7 @@ impl<'a> Dialog<'a> {
         }
         match std::mem::replace(&mut self.stage, Stage::First) {
             Stage::First => self.first(typed),
+            Stage::Began => self.began(typed, now),
             Stage::Reason { choice } => self.reason(choice, typed),
             Stage::Outputs { reason, wanted, outputs } => {
                 self.output(reason, wanted, outputs, typed)
@@ -109,12 +133,16 @@ impl<'a> Dialog<'a> {
             return Reply::Done(Answer::No);
         }
         if let Some(page) = self.page(typed) {
-            return Reply::Again(page);
+            return Reply::Page(page);
         }
         match &self.question.form {
             AnswerForm::YesNo if is(typed, "y", "yes") => Reply::Done(Answer::Yes),
-            AnswerForm::YesNo if self.complete() && is(typed, "r", "recheck") => {
+            AnswerForm::YesNo if is_go(self.question) && is(typed, "r", "recheck") => {
                 Reply::Done(Answer::Recheck)
+            }
+            AnswerForm::YesNo if is_go(self.question) && is(typed, "i", "incident") => {
+                self.stage = Stage::Began;
+                Reply::Again(None)
             }
             AnswerForm::YesNo => again("Type y for yes or n for no; nothing else counts."),
             AnswerForm::Type { word } => self.wrong_word(word),
@@ -133,9 +161,17 @@ impl<'a> Dialog<'a> {
         }
     }
 
-    /// Says whether this is the `go` screen, which can be made anew.
-    const fn complete(&self) -> bool {
-        matches!(self.question.key, QuestionKey::Go | QuestionKey::Blocked)
+    fn began(&mut self, typed: &str, now: Timestamp) -> Reply {
+        if typed.is_empty() || is(typed, "n", "no") {
+            return again("It stays as it is.");
+        }
+        match said_instant(typed, now) {
+            Ok(at) => Reply::Done(Answer::Began { at }),
+            Err(error) => {
+                self.stage = Stage::Began;
+                again(&error.to_string())
+            }
+        }
     }
 
     fn page(&self, typed: &str) -> Option<Vec<String>> {
@@ -166,7 +202,7 @@ impl<'a> Dialog<'a> {
         match option.choice {
             choice @ (FailureChoice::Skip | FailureChoice::MarkDone) => {
                 self.stage = Stage::Reason { choice };
-                Reply::Again(Vec::new())
+                Reply::Again(None)
             }
             choice @ (FailureChoice::Retry | FailureChoice::Rollback | FailureChoice::Stop) => {
                 Reply::Done(Answer::Menu { choice, reason: None, outputs: Map::new() })
@@ -189,7 +225,7 @@ impl<'a> Dialog<'a> {
             return Reply::Done(Answer::Menu { choice, reason: Some(reason), outputs: Map::new() });
         }
         self.stage = Stage::Outputs { reason, wanted, outputs: Map::new() };
-        Reply::Again(Vec::new())
+        Reply::Again(None)
     }
 
     /// Returns the outputs that must be given with a way on.
@@ -210,12 +246,12 @@ impl<'a> Dialog<'a> {
             return again("Not chosen.");
         }
         let said = if typed.is_empty() || wanted.is_empty() {
-            vec!["It is needed; n goes back to the menu.".to_owned()]
+            Some("It is needed; n goes back to the menu.".to_owned())
         } else {
             // `5` and `true` are what they look like; everything else is text.
             let value = serde_json::from_str(typed).unwrap_or_else(|_| Value::from(typed));
             outputs.insert(wanted.remove(0), value);
-            Vec::new()
+            None
         };
         if wanted.is_empty() {
             let choice = FailureChoice::MarkDone;
@@ -235,7 +271,7 @@ fn says_something(typed: &str) -> bool {
 }
 
 fn again(said: &str) -> Reply {
-    Reply::Again(vec![said.to_owned()])
+    Reply::Again(Some(said.to_owned()))
 }
 
 fn candidate(candidates: &[Candidate], typed: &str) -> Reply {

@@ -1,7 +1,7 @@
 //! What a person types, and what it is taken for.
 
 use super::*;
-use crate::report::fixtures::{candidates, question};
+use crate::report::fixtures::{at, candidates, question};
 
 fn approve() -> QuestionKey {
     QuestionKey::Approve { step: "database".into(), digest: "d".to_owned() }
@@ -13,9 +13,10 @@ fn talk(question: &Question, typed: &[&str]) -> (Option<Answer>, String) {
     let mut shown = Vec::new();
     for line in typed {
         shown.push(dialog.prompt());
-        match dialog.take(line) {
+        match dialog.take(line, at("02:18:00")) {
             Reply::Done(answer) => return (Some(answer), shown.join("\n")),
-            Reply::Again(lines) => shown.extend(lines),
+            Reply::Again(said) => shown.extend(said),
+            Reply::Page(lines) => shown.extend(lines),
         }
     }
     (None, shown.join("\n"))
@@ -41,6 +42,21 @@ fn only_yes_is_yes() {
     for other in ["", " ", "j", "yy", "yep", "1", "true", "ok", "\u{4}", "us-west-2"] {
         assert_eq!(answered(&question, &[other]), None, "{other:?}");
     }
+}
+
+#[test]
+fn go_takes_when_the_incident_began() {
+    let go = question(QuestionKey::Go, AnswerForm::YesNo);
+    let began = |clock: &str| Some(Answer::Began { at: at(clock) });
+    assert_eq!(answered(&go, &["i", "02:05"]), began("02:05:00"));
+    assert_eq!(answered(&go, &["I", "15m ago"]), began("02:03:00"));
+    let (answer, shown) = talk(&go, &["i", "soon", "2026-07-14T03:00:00Z", "2m"]);
+    assert_eq!(answer, began("02:16:00"));
+    assert!(shown.contains("`soon` is no instant") && shown.contains("in the future"), "{shown}");
+    for kept in ["n", ""] {
+        assert_eq!(answered(&go, &["i", kept, "y"]), Some(Answer::Yes), "{kept:?}");
+    }
+    assert_eq!(answered(&question(approve(), AnswerForm::YesNo), &["i", "02:05"]), None);
 }
 
 #[test]
@@ -143,8 +159,8 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
 fn a_blocked_screen_only_looks_again() {
     let mut blocked = question(QuestionKey::Blocked, AnswerForm::YesNo);
     blocked.title = "Look again?".to_owned();
-    blocked.lines = vec!["y start steps 3 · n change nothing".to_owned(), "the rest".to_owned()];
-    assert_eq!(crate::report::screens::frame(&blocked, 80, None), ["the rest"]);
+    blocked.lines = vec!["the screen".to_owned()];
+    assert_eq!(crate::report::screens::frame(&blocked, 80, None), ["the screen"]);
     let (answer, shown) = talk(&blocked, &["r"]);
     assert_eq!(answer, Some(Answer::Recheck));
     assert_eq!(shown, "Look again? [y/n]");

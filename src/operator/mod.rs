@@ -8,6 +8,7 @@ pub(crate) mod needed;
 pub(crate) mod refuse;
 pub(crate) mod scripted;
 pub(crate) mod terminal;
+mod typing;
 
 use std::sync::Arc;
 

@@ -70,6 +70,7 @@ fn missing(given: &Given, question: &Question) -> Option<String> {
         | Answer::Chosen { .. }
         | Answer::Menu { .. }
         | Answer::Recheck
+        | Answer::Began { .. }
         | Answer::Nobody { .. } => None,
     }
 }

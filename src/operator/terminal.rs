@@ -1,28 +1,35 @@
 //! A person at a terminal, through dialoguer on a blocking thread.
 //!
 //! Ctrl-C, a closed terminal and an end of file are [`Answer::Nobody`]; the signal itself is handled elsewhere. The
-//! terminal's own settings are put back whenever a question ends, however it ends.
+//! terminal's own settings are put back whenever a question ends, however it ends. What was typed before a question
+//! was on the screen answers nothing: it is thrown away.
 
 use std::io::{self, IsTerminal, stdin};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use dialoguer::console::Term;
-use dialoguer::theme::Theme;
-use dialoguer::{Input, Password};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use secrecy::SecretString;
-use tokio::sync::Mutex;
+use rustix::process::getpgrp;
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
+    tcgetpgrp, tcsetattr,
+};
+use tokio::sync::{Mutex, watch};
 
 use super::dialog::{Dialog, Reply};
+use super::typing;
 use crate::clock::Clock;
 use crate::engine::ports::Operator;
 use crate::event::{Answer, Question};
 use crate::report::screens::candidates::Back;
 use crate::report::screens::frame;
 use crate::report::terminal::{Terminal, Tone};
+use crate::report::text;
 use crate::span::Span;
+
+/// Why nobody answers once the session is gone.
+const CLOSED: &str = "the terminal was closed";
 
 /// Settings of the terminal before the first question, to be put back.
 static BEFORE: OnceLock<Option<Termios>> = OnceLock::new();
@@ -32,7 +39,9 @@ pub(crate) struct TerminalOperator {
     terminal: Terminal,
     clock: Arc<dyn Clock>,
     /// When the incident began and the longest time allowed, for the forecasts of candidates
-    objective: Option<(Timestamp, Span)>,
+    objective: std::sync::Mutex<Option<(Timestamp, Span)>>,
+    /// The session's window is closed: nobody is there any more, whatever the terminal says
+    hung_up: watch::Receiver<bool>,
     /// One question at a time
     turn: Mutex<()>,
 }
@@ -40,6 +49,11 @@ pub(crate) struct TerminalOperator {
 /// Says whether somebody can be asked: dialoguer needs both ends of a terminal.
 pub(crate) fn attended() -> bool {
     stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Says whether keys reach this program: another one may have the terminal.
+fn in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 /// Puts the terminal's settings and cursor back as they were before the first question.
@@ -57,8 +71,17 @@ pub(crate) fn restore() {
 struct Restore;
 
 impl Restore {
-    fn remember() -> Self {
-        BEFORE.get_or_init(|| tcgetattr(stdin()).ok());
+    /// Has keys come one at a time and unseen, so that those between two reads are not shown twice. Interrupts
+    /// still come as signals.
+    fn keys() -> Self {
+        let before = BEFORE.get_or_init(|| tcgetattr(stdin()).ok());
+        if let Some(mut keys) = before.clone() {
+            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            keys.special_codes[SpecialCodeIndex::VMIN] = 1;
+            keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+            // A terminal that is gone is found out by reading.
+            tcsetattr(stdin(), OptionalActions::Now, &keys).ok();
+        }
         Self
     }
 }
@@ -75,44 +98,31 @@ impl TerminalOperator {
         terminal: Terminal,
         clock: Arc<dyn Clock>,
         objective: Option<(Timestamp, Span)>,
+        hung_up: watch::Receiver<bool>,
     ) -> Self {
-        Self { terminal, clock, objective, turn: Mutex::new(()) }
-    }
-
-    /// Asks for a secret, unseen; what was typed is hidden from then on. `None` where nobody gave one.
-    pub(crate) async fn secret(&self, prompt: &str) -> Option<SecretString> {
-        if !attended() {
-            return None;
-        }
-        let _turn = self.turn.lock().await;
-        let _open = self.terminal.question();
-        let _restore = Restore::remember();
-        let prompt = prompt.to_owned();
-        let asked = tokio::task::spawn_blocking(move || {
-            Password::with_theme(&Bare)
-                .with_prompt(prompt)
-                .report(false)
-                // Else dialoguer would ask for ever at an end of file.
-                .allow_empty_password(true)
-                .interact_on(&Term::stderr())
-        });
-        match asked.await {
-            Ok(Ok(typed)) if !typed.is_empty() => {
-                self.terminal.masker().learn(&typed);
-                Some(SecretString::from(typed))
-            }
-            Ok(Ok(_) | Err(_)) | Err(_) => None,
-        }
+        let objective = std::sync::Mutex::new(objective);
+        Self { terminal, clock, objective, hung_up, turn: Mutex::new(()) }
     }
 
     async fn put(&self, question: &Question) -> Answer {
+        let _turn = self.turn.lock().await;
+        let mut hung_up = self.hung_up.clone();
+        if *hung_up.borrow() {
+            return nobody(CLOSED);
+        }
         if !attended() {
             return nobody("stdin and stderr are not both a terminal");
         }
-        let _turn = self.turn.lock().await;
+        if !in_foreground() {
+            // Reading keys would stop the whole program, with steps running.
+            return nobody("the program runs in the background of its terminal");
+        }
         let open = self.terminal.question();
-        let _restore = Restore::remember();
-        let back = self.objective.map(|(incident_started, rto_max)| Back {
+        let _restore = Restore::keys();
+        // A terminal that cannot forget what was typed is gone, and so is whoever would answer.
+        tcflush(stdin(), QueueSelector::IFlush).ok();
+        let objective = *self.objective.lock().unwrap_or_else(PoisonError::into_inner);
+        let back = objective.map(|(incident_started, rto_max)| Back {
             incident_started,
             now: self.clock.now(),
             rto_max,
@@ -121,11 +131,24 @@ impl TerminalOperator {
             let tone = if line.starts_with("? ") { Tone::Strong } else { Tone::Plain };
             open.line(tone, &line);
         }
-        let (terminal, question) = (self.terminal.clone(), question.clone());
-        let asked = tokio::task::spawn_blocking(move || converse(&terminal, &question));
-        // Dropping this future, when the run stops, gives the question up: the screen and the settings are put back
-        // while the thread still waits for a key, until the process ends.
-        asked.await.unwrap_or_else(|failed| nobody(&format!("the prompt failed: {failed}")))
+        let (terminal, clock, question) =
+            (self.terminal.clone(), Arc::clone(&self.clock), question.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            converse(&terminal, &*clock, &question).unwrap_or_else(|error| nobody(&unread(&error)))
+        });
+        // Dropping this future, when the run stops or the window closes, gives the question up: the screen and the
+        // settings are put back while the thread still waits for a key, until the process ends.
+        let answer = tokio::select! {
+            answer = asked => {
+                answer.unwrap_or_else(|failed| nobody(&format!("the prompt failed: {failed}")))
+            }
+            Ok(_) = hung_up.wait_for(|gone| *gone) => nobody(CLOSED),
+        };
+        if let Answer::Began { at } = answer {
+            let mut objective = self.objective.lock().unwrap_or_else(PoisonError::into_inner);
+            *objective = objective.map(|(_, rto_max)| (at, rto_max));
+        }
+        answer
     }
 }
 
@@ -136,24 +159,37 @@ impl Operator for TerminalOperator {
 }
 
 /// Prompts until there is an answer. Blocks.
-fn converse(terminal: &Terminal, question: &Question) -> Answer {
-    let term = Term::stderr();
+fn converse(terminal: &Terminal, clock: &dyn Clock, question: &Question) -> io::Result<Answer> {
     let mut dialog = Dialog::new(question);
     loop {
-        let typed = Input::<String>::with_theme(&Bare)
-            .with_prompt(terminal.masker().mask(&dialog.prompt()))
-            .allow_empty(true)
-            .interact_text_on(&term);
-        match typed {
-            Ok(typed) => match dialog.take(&typed) {
-                Reply::Done(answer) => return answer,
-                Reply::Again(lines) => {
-                    lines.iter().for_each(|line| terminal.in_question(Tone::Plain, line));
-                }
-            },
-            Err(dialoguer::Error::IO(error)) => return nobody(&unread(&error)),
+        let typed = typing::line(terminal, &dialog.prompt())?;
+        match dialog.take(&typed, clock.now()) {
+            Reply::Done(answer) => return Ok(answer),
+            Reply::Again(said) => {
+                let lines = said.map(|said| text::wrap(&said, terminal.columns(), 2));
+                show(terminal, &lines.unwrap_or_default())?;
+            }
+            Reply::Page(lines) => show(terminal, &lines)?,
         }
     }
+}
+
+/// Shows lines, a screenful at a time.
+fn show(terminal: &Terminal, lines: &[String]) -> io::Result<()> {
+    // The status line and the prompt stay below them.
+    let screenful = terminal.rows().saturating_sub(2).max(4);
+    let mut rest = lines;
+    while rest.len() > screenful {
+        let (now, later) = rest.split_at(screenful);
+        now.iter().for_each(|line| terminal.in_question(Tone::Plain, line));
+        rest = later;
+        let more = format!("{} more; Enter goes on, q goes back:", text::count(rest.len(), "line"));
+        if !typing::line(terminal, &more)?.trim().is_empty() {
+            return Ok(());
+        }
+    }
+    rest.iter().for_each(|line| terminal.in_question(Tone::Plain, line));
+    Ok(())
 }
 
 fn unread(error: &io::Error) -> String {
@@ -167,30 +203,3 @@ fn unread(error: &io::Error) -> String {
 fn nobody(why: &str) -> Answer {
     Answer::Nobody { why: why.to_owned() }
 }
-
-/// Prompts as they are written, without decoration.
-struct Bare;
-
-impl Theme for Bare {
-    fn format_input_prompt(
-        &self,
-        f: &mut dyn std::fmt::Write,
-        prompt: &str,
-        _default: Option<&str>,
-    ) -> std::fmt::Result {
-        write!(f, "{prompt} ")
-    }
-
-    fn format_input_prompt_selection(
-        &self,
-        f: &mut dyn std::fmt::Write,
-        prompt: &str,
-        typed: &str,
-    ) -> std::fmt::Result {
-        write!(f, "{prompt} {typed}")
-    }
-}
-
-#[cfg(test)]
-#[path = "terminal_tests.rs"]
-mod tests;

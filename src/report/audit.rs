@@ -266,6 +266,7 @@ impl Activation {
             Event::RunResumed { .. } => self.end("in_progress", None),
             Event::RunStarted { .. }
             | Event::Preflight { .. }
+            | Event::IncidentDated { .. }
             | Event::LeaseTaken { .. }
             | Event::LeaseVouched { .. }
             | Event::Asked { .. }

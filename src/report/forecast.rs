@@ -9,8 +9,8 @@ use super::view::{StepStatus, StepView, ViewState};
 use crate::clock::since;
 use crate::estate::types::Priority;
 use crate::ids::StepId;
-use crate::outcome::StepEnd;
-use crate::plan::{Plan, PlannedStep};
+use crate::outcome::{Candidate, StepEnd};
+use crate::plan::{Body, Plan, PlannedStep};
 use crate::runbook::schema::OnFailure;
 use crate::span::Span;
 
@@ -42,6 +42,35 @@ pub(crate) struct Assume {
     pub skipped: BTreeSet<StepId>,
     /// Conditional steps that will run
     pub taken: BTreeSet<StepId>,
+}
+
+impl Assume {
+    /// Assumes that a recovery point is taken: a restore runs in the conditional step, and the other one then finds
+    /// it done; a promotion runs in the other one alone.
+    pub(crate) fn by_choice(plan: &Plan, chosen: Option<&Candidate>) -> Self {
+        let mut assume = Self::default();
+        let Some(chosen) = chosen else { return assume };
+        for step in &plan.steps {
+            if !matches!(&step.body, Body::Action { action, .. } if action == "rds.recover") {
+                continue;
+            }
+            match (chosen.reversible, step.when.is_some()) {
+                (true, true) | (false, false) => {
+                    assume.taken.insert(step.id.clone());
+                    if let Some(forecast) = chosen.forecast {
+                        assume.lengths.insert(step.id.clone(), forecast);
+                    }
+                }
+                (false, true) => {
+                    assume.skipped.insert(step.id.clone());
+                }
+                (true, false) => {
+                    assume.lengths.insert(step.id.clone(), Span::seconds(5));
+                }
+            }
+        }
+        assume
+    }
 }
 
 /// A plan's graph, prepared once.

@@ -38,6 +38,8 @@ pub(crate) struct Human {
     gates: BTreeMap<StepId, Vec<Verdict>>,
     /// When each running step was last mentioned
     mentioned: BTreeMap<StepId, Timestamp>,
+    /// Nothing new starts any more
+    stopping: bool,
     /// Records before this one are history of a run taken up again: folded, not printed
     quiet_until: u64,
 }
@@ -53,6 +55,7 @@ impl Human {
             news: BTreeMap::new(),
             gates: BTreeMap::new(),
             mentioned: BTreeMap::new(),
+            stopping: false,
             quiet_until: 0,
         }
     }
@@ -91,8 +94,26 @@ impl Human {
                 self.terminal.line(&line);
             }
         }
+        if matches!(record.event, Event::Asked { .. }) {
+            // Above the prompt from the start, not from the next tick on.
+            self.terminal.stands(&status_line(&self.view, &self.network, record.time));
+        }
         if self.view.ending.is_some() {
             self.terminal.show(&[]);
+        }
+    }
+
+    /// Says that nothing new starts, and what is waited for.
+    pub(crate) fn stopping(&mut self, why: &str, running: &[StepId], now: Timestamp) {
+        self.stopping = true;
+        let steps: Vec<&str> = running.iter().map(|step| step.0.as_str()).collect();
+        let said = format!(
+            "{why}: nothing new starts. {} to a safe point first; Ctrl-C again does not wait for \
+             that",
+            lines::come(&steps)
+        );
+        for line in lines::of_run("stop", Tone::Warn, &said, now, &self.layout()) {
+            self.terminal.line(&line);
         }
     }
 
@@ -108,8 +129,12 @@ impl Human {
         if self.view.plan.is_none() || self.view.ending.is_some() {
             return;
         }
+        let rows = self.rows(now);
+        if let Some(run) = rows.first() {
+            self.terminal.stands(&run.text);
+        }
         if self.terminal.live() {
-            self.terminal.show(&self.rows(now));
+            self.terminal.show(&rows);
         } else {
             self.mention(now);
         }
@@ -152,7 +177,10 @@ impl Human {
     /// Returns the live lines: the run, then a bar for each running step.
     pub(crate) fn rows(&self, now: Timestamp) -> Vec<Row> {
         let Some(plan) = &self.view.plan else { return Vec::new() };
-        let text = status_line(&self.view, &self.network, now);
+        let mut text = status_line(&self.view, &self.network, now);
+        if self.stopping {
+            text = format!("STOPPING · {text}");
+        }
         let mut rows = vec![Row { label: String::new(), part: None, text }];
         for step in &plan.steps {
             let Some(seen) = self.view.steps.get(&step.id).filter(|seen| seen.under_way()) else {
@@ -241,20 +269,15 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
     };
     let gone = minutes(view.gone(now));
     let mut parts = vec![format!("{} {}", words::mode(mode), run.short()), format!("{gone} gone")];
-    let began = view.incident_started.unwrap_or(now);
     if view.rollback.is_some() {
         parts.push("ROLLING BACK".to_owned());
+    } else if view.going {
+        parts.extend(forecast(view, plan, network, now));
     } else {
-        let outlooks = network.outlooks(view, &Assume::default(), now);
-        if let Some((priority, outlook)) = outlooks.iter().find(|(_, outlook)| ahead(outlook)) {
-            let rto = objective(plan, *priority);
-            parts.push(format!("{priority:?} {}", expected(outlook, rto, began)));
-        } else if let Some((priority, outlook)) = outlooks.first_key_value() {
-            parts.push(format!(
-                "{priority:?} {}",
-                expected(outlook, objective(plan, *priority), began)
-            ));
-        }
+        let rto = objective(plan, Priority::P0).unwrap_or(plan.objectives.rto);
+        parts.push(format!("P0 objective {}", minutes(rto.duration())));
+        parts.push("nothing is changed yet".to_owned());
+        return parts.join(" · ");
     }
     let running = view.steps.values().filter(|step| step.under_way()).count();
     let waiting = view
@@ -262,8 +285,20 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
         .values()
         .filter(|step| matches!(step.status, StepStatus::Waiting | StepStatus::Ready))
         .count();
-    parts.push(format!("{running} running, {waiting} to go"));
+    parts.push(format!("{running} running, {waiting} left"));
     parts.join(" · ")
+}
+
+/// Returns the outlook of the first priority that is not back yet, else of the first.
+fn forecast(view: &ViewState, plan: &Plan, network: &Network, now: Timestamp) -> Option<String> {
+    let began = view.incident_started.unwrap_or(now);
+    let assume = Assume::by_choice(plan, view.chosen.as_ref().or(view.best.as_ref()));
+    let outlooks = network.outlooks(view, &assume, now);
+    let next = outlooks.iter().find(|(_, outlook)| ahead(outlook));
+    let (priority, outlook) = next.or_else(|| outlooks.first_key_value())?;
+    let said = expected(outlook, objective(plan, *priority), began);
+    // On this line every column counts.
+    Some(format!("{priority:?} {}", said.trim_start_matches("about ")))
 }
 
 const fn ahead(outlook: &Outlook) -> bool {
@@ -282,11 +317,11 @@ pub(crate) fn expected(outlook: &Outlook, rto: Option<Span>, began: Timestamp) -
     match outlook {
         Outlook::Done { at } => format!("back {} {}", hour(*at), against(*at)),
         Outlook::Ahead { earliest, latest, measured } => {
-            let word = if *measured { "about" } else { "not before" };
-            if earliest == latest {
-                format!("{word} {} {}", hour(*latest), against(*latest))
-            } else {
-                format!("{word} {} to {} {}", hour(*earliest), hour(*latest), against(*latest))
+            let (first, last) = (hour(*earliest), hour(*latest));
+            match (*measured, first == last) {
+                (true, true) => format!("about {last} {}", against(*latest)),
+                (true, false) => format!("about {first}-{last} {}", against(*latest)),
+                (false, _) => format!("{last} or later {}", against(*latest)),
             }
         }
         Outlook::Blocked { by } => format!("waits for a decision on {by}"),

@@ -278,7 +278,7 @@ fn the_live_lines_show_each_running_step_and_the_objective() {
         .map(|row| format!("{}|{:?}|{}", row.label, row.part, row.text))
         .collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
-    |None|LIVE 7F3A · 0:08 gone · P0 about 02:39 (0:27 of 0:30) · 2 running, 5 to go
+    |None|LIVE 7F3A · 0:08 gone · P0 02:39 (0:27 of 0:30) · 2 running, 5 left
     fence         |Some(0.95)|1m 00s, usually 30s · running
     capacity      |Some(0.6)|1m 00s of about 3m · 3 of 5 ready[2J
     "#);

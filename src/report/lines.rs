@@ -97,8 +97,9 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
             page.head(Weight::Normal, Tone::Strong, "again", "run", &said);
         }
         Event::Preflight { findings } => {
-            findings.iter().for_each(|finding| page.finding(finding));
+            findings.iter().for_each(|finding| page.finding(finding, view));
         }
+        Event::IncidentDated { at, said } => page.dated(*at, said),
         Event::LeaseTaken { epoch, place } => {
             let said = format!("the lease is ours: {place}, epoch {epoch}");
             page.head(Weight::Detail, Tone::Plain, "lease", "", &said);
@@ -159,9 +160,17 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
 }
 
 impl Page<'_> {
-    fn finding(&mut self, finding: &Finding) {
+    fn dated(&mut self, at: Timestamp, said: &str) {
+        let gone = text::minutes(since(at, self.time));
+        let said = format!("began {}, {gone} ago: {said}", text::hour_both(at, &self.layout.zone));
+        self.head(Weight::Normal, Tone::Plain, "dated", "incident", &said);
+    }
+
+    fn finding(&mut self, finding: &Finding, view: &ViewState) {
         let (weight, tone, word) = match finding.level {
             FindingLevel::Good => (Weight::Detail, Tone::Good, "ok"),
+            // The go screen has it: said again after the answer, it would look like news.
+            FindingLevel::Warning if view.interactive => (Weight::Detail, Tone::Warn, "warn"),
             FindingLevel::Warning => (Weight::Normal, Tone::Warn, "warn"),
             FindingLevel::Blocking => (Weight::Loud, Tone::Bad, "BLOCK"),
         };
@@ -175,7 +184,7 @@ impl Page<'_> {
     fn decided(&mut self, key: &QuestionKey, answer: &Answer, view: &ViewState) {
         let weight = match answer {
             Answer::Nobody { .. } | Answer::Missing { .. } => Weight::Loud,
-            Answer::Recheck => Weight::Detail,
+            Answer::Recheck | Answer::Began { .. } => Weight::Detail,
             Answer::Yes
             | Answer::No
             | Answer::Typed { .. }
@@ -242,6 +251,7 @@ impl Page<'_> {
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::Preflight { .. }
+            | Event::IncidentDated { .. }
             | Event::LeaseTaken { .. }
             | Event::LeaseVouched { .. }
             | Event::Asked { .. }
@@ -378,6 +388,28 @@ fn title<'a>(view: &'a ViewState, step: &StepId) -> &'a str {
 
 fn about(key: &QuestionKey) -> &str {
     words::key_step(key).map_or(words::key_name(key), |step| step.0.as_str())
+}
+
+/// Returns lines about the run that no record tells.
+pub(crate) fn of_run(
+    word: &str,
+    tone: Tone,
+    said: &str,
+    now: Timestamp,
+    layout: &Layout,
+) -> Vec<Line> {
+    let mut page = Page { layout, time: now, lines: Vec::new() };
+    page.head(Weight::Loud, tone, word, "run", said);
+    page.lines
+}
+
+/// Returns `a comes` or `a and b come`.
+pub(crate) fn come(steps: &[&str]) -> String {
+    match steps {
+        [one] => format!("{one} comes"),
+        [first @ .., last] => format!("{} and {last} come", first.join(", ")),
+        [] => String::new(),
+    }
 }
 
 /// Returns the lines that open a run: what, on what, since when, against which objective.

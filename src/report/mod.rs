@@ -11,6 +11,7 @@ pub(crate) mod lines;
 pub(crate) mod mask;
 pub(crate) mod plan_view;
 pub(crate) mod progress;
+pub(crate) mod prompt;
 pub(crate) mod runs;
 pub(crate) mod screens;
 pub(crate) mod summary;

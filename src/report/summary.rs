@@ -22,6 +22,9 @@ use crate::ids::{RunId, StepId};
 use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
 use crate::span::Span;
 
+/// Columns of why a step is not done.
+const REASON_COLUMNS: usize = 100;
+
 /// A run, summed up.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Summary {
@@ -207,6 +210,8 @@ fn not_done(view: &ViewState) -> Vec<ChangedStep> {
             step.reason.clone().or(error)
         });
         let word = word(id).unwrap_or_default();
+        // In full it is in the log and in the audit; here the next command must stay in view.
+        let reason = reason.map(|reason| text::clip(&reason, REASON_COLUMNS));
         reason.map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"))
     })
 }

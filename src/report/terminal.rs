@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mask::Masker;
 use super::progress::{Bars, Row};
+use super::prompt::{Edit, PromptLine};
 use super::text::COLUMNS;
 
 /// `--color`.
@@ -129,7 +130,15 @@ struct Inner {
     /// Questions open, and what waits for them to be answered
     questions: usize,
     held: Vec<(Stream, String)>,
+    /// How the run stands, in a line
+    status: String,
+    prompt: Option<(PromptId, PromptLine)>,
+    prompts: u64,
 }
+
+/// Tells a prompt from later ones, for a thread that still waits for a key of one that was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PromptId(u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -174,7 +183,16 @@ impl Terminal {
         bars: Bars,
     ) -> Self {
         let sink = |to| Sink { to, closed: false };
-        let inner = Inner { out: sink(out), err: sink(err), bars, questions: 0, held: Vec::new() };
+        let inner = Inner {
+            out: sink(out),
+            err: sink(err),
+            bars,
+            questions: 0,
+            held: Vec::new(),
+            status: String::new(),
+            prompt: None,
+            prompts: 0,
+        };
         Self { look, masker, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -191,6 +209,12 @@ impl Terminal {
     /// Returns the width to wrap at.
     pub(crate) fn columns(&self) -> usize {
         columns().clamp(40, 100)
+    }
+
+    /// Returns the rows of the screen.
+    pub(crate) fn rows(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(io::stderr());
+        size.ok().map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0).unwrap_or(24)
     }
 
     /// Prints one line of data on stdout.
@@ -252,6 +276,48 @@ impl Terminal {
             .map(|row| Row { text: self.masker.mask(&row.text), ..row.clone() })
             .collect();
         self.lock().bars.show(&masked);
+    }
+
+    /// Takes in how the run stands, in a line. While a person types it is kept current above the prompt.
+    pub(crate) fn stands(&self, status: &str) {
+        let mut inner = self.lock();
+        inner.status = self.masker.mask(status);
+        let Inner { prompt: Some((_, prompt)), status, err, .. } = &mut *inner else { return };
+        err.write(&prompt.stands(status, columns()));
+    }
+
+    /// Opens the line a person types in; nothing is shown once its question was given up.
+    pub(crate) fn prompt(&self, text: &str) -> PromptId {
+        let mut inner = self.lock();
+        inner.prompts += 1;
+        let id = PromptId(inner.prompts);
+        if inner.questions > 0 {
+            let status =
+                if self.wants(Weight::Normal) { inner.status.clone() } else { String::new() };
+            let text = self.masker.mask(text);
+            let prompt = PromptLine::new(&text, &status, inner.bars.live(), columns());
+            inner.err.write(&prompt.open());
+            inner.prompt = Some((id, prompt));
+        }
+        id
+    }
+
+    /// Shows what a key did to the line; says whether the line is empty now.
+    pub(crate) fn edit(&self, id: PromptId, edit: Edit) -> bool {
+        let mut inner = self.lock();
+        let Inner { prompt: Some((open, prompt)), err, .. } = &mut *inner else { return true };
+        if *open == id {
+            err.write(&prompt.edit(edit));
+        }
+        prompt.typed().is_empty()
+    }
+
+    /// Closes the line and returns what was typed; `None` where its question was given up.
+    pub(crate) fn typed(&self, id: PromptId) -> Option<String> {
+        let mut inner = self.lock();
+        let (_, prompt) = inner.prompt.take_if(|(open, _)| *open == id)?;
+        inner.err.write("\n");
+        Some(prompt.typed().to_owned())
     }
 
     /// Takes live lines off the screen for good; before the last lines of a command.
@@ -322,6 +388,10 @@ impl Inner {
         self.questions = self.questions.saturating_sub(1);
         if self.questions > 0 {
             return;
+        }
+        if self.prompt.take().is_some() {
+            // Given up with the cursor behind the prompt.
+            self.err.write("\n");
         }
         for (stream, text) in std::mem::take(&mut self.held) {
             self.print(stream, &text);

@@ -128,6 +128,10 @@ pub(crate) struct ViewState {
     pub mode: Option<Mode>,
     pub plan: Option<Arc<Plan>>,
     pub incident_started: Option<Timestamp>,
+    /// Somebody is asked: what preflight found is on the go screen
+    pub interactive: bool,
+    /// An operator said go: something may be changed from here on
+    pub going: bool,
     pub started: Option<Timestamp>,
     /// Time of the last record
     pub last: Option<Timestamp>,
@@ -142,6 +146,8 @@ pub(crate) struct ViewState {
     pub rollback: Option<String>,
     /// The recovery point that was chosen
     pub chosen: Option<Candidate>,
+    /// The one that would be, while it is asked about
+    pub best: Option<Candidate>,
     /// Checks at the end
     pub verified: Option<(Verdict, Vec<CheckReport>)>,
     pub ending: Option<Ending>,
@@ -163,20 +169,23 @@ impl ViewState {
     pub(crate) fn apply(&mut self, record: &Record) {
         let time = record.time;
         match &record.event {
-            Event::RunStarted { run, mode, plan, incident_started, .. } => {
+            Event::RunStarted { run, mode, plan, incident_started, settings, .. } => {
                 self.run = Some(run.clone());
+                self.interactive = settings.interactive;
                 self.mode = Some(*mode);
                 self.incident_started = Some(*incident_started);
                 self.started = Some(time);
                 self.planned(plan);
             }
-            Event::RunResumed { .. } => {
+            Event::RunResumed { settings, .. } => {
+                self.interactive = settings.interactive;
                 self.ending = None;
                 self.open = None;
                 if let Some(last) = self.last {
                     self.gaps.push((last, time));
                 }
             }
+            Event::IncidentDated { at, .. } => self.incident_started = Some(*at),
             Event::Asked { question } => self.asked(question, time),
             Event::Decided { question, answer } => self.decided(question, answer, time),
             Event::RollbackStarted { why } => self.rollback = Some(why.clone()),
@@ -202,6 +211,7 @@ impl ViewState {
                 });
             }
             Event::StepStarted { step, choice, .. } => {
+                self.going = true;
                 if let Some(choice) = choice {
                     self.chosen = Some(choice.clone());
                 }
@@ -239,6 +249,9 @@ impl ViewState {
     }
 
     fn asked(&mut self, question: &Question, time: Timestamp) {
+        if let AnswerForm::Candidates { candidates, best: Some(best), .. } = &question.form {
+            self.best = candidates.iter().find(|candidate| candidate.id == *best).cloned();
+        }
         // A question put anew after a look goes on waiting since it was first put.
         let open = self.open.take().filter(|open| open.question.key == question.key);
         let since = open.map_or(time, |open| open.since);
@@ -246,6 +259,7 @@ impl ViewState {
     }
 
     fn decided(&mut self, key: &QuestionKey, answer: &Answer, time: Timestamp) {
+        self.going |= (key, answer) == (&QuestionKey::Go, &Answer::Yes);
         let Some(open) = self.open.take_if(|open| open.question.key == *key) else { return };
         self.waits.push((open.since, time));
         if let (Answer::Chosen { id }, AnswerForm::Candidates { candidates, .. }) =
@@ -288,7 +302,10 @@ impl StepView {
             Event::StepReady { .. } => self.status = StepStatus::Ready,
             Event::GateSeen { verdict, reports, .. } => {
                 self.started.get_or_insert(time);
-                self.status = StepStatus::Running;
+                // A gate that was passed may be looked at again before go.
+                if !matches!(self.status, StepStatus::Ended(_)) {
+                    self.status = StepStatus::Running;
+                }
                 self.seen(*verdict, reports);
             }
             Event::StepStarted { attempt, irreversible, choice, .. } => {
@@ -326,6 +343,7 @@ impl StepView {
             Event::RunStarted { .. }
             | Event::RunResumed { .. }
             | Event::Preflight { .. }
+            | Event::IncidentDated { .. }
             | Event::LeaseTaken { .. }
             | Event::LeaseVouched { .. }
             | Event::Asked { .. }

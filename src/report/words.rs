@@ -100,6 +100,7 @@ pub(crate) fn answer(answer: &Answer) -> String {
         Answer::Menu { choice, reason: Some(reason), .. } => format!("{}: {reason}", way(*choice)),
         Answer::Menu { choice, reason: None, .. } => way(*choice).to_owned(),
         Answer::Recheck => "look again".to_owned(),
+        Answer::Began { at } => format!("the incident began {at}"),
         Answer::Nobody { why } => format!("nobody answered: {why}"),
         Answer::Missing { flag } => format!("no answer was given; add {flag}"),
     }

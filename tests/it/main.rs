@@ -1,4 +1,4 @@
-//! The binary from outside: files, a throw-away estate of real servers, signals, SIGKILL.
+//! The binary from outside: files, a throw-away estate of real servers, terminals, signals, SIGKILL.
 
 mod chain;
 mod commands;
@@ -13,6 +13,11 @@ mod held;
 mod killed;
 mod lease;
 mod network;
+mod person;
+mod pty;
+mod pty_failover;
+mod pty_signals;
 mod refused;
+mod screen;
 mod traffic;
 mod world;

@@ -1,6 +1,7 @@
 //! The engine on a scripted world and a manual clock: no cloud, no terminal, no file.
 
 mod faults;
+mod going;
 mod human;
 mod plain;
 mod script;
@@ -17,7 +18,8 @@ use super::ports::Armed;
 use super::state::RunState;
 use crate::clock::Clock;
 use crate::event::{
-    AnswerForm, Event, Mode, OnFailureFlag, Question, QuestionKey, Record, RunSettings,
+    AnswerForm, Event, Finding, FindingLevel, Mode, OnFailureFlag, Question, QuestionKey, Record,
+    RunSettings,
 };
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
@@ -201,8 +203,9 @@ fn go(
         journal: Box::new(Memory(world.clone())),
         chain,
         opening,
-        go: Arc::new(|_| {
-            Box::pin(async { dispatcher::Go { question: go_question(), findings: Vec::new() } })
+        go: Arc::new(|state, _| {
+            let go = go_screen(&state);
+            Box::pin(async move { go })
         }),
         arm: Box::new(Armed::mint),
         signals,
@@ -228,9 +231,23 @@ fn go(
     Ran { exit, state }
 }
 
-fn go_question() -> Question {
+/// A screen that says no more than that a gate does not stand any more.
+fn go_screen(state: &RunState) -> dispatcher::Go {
+    let blocks = |(step, said): (StepId, String)| Finding {
+        level: FindingLevel::Blocking,
+        about: step.0.clone(),
+        said,
+        hint: None,
+        step: Some(step),
+    };
+    let findings: Vec<Finding> = super::going::unmet(state).into_iter().map(blocks).collect();
+    let key = if findings.is_empty() { QuestionKey::Go } else { QuestionKey::Blocked };
+    dispatcher::Go { question: go_question(key), findings }
+}
+
+fn go_question(key: QuestionKey) -> Question {
     Question {
-        key: QuestionKey::Go,
+        key,
         title: "Start?".to_owned(),
         lines: Vec::new(),
         commands: Vec::new(),

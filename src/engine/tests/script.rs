@@ -1,6 +1,6 @@
 //! A scripted world: every action is a switch, every fault is named, and each says whether it was hit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,8 +52,19 @@ pub(super) struct Strike {
     pub times: u32,
 }
 
+/// What a person does at a go screen, one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    pub answer: Answer,
+    /// How long they think
+    pub takes: Duration,
+    /// What the gate says from then on
+    pub gate: Option<Verdict>,
+}
+
 #[derive(Default)]
 struct Inner {
+    turns: VecDeque<Turn>,
     /// Steps whose change is in place
     switched: BTreeMap<String, Value>,
     strikes: Vec<Strike>,
@@ -104,6 +115,18 @@ impl World {
 
     pub(super) fn mend_checks(&self) {
         self.with(|w| w.failing_checks.clear());
+    }
+
+    pub(super) fn turns(&self, turns: impl IntoIterator<Item = Turn>) {
+        self.with(|w| w.turns = turns.into_iter().collect());
+    }
+
+    /// Says what gates find from now on.
+    fn turn_gates(&self, verdict: Verdict) {
+        self.mend_checks();
+        if verdict != Verdict::Holds {
+            self.fail_check("gate down", verdict);
+        }
     }
 
     pub(super) fn answer(&self, key: QuestionKey, answer: Answer) {
@@ -326,8 +349,8 @@ impl Check for World {
         });
         let at: Timestamp = self.clock.now();
         Box::pin(async move {
-            CheckReport {
-                title: spec.title.clone(),
+            let report = |title: &str| CheckReport {
+                title: title.to_owned(),
                 check: spec.check.clone(),
                 verdict: failing.unwrap_or(Verdict::Holds),
                 said: "scripted".to_owned(),
@@ -335,7 +358,10 @@ impl Check for World {
                 at,
                 votes: Vec::new(),
                 control: None,
-            }
+            };
+            let quorum = spec.check == "quorum";
+            let votes = if quorum { vec![report("database")] } else { Vec::new() };
+            CheckReport { votes, ..report(&spec.title) }
         })
     }
 }
@@ -348,7 +374,14 @@ impl Operator for World {
             let scripted = w.answers.get(&question.key).cloned();
             scripted.or_else(|| w.typed.clone().filter(|_| typed))
         });
+        let go = matches!(question.key, QuestionKey::Go | QuestionKey::Blocked);
+        let turn = go.then(|| self.with(|w| w.turns.pop_front())).flatten();
         Box::pin(async move {
+            if let Some(turn) = turn {
+                self.clock.sleep(turn.takes).await;
+                turn.gate.into_iter().for_each(|verdict| self.turn_gates(verdict));
+                return turn.answer;
+            }
             scripted.unwrap_or_else(|| match &question.form {
                 AnswerForm::YesNo => Answer::Yes,
                 AnswerForm::Type { word } => Answer::Typed { text: word.clone() },

@@ -59,6 +59,9 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
         }
         Event::RunResumed { settings, version } => began("run resumed", settings, version),
         Event::Preflight { findings } => preflight(findings),
+        Event::IncidentDated { at, said } => {
+            Told::run(format!("incident began {}: {said}", at.strftime("%Y-%m-%d %H:%M:%S UTC")))
+        }
         Event::LeaseTaken { epoch, place } => {
             Told::run(format!("lease taken, epoch {epoch}, {place}"))
         }
@@ -222,6 +225,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
             (format!("{}{reason}", choice_word(*choice)), outputs)
         }
         Answer::Recheck => ("look again".to_owned(), None),
+        Answer::Began { at } => (format!("the incident began {at}"), None),
         Answer::Nobody { why } => (format!("nobody answered: {why}"), None),
         Answer::Missing { flag } => (format!("no answer was given; {flag} gives it"), None),
     };

@@ -21,11 +21,11 @@ use crate::report::plan_view::{self, DryRunStep, Found, Undo};
 use crate::report::text::{self, COLUMNS, about, hour, minutes};
 use crate::report::words;
 
-/// Lines of the screen, the prompt among them.
-const ROWS: usize = 24;
+/// Lines of the screen; the line that says how the run stands and the prompt make it 24.
+const ROWS: usize = 22;
 
-/// Begins the line that says what "yes" starts.
-pub(super) const START: &str = "y start";
+/// Lines for what keeps a run from starting.
+const BLOCKING_MAX: usize = 3;
 
 /// Columns of the names at the left.
 const NAMES: usize = 19;
@@ -81,9 +81,14 @@ pub(crate) fn question(view: &GoView) -> Question {
     if !message.is_empty() {
         pages.insert(MESSAGE_PAGE, message);
     }
+    let (key, title) = if blocking(view).is_empty() {
+        (QuestionKey::Go, "Start?")
+    } else {
+        (QuestionKey::Blocked, "Look again?")
+    };
     let mut question = Question {
-        key: QuestionKey::Go,
-        title: "Start?".to_owned(),
+        key,
+        title: title.to_owned(),
         lines: Vec::new(),
         commands: Vec::new(),
         no_means: "nothing is changed".to_owned(),
@@ -92,6 +97,11 @@ pub(crate) fn question(view: &GoView) -> Question {
     };
     question.lines = screen(view, &question);
     question
+}
+
+/// What keeps the run from starting.
+fn blocking(view: &GoView) -> Vec<&Finding> {
+    view.findings.iter().filter(|finding| finding.level == FindingLevel::Blocking).collect()
 }
 
 fn screen(view: &GoView, question: &Question) -> Vec<String> {
@@ -103,12 +113,12 @@ fn screen(view: &GoView, question: &Question) -> Vec<String> {
     top.extend(facts(view));
     let mut bottom = warnings(&view.findings);
     bottom.extend(calls(view));
-    bottom.push(choices(view));
-    bottom.push(format!("{} · r look again", pages_named(question)));
-    // The prompt takes the last line, blank lines set the steps apart where there is room.
-    let mut room = ROWS.saturating_sub(1 + top.len() + bottom.len());
+    bottom.extend(choices(view));
+    bottom.push(format!("{} · s screen · r look again · i incident began", pages_named(question)));
+    // Blank lines set the steps apart where there is room.
+    let mut room = ROWS.saturating_sub(top.len() + bottom.len());
     let mut lines = top;
-    let apart = room > 6;
+    let apart = room >= listed(view).len() + 2;
     if apart {
         room -= 2;
         lines.push(String::new());
@@ -139,9 +149,8 @@ pub(super) fn heading(view: &GoView) -> Vec<String> {
     vec![
         format!("{} {severity}", text::pad(&what, room)),
         format!(
-            "began {} · {} gone · P0 objective {}, maximum {}",
+            "incident began {} · P0 objective {}, maximum {}",
             text::hour_both(view.incident_started, &view.zone),
-            minutes(crate::clock::since(view.incident_started, view.now)),
             minutes(rto.duration()),
             minutes(plan.objectives.rto_max.duration()),
         ),
@@ -247,7 +256,7 @@ fn restored(view: &GoView) -> String {
 
 fn no_return(view: &GoView) -> String {
     let Some(point) = &view.no_return else {
-        return "nowhere: all of it can be undone".to_owned();
+        return "no step: all of it can be undone".to_owned();
     };
     let number = number(view, &point.step).map(|at| format!("{at} ")).unwrap_or_default();
     let when = point.at.map(|at| format!(", about {}", hour(at))).unwrap_or_default();
@@ -316,7 +325,9 @@ fn change(planned: &PlannedStep, step: &DryRunStep) -> String {
             if let Some((_, word)) = &state.waiver {
                 return format!("not possible: asks for `{word}`");
             }
-            if state.differences.is_empty() {
+            // Of a program, its title says more than its beginning.
+            let program = state.differences.iter().all(|difference| difference.what == "program");
+            if program {
                 return planned.title.clone();
             }
             let parts = state.differences.iter().map(|difference| {
@@ -338,7 +349,7 @@ fn change(planned: &PlannedStep, step: &DryRunStep) -> String {
 
 fn warnings(findings: &[Finding]) -> Vec<String> {
     let worse: Vec<&Finding> =
-        findings.iter().filter(|finding| finding.level != FindingLevel::Good).collect();
+        findings.iter().filter(|finding| finding.level == FindingLevel::Warning).collect();
     let mut lines: Vec<String> = Vec::new();
     let said: Vec<String> =
         worse.iter().map(|finding| format!("! {}: {}", finding.about, finding.said)).collect();
@@ -392,21 +403,41 @@ fn calls(view: &GoView) -> Vec<String> {
     vec![line]
 }
 
-fn choices(view: &GoView) -> String {
+fn choices(view: &GoView) -> Vec<String> {
+    let blocking = blocking(view);
+    if !blocking.is_empty() {
+        return cannot_start(&blocking);
+    }
     let all = listed(view);
     let numbers = |asks: bool| {
         let matching = all.iter().filter(|(_, _, step)| step.asks.is_empty() != asks);
         ranges(&matching.map(|(number, _, _)| *number).collect::<Vec<_>>())
     };
     let (at_once, later) = (numbers(false), numbers(true));
-    let mut line = START.to_owned();
+    let step = |numbers: &str| if numbers.contains([',', '-']) { "steps" } else { "step" };
+    let mut line = "y start".to_owned();
     if !at_once.is_empty() {
-        line = format!("{START} steps {at_once}");
+        line = format!("{line} {} {at_once}", step(&at_once));
     }
     if !later.is_empty() {
         line = format!("{line} (asks again at {later})");
     }
-    format!("{line} · n change nothing")
+    vec![format!("{line} · n change nothing")]
+}
+
+fn cannot_start(blocking: &[&Finding]) -> Vec<String> {
+    let said = blocking.iter().map(|finding| {
+        let hint = finding.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
+        format!("CANNOT START: {}: {}{hint}", finding.about, finding.said)
+    });
+    let mut lines: Vec<String> = said.flat_map(|said| text::wrap(&said, COLUMNS, 2)).collect();
+    if lines.len() > BLOCKING_MAX {
+        lines.truncate(BLOCKING_MAX);
+        let last = text::clip(&lines[BLOCKING_MAX - 1], COLUMNS - 10);
+        lines[BLOCKING_MAX - 1] = format!("{last} (more: d)");
+    }
+    lines.push("y or r look again · n change nothing".to_owned());
+    lines
 }
 
 /// Returns numbers as ranges: `3, 5-11`.

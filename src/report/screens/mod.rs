@@ -11,8 +11,8 @@ use super::text;
 use crate::event::{AnswerForm, Question, QuestionKey};
 use candidates::Back;
 
-/// Lines of equivalent commands shown with a question; more are on page `c`.
-const COMMANDS_SHOWN: usize = 6;
+/// Rows of equivalent commands shown with a question; longer ones are on page `c`, out of the way.
+const COMMANDS_ROWS: usize = 3;
 
 /// Letter of the page with the equivalent commands.
 pub(crate) const COMMANDS_PAGE: char = 'c';
@@ -20,19 +20,16 @@ pub(crate) const COMMANDS_PAGE: char = 'c';
 pub(crate) const DETAILS_PAGE: char = 'd';
 /// Letter of the page with a message to paste.
 pub(crate) const MESSAGE_PAGE: char = 'm';
+/// Letter that shows the `go` screen again, as it was.
+pub(crate) const SCREEN_PAGE: char = 's';
 
 /// Returns a question as it is shown above its prompt.
 ///
 /// The `go` screen is complete as it is; every other question gets its heading, its ways on, its commands and what
 /// "no" means.
 pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) -> Vec<String> {
-    if question.key == QuestionKey::Go {
+    if is_go(question) {
         return question.lines.clone();
-    }
-    if question.key == QuestionKey::Blocked {
-        // The same screen, but it cannot be started: its line about starting would be wrong.
-        let starts = |line: &&String| !line.starts_with(go::START);
-        return question.lines.iter().filter(starts).cloned().collect();
     }
     let room = columns.saturating_sub(2);
     let mut lines = vec![String::new()];
@@ -60,7 +57,7 @@ pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) ->
         | AnswerForm::Reason
         | AnswerForm::Evidence { .. } => {}
     }
-    if question.commands.len() <= COMMANDS_SHOWN {
+    if commands_fit(question) {
         // A command is for pasting: one line, whatever the width.
         lines.extend(question.commands.iter().map(|line| format!("  $ {}", text::plain(line))));
     }
@@ -76,12 +73,26 @@ fn indented(line: &str) -> String {
     format!("  {}", text::plain(line)).trim_end().to_owned()
 }
 
+/// Says whether the equivalent commands take few enough rows to be shown with the question.
+fn commands_fit(question: &Question) -> bool {
+    let rows = |line: &String| (text::width(line) + 4).div_ceil(text::COLUMNS);
+    question.commands.iter().map(rows).sum::<usize>() <= COMMANDS_ROWS
+}
+
+/// Says whether this is the `go` screen, which is whole as it is and can be made anew.
+pub(crate) const fn is_go(question: &Question) -> bool {
+    matches!(question.key, QuestionKey::Go | QuestionKey::Blocked)
+}
+
 /// Returns the page a letter calls up.
 pub(crate) fn page(question: &Question, letter: char) -> Option<Vec<String>> {
+    if letter == SCREEN_PAGE && is_go(question) {
+        return Some(question.lines.clone());
+    }
     if let Some(page) = question.pages.get(&letter) {
         return Some(page.clone());
     }
-    let commands = letter == COMMANDS_PAGE && question.commands.len() > COMMANDS_SHOWN;
+    let commands = letter == COMMANDS_PAGE && !commands_fit(question);
     commands
         .then(|| question.commands.iter().map(|line| format!("$ {}", text::plain(line))).collect())
 }
@@ -89,13 +100,13 @@ pub(crate) fn page(question: &Question, letter: char) -> Option<Vec<String>> {
 /// Returns the pages a question has, each with its letter.
 fn pages_named(question: &Question) -> String {
     let mut letters: Vec<char> = question.pages.keys().copied().collect();
-    if question.commands.len() > COMMANDS_SHOWN && !letters.contains(&COMMANDS_PAGE) {
+    if !commands_fit(question) && !letters.contains(&COMMANDS_PAGE) {
         letters.push(COMMANDS_PAGE);
     }
     let named = letters.iter().map(|letter| match *letter {
         COMMANDS_PAGE => "c commands".to_owned(),
         DETAILS_PAGE => "d details".to_owned(),
-        MESSAGE_PAGE => "m message to paste".to_owned(),
+        MESSAGE_PAGE => "m message".to_owned(),
         other => other.to_string(),
     });
     named.collect::<Vec<_>>().join(" · ")

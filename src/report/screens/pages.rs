@@ -28,7 +28,8 @@ pub(super) fn contact_line(contact: &Contact) -> String {
 /// Returns everything known of every step.
 pub(super) fn details(view: &GoView) -> Vec<String> {
     let mut lines = heading(view);
-    lines.push(format!("run {} · plan {}", view.run, view.plan.digest));
+    lines.push(format!("run {}", view.run));
+    lines.push(format!("plan {}", view.plan.digest));
     for finding in &view.findings {
         lines.extend(plan_view::finding_lines(finding, COLUMNS));
     }
