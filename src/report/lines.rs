@@ -270,7 +270,7 @@ impl Page<'_> {
     }
 
     fn started(&mut self, step: &StepId, attempt: u32, forever: Option<&str>, view: &ViewState) {
-        let usually = view.plan.as_ref().and_then(|plan| plan.step(step)?.usually);
+        let usually = view.planned_step(step).and_then(|planned| planned.usually);
         let usually = match usually {
             Some(span) => format!(" (usually {span})"),
             None => String::new(),
@@ -382,8 +382,7 @@ const fn gate_look(verdict: Verdict) -> (Weight, Tone, &'static str) {
 }
 
 fn title<'a>(view: &'a ViewState, step: &StepId) -> &'a str {
-    let planned = view.plan.as_ref().and_then(|plan| plan.step(step));
-    planned.map_or("", |planned| planned.title.as_str())
+    view.planned_step(step).map_or("", |planned| planned.title.as_str())
 }
 
 fn about(key: &QuestionKey) -> &str {

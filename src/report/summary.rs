@@ -218,8 +218,7 @@ fn not_done(view: &ViewState) -> Vec<ChangedStep> {
 
 fn said(view: &ViewState, ids: &[StepId], say: impl Fn(&StepId) -> String) -> Vec<ChangedStep> {
     let title = |id: &StepId| {
-        let planned = view.plan.as_ref().and_then(|plan| plan.step(id));
-        planned.map(|planned| planned.title.clone()).unwrap_or_default()
+        view.planned_step(id).map(|planned| planned.title.clone()).unwrap_or_default()
     };
     ids.iter().map(|id| ChangedStep { step: id.clone(), title: title(id), said: say(id) }).collect()
 }

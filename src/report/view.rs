@@ -1,6 +1,6 @@
 //! What is shown of a run, folded from its records and nothing else. Pure: the present instant is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::event::{
 use crate::event::{QuestionKey, RunEnd};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 
 /// Where a step stands, as a person sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub(crate) struct ViewState {
     /// Time of the last record
     pub last: Option<Timestamp>,
     pub steps: BTreeMap<StepId, StepView>,
+    /// Where each step stands in the plan
+    places: HashMap<StepId, usize>,
     /// Columns of the longest step id, known once: it is asked for with every record
     pub ids: usize,
     pub open: Option<OpenQuestion>,
@@ -244,6 +246,8 @@ impl ViewState {
 
     fn planned(&mut self, plan: &Arc<Plan>) {
         self.steps = plan.steps.iter().map(|step| (step.id.clone(), StepView::new())).collect();
+        let places = plan.steps.iter().enumerate();
+        self.places = places.map(|(at, step)| (step.id.clone(), at)).collect();
         self.ids = plan.steps.iter().map(|step| width(&step.id.0)).max().unwrap_or(0);
         self.plan = Some(Arc::clone(plan));
     }
@@ -267,6 +271,11 @@ impl ViewState {
         {
             self.chosen = candidates.iter().find(|candidate| candidate.id == *id).cloned();
         }
+    }
+
+    /// Returns a step as the plan has it.
+    pub(crate) fn planned_step(&self, id: &StepId) -> Option<&PlannedStep> {
+        self.plan.as_ref()?.steps.get(*self.places.get(id)?)
     }
 
     /// Returns the steps whose change is, or may be, in place, in the plan's order.
