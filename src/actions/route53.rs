@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(super) const LIMIT: Duration = Duration::from_secs(180);
 
 const WEIGHT: i64 = 100;
-const METHOD: &str = "route53.weights";
+pub(super) const METHOD: &str = "route53.weights";
 
 /// The record sets of the public name, by set identifier.
 pub(super) type Group = BTreeMap<String, RecordSet>;
@@ -61,11 +61,35 @@ pub(crate) async fn perform(
     _armed: &Armed,
     call: &Call,
     with: &TrafficShift,
-    _seen: &Observation,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    shift(clients, call, with, &seen.live, &seen.desired).await
+}
+
+/// Brings the record sets from what was seen to what was approved, and to nothing else.
+pub(super) async fn shift(
+    clients: &Clients,
+    call: &Call,
+    with: &TrafficShift,
+    before: &Value,
+    desired: &Value,
 ) -> Result<Performed, ActionError> {
     let dns = dns(clients)?;
+    let (before, desired) = (image(before)?, image(desired)?);
     let live = group(clients, with).await?;
-    let desired = moved(dns, with, &live)?;
+    if live != before && live != desired {
+        let lines = |group: &Group| {
+            group.iter().map(|(name, set)| line(name, set)).collect::<Vec<_>>().join("; ")
+        };
+        let message = format!(
+            "the record sets of {} were changed by somebody else: they were seen as {}, and are {}",
+            dns.name,
+            lines(&before),
+            lines(&live)
+        );
+        return Err(ActionError::unchanged(FailureClass::Conflict, message)
+            .hint("find out who changed them; a retry looks anew and asks again"));
+    }
     let sets = changed(&live, &desired);
     if !sets.is_empty() {
         change(clients, call, with, &sets).await?;
@@ -97,16 +121,21 @@ pub(super) async fn restore(
     with: &TrafficShift,
     before: &Value,
 ) -> Result<(), ActionError> {
-    let before: Group = serde_json::from_value(before.clone()).map_err(|error| {
-        let message = format!("the before-image of the record sets cannot be read: {error}");
-        ActionError::unchanged(FailureClass::Internal, message)
-    })?;
+    let before = image(before)?;
     let live = group(clients, with).await?;
     let sets = changed(&live, &before);
     if sets.is_empty() {
         return Ok(());
     }
     change(clients, call, with, &sets).await
+}
+
+/// Reads record sets from an image of them.
+fn image(image: &Value) -> Result<Group, ActionError> {
+    serde_json::from_value(image.clone()).map_err(|error| {
+        let message = format!("an image of the record sets cannot be read: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    })
 }
 
 fn outputs() -> Map<String, Value> {

@@ -178,10 +178,9 @@ async fn a_failover_pair_swaps_its_roles() {
 
 async fn refused(known: Zone, change: impl FnOnce(&mut Value)) -> ActionError {
     let (script, _) = zone(known);
-    let (clients, armed) = armed(estate(change), &script);
+    let clients = guarded(estate(change), &script);
     let (call, _news) = call("route53.weights");
-    let seen = Observation::new(Value::Null, Value::Null);
-    let error = perform(&clients, &armed, &call, &shift(), &seen).await.expect_err("refused");
+    let error = observe(&clients, &call, &shift()).await.expect_err("refused");
     assert_eq!(script.count(CHANGE), 0, "nothing was requested");
     assert_eq!(error.effect, Effect::None);
     error

@@ -12,12 +12,12 @@ use crate::clients::aws::error::{Nature, failure};
 use crate::clients::http::{self, Get};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::estate::types::FailoverObject;
-use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass};
 use crate::runbook::catalogue::actions::TrafficShift;
 
 use super::route53::dns;
 
-const METHOD: &str = "s3.failover_object";
+pub(super) const METHOD: &str = "s3.failover_object";
 
 /// One anonymous GET, as a health checker makes it.
 const GET_LIMIT: Duration = Duration::from_secs(5);
@@ -51,11 +51,23 @@ pub(crate) async fn perform(
     _armed: &Armed,
     call: &Call,
     with: &TrafficShift,
-    _seen: &Observation,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    put(clients, call, with, &seen.live).await
+}
+
+/// Brings the object about, or away, and waits until the world sees it.
+pub(super) async fn put(
+    clients: &Clients,
+    call: &Call,
+    with: &TrafficShift,
+    before: &Value,
 ) -> Result<Performed, ActionError> {
     let object = object(clients)?;
     let wanted = wanted(clients, with)?;
-    write(clients, call, object, wanted).await?;
+    if *before != image(wanted) {
+        write(clients, call, object, wanted).await?;
+    }
     shown(clients, call, object, wanted).await?;
     let notes = vec![format!(
         "s3://{}/{} is {}, as an anonymous GET shows",
@@ -174,10 +186,12 @@ async fn shown(
         let get = Get { url: &url, connect_to: None, limit: GET_LIMIT, follow: false };
         said = match http::get(clients, &get).await {
             Ok(answer) => {
-                // A missing object of a bucket nobody may list is answered 403.
+                // A missing object of a bucket nobody may list is answered 403, and so is one that is there and nobody
+                // may read: the bucket's owner has to say which.
                 let seen = match answer.status {
                     200..300 => Some(true),
-                    403 | 404 => Some(false),
+                    404 => Some(false),
+                    403 if !wanted => Some(present(clients, object).await.map_err(applied)?),
                     _ => None,
                 };
                 if seen == Some(wanted) {
@@ -192,6 +206,10 @@ async fn shown(
     Err(ActionError::applied(FailureClass::Transient, message).hint(
         "the object must be readable by anyone: look at its bucket policy and public access block",
     ))
+}
+
+fn applied(error: ActionError) -> ActionError {
+    ActionError { effect: Effect::Applied, ..error }
 }
 
 /// Returns where health checkers look for the object.

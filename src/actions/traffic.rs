@@ -1,17 +1,18 @@
 //! `traffic.shift`: moves traffic by every method the estate has, the one that needs no control plane first.
 //!
 //! The failover object works while Route 53 takes no changes; the record sets are moved as well where they can be, and
-//! are an open obligation where they cannot.
+//! are an open obligation where they cannot. How each method went is in the journal as the output `methods`.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{route53, s3};
 use crate::clients::Clients;
 use crate::clock::within;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, FailureClass, Fidelity, Obligation};
+use crate::outcome::{ActionError, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::TrafficShift;
 
 /// A read that takes longer counts as a control plane that is not there.
@@ -67,6 +68,11 @@ pub(crate) async fn observe(
     seen.live = whole(|part| &part.live);
     seen.desired = whole(|part| &part.desired);
     seen.satisfied = seen.live == seen.desired;
+    if records.is_none() && seen.satisfied {
+        // The object is in place, and nobody can tell how the record sets are: what is left of the step is to say
+        // that they stay open, which the end of an attempt does.
+        (seen.satisfied, seen.under_way) = (false, true);
+    }
     for part in [object, records].into_iter().flatten() {
         seen.evidence.extend(part.evidence);
         seen.differences.extend(part.differences);
@@ -81,31 +87,24 @@ pub(crate) async fn observe(
 
 pub(crate) async fn perform(
     clients: &Clients,
-    armed: &Armed,
+    _armed: &Armed,
     call: &Call,
     with: &TrafficShift,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let mut done = Done::default();
     if !seen.live[OBJECT].is_null() {
-        call.progress.tell("by the failover object", None);
-        let method = Box::pin(s3::perform(clients, armed, call, with, seen));
-        let method = within(&*clients.clock, METHOD_LIMIT, method);
-        done.take(OBJECT, method.await.unwrap_or_else(|_| Err(overdue())), &seen.live[OBJECT]);
+        let method = Method { clients, call, with, part: OBJECT, seen };
+        done.take(method.carry_out(METHOD_LIMIT).await);
     }
     // Record sets nobody could read have no before-image: they are not touched.
     if seen.live[RECORDS].is_null() {
-        done.failures.push(ActionError::unchanged(
-            FailureClass::Transient,
-            "the record sets could not be read before, so they were not changed",
-        ));
+        let why = "the record sets could not be read before, so they were not changed";
+        done.take(Tried::untouched(clients, RECORDS, why));
     } else {
-        call.progress.tell("by the record sets", None);
+        let method = Method { clients, call, with, part: RECORDS, seen };
         // It keeps its own time; the margin is for its last request.
-        let limit = METHOD_LIMIT + READ_LIMIT;
-        let method = Box::pin(route53::perform(clients, armed, call, with, seen));
-        let method = within(&*clients.clock, limit, method);
-        done.take(RECORDS, method.await.unwrap_or_else(|_| Err(overdue())), &seen.live[RECORDS]);
+        done.take(method.carry_out(METHOD_LIMIT + READ_LIMIT).await);
     }
     done.performed(clients, with, seen)
 }
@@ -129,62 +128,170 @@ pub(crate) async fn revert(
     Ok(())
 }
 
+/// One method of a shift.
+struct Method<'a> {
+    clients: &'a Clients,
+    call: &'a Call,
+    with: &'a TrafficShift,
+    part: &'static str,
+    seen: &'a Observation,
+}
+
+impl Method<'_> {
+    /// Carries it out within its time. Where its answer is lost, what it changed is looked at before the next one.
+    async fn carry_out(&self, limit: Duration) -> Tried {
+        let clock = &*self.clients.clock;
+        let (began, part) = (clock.now(), self.part);
+        let (before, desired) = (&self.seen.live[part], &self.seen.desired[part]);
+        let work = async {
+            if part == OBJECT {
+                self.call.progress.tell("by the failover object", None);
+                Box::pin(s3::put(self.clients, self.call, self.with, before)).await
+            } else {
+                self.call.progress.tell("by the record sets", None);
+                Box::pin(route53::shift(self.clients, self.call, self.with, before, desired)).await
+            }
+        };
+        let result = within(clock, limit, work).await.unwrap_or_else(|_| Err(overdue()));
+        let (after, result) = match result {
+            Ok(performed) => (performed.after, Ok(performed.notes)),
+            Err(error) if error.effect == Effect::None => (before.clone(), Err(error)),
+            Err(error) => self.look_after(error).await,
+        };
+        Tried { part, began, ended: clock.now(), after, result }
+    }
+
+    /// Finds out what a method did that failed after its request.
+    async fn look_after(&self, error: ActionError) -> (Value, Result<Vec<String>, ActionError>) {
+        let (clients, call, with) = (self.clients, self.call, self.with);
+        let seen = if self.part == OBJECT {
+            bounded(clients, Box::pin(s3::observe(clients, call, with))).await
+        } else {
+            bounded(clients, Box::pin(route53::observe(clients, call, with))).await
+        };
+        let (before, desired) = (&self.seen.live[self.part], &self.seen.desired[self.part]);
+        match seen {
+            // Nobody can tell: what this run wants is what a rollback must be ready to find.
+            Err(_) => (desired.clone(), Err(error)),
+            Ok(seen) if seen.live == *desired && self.part == RECORDS => {
+                // Route 53 has taken the change; the step's verification waits for its answers.
+                (seen.live, Ok(vec![format!("the record sets are changed, although: {error}")]))
+            }
+            Ok(seen) if seen.live == *before => {
+                (seen.live, Err(ActionError { effect: Effect::None, ..error }))
+            }
+            // An object that is there and that nobody can read moves nothing.
+            Ok(seen) => (seen.live, Err(ActionError { effect: Effect::Applied, ..error })),
+        }
+    }
+}
+
+/// How one method went.
+struct Tried {
+    part: &'static str,
+    began: Timestamp,
+    ended: Timestamp,
+    after: Value,
+    /// What was done, a line each
+    result: Result<Vec<String>, ActionError>,
+}
+
+impl Tried {
+    fn untouched(clients: &Clients, part: &'static str, why: &str) -> Self {
+        let now = clients.clock.now();
+        let error = ActionError::unchanged(FailureClass::Transient, why);
+        Self { part, began: now, ended: now, after: Value::Null, result: Err(error) }
+    }
+
+    fn name(&self) -> &'static str {
+        if self.part == OBJECT { s3::METHOD } else { route53::METHOD }
+    }
+
+    /// Returns what the journal keeps of it.
+    fn record(&self) -> Value {
+        let mut record = json!({
+            "method": self.name(),
+            "began": self.began,
+            "ended": self.ended,
+            "worked": self.result.is_ok(),
+        });
+        if let Err(error) = &self.result {
+            record["effect"] = json!(error.effect);
+            record["said"] = json!(error.message);
+        }
+        record
+    }
+}
+
 /// What the methods did so far.
 #[derive(Default)]
 struct Done {
-    after: Map<String, Value>,
-    outputs: Option<Map<String, Value>>,
-    notes: Vec<String>,
-    failures: Vec<ActionError>,
-    records_moved: bool,
+    tried: Vec<Tried>,
 }
 
 impl Done {
-    fn take(&mut self, part: &str, result: Result<Performed, ActionError>, before: &Value) {
-        match result {
-            Ok(performed) => {
-                self.after.insert(part.to_owned(), performed.after);
-                self.outputs.get_or_insert(performed.outputs);
-                self.notes.extend(performed.notes);
-                self.records_moved |= part == RECORDS;
-            }
-            Err(error) => {
-                self.after.insert(part.to_owned(), before.clone());
-                self.notes.push(format!("{part}: {error}"));
-                self.failures.push(error);
-            }
-        }
+    fn take(&mut self, tried: Tried) {
+        self.tried.push(tried);
     }
 
     fn performed(
-        mut self,
+        self,
         clients: &Clients,
         with: &TrafficShift,
         seen: &Observation,
     ) -> Result<Performed, ActionError> {
-        let Some(outputs) = self.outputs else { return Err(joined(self.failures)) };
-        for part in [OBJECT, RECORDS] {
-            self.after.entry(part).or_insert(Value::Null);
+        let worked = self.tried.iter().find(|tried| tried.result.is_ok()).map(Tried::name);
+        let doubtful = self
+            .tried
+            .iter()
+            .any(|tried| tried.result.as_ref().is_err_and(|error| error.effect == Effect::Unknown));
+        let (Some(method), false) = (worked, doubtful) else {
+            // What nobody can tell is looked at by the engine, never taken for done.
+            let failures = self.tried.into_iter().filter_map(|tried| tried.result.err());
+            return Err(joined(failures.collect(), worked));
+        };
+        let methods: Vec<Value> = self.tried.iter().map(Tried::record).collect();
+        let outputs = Map::from_iter([
+            ("method".to_owned(), json!(method)),
+            ("methods".to_owned(), json!(methods)),
+        ]);
+        let mut after = json!({ OBJECT: null, RECORDS: null });
+        let (mut notes, mut records_moved) = (Vec::new(), false);
+        for tried in self.tried {
+            after[tried.part] = tried.after;
+            match tried.result {
+                Ok(lines) => {
+                    records_moved |= tried.part == RECORDS;
+                    notes.extend(lines);
+                }
+                Err(error) => notes.push(format!("{}: {error}", tried.part)),
+            }
         }
         let mut obligations = Vec::new();
-        if !self.records_moved {
+        if !records_moved {
             let name = clients.estate.dns.as_ref().map_or("the record", |dns| dns.name.as_str());
             obligations.push(unmoved(name, with, seen));
         }
-        Ok(Performed { after: Value::Object(self.after), outputs, obligations, notes: self.notes })
+        Ok(Performed { after, outputs, obligations, notes })
     }
 }
 
-/// Returns the failure of all methods: the worst effect, the class that a retry can help first.
-fn joined(failures: Vec<ActionError>) -> ActionError {
-    let effect = failures.iter().map(|error| error.effect).max();
+/// Returns the failure of the methods: the worst effect, the class that a retry can help first. With one that worked
+/// it is the doubt about the other.
+fn joined(failures: Vec<ActionError>, worked: Option<&str>) -> ActionError {
+    let effect = failures.iter().map(|error| error.effect).max().unwrap_or(Effect::None);
     let class = failures.iter().map(|error| error.class).find(|class| class.retryable());
     let first = failures.first().map_or(FailureClass::Internal, |error| error.class);
     let messages: Vec<String> = failures.iter().map(|error| error.message.clone()).collect();
+    let (said, effect) = match worked {
+        Some(worked) => (format!("{worked} worked, and of the other"), Effect::Unknown),
+        None => ("no method moved the traffic".to_owned(), effect),
+    };
+    let verb = if worked.is_some() { " nobody can tell" } else { "" };
     ActionError {
         class: class.unwrap_or(first),
-        effect: effect.unwrap_or(crate::outcome::Effect::None),
-        message: format!("no method moved the traffic ({})", messages.join("; ")),
+        effect,
+        message: format!("{said}{verb} ({})", messages.join("; ")),
         hint: failures.into_iter().find_map(|error| error.hint),
     }
 }

@@ -23,6 +23,14 @@ struct World {
     dark: Arc<AtomicBool>,
     /// Writes to the bucket fail
     sealed: Arc<AtomicBool>,
+    /// The next change of record sets is carried out and its answer is lost
+    lost: Arc<AtomicBool>,
+    /// After that Route 53 is dark
+    dark_after: Arc<AtomicBool>,
+    /// Nobody may read the bucket
+    private: Arc<AtomicBool>,
+    /// Deletions are answered and not carried out
+    sticky: Arc<AtomicBool>,
 }
 
 impl World {
@@ -52,7 +60,7 @@ impl World {
                 empty(200)
             }
             Some("DELETE") => {
-                self.present.store(false, Ordering::SeqCst);
+                self.present.fetch_and(self.sticky.load(Ordering::SeqCst), Ordering::SeqCst);
                 empty(204)
             }
             _ => empty(501),
@@ -70,6 +78,12 @@ impl World {
             let east = sent.body.split("</ResourceRecordSet>").find(|set| set.contains("use1"));
             let east = east.unwrap_or_default();
             self.moved.store(east.contains("<Weight>0</Weight>"), Ordering::SeqCst);
+            if self.lost.swap(false, Ordering::SeqCst) {
+                self.dark.store(self.dark_after.load(Ordering::SeqCst), Ordering::SeqCst);
+                return Reply::Broken(ConnectorError::io(
+                    io::Error::from(io::ErrorKind::ConnectionReset).into(),
+                ));
+            }
             return wrap("ChangeResourceRecordSetsResponse", change);
         }
         if sent.action.contains("/change/") {
@@ -95,11 +109,16 @@ impl World {
     async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let present = self.present.clone();
+        let (present, private) = (self.present.clone(), self.private.clone());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let _ = stream.read(&mut [0; 1024]).await;
-                let status = if present.load(Ordering::SeqCst) { 200 } else { 404 };
+                let status = match (private.load(Ordering::SeqCst), present.load(Ordering::SeqCst))
+                {
+                    (true, _) => 403,
+                    (false, true) => 200,
+                    (false, false) => 404,
+                };
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 );
@@ -207,4 +226,104 @@ async fn a_bucket_that_refuses_leaves_the_record_sets() {
     for method in ["s3:PutObject", "AccessDenied", "route53:ListResourceRecordSets"] {
         assert!(error.message.contains(method), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_is_looked_at_before_anything_is_said() {
+    let world = World::default();
+    let (clients, armed, script) = world.clients().await;
+    let (call, _news) = call("traffic.shift");
+    let before = observe(&clients, &call, &shift()).await.expect("seen");
+    world.lost.store(true, Ordering::SeqCst);
+    let done = perform(&clients, &armed, &call, &shift(), &before).await.expect("moved");
+    assert_eq!(done.after, before.desired, "a rollback must know what is there");
+    assert_eq!(done.obligations, [], "the record sets have moved");
+    assert_eq!(script.count("POST /2013-04-01/hostedzone/Z1/rrset"), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_can_tell_is_unknown_although_the_other_method_worked() {
+    let world = World::default();
+    let (clients, armed, _) = world.clients().await;
+    let (call, _news) = call("traffic.shift");
+    let before = observe(&clients, &call, &shift()).await.expect("seen");
+    world.lost.store(true, Ordering::SeqCst);
+    world.dark_after.store(true, Ordering::SeqCst);
+    let error = perform(&clients, &armed, &call, &shift(), &before).await.expect_err("in doubt");
+    assert_eq!(error.effect, Effect::Unknown, "{error}");
+    assert!(error.message.contains("s3.failover_object worked"), "{error}");
+    // The engine looks: the object is there, and the rest of the step is still to be said.
+    let now = observe(&clients, &call, &shift()).await.expect("seen");
+    assert!(!now.satisfied && now.under_way);
+    let done = perform(&clients, &armed, &call, &shift(), &now).await.expect("adopted");
+    assert_eq!(done.obligations[0].id, "records-app.phoenix.example");
+}
+
+#[tokio::test]
+async fn each_method_is_in_the_journal_with_how_it_went() {
+    let world = World::default();
+    world.sealed.store(true, Ordering::SeqCst);
+    let (clients, armed, _) = world.clients().await;
+    let (call, _news) = call("traffic.shift");
+    let before = observe(&clients, &call, &shift()).await.expect("seen");
+    let done = perform(&clients, &armed, &call, &shift(), &before).await.expect("moved");
+    let methods = done.outputs["methods"].as_array().expect("a list");
+    let short: Vec<(&Value, &Value)> =
+        methods.iter().map(|method| (&method["method"], &method["worked"])).collect();
+    let (yes, no) = (json!(true), json!(false));
+    let (object, weights) = (json!("s3.failover_object"), json!("route53.weights"));
+    assert_eq!(short, [(&object, &no), (&weights, &yes)]);
+    assert_eq!(methods[0]["effect"], "none");
+    assert!(methods[0]["said"].as_str().expect("a text").contains("AccessDenied"));
+}
+
+#[tokio::test]
+async fn record_sets_changed_since_they_were_approved_are_left_alone() {
+    let world = World::default();
+    world.sealed.store(true, Ordering::SeqCst);
+    let (clients, armed, script) = world.clients().await;
+    let (call, _news) = call("traffic.shift");
+    let mut before = observe(&clients, &call, &shift()).await.expect("seen");
+    // What was seen and approved is not what is there.
+    before.live["records"]["use1"]["TTL"] = json!(30);
+    before.desired["records"]["use1"]["TTL"] = json!(30);
+    let error = perform(&clients, &armed, &call, &shift(), &before).await.expect_err("refused");
+    assert!(error.message.contains("changed by somebody else"), "{error}");
+    assert_eq!(error.effect, Effect::None, "{error}");
+    assert!(script.sent().iter().all(|sent| !sent.action.starts_with("POST")));
+}
+
+/// The real clock, without the pauses between two looks.
+struct Unhurried;
+
+impl crate::clock::Clock for Unhurried {
+    fn now(&self) -> Timestamp {
+        RealClock.now()
+    }
+
+    fn sleep(&self, length: Duration) -> futures::future::BoxFuture<'static, ()> {
+        if length <= Duration::from_secs(2) {
+            return Box::pin(tokio::task::yield_now());
+        }
+        RealClock.sleep(length)
+    }
+}
+
+#[tokio::test]
+async fn an_object_nobody_may_read_is_not_taken_for_an_absent_one() {
+    let world = World::default();
+    for flag in [&world.present, &world.private, &world.sticky, &world.moved] {
+        flag.store(true, Ordering::SeqCst);
+    }
+    let (mut clients, armed, _) = world.clients().await;
+    clients.clock = Arc::new(Unhurried);
+    let back = TrafficShift { to: "us-east-1".to_owned(), from: "us-west-2".to_owned() };
+    let (call, _news) = call("s3.failover_object");
+    let before = s3::observe(&clients, &call, &back).await.expect("seen");
+    let error = s3::perform(&clients, &armed, &call, &back, &before).await.expect_err("there");
+    assert_eq!(error.effect, Effect::Applied, "{error}");
+    assert!(error.message.contains("not seen as absent"), "{error}");
+    world.sticky.store(false, Ordering::SeqCst);
+    let done = s3::perform(&clients, &armed, &call, &back, &before).await.expect("deleted");
+    assert_eq!(done.after, json!({ "present": false }));
 }

@@ -4,6 +4,7 @@
 //! resolvers the estate names. One sight of the old record is enough to fail; nothing but doubt never holds.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_route53::types::RrType;
@@ -15,6 +16,7 @@ use crate::clients::Clients;
 use crate::clients::aws::Regional;
 use crate::clients::aws::records::{self, Health, RecordSet, answerable};
 use crate::clients::endpoints::host_of;
+use crate::clients::tcp;
 use crate::clock::within;
 use crate::estate::types::Dns;
 use crate::runbook::catalogue::checks::Route53Answer;
@@ -43,25 +45,31 @@ pub(crate) async fn look(clients: &Clients, with: &Route53Answer) -> Seen {
     let Some(own) = dns.records.get(&with.region) else {
         return Seen::unclear(format!("the estate names no record of {}", with.region));
     };
-    let (sets, aws) = match within(&*clients.clock, LIMIT, read(clients, dns, &with.region)).await {
-        Ok(Ok((sets, aws))) => (Ok(sets), Some(aws)),
-        Ok(Err(why)) => (Err(why), None),
-        Err(elapsed) => (Err(elapsed.to_string()), None),
+    // Credentials have their own time limit.
+    let (sets, aws) = match clients.aws.region(&with.region).await {
+        Ok(aws) => match within(&*clients.clock, LIMIT, read(dns, &aws)).await {
+            Ok(sets) => (sets, Some(aws)),
+            Err(elapsed) => (Err(elapsed.to_string()), None),
+        },
+        Err(error) => (Err(error.message), None),
     };
-    let values = Values::of(clients, dns, &with.region, own, sets.as_deref().ok());
+    let targets = targets(clients, dns, &with.region, own, sets.as_deref().ok());
     let (by_records, by_route53, by_resolvers) = futures::join!(
         by_records(clients, aws.as_deref(), own, &sets),
-        by_test(clients, aws.as_deref(), dns, &values),
-        join_all(dns.resolvers.iter().map(|resolver| by_resolver(clients, dns, resolver, &values))),
+        by_test(clients, aws.as_deref(), dns, &targets),
+        join_all(
+            dns.resolvers.iter().map(|resolver| by_resolver(clients, dns, resolver, &targets))
+        ),
     );
     let moved = sets.as_deref().is_ok_and(|sets| records_moved(sets, own));
-    let mut voices = vec![("record sets".to_owned(), by_records.clone())];
+    let (by_records, one_answer) = by_records;
+    let mut voices = vec![("record sets".to_owned(), by_records)];
     voices.push(("Route 53".to_owned(), by_route53));
     voices.extend(dns.resolvers.iter().cloned().zip(by_resolvers));
-    judged(&voices, moved)
+    judged(&voices, moved, one_answer)
 }
 
-fn judged(voices: &[(String, Voice)], records_moved: bool) -> Seen {
+fn judged(voices: &[(String, Voice)], records_moved: bool, one_answer: bool) -> Seen {
     let lines: BTreeMap<&str, String> = voices
         .iter()
         .map(|(source, voice)| {
@@ -77,9 +85,9 @@ fn judged(voices: &[(String, Voice)], records_moved: bool) -> Seen {
     if let Some(old) = old {
         return Seen::fails(old, value);
     }
-    // TestDNSAnswer gives one answer of a group and is no proof that it is the only one.
+    // TestDNSAnswer gives one answer of a group: a proof only where the group has no second one at any time.
     let proof = voices.iter().find_map(|(source, voice)| match voice {
-        Voice::Own(said) if source != "Route 53" => Some(format!("{source}: {said}")),
+        Voice::Own(said) if source != "Route 53" || one_answer => Some(format!("{source}: {said}")),
         Voice::Own(_) | Voice::Old(_) | Voice::Silent(_) => None,
     });
     match proof {
@@ -92,16 +100,9 @@ fn judged(voices: &[(String, Voice)], records_moved: bool) -> Seen {
     }
 }
 
-async fn read(
-    clients: &Clients,
-    dns: &Dns,
-    region: &str,
-) -> Result<(Vec<RecordSet>, std::sync::Arc<Regional>), String> {
-    let aws = clients.aws.region(region).await.map_err(|error| error.message)?;
-    let sets = records::read(&aws, &dns.zone, &dns.name, &dns.record_type)
-        .await
-        .map_err(|error| error.message)?;
-    Ok((sets, aws))
+async fn read(dns: &Dns, aws: &Regional) -> Result<Vec<RecordSet>, String> {
+    let read = records::read(aws, &dns.zone, &dns.name, &dns.record_type).await;
+    read.map_err(|error| error.message)
 }
 
 /// Says whether the record sets alone keep traffic with one record, whatever the health checks say.
@@ -111,42 +112,57 @@ fn records_moved(sets: &[RecordSet], own: &str) -> bool {
     answers.is_some_and(|answers| !answers.is_empty() && answers.iter().all(is_own))
 }
 
+/// Judges by the record sets and their health checks. Also says whether only one record can be answered at a time,
+/// whichever way the checks are that nobody can read.
 async fn by_records(
     clients: &Clients,
     aws: Option<&Regional>,
     own: &str,
     sets: &Result<Vec<RecordSet>, String>,
-) -> Voice {
+) -> (Voice, bool) {
     let (sets, aws) = match (sets, aws) {
         (Ok(sets), Some(aws)) => (sets, aws),
-        (Err(why), _) => return Voice::Silent(why.clone()),
-        (Ok(_), None) => return Voice::Silent("not read".to_owned()),
+        (Err(why), _) => return (Voice::Silent(why.clone()), false),
+        (Ok(_), None) => return (Voice::Silent("not read".to_owned()), false),
     };
     if !sets.iter().any(|set| set.set_identifier.as_deref() == Some(own)) {
-        return Voice::Silent(format!("there is no record set `{own}`"));
+        return (Voice::Silent(format!("there is no record set `{own}`")), false);
     }
-    let unread =
-        |set: &RecordSet| set.health_check_id.as_ref().map_or(Health::Healthy, |_| Health::Unknown);
-    let mut answers = answerable(sets, unread);
-    let mut health = BTreeMap::new();
+    let mut answers = answerable(sets, |set| health(set, None));
+    let mut ways = None;
     if answers.is_none() {
+        let mut read = BTreeMap::new();
         for check in sets.iter().filter_map(|set| set.health_check_id.as_deref()) {
             let found = within(&*clients.clock, LIMIT, read_health(aws, check)).await;
-            health.insert(check, found.unwrap_or(Health::Unknown));
+            read.insert(check, found.unwrap_or(Health::Unknown));
         }
-        answers = answerable(sets, |set| match &set.health_check_id {
-            Some(check) => health.get(check.as_str()).copied().unwrap_or(Health::Unknown),
-            None => Health::Healthy,
-        });
+        ways = records::ways(sets, |set| health(set, Some(&read)));
+        answers = answerable(sets, |set| health(set, Some(&read)));
     }
+    let one_answer = ways.is_some_and(|ways| ways.iter().all(|answers| answers.len() == 1));
     let Some(answers) = answers else {
-        return Voice::Silent("a health check decides, and its state cannot be read".to_owned());
+        let why =
+            "a health check or the health of an alias's target decides, and it cannot be read";
+        return (Voice::Silent(why.to_owned()), one_answer);
     };
     let named = |set: &&RecordSet| set.set_identifier.clone().unwrap_or_default();
-    match answers.iter().map(named).find(|identifier| identifier != own) {
+    let voice = match answers.iter().map(named).find(|identifier| identifier != own) {
         Some(old) => Voice::Old(format!("`{old}` can be answered")),
         None => Voice::Own(format!("only `{own}` can be answered")),
-    }
+    };
+    (voice, false)
+}
+
+/// Returns what is known of a record's health, with the checks read so far.
+fn health(set: &RecordSet, read: Option<&BTreeMap<&str, Health>>) -> Health {
+    let check = match (&set.health_check_id, read) {
+        (None, _) => Health::Healthy,
+        (Some(_), None) => Health::Unknown,
+        (Some(check), Some(read)) => read.get(check.as_str()).copied().unwrap_or(Health::Unknown),
+    };
+    // No API tells what Route 53 thinks of an alias's target.
+    let by_target = set.alias_target.as_ref().is_some_and(|alias| alias.evaluate_target_health);
+    if by_target && check == Health::Healthy { Health::Unknown } else { check }
 }
 
 /// Reads whether a health check calls its endpoint healthy, by the majority of its checkers, inversion applied.
@@ -156,8 +172,13 @@ async fn read_health(aws: &Regional, check: &str) -> Health {
     let (Ok(config), Ok(status)) = (config, status) else { return Health::Unknown };
     let config = config.health_check().and_then(|check| check.health_check_config());
     let Some(config) = config else { return Health::Unknown };
+    let verdict = |answered: bool| match answered != config.inverted().unwrap_or(false) {
+        true => Health::Healthy,
+        false => Health::Unhealthy,
+    };
     if config.disabled().unwrap_or(false) {
-        return Health::Healthy;
+        // A check that is not made counts as answered, and is inverted as any other.
+        return verdict(true);
     }
     let reports: Vec<bool> = status
         .health_check_observations()
@@ -172,48 +193,76 @@ async fn read_health(aws: &Regional, check: &str) -> Health {
         (false, 0, _) => false,
         _ => return Health::Unknown,
     };
-    match answered != config.inverted().unwrap_or(false) {
-        true => Health::Healthy,
-        false => Health::Unhealthy,
-    }
+    verdict(answered)
 }
 
-/// What each region's record is answered as.
+/// Where a region's record leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    /// What is answered itself
+    Value(String),
+    /// A name behind the record: its addresses are answered
+    Name(String),
+}
+
+/// Returns where the records lead, ours and the others'; by the estate's load balancers where the record sets cannot
+/// be read.
+fn targets(
+    clients: &Clients,
+    dns: &Dns,
+    region: &str,
+    own: &str,
+    sets: Option<&[RecordSet]>,
+) -> Vec<(bool, Target)> {
+    let Some(sets) = sets else {
+        let balancers = dns.records.keys().filter_map(|name| {
+            let balancer = clients.estate.regions.get(name)?.load_balancer.as_deref()?;
+            let host = without_port(host_of(balancer));
+            let is_answer = dns.record_type == "CNAME" || host.parse::<IpAddr>().is_ok();
+            let target =
+                if is_answer { Target::Value(plain(host)) } else { Target::Name(plain(host)) };
+            Some((name == region, target))
+        });
+        return balancers.collect();
+    };
+    let mut targets = Vec::new();
+    for set in sets {
+        let is_own = set.set_identifier.as_deref() == Some(own);
+        targets.extend(set.values().into_iter().map(|value| (is_own, Target::Value(plain(value)))));
+        if let Some(alias) = &set.alias_target {
+            targets.push((is_own, Target::Name(plain(&alias.dns_name))));
+        }
+    }
+    targets
+}
+
+/// What each region's record is answered as, now.
+#[derive(Debug, Default)]
 struct Values {
     own: Vec<String>,
     others: Vec<String>,
 }
 
 impl Values {
-    /// The values of the record sets; of the estate's load balancers where the record sets cannot be read.
-    fn of(
+    /// Resolves what lies behind the records by the resolver that is asked, in the same look: the addresses of a load
+    /// balancer come and go.
+    async fn of(
         clients: &Clients,
         dns: &Dns,
-        region: &str,
-        own: &str,
-        sets: Option<&[RecordSet]>,
+        resolver: Option<&str>,
+        targets: &[(bool, Target)],
     ) -> Self {
-        let mut values = Self { own: Vec::new(), others: Vec::new() };
-        for set in sets.unwrap_or_default() {
-            let into = match set.set_identifier.as_deref() == Some(own) {
-                true => &mut values.own,
-                false => &mut values.others,
+        let resolved = join_all(targets.iter().map(|(is_own, target)| async move {
+            let answers = match target {
+                Target::Value(value) => vec![value.clone()],
+                Target::Name(name) => addresses(clients, dns, resolver, name).await,
             };
-            into.extend(set.values().into_iter().map(plain));
-        }
-        if sets.is_none() {
-            for name in dns.records.keys() {
-                let Some(balancer) = clients
-                    .estate
-                    .regions
-                    .get(name)
-                    .and_then(|region| region.load_balancer.as_deref())
-                else {
-                    continue;
-                };
-                let into = if name == region { &mut values.own } else { &mut values.others };
-                into.push(plain(without_port(host_of(balancer))));
-            }
+            (*is_own, answers)
+        }));
+        let mut values = Self::default();
+        for (is_own, answers) in resolved.await {
+            let into = if is_own { &mut values.own } else { &mut values.others };
+            into.extend(answers);
         }
         values
     }
@@ -231,7 +280,7 @@ impl Values {
         } else if answers.iter().all(own) && !answers.iter().any(|a| self.others.contains(a)) {
             Voice::Own(format!("answers {said}"))
         } else {
-            // An alias or a name behind the record: whose it is cannot be told.
+            // Another address of a load balancer, perhaps: whose it is cannot be told.
             Voice::Silent(format!("answers {said}, which no record names"))
         }
     }
@@ -248,7 +297,39 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-async fn by_test(clients: &Clients, aws: Option<&Regional>, dns: &Dns, values: &Values) -> Voice {
+/// Returns the addresses of a name, as the resolver gives them, else as this host's own does.
+async fn addresses(
+    clients: &Clients,
+    dns: &Dns,
+    resolver: Option<&str>,
+    name: &str,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for _ in 0..QUESTIONS {
+        match dns::ask(clients, resolver, name, &dns.record_type).await {
+            Ok(answers) => found.extend(answers.iter().map(|answer| plain(answer))),
+            Err(_) => break,
+        }
+    }
+    if found.is_empty() {
+        let here = tcp::resolve(&*clients.clock, name, 0).await.unwrap_or_default();
+        let of_type = |address: &IpAddr| address.is_ipv6() == (dns.record_type == "AAAA");
+        found = here
+            .into_iter()
+            .map(|address| address.ip())
+            .filter(of_type)
+            .map(|address| address.to_string())
+            .collect();
+    }
+    found
+}
+
+async fn by_test(
+    clients: &Clients,
+    aws: Option<&Regional>,
+    dns: &Dns,
+    targets: &[(bool, Target)],
+) -> Voice {
     let Some(aws) = aws else { return Voice::Silent("not asked".to_owned()) };
     let request = aws
         .route53
@@ -257,12 +338,22 @@ async fn by_test(clients: &Clients, aws: Option<&Regional>, dns: &Dns, values: &
         .record_name(&dns.name)
         .record_type(RrType::from(dns.record_type.as_str()));
     match within(&*clients.clock, LIMIT, request.send()).await {
-        Ok(Ok(answer)) => values.judge(answer.record_data()),
+        Ok(Ok(answer)) => {
+            let resolver = dns.resolvers.first().map(String::as_str);
+            let values = Values::of(clients, dns, resolver, targets).await;
+            values.judge(answer.record_data())
+        }
         Ok(Err(_)) | Err(_) => Voice::Silent("TestDNSAnswer does not answer".to_owned()),
     }
 }
 
-async fn by_resolver(clients: &Clients, dns: &Dns, resolver: &str, values: &Values) -> Voice {
+async fn by_resolver(
+    clients: &Clients,
+    dns: &Dns,
+    resolver: &str,
+    targets: &[(bool, Target)],
+) -> Voice {
+    let values = Values::of(clients, dns, Some(resolver), targets).await;
     let mut voice = Voice::Silent("not asked".to_owned());
     for _ in 0..QUESTIONS {
         voice = match dns::ask(clients, Some(resolver), &dns.name, &dns.record_type).await {
@@ -275,3 +366,7 @@ async fn by_resolver(clients: &Clients, dns: &Dns, resolver: &str, values: &Valu
     }
     voice
 }
+
+#[cfg(test)]
+#[path = "route53_tests.rs"]
+mod tests;

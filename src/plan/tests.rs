@@ -273,10 +273,10 @@ fn what_the_estate_lacks_is_said_once() {
         = help: add `application:` under `database:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `end_to_end` needs `estate.dns`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:155:28
+       --> DR-001-regional-failover.yaml:156:26
         |
-    155 |           url: "http://${{ estate.dns.name }}/"
-        |                            ^^^^^^^^^^^^^^^
+    156 |           contains: "${{ estate.dns.contains }}"
+        |                          ^^^^^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                 also needed by traffic, verification

@@ -21,7 +21,7 @@ use crate::estate::types::Priority;
 use crate::event::{Event, Record};
 use crate::ids::StepId;
 use crate::outcome::{CheckReport, Verdict};
-use crate::plan::{Plan, PlannedStep};
+use crate::plan::{Body, Plan, PlannedStep};
 use crate::span::Span;
 
 /// Where no bars can be drawn, a running step is mentioned this often.
@@ -286,6 +286,7 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
         .filter(|step| matches!(step.status, StepStatus::Waiting | StepStatus::Ready))
         .count();
     parts.push(format!("{running} running, {waiting} left"));
+    parts.extend(owed(plan, view, view.incident_started.unwrap_or(now), now));
     parts.join(" · ")
 }
 
@@ -299,6 +300,20 @@ fn forecast(view: &ViewState, plan: &Plan, network: &Network, now: Timestamp) ->
     let said = expected(outlook, objective(plan, *priority), began);
     // On this line every column counts.
     Some(format!("{priority:?} {}", said.trim_start_matches("about ")))
+}
+
+/// Returns the first thing a person still has to do by an instant, as the runbook counts it from the incident's start.
+fn owed(plan: &Plan, view: &ViewState, began: Timestamp, now: Timestamp) -> Option<String> {
+    let due = |planned: &PlannedStep| {
+        let Body::Action { action, with } = &planned.body else { return None };
+        let open = view.obligations.contains_key(&format!("manual-{}", planned.id));
+        let span = with.get("due").filter(|_| open && action == "manual")?;
+        let span: Span = span.as_str()?.parse().ok()?;
+        Some((began.checked_add(span.duration()).ok()?, planned.id.clone()))
+    };
+    let (at, step) = plan.steps.iter().filter_map(due).min()?;
+    let word = if at < now { "OVERDUE since" } else { "due" };
+    Some(format!("{step} {word} {}", hour(at)))
 }
 
 const fn ahead(outlook: &Outlook) -> bool {

@@ -9,7 +9,7 @@ use super::*;
 use crate::event::{
     Answer, AnswerForm, Finding, FindingLevel, Mode, QuestionKey, RevertResult, RunEnd,
 };
-use crate::outcome::StepEnd;
+use crate::outcome::{Obligation, StepEnd};
 use crate::report::fixtures::{Script, at, failure, obligation, question, quorum, zone};
 use crate::report::json::JsonLines;
 use crate::report::mask::Masker;
@@ -313,4 +313,24 @@ fn the_stream_names_its_format_and_has_every_record() {
     assert_eq!(read.len(), script.records.len());
     assert_eq!(read.last().map(|record| record.seq), script.records.last().map(|last| last.seq));
     assert!(text.contains(&failure().message));
+}
+
+#[test]
+fn what_a_person_still_has_to_do_is_in_view_with_its_instant() {
+    let later = Obligation { id: "manual-notify".to_owned(), ..obligation() };
+    let opened = Event::ObligationOpened { step: Some("notify".into()), obligation: later };
+    let script = Script::started().event("02:18:00", opened);
+    let line = |script: &Script, clock: &str| {
+        let mut view = ViewState::default();
+        script.records.iter().for_each(|record| view.apply(record));
+        let network = Network::new(view.plan.as_ref().expect("a plan"));
+        status_line(&view, &network, at(clock))
+    };
+    // It began at 02:12.
+    let early = line(&script, "02:20:00");
+    assert!(early.ends_with("notify due 02:27"), "{early}");
+    let late = line(&script, "02:30:00");
+    assert!(late.ends_with("notify OVERDUE since 02:27"), "{late}");
+    let told = Event::ObligationClosed { id: "manual-notify".into(), said: "told".to_owned() };
+    assert!(!line(&script.event("02:25:00", told), "02:30:00").contains("notify"));
 }

@@ -342,7 +342,7 @@ async fn set(
         let before = live.get(&name).unwrap_or(null);
         Ends { before, after: desired.get(&name).unwrap_or(null) }
     };
-    let brought: Vec<Result<Brought, ActionError>> =
+    let mut brought: Vec<Result<Brought, ActionError>> =
         bounded(workloads.iter().map(|workload| async move {
             let ends = ends(workload);
             bring(clients, cluster, workload, ends, ends.after, false).await
@@ -352,13 +352,21 @@ async fn set(
         return Ok(());
     }
     let mut left = Effect::None;
-    for (workload, brought) in workloads.iter().zip(&brought) {
-        if !matches!(brought, Ok(Brought::Set)) {
+    for (workload, brought) in workloads.iter().zip(&mut brought) {
+        let changed = match brought {
+            Ok(Brought::Set) => true,
+            Ok(Brought::Already) => false,
+            // Its autoscaler was raised before the rest was refused.
+            Err(error) => error.effect == Effect::Applied,
+        };
+        if !changed {
             continue;
         }
         let ends = ends(workload);
-        if bring(clients, cluster, workload, ends, ends.before, false).await.is_err() {
-            left = Effect::Applied;
+        match (bring(clients, cluster, workload, ends, ends.before, false).await, brought) {
+            (Ok(_), Err(error)) => error.effect = Effect::None,
+            (Ok(_), Ok(_)) => {}
+            (Err(_), _) => left = Effect::Applied,
         }
     }
     match all(brought) {
@@ -366,9 +374,9 @@ async fn set(
         Err(mut error) => {
             error.effect = error.effect.max(left);
             let state = match error.effect {
-                Effect::None => "the others were put back",
+                Effect::None => "what had been set was put back",
                 Effect::Unknown => "whether it was set is not known",
-                Effect::Applied => "others remain set",
+                Effect::Applied => "what had been set remains",
             };
             error.message = format!("{} ({state})", error.message);
             Err(error)
@@ -408,6 +416,7 @@ async fn bring(
             // After a lost answer a read that fails leaves the effect unknown.
             Err(error) => return Err(last.unwrap_or(error)),
         };
+        let began = last.as_ref().map_or(Effect::None, |error: &ActionError| error.effect);
         let now = found.live();
         if now == *to {
             return Ok(if wrote { Brought::Set } else { Brought::Already });
@@ -415,11 +424,18 @@ async fn bring(
         if !lies_between(&now, ends.before, ends.after) {
             return Err(changed_meanwhile(&workload.to_string(), ends.before, &now));
         }
-        match write(clients, cluster, &found, &now, to, dry_run).await {
+        let written = write(clients, cluster, &found, &now, to, dry_run).await;
+        // What an earlier try of this loop changed is changed, whatever this one says.
+        let written =
+            written.map_err(|error| ActionError { effect: error.effect.max(began), ..error });
+        match written {
             Ok(()) => return Ok(Brought::Set),
-            Err(error) if error.class == FailureClass::Conflict => last = Some(error),
-            Err(error) if error.effect == Effect::Unknown => {
-                wrote = true;
+            Err(error)
+                if error.class == FailureClass::Conflict
+                    || error.effect == Effect::Unknown
+                    || (error.effect == Effect::Applied && error.class.retryable()) =>
+            {
+                wrote |= error.effect != Effect::None;
                 last = Some(error);
             }
             Err(error) => return Err(error),
@@ -439,6 +455,7 @@ async fn write(
 ) -> Result<(), ActionError> {
     let Workload { namespace, name } = &found.workload;
     let params = patch_params(dry_run);
+    let mut raised = false;
     if let (Some(autoscaler), true) = (&found.autoscaler, to.get("hpa").is_some())
         && (now.get("min"), now.get("max")) != (to.get("min"), to.get("max"))
     {
@@ -450,6 +467,7 @@ async fn write(
         }));
         let api = autoscalers(cluster, namespace);
         change(clients, &what, api.patch(&autoscaler_name, &params, &patch)).await?;
+        raised = !dry_run;
     }
     let replicas = match (to.get("replicas"), now.get("replicas")) {
         (Some(count), was) if was != Some(count) => Some(count),
@@ -464,6 +482,10 @@ async fn write(
     }));
     let api = found.workload.api(cluster);
     let what = format!("scale {}", found.workload);
-    change(clients, &what, api.patch_scale(name, &params, &patch)).await?;
-    Ok(())
+    match change(clients, &what, api.patch_scale(name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        // The autoscaler has its new bounds, whatever became of the replicas.
+        Err(error) if raised => Err(ActionError { effect: Effect::Applied, ..error }),
+        Err(error) => Err(error),
+    }
 }

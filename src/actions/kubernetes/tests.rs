@@ -228,6 +228,38 @@ async fn one_that_cannot_be_set_puts_the_others_back() {
     assert_eq!((world.replicas("api"), world.replicas("gateway")), (1, 2));
 }
 
+/// An autoscaled workload at zero, whose replicas nobody may set.
+async fn half_allowed() -> (World, Call, Observation) {
+    let world = world().await;
+    world.set_replicas("api", 0);
+    world.fake.autoscaler("prod", "api-hpa", "api", (1, 3));
+    let call = scale(&[("api", 5)]);
+    let seen = world.look(&call).await;
+    let denied = Fault::Status(403, "User \"dr\" cannot patch resource \"deployments/scale\"");
+    world.fake.state().faults.push_back(("api/scale", denied));
+    (world, call, seen)
+}
+
+#[tokio::test]
+async fn a_raised_autoscaler_is_put_back_when_the_replicas_are_refused() {
+    let (world, call, seen) = half_allowed().await;
+    let error = world.act(&call, &seen).await.expect_err("denied");
+    assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None), "{error}");
+    assert_eq!(world.look(&call).await.live, seen.live);
+    // Where that is refused as well, rollback must know that something is left.
+    let (world, call, seen) = half_allowed().await;
+    let mut scaled = false;
+    world.fake.control(move |state| {
+        let tried = state.log.last().is_some_and(|line| line.contains("api/scale"));
+        if tried && !std::mem::replace(&mut scaled, true) {
+            state.faults.push_back(("PATCH", Fault::Status(403, "not any more")));
+        }
+    });
+    let error = world.act(&call, &seen).await.expect_err("denied");
+    assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::Applied), "{error}");
+    assert_eq!(world.look(&call).await.live["prod/api"]["min"], 5);
+}
+
 #[tokio::test]
 async fn lost_answers_are_looked_into() {
     for fault in [Fault::LostAfter, Fault::LostBefore, Fault::Status(503, "busy")] {

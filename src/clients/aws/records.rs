@@ -219,6 +219,9 @@ pub(crate) enum Health {
     Unknown,
 }
 
+/// Unknown records of a group that are tried in every combination; with more nothing is said.
+const UNKNOWN_MAX: usize = 8;
+
 /// Returns the records of a group that Route 53 can answer with, by its own rules; `None` where an unread health
 /// check decides.
 ///
@@ -229,21 +232,42 @@ pub(crate) fn answerable(
     sets: &[RecordSet],
     health: impl Fn(&RecordSet) -> Health + Copy,
 ) -> Option<Vec<&RecordSet>> {
-    let mut outcome: Option<Vec<&RecordSet>> = None;
+    let mut ways = ways(sets, health)?;
     // What cannot be known must not matter: the answer has to be the same whichever way it is.
-    for unknown in [Health::Healthy, Health::Unhealthy] {
-        let healthy = |set: &&RecordSet| match health(set) {
-            Health::Healthy => true,
-            Health::Unhealthy => false,
-            Health::Unknown => unknown == Health::Healthy,
+    if ways.len() == 1 { ways.pop() } else { None }
+}
+
+/// Returns the different answers of a group, one for each way the unknown health of its records may be; `None` where
+/// there are too many to tell.
+pub(crate) fn ways(
+    sets: &[RecordSet],
+    health: impl Fn(&RecordSet) -> Health + Copy,
+) -> Option<Vec<Vec<&RecordSet>>> {
+    let states: Vec<Health> = sets.iter().map(health).collect();
+    let unknown: Vec<usize> = states
+        .iter()
+        .enumerate()
+        .filter(|(_, state)| **state == Health::Unknown)
+        .map(|(at, _)| at)
+        .collect();
+    if unknown.len() > UNKNOWN_MAX {
+        return None;
+    }
+    let mut ways: Vec<Vec<&RecordSet>> = Vec::new();
+    for combination in 0..1_u32 << unknown.len() {
+        let mut alive: Vec<bool> = states.iter().map(|state| *state == Health::Healthy).collect();
+        for (bit, at) in unknown.iter().enumerate() {
+            alive[*at] = combination >> bit & 1 == 1;
+        }
+        let healthy = |set: &&RecordSet| {
+            sets.iter().position(|known| std::ptr::eq(known, *set)).is_some_and(|at| alive[at])
         };
         let answers = choose(sets, healthy);
-        if outcome.as_ref().is_some_and(|other| *other != answers) {
-            return None;
+        if !ways.contains(&answers) {
+            ways.push(answers);
         }
-        outcome = Some(answers);
     }
-    outcome
+    Some(ways)
 }
 
 fn choose(sets: &[RecordSet], healthy: impl Fn(&&RecordSet) -> bool) -> Vec<&RecordSet> {
@@ -307,6 +331,8 @@ mod tests {
         assert_eq!(answers(&sets, &["new", "old"], &[]), Some(vec!["new".to_owned()]));
         assert_eq!(answers(&sets, &[], &["old"]), Some(vec!["new".to_owned()]));
         assert_eq!(answers(&sets, &[], &["new"]), None);
+        // Both unread: the one with the weight may be the only one that is ill.
+        assert_eq!(answers(&sets, &[], &["old", "new"]), None);
         let zero = [set("old", Some(0), None), set("new", Some(0), None)];
         assert_eq!(answers(&zero, &[], &[]), Some(vec!["old".to_owned(), "new".to_owned()]));
     }

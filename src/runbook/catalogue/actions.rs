@@ -112,7 +112,9 @@ impl ActionName {
             Self::S3FailoverObject => {
                 "Move traffic by the failover object behind an inverted health check"
             }
-            Self::TrafficShift => "Move traffic by the first method that works",
+            Self::TrafficShift => {
+                "Move traffic by every method the estate has, the one without a control plane first"
+            }
             Self::Wait => "Wait",
         }
     }
