@@ -8,10 +8,12 @@ pub(crate) mod dispatcher;
 pub(crate) mod driver;
 mod ending;
 pub(crate) mod ports;
+mod recording;
 mod rollback;
 pub(crate) mod scheduler;
 pub(crate) mod state;
 pub(crate) mod step;
+mod stopping;
 mod verify;
 
 #[cfg(test)]

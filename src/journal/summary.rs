@@ -187,6 +187,7 @@ struct Telling {
 enum TellingEvent {
     RunResumed,
     RollbackStarted,
+    RollbackEnded,
     RunStopped {
         why: String,
         exit: u8,
@@ -322,6 +323,10 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
             summary.rolling_back = true;
             return;
         }
+        TellingEvent::RollbackEnded => {
+            summary.rolling_back = false;
+            return;
+        }
         TellingEvent::ObligationOpened { step, obligation } => {
             return owe(Change::Opened { step, obligation });
         }
@@ -337,7 +342,7 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::event::{Event, RollbackScope};
     use crate::journal::{fixtures, golden};
 
     fn summary_of(bytes: &[u8]) -> Result<Summary, SummaryError> {
@@ -390,7 +395,10 @@ mod tests {
             let events = std::iter::once(fixtures::started()).chain(after).collect();
             assert_eq!(of(events).standing, standing);
         }
-        let rolling = vec![fixtures::started(), Event::RollbackStarted { why: String::new() }];
+        let rolling = vec![
+            fixtures::started(),
+            Event::RollbackStarted { why: String::new(), scope: RollbackScope::Run },
+        ];
         assert!(of(rolling).rolling_back);
     }
 
