@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
 use crate::plan::Plan;
+use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
 
 /// A fact with its place in the journal.
@@ -123,6 +124,18 @@ pub(crate) enum Event {
         outputs: Map<String, Value>,
         said: String,
     },
+    /// Was as desired already: nothing is performed, and it is never reverted
+    StepSatisfied {
+        step: StepId,
+        outputs: Map<String, Value>,
+    },
+    /// A person did it by hand; its verification is still made
+    StepMarked {
+        step: StepId,
+        /// How they know that it is done
+        evidence: String,
+        outputs: Map<String, Value>,
+    },
     /// Verification ended
     Verified {
         step: StepId,
@@ -148,6 +161,12 @@ pub(crate) enum Event {
     },
     /// Rollback began
     RollbackStarted {
+        why: String,
+        #[serde(default, skip_serializing_if = "RollbackScope::is_run")]
+        scope: RollbackScope,
+    },
+    /// What was to be reverted is; the run is not over and can go on forward
+    RollbackEnded {
         why: String,
     },
     /// A step is about to be reverted: synced before it is
@@ -192,6 +211,25 @@ pub(crate) enum Event {
         step: Option<StepId>,
         text: String,
     },
+}
+
+/// What a rollback takes back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum RollbackScope {
+    /// Everything no point of no return seals
+    #[default]
+    Run,
+    /// One step, sealed or not: an operator typed where traffic and writes then go
+    Past { step: StepId },
+    /// What was done by a way that failed, so that another one can be chosen
+    Another { choosing: StepId },
+}
+
+impl RollbackScope {
+    const fn is_run(&self) -> bool {
+        matches!(self, Self::Run)
+    }
 }
 
 /// Flags that matter while a run goes on.
@@ -298,11 +336,16 @@ pub(crate) enum QuestionKey {
     Blocked,
     /// Whether to revert what a stopped run changed
     Rollback,
+    /// Valid while the same candidates, named in `among`, can be taken
     Choice {
         step: StepId,
+        among: String,
     },
+    /// Valid for this candidate, and for no more loss than this; `None` is a loss nobody could measure
     Loss {
         step: StepId,
+        candidate: String,
+        loss: Option<Span>,
     },
     /// Approval of a step, valid while the digest is
     Approve {
@@ -322,6 +365,10 @@ pub(crate) enum QuestionKey {
     RevertFailure {
         step: StepId,
         failures: u32,
+    },
+    /// Revert one step although a point of no return seals it
+    Past {
+        step: StepId,
     },
     Manual {
         step: StepId,
@@ -384,7 +431,7 @@ pub(crate) struct MenuOption {
     pub say: String,
     /// Outputs that must be given with it, because later steps use them
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<String>,
+    pub outputs: Vec<WantedOutput>,
 }
 
 /// What an operator may decide after a failure.
@@ -392,6 +439,8 @@ pub(crate) struct MenuOption {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FailureChoice {
     Retry,
+    /// Take back what the chosen way did and choose another one
+    Another,
     Skip,
     MarkDone,
     Rollback,

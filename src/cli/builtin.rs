@@ -116,6 +116,9 @@ pub(crate) struct ResumeArgs {
 pub(crate) struct RollbackArgs {
     /// Run id, or enough of it to tell it from the others; the one that stopped when left out
     pub run: Option<String>,
+    /// Revert this one step although a point of no return seals it; asks for a typed word
+    #[arg(long, value_name = "STEP")]
+    pub past: Option<String>,
     #[command(flatten)]
     pub flags: WhoFlags,
 }
@@ -131,11 +134,14 @@ pub(crate) struct AbandonArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MarkDoneArgs {
-    /// Obligation id, as `phoenix-dr` and `status` show it
+    /// Obligation id, as `phoenix-dr` and `status` show it, or a step of a run that stopped
     pub what: String,
     /// How you know that it is done; kept in the journal
     #[arg(long)]
     pub evidence: String,
+    /// Output of the step that later steps use (repeatable)
+    #[arg(long = "value", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub outputs: Vec<(String, String)>,
     /// Run id, or enough of it; the newest that has it when left out
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,

@@ -10,7 +10,9 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-pub(crate) use builtin::{AuditForm, Builtin, GraphFormat, ResumeArgs, RollbackArgs, ShowArgs};
+pub(crate) use builtin::{
+    AuditForm, Builtin, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
+};
 pub(crate) use options::{
     ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, WhoFlags,
 };

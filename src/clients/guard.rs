@@ -23,6 +23,11 @@ impl Guard {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Closes it for good measure: the run is over, or its right to act is gone.
+    pub(crate) fn close(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
     /// Says whether mutating calls may pass.
     pub(crate) fn is_open(&self) -> bool {
         self.0.load(Ordering::Acquire)

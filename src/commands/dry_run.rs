@@ -33,7 +33,8 @@ pub(super) fn of_run(
     detailed: bool,
 ) -> Result<Exit, UserError> {
     if resume::rolls_back(state) {
-        return rollback::show(context, state, detailed);
+        let scope = rollback::scope(state, None)?;
+        return rollback::show(context, state, &scope, detailed);
     }
     let report = look(context, &state.plan, Some(state))?;
     show(context, &report, detailed)

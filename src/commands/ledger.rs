@@ -345,7 +345,7 @@ pub(super) fn mark_done(
     Ok(Exit::Ok)
 }
 
-fn run_with(store: &Store, obligation: &str) -> Result<RunId, UserError> {
+pub(super) fn run_with(store: &Store, obligation: &str) -> Result<RunId, UserError> {
     for listed in store.list().map_err(|error| store_error(&error))? {
         if let Listed::Run(summary) = listed {
             let open = store

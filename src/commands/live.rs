@@ -1,7 +1,7 @@
 //! Carrying a plan out: a new run, and the composition a resumed one shares with it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,10 +17,10 @@ use crate::engine::dispatcher::{self, Setup};
 use crate::engine::ports::Armed;
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Event, Mode, Question, Record};
+use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::lock::{Holder, LockError};
+use crate::journal::lock::{FileLock, Holder, LockError};
 use crate::journal::store::{Namespace, OpenRun, Store};
 use crate::operator::scripted::Given;
 use crate::operator::terminal::{attended, restore};
@@ -48,7 +48,7 @@ pub(super) fn run(
     let incident_started = incident_started(flags, now)?;
     let run = RunId::generate();
     // The lock comes first: what is seen of other runs then stays true.
-    let _estate_lock = lock_estate(&store, &plan, &run, now)?;
+    let estate_lock = lock_estate(&store, &plan, &run, now)?;
     let superseded = unfinished(&store, &plan)?;
     if !settings.interactive {
         demand(context, &plan, &given, settings.confirm_each)?;
@@ -77,7 +77,8 @@ pub(super) fn run(
     let state = RunState::start(&first)
         .map_err(|error| UserError::new(Exit::Internal, error.to_string()))?;
     let records = vec![first];
-    carry_on(context, Job { open, state, records, opening: Vec::new(), consent: None, given })
+    let opening = Vec::new();
+    carry_on(context, Job { open, state, records, opening, consent: None, given, estate_lock })
 }
 
 /// Reads a runbook and the estate and resolves them; what they were read from is not kept.
@@ -119,8 +120,9 @@ pub(super) struct Job {
     /// Recorded before anything is decided
     pub opening: Vec<Event>,
     /// Asked before anything is recorded; without a yes the run stays as it is
-    pub consent: Option<Box<Question>>,
+    pub consent: Option<Box<rollback::Consent>>,
     pub given: Given,
+    pub estate_lock: FileLock,
 }
 
 /// Composes everything and lets the engine go on from a state.
@@ -134,7 +136,7 @@ pub(super) fn carry_on(context: &Context, job: Job) -> Result<Exit, UserError> {
 }
 
 async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
-    let Job { mut open, state, records, mut opening, consent, given } = job;
+    let Job { mut open, state, records, mut opening, consent, given, estate_lock } = job;
     let guard = Guard::closed();
     let clients = compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()));
     let interactive = state.settings.interactive && attended();
@@ -144,9 +146,9 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let hung_up = signals.hung_up.clone();
     let operator = compose::operator(context, &state, given, interactive.then_some(hung_up));
     let ports = compose::ports(context, &clients, operator, holder);
-    if let Some(question) = consent {
+    if let Some(consent) = consent {
         let run = &state.run;
-        opening.extend(rollback::ask(&ports, &mut signals.halt, run, &mut open, *question).await?);
+        opening.extend(rollback::ask(&ports, &mut signals.halt, run, &mut open, *consent).await?);
     }
     let OpenRun { dir, lock, writer, chain, .. } = open;
     let first = records.iter().find(|record| go::starts_run(record)).cloned();
@@ -157,12 +159,27 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         let shown = dispatcher::Shown::Fact(Box::new(first.clone()));
         drop(screen.shown.send(shown));
     }
+    let lease = Arc::clone(&ports.lease);
+    let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
     let setup = Setup {
         go: go::builder(ports.clone(), Arc::clone(&clients), first),
         ports,
         journal: Box::new(writer),
         chain,
         opening,
+        disarm: {
+            let guard = guard.clone();
+            Box::new(move || guard.close())
+        },
+        at_step: {
+            let (run_lock, estate_lock) = (Arc::clone(&lock), Arc::clone(&estate_lock));
+            Box::new(move |step| {
+                lease.at_step(step);
+                for lock in [&run_lock, &estate_lock] {
+                    lock.lock().unwrap_or_else(PoisonError::into_inner).at_step(step);
+                }
+            })
+        },
         arm: Box::new(move || {
             let armed = Armed::mint();
             guard.open(&armed);
@@ -189,7 +206,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
             context.terminal.out(&lines.join("\n"));
         }
     }
-    drop(lock);
+    drop((lock, estate_lock));
     Ok(exit)
 }
 
@@ -239,7 +256,7 @@ pub(super) fn lock_estate(
     plan: &Plan,
     run: &RunId,
     now: Timestamp,
-) -> Result<crate::journal::lock::FileLock, UserError> {
+) -> Result<FileLock, UserError> {
     store
         .lock_estate(&plan.estate.estate, Namespace::Live, Holder::this_process(run, now))
         .map_err(|error| lock_error(&error))

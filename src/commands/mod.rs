@@ -9,7 +9,9 @@ mod dry_run;
 mod go;
 mod ledger;
 mod live;
+mod mark;
 mod observe;
+mod past;
 mod preflight;
 mod report;
 mod resume;
@@ -68,9 +70,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             Builtin::Abandon(given) => {
                 ledger::abandon(context, given.run.as_deref(), &given.reason)
             }
-            Builtin::MarkDone(given) => {
-                ledger::mark_done(context, &given.what, &given.evidence, given.run.as_deref())
-            }
+            Builtin::MarkDone(given) => mark::done(context, &given),
             Builtin::Report(given) => report::run(context, given.run.as_deref()),
             Builtin::Audit(given) => {
                 ledger::audit(context, given.run.as_deref(), given.form, given.verify)

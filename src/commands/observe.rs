@@ -13,8 +13,10 @@ use crate::engine::ports::{Call, Observation, Ports, Progress};
 use crate::engine::state::RunState;
 use crate::engine::step::StepState;
 use crate::engine::{self, decide::best};
+use crate::event::Mode;
 use crate::ids::{RunId, StepId};
 use crate::outcome::{CheckReport, Fidelity, Verdict};
+use crate::plan::late::About;
 use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
 use crate::runbook::expression::Scope;
@@ -40,6 +42,13 @@ pub(super) async fn plan(
         .collect();
     let ended = |i: usize| state.is_some_and(|state| state.steps[i].ended().is_some());
     let graph = Graph::over(engine::state::Graph::of(plan).needs);
+    // Before a run has begun, what it would say of itself is said of now.
+    let about = About {
+        id: run,
+        mode: state.map_or(Mode::DryRun, |state| state.mode),
+        started: state.map_or(seen, |state| state.began),
+        incident_started: state.map_or(seen, |state| state.incident_started),
+    };
     let mut looker = Looker {
         plan,
         run,
@@ -47,7 +56,7 @@ pub(super) async fn plan(
         state,
         changing: nearest(&graph, usize::max, |need| plan.steps[need].changes && !ended(need)),
         graph,
-        scope: late::scope(plan, run),
+        scope: late::scope(plan, &about),
         known,
         found: BTreeMap::new(),
     };

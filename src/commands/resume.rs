@@ -35,10 +35,11 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
             return Err(answers::refusal(&missing));
         }
     }
-    let _estate_lock = lock_estate(&store, &plan, &run, context.clock.now())?;
+    let estate_lock = lock_estate(&store, &plan, &run, context.clock.now())?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
-    carry_on(context, Job { open, state, records, opening, consent: None, given: answers })
+    let given = answers;
+    carry_on(context, Job { open, state, records, opening, consent: None, given, estate_lock })
 }
 
 /// A run this process may write to.

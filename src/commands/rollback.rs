@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::answers;
 use super::context::Context;
 use super::live::{Job, append, carry_on, lock_estate};
 use super::resume::{Taken, looked_at, named, rolls_back, take};
+use super::{answers, past};
 use crate::cli::RollbackArgs;
 use crate::engine::driver::Halt;
 use crate::engine::ports::Ports;
 use crate::engine::scheduler::{kept, rollback_order};
-use crate::engine::state::RunState;
+use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
-use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey, RunSettings};
+use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey, RollbackScope, RunSettings};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::journal::store::OpenRun;
@@ -32,7 +32,8 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let who = &given.flags;
     if who.dry_run {
         let state = looked_at(&store, &run)?;
-        return show(context, &state, who.detailed_exitcode);
+        let scope = scope(&state, given.past.as_deref())?;
+        return show(context, &state, &scope, who.detailed_exitcode);
     }
     let Taken { open, state, records } = take(context, &store, &run)?;
     let answers = answers::of_rollback(context, &state.plan, who)?;
@@ -41,20 +42,64 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let settings = RunSettings { interactive, ..state.settings.clone() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
+    let scope = scope(&state, given.past.as_deref())?;
     let consent = if rolls_back(&state) {
         None
     } else {
-        let view = View::of(&state, context.clock.now())?;
+        let view = View::of(&state, &scope, context.clock.now())?;
         view.refuse()?;
-        Some(Box::new(view.question(context.terminal.columns())))
+        let question = match &scope {
+            RollbackScope::Past { step } => {
+                past::question(&state, step, view.lines(context.terminal.columns()))?
+            }
+            RollbackScope::Run | RollbackScope::Another { .. } => {
+                view.question(context.terminal.columns())
+            }
+        };
+        Some(Box::new(Consent { question, scope }))
     };
-    let _estate_lock = lock_estate(&store, &state.plan, &run, context.clock.now())?;
-    carry_on(context, Job { open, state, records, opening, consent, given: answers })
+    let estate_lock = lock_estate(&store, &state.plan, &run, context.clock.now())?;
+    let given = answers;
+    carry_on(context, Job { open, state, records, opening, consent, given, estate_lock })
+}
+
+/// A rollback to be consented to.
+pub(super) struct Consent {
+    question: Question,
+    scope: RollbackScope,
+}
+
+/// Returns what is to be reverted: of a rollback that has begun what it began with, else what was asked for.
+pub(super) fn scope(state: &RunState, step: Option<&str>) -> Result<RollbackScope, UserError> {
+    let begun = match &state.phase {
+        RunPhase::RollingBack { scope, .. } => Some(scope.clone()),
+        RunPhase::Stopped { rolling_back, .. } => {
+            rolling_back.as_ref().map(|(_, scope)| scope.clone())
+        }
+        RunPhase::Running | RunPhase::Finished { .. } | RunPhase::Abandoned { .. } => None,
+    };
+    match (begun, step) {
+        (Some(begun), None) => Ok(begun),
+        (Some(_), Some(step)) => {
+            let short = state.run.short();
+            let message =
+                format!("run {short} is being rolled back already; `{step}` was not reverted");
+            Err(UserError::new(Exit::Usage, message)
+                .hint(format!("let that end first: phoenix-dr resume {short}")))
+        }
+        (None, None) => Ok(RollbackScope::Run),
+        (None, Some(step)) => past::scope(state, step),
+    }
 }
 
 /// Prints what a rollback would revert.
-pub(super) fn show(context: &Context, state: &RunState, detailed: bool) -> Result<Exit, UserError> {
-    let view = View::of(state, context.clock.now())?;
+pub(super) fn show(
+    context: &Context,
+    state: &RunState,
+    scope: &RollbackScope,
+    detailed: bool,
+) -> Result<Exit, UserError> {
+    let view = View::of(state, scope, context.clock.now())?;
     view.refuse()?;
     if context.json() {
         context.terminal.out(&view.json().to_string());
@@ -73,8 +118,9 @@ pub(super) async fn ask(
     halt: &mut watch::Receiver<Halt>,
     run: &RunId,
     open: &mut OpenRun,
-    question: Question,
+    consent: Consent,
 ) -> Result<Vec<Event>, UserError> {
+    let Consent { question, scope } = consent;
     // A question that loses to a signal is given up: nothing was decided by it.
     let answer = tokio::select! {
         biased;
@@ -86,12 +132,13 @@ pub(super) async fn ask(
     let untouched = "nothing was reverted; the run stays as it is";
     let resume = format!("go on with it: phoenix-dr resume {}", run.short());
     let why = match &answer {
-        Answer::Yes => {
+        // A step past a point of no return is asked about by a word: a yes to it is none.
+        Answer::Yes | Answer::Typed { .. } if fits(&question.form, &answer) => {
             let (key, why) = (question.key.clone(), "an operator asked for it".to_owned());
             return Ok(vec![
                 Event::Asked { question: Box::new(question) },
                 Event::Decided { question: key, answer },
-                Event::RollbackStarted { why },
+                Event::RollbackStarted { why, scope },
             ]);
         }
         Answer::Missing { flag } => {
@@ -99,7 +146,8 @@ pub(super) async fn ask(
             return Err(UserError::new(Exit::NeedsAnswer, message).hint(format!("add {flag}")));
         }
         Answer::Nobody { why } => format!("nobody answered: {why}"),
-        Answer::No
+        Answer::Yes
+        | Answer::No
         | Answer::Typed { .. }
         | Answer::Chosen { .. }
         | Answer::Menu { .. }
@@ -110,6 +158,14 @@ pub(super) async fn ask(
     let record = open.chain.seal(Event::Noted { step: None, text }, ports.clock.now());
     append(open, &[record])?;
     Err(UserError::new(Exit::Stopped, format!("{why}; {untouched}")).hint(resume))
+}
+
+fn fits(form: &AnswerForm, answer: &Answer) -> bool {
+    match (form, answer) {
+        (AnswerForm::Type { word }, Answer::Typed { text }) => text == word,
+        (AnswerForm::YesNo, Answer::Yes) => true,
+        _ => false,
+    }
 }
 
 /// What a rollback would do.
@@ -137,7 +193,7 @@ struct Stay {
 
 impl View {
     /// Decides by the same fold and the same order as the run itself would.
-    fn of(state: &RunState, now: Timestamp) -> Result<Self, UserError> {
+    fn of(state: &RunState, scope: &RollbackScope, now: Timestamp) -> Result<Self, UserError> {
         let mut again = state.clone();
         let (settings, version) = (state.settings.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let internal = |error| UserError::new(Exit::Internal, format!("roll back: {error}"));
@@ -145,14 +201,14 @@ impl View {
         let sealed = again.sealed();
         let point = (0..again.steps.len()).find(|i| again.point_passed(*i));
         let point = point.map(|i| again.plan.steps[i].id.to_string()).unwrap_or_default();
-        let order = rollback_order(&again);
+        let order = rollback_order(&again, scope);
         let mut view = Self {
             run: state.run.clone(),
             about: format!("{} on estate {}", state.plan.runbook, state.plan.estate.estate),
             reverts: Vec::new(),
             stays: Vec::new(),
         };
-        for i in order {
+        for i in order.iter().copied() {
             let (step, seen) = (&again.plan.steps[i], &again.steps[i]);
             if let Some(why) = kept(&step.rollback) {
                 view.stays.push(Stay { step: step.id.clone(), why: why.to_owned() });
@@ -174,7 +230,7 @@ impl View {
             let (step, title) = (step.id.clone(), step.title.clone());
             view.reverts.push(Revert { step, title, how, values });
         }
-        for i in sealed {
+        for i in sealed.into_iter().filter(|i| !order.contains(i)) {
             let (step, seen) = (&again.plan.steps[i], &again.steps[i]);
             if step.changes && seen.changed() {
                 let why = format!("sealed by the point of no return `{point}`");

@@ -10,7 +10,7 @@ use super::driver::{Message, Park};
 use super::going::Going;
 use super::ports::{LeaseGrant, LeaseRefusal};
 use super::state::keeps;
-use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey};
+use crate::event::{Answer, AnswerForm, Event, FailureChoice, Question, QuestionKey};
 use crate::exit::Exit;
 use crate::runbook::expression::Scope;
 
@@ -52,10 +52,8 @@ const ALONE: &str = "I am the only operator";
 impl Dispatcher {
     /// Answers from the journal where consent stands, else queues the question.
     pub(super) fn ask(&mut self, question: Box<Question>, reply: oneshot::Sender<Answer>) {
-        if let Some(answer) = self.state.answers.get(&question.key)
-            && keeps(&question.key, answer)
-        {
-            drop(reply.send(answer.clone()));
+        if let Some(answer) = self.consent(&question) {
+            drop(reply.send(answer));
             return;
         }
         if self.stopping.is_some() {
@@ -66,12 +64,54 @@ impl Dispatcher {
         self.put_next_question();
     }
 
+    /// Returns the consent that was given before and covers a question.
+    fn consent(&self, question: &Question) -> Option<Answer> {
+        let stands = |(key, answer): &(&QuestionKey, &Answer)| keeps(key, answer);
+        if let Some(found) = self.state.answers.get_key_value(&question.key).filter(stands) {
+            return Some(found.1.clone());
+        }
+        let QuestionKey::Loss { step, candidate, loss: Some(asked) } = &question.key else {
+            return None;
+        };
+        // Whoever accepted to lose more of the same accepted this, too.
+        let covers = |key: &QuestionKey| {
+            matches!(key, QuestionKey::Loss { step: of, candidate: by, loss: Some(given) }
+                if of == step && by == candidate && given >= asked)
+        };
+        let found = self.state.answers.iter().find(|found| covers(found.0) && stands(found))?;
+        let AnswerForm::Type { word } = &question.form else { return None };
+        matches!(found.1, Answer::Typed { .. } | Answer::Yes)
+            .then(|| Answer::Typed { text: word.clone() })
+    }
+
+    /// Takes out of a failure's menu what the state of the run does not allow now.
+    fn fit_menu(&self, question: &mut Question) {
+        let QuestionKey::Failure { step, .. } = &question.key else { return };
+        let AnswerForm::Menu { options } = &mut question.form else { return };
+        let past = self.state.past();
+        let failed = self.state.graph.of_step(step);
+        let another = failed.is_some_and(|i| self.state.another(i).is_some());
+        options.retain(|option| match option.choice {
+            FailureChoice::Rollback => !past,
+            FailureChoice::Another => another,
+            FailureChoice::Retry
+            | FailureChoice::Skip
+            | FailureChoice::MarkDone
+            | FailureChoice::Stop => true,
+        });
+        if past {
+            let said = "A point of no return has been passed: nothing rolls back by itself.";
+            question.lines.push(said.to_owned());
+        }
+    }
+
     /// Puts the next question, if none is open. What was sealed before is durable by then.
     fn put_next_question(&mut self) {
         if self.open_question.is_some() || self.stopping.is_some() {
             return;
         }
-        let Some((question, reply)) = self.questions.pop_front() else { return };
+        let Some((mut question, reply)) = self.questions.pop_front() else { return };
+        self.fit_menu(&mut question);
         self.record(vec![Event::Asked { question: question.clone() }]);
         self.sync();
         self.show_question(&question);

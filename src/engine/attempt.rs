@@ -10,7 +10,8 @@ use super::driver::{Driver, Halt, Park};
 use super::ports::{Call, LeaseRefusal, Observation, Performed};
 use crate::clock::within;
 use crate::event::{AttemptResult, Event};
-use crate::outcome::{ActionError, Effect, FailureClass, StepEnd};
+use crate::ids::StepId;
+use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::plan::Approval;
 use crate::span::Span;
 
@@ -41,11 +42,13 @@ impl Driver {
             seen = again;
         }
         if seen.satisfied {
-            return self.as_desired(&seen).await;
+            self.as_desired(seen);
+            return Ok(());
         }
         let Some(seen) = self.approved(&call, seen).await? else { return Ok(()) };
         if seen.satisfied {
-            return self.as_desired(&seen).await;
+            self.as_desired(seen);
+            return Ok(());
         }
         self.perform(&call, &seen).await
     }
@@ -54,8 +57,9 @@ impl Driver {
     pub(super) async fn observe(&mut self, call: &Call) -> Result<Option<Observation>, Park> {
         let mut tries = 0;
         loop {
-            let observing = self.ports.actions.observe(call);
-            let seen = match within(&*self.ports.clock, OBSERVE_LIMIT, observing).await {
+            let observing =
+                within(&*self.ports.clock, OBSERVE_LIMIT, self.ports.actions.observe(call));
+            let seen = match self.look_on(observing).await? {
                 Ok(seen) => seen,
                 Err(elapsed) => Err(ActionError::unchanged(
                     FailureClass::Timeout,
@@ -80,33 +84,12 @@ impl Driver {
         }
     }
 
-    /// The state is as desired already: verify it, or end the step.
-    async fn as_desired(&mut self, seen: &Observation) -> Result<(), Park> {
-        if self.state.outputs.is_empty() {
-            self.state.outputs = seen.outputs.clone();
-        }
-        let checks = self.step().verify.clone();
-        if !checks.is_empty() {
-            let (verdict, reports) = self.poll_all(&checks).await?;
-            let step = self.step().id.clone();
-            self.record(vec![Event::Verified { step, verdict, reports: reports.clone() }]);
-            if verdict != crate::outcome::Verdict::Holds {
-                let message = format!(
-                    "as desired already, but its verification {}",
-                    super::verify::describe(verdict, &reports)
-                );
-                let effect = self.state.effect;
-                let error =
-                    ActionError { class: FailureClass::Invalid, effect, message, hint: None };
-                return self.fail(error).await;
-            }
-        }
-        // What an earlier attempt of this run did is done, not found.
-        let end = match self.state.effect {
-            Effect::None => StepEnd::Satisfied,
-            Effect::Unknown | Effect::Applied => StepEnd::Done,
-        };
-        self.finish(end, seen.outputs.clone(), None).await
+    /// The state is as desired already: that is recorded, and verified next.
+    fn as_desired(&mut self, seen: Observation) {
+        let step = self.step().id.clone();
+        let mut events = opened(&step, seen.obligations);
+        events.push(Event::StepSatisfied { step, outputs: seen.outputs });
+        self.record(events);
     }
 
     /// Has the change approved where it needs to be, and looks again where time has passed since.
@@ -174,12 +157,9 @@ impl Driver {
             }
             Err(error) => (AttemptResult::Failed { error }, Vec::new()),
         };
-        let mut events = vec![Event::AttemptFinished { step: step.clone(), attempt, result }];
-        events.extend(
-            obligations
-                .into_iter()
-                .map(|obligation| Event::ObligationOpened { step: Some(step.clone()), obligation }),
-        );
+        // What stays open comes first: once the attempt has ended nobody looks for it again.
+        let mut events = opened(&step, obligations);
+        events.push(Event::AttemptFinished { step, attempt, result });
         self.record(events);
         Ok(())
     }
@@ -213,11 +193,11 @@ impl Driver {
     }
 
     /// Proves the lease before a change; where it cannot be proved, a person may vouch for being alone.
-    async fn assure_lease(&mut self) -> Result<(), Park> {
+    pub(super) async fn assure_lease(&mut self) -> Result<(), Park> {
         while !self.vouched {
             let ahead = jiff::SignedDuration::try_from(LEASE_AHEAD).unwrap_or_default();
             let until = self.ports.clock.now() + ahead;
-            match self.ports.lease.assure(until).await {
+            match self.look_on(self.ports.lease.assure(until)).await? {
                 Ok(()) => return Ok(()),
                 Err(LeaseRefusal::Held { holder } | LeaseRefusal::Lost { holder }) => {
                     return Err(Park::Lease(holder));
@@ -243,8 +223,7 @@ impl Driver {
             return self.fail(error).await;
         }
         if seen.under_way {
-            // The service is still at it: adopt it under the same token.
-            return self.perform(&call, &seen).await;
+            return self.adopt(&call, &seen).await;
         }
         let step = self.step().id.clone();
         let before = self.state.before.clone().unwrap_or_default();
@@ -260,10 +239,26 @@ impl Driver {
                 Standing::Foreign => (Effect::Unknown, "the state is neither before nor after"),
             }
         };
-        let outputs = if effect == Effect::Applied { seen.outputs } else { Map::new() };
+        let applied = effect == Effect::Applied;
+        let (outputs, obligations) =
+            if applied { (seen.outputs, seen.obligations) } else { (Map::new(), Vec::new()) };
+        let mut events = opened(&step, obligations);
         let said = said.to_owned();
-        self.record(vec![Event::Probed { step, effect, live: seen.live, outputs, said }]);
+        events.push(Event::Probed { step, effect, live: seen.live, outputs, said });
+        self.record(events);
         Ok(())
+    }
+
+    /// The service is still carrying out an earlier attempt: adopt it under the same token, as often as the step
+    /// may be tried.
+    async fn adopt(&mut self, call: &Call, seen: &Observation) -> Result<(), Park> {
+        if self.state.attempts < self.step().retry.attempts {
+            return self.perform(call, seen).await;
+        }
+        let message = format!("still being carried out after {} attempts", self.state.attempts);
+        let error = ActionError::unknown(FailureClass::Timeout, message)
+            .hint("wait for the service to end it, then retry");
+        self.fail(error).await
     }
 
     /// Decides after a failed attempt whether the engine tries again by itself.
@@ -296,4 +291,10 @@ impl Driver {
         let spread = seed.bytes().fold(7_u32, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
         longest.mul_f64(0.75 + f64::from(spread % 256) / 1024.0)
     }
+}
+
+/// Returns the events that leave something open.
+fn opened(step: &StepId, obligations: Vec<Obligation>) -> Vec<Event> {
+    let open = |obligation| Event::ObligationOpened { step: Some(step.clone()), obligation };
+    obligations.into_iter().map(open).collect()
 }

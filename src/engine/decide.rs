@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use super::driver::{Driver, Park};
 use super::ports::{ByHand, Observation, Waiver};
+use super::scheduler::asks;
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey};
-use crate::outcome::{ActionError, Candidate, Effect, StepEnd, Verdict};
-use crate::plan::Approval;
+use crate::outcome::{ActionError, Candidate, Effect, StepEnd};
+use crate::plan::{Approval, outputs};
 use crate::span::Span;
 
 impl Driver {
@@ -55,13 +56,14 @@ impl Driver {
         let step = self.step().id.clone();
         let rto_max = self.plan.objectives.rto_max;
         let loss_max = self.plan.objectives.rpo_max;
-        let best = best(&seen.choices, rto_max);
+        let choices = self.untried(&seen.choices);
+        let best = best(&choices, rto_max);
         let form = AnswerForm::Candidates {
-            candidates: seen.choices.clone(),
+            candidates: choices.clone(),
             loss_max: Some(loss_max),
             best: best.map(|candidate| candidate.id.clone()),
         };
-        let key = QuestionKey::Choice { step: step.clone() };
+        let key = QuestionKey::Choice { step: step.clone(), among: usable(&choices) };
         let mut question = self.question(key, self.step().title.clone(), form);
         question.lines.clone_from(&seen.evidence);
         let id = match self.ask(question).await {
@@ -74,7 +76,7 @@ impl Driver {
             },
             Err(park) => return Err(park),
         };
-        let chosen = seen.choices.iter().find(|candidate| Some(&candidate.id) == id.as_ref());
+        let chosen = choices.iter().find(|candidate| Some(&candidate.id) == id.as_ref());
         let Some(chosen) = chosen.filter(|candidate| candidate.unusable.is_none()).cloned() else {
             let error = ActionError::unchanged(
                 crate::outcome::FailureClass::Invalid,
@@ -89,9 +91,24 @@ impl Driver {
         Ok(Some(chosen))
     }
 
+    /// Returns the candidates with those marked that were taken before and led nowhere.
+    fn untried(&self, choices: &[Candidate]) -> Vec<Candidate> {
+        let mut choices = choices.to_vec();
+        for candidate in choices.iter_mut().filter(|found| self.state.tried.contains(&found.id)) {
+            candidate
+                .unusable
+                .get_or_insert_with(|| "it was tried in this run and failed".to_owned());
+        }
+        choices
+    }
+
     async fn ask_loss(&mut self, chosen: &Candidate) -> Result<(), Park> {
         let loss = chosen.loss.map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
-        let key = QuestionKey::Loss { step: self.step().id.clone() };
+        let key = QuestionKey::Loss {
+            step: self.step().id.clone(),
+            candidate: chosen.id.clone(),
+            loss: chosen.loss,
+        };
         let form = AnswerForm::Type { word: format!("lose {loss}") };
         let mut question = self.question(key, format!("{} loses data", chosen.title), form);
         question.lines = vec![format!(
@@ -134,42 +151,19 @@ impl Driver {
             self.question(QuestionKey::Manual { step }, self.step().title.clone(), form);
         question.lines = by_hand.lines;
         let answer = self.ask(question).await?;
-        let mut outputs = Map::new();
-        if let Answer::Typed { text } = answer {
-            outputs.insert("evidence".to_owned(), Value::String(text));
-        }
-        let checks = self.step().verify.clone();
-        if checks.is_empty() {
-            return self.finish(StepEnd::Done, outputs, None).await;
-        }
-        self.verify_by_hand(outputs, StepEnd::Done, None).await
+        let evidence = match answer {
+            Answer::Typed { text } => text,
+            _ => "a person said so".to_owned(),
+        };
+        let outputs = Map::from_iter([("evidence".to_owned(), Value::String(evidence.clone()))]);
+        self.mark(evidence, outputs);
+        Ok(())
     }
 
-    async fn verify_by_hand(
-        &mut self,
-        outputs: Map<String, Value>,
-        end: StepEnd,
-        reason: Option<String>,
-    ) -> Result<(), Park> {
-        let checks = self.step().verify.clone();
-        self.state.outputs.extend(outputs.clone());
-        let (verdict, reports) = if checks.is_empty() {
-            (Verdict::Holds, Vec::new())
-        } else {
-            self.poll_all(&checks).await?
-        };
+    /// Records that a person did the step; it is verified next, where it has a verification.
+    fn mark(&mut self, evidence: String, outputs: Map<String, Value>) {
         let step = self.step().id.clone();
-        self.record(vec![Event::Verified { step, verdict, reports: reports.clone() }]);
-        if verdict == Verdict::Holds {
-            return self.finish(end, outputs, reason).await;
-        }
-        if matches!(self.state.stage, super::step::Stage::Failed { .. }) {
-            // Still failed: the menu is put again with what the checks found.
-            return Ok(());
-        }
-        let message = format!("verification: {}", super::verify::describe(verdict, &reports));
-        let class = crate::outcome::FailureClass::Invalid;
-        self.fail(ActionError { class, effect: self.state.effect, message, hint: None }).await
+        self.record(vec![Event::StepMarked { step, evidence, outputs }]);
     }
 
     /// Credentials have expired: nothing has failed, someone must renew them.
@@ -199,11 +193,12 @@ impl Driver {
         }
     }
 
-    /// Says whether this driver decides about the failure: the runbook tolerates it, or a person is there. A gate
-    /// that guards go and is not met is no failure to get past: the run is not started.
+    /// Says whether this driver decides about the failure: the runbook tolerates it, or a person is to be asked.
     pub(super) fn decides(&self) -> bool {
-        let started = self.armed.is_some();
-        super::state::tolerated(self.step()) || (self.settings.interactive && started)
+        // A gate before go that was not met ends there: skipping it would be going on against it.
+        let gate_before_go = self.step().is_gate() && self.armed.is_none();
+        let asks = asks(self.step(), &self.settings) && !gate_before_go;
+        super::state::tolerated(self.step()) || asks
     }
 
     /// Decides about a failed step: tolerated by the runbook, or by the operator's choice.
@@ -212,7 +207,7 @@ impl Driver {
             return self.finish(StepEnd::Failed, Map::new(), Some(error.message.clone())).await;
         }
         let question = self.failure_menu(error);
-        let Answer::Menu { choice, reason, outputs } = self.ask(question).await? else {
+        let Answer::Menu { choice, reason, outputs: given } = self.ask(question).await? else {
             return Err(Park::Kept);
         };
         let why = reason.unwrap_or_default();
@@ -226,11 +221,22 @@ impl Driver {
                 Ok(())
             }
             FailureChoice::Skip => {
-                self.finish(StepEnd::Omitted, outputs, Some(format!("skipped: {why}"))).await
+                self.finish(StepEnd::Omitted, given, Some(format!("skipped: {why}"))).await
             }
             FailureChoice::MarkDone => {
-                let reason = Some(format!("marked done by hand: {why}"));
-                self.verify_by_hand(outputs, StepEnd::Marked, reason).await
+                let wanted = outputs::wanted(&self.plan, &self.step().id);
+                if let Some(absent) = wanted.iter().find(|output| !given.contains_key(&output.name))
+                {
+                    let step = &self.step().id;
+                    let what = format!("output `{}` of `{step}`, which is used later", absent.name);
+                    return Err(Park::Missing(what));
+                }
+                self.mark(why, given);
+                Ok(())
+            }
+            FailureChoice::Another => {
+                let why = format!("an operator chose it after `{}` failed", self.step().id);
+                Err(Park::Another { step: self.index, why })
             }
             FailureChoice::Rollback => {
                 let why = format!("an operator chose it after `{}` failed", self.step().id);
@@ -243,15 +249,25 @@ impl Driver {
     fn failure_menu(&self, error: &ActionError) -> Question {
         let option =
             |choice, say: &str| MenuOption { choice, say: say.to_owned(), outputs: Vec::new() };
-        let mut options = vec![
+        let outputs = outputs::wanted(&self.plan, &self.step().id);
+        // What the state of the run does not allow is taken out when the question is put.
+        let options = vec![
             option(FailureChoice::Retry, "look again and retry"),
+            option(
+                FailureChoice::Another,
+                "take back what this method did, then choose another one",
+            ),
             option(FailureChoice::Skip, "skip it, with a reason"),
-            option(FailureChoice::MarkDone, "it is done by hand, with evidence; it is verified"),
+            MenuOption {
+                outputs,
+                ..option(
+                    FailureChoice::MarkDone,
+                    "it is done by hand, with evidence; it is verified",
+                )
+            },
+            option(FailureChoice::Rollback, "roll back what this run changed"),
+            option(FailureChoice::Stop, "stop here and keep everything as it is"),
         ];
-        if !self.past {
-            options.push(option(FailureChoice::Rollback, "roll back what this run changed"));
-        }
-        options.push(option(FailureChoice::Stop, "stop here and keep everything as it is"));
         let key =
             QuestionKey::Failure { step: self.step().id.clone(), failures: self.state.failures };
         let title = format!("Failed: {}", self.step().title);
@@ -263,13 +279,14 @@ impl Driver {
             Effect::Unknown => "It is not known whether it changed anything.".to_owned(),
             Effect::Applied => "It has changed something.".to_owned(),
         });
-        if self.past {
-            question.lines.push(
-                "A point of no return has been passed: nothing rolls back by itself.".to_owned(),
-            );
-        }
         question
     }
+}
+
+/// Returns the names of the candidates that can be taken: a choice stands while they are the same.
+fn usable(candidates: &[Candidate]) -> String {
+    let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
+    usable.map(|candidate| candidate.id.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the least loss among the usable candidates whose forecast meets the longest time allowed.

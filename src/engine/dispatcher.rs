@@ -8,24 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::asking::OpenQuestion;
 use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Armed, Journal, LeaseGrant, LeaseRefusal, Ports, ProgressNote};
 use super::scheduler::{self, Next};
-use super::state::RunState;
-use crate::clock::since;
-use crate::event::{Answer, Event, Finding, Question, Record};
+use super::state::{RunPhase, RunState};
+use crate::event::{Answer, Event, Finding, Question, Record, RollbackScope};
 use crate::exit::Exit;
 use crate::ids::StepId;
 use crate::journal::record::Chain;
 use crate::outcome::{CheckReport, Verdict};
+use crate::plan::late::{self, About};
 use crate::runbook::expression::Scope;
-
-/// A record may wait this long for others to share its sync.
-const GROUP_WAIT: Duration = Duration::from_millis(2);
 
 /// The lease is proved this often while steps run.
 const LEASE_EVERY: Duration = Duration::from_secs(20);
@@ -76,6 +73,10 @@ pub(crate) struct Setup {
     pub go: GoBuilder,
     /// Called once, after go
     pub arm: Box<dyn FnMut() -> Armed + Send>,
+    /// Called once the right to act is gone: nothing may be changed from then on
+    pub disarm: Box<dyn FnMut() + Send>,
+    /// Told the step under way, for whoever is refused meanwhile
+    pub at_step: Box<dyn FnMut(Option<&StepId>) + Send>,
     /// How much a signal wants the run stopped
     pub signals: watch::Receiver<Halt>,
     pub shown: mpsc::UnboundedSender<Shown>,
@@ -114,30 +115,32 @@ pub(super) enum Inner {
 
 pub(super) struct Dispatcher {
     pub(super) ports: Ports,
-    journal: Box<dyn Journal>,
-    chain: Chain,
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) chain: Chain,
     pub(super) go: GoBuilder,
     arm: Box<dyn FnMut() -> Armed + Send>,
-    shown: mpsc::UnboundedSender<Shown>,
+    pub(super) disarm: Box<dyn FnMut() + Send>,
+    pub(super) at_step: Box<dyn FnMut(Option<&StepId>) + Send>,
+    pub(super) shown: mpsc::UnboundedSender<Shown>,
     news: mpsc::UnboundedSender<ProgressNote>,
     pub(super) state: RunState,
     /// Names for expressions, without outputs
     pub(super) scope: Scope,
     armed: Option<Arc<Armed>>,
-    running: BTreeSet<usize>,
+    pub(super) running: BTreeSet<usize>,
     pub(super) busy: Busy,
     pub(super) post: mpsc::UnboundedSender<Message>,
     pub(super) inner: mpsc::UnboundedSender<Inner>,
-    halt: watch::Sender<Halt>,
+    pub(super) halt: watch::Sender<Halt>,
     /// Sealed and applied, not yet synced
-    unsynced: Vec<Record>,
-    acks: Vec<oneshot::Sender<()>>,
+    pub(super) unsynced: Vec<Record>,
+    pub(super) acks: Vec<oneshot::Sender<()>>,
     pub(super) questions: VecDeque<(Box<Question>, oneshot::Sender<Answer>)>,
     pub(super) open_question: Option<OpenQuestion>,
     /// Why nothing new starts, with the exit code it asks for
     pub(super) stopping: Option<(String, Exit)>,
-    pub(super) rollback_wanted: Option<String>,
-    journal_dead: bool,
+    pub(super) rollback_wanted: Option<(String, RollbackScope)>,
+    pub(super) journal_dead: bool,
 }
 
 /// Carries a plan on from `state` until it ends or stops; returns how, and the state it ended in.
@@ -152,9 +155,11 @@ pub(crate) async fn run(setup: Setup, state: RunState) -> (Exit, RunState) {
         chain: setup.chain,
         go: setup.go,
         arm: setup.arm,
+        disarm: setup.disarm,
+        at_step: setup.at_step,
         shown: setup.shown,
         news: setup.news,
-        scope: crate::plan::late::scope(&state.plan, &state.run),
+        scope: scope_of(&state),
         state,
         armed: None,
         running: BTreeSet::new(),
@@ -172,62 +177,83 @@ pub(crate) async fn run(setup: Setup, state: RunState) -> (Exit, RunState) {
     };
     dispatcher.record(setup.opening);
     dispatcher.sync();
-    let mut lease_timer = dispatcher.ports.clock.sleep(LEASE_EVERY);
-    loop {
-        if let Some(exit) = dispatcher.decide() {
-            return dispatcher.close(exit).await;
-        }
-        // Drain what is there already, so that records made together share a sync.
-        let mut drained = false;
-        while let Ok(message) = messages.try_recv() {
-            dispatcher.handle(Inner::Driver(message));
-            drained = true;
-        }
-        let patience = dispatcher.patience();
-        if patience == Some(Duration::ZERO) || (!drained && !dispatcher.acks.is_empty()) {
-            dispatcher.sync();
-        }
-        if drained {
-            continue;
-        }
-        let group = dispatcher.ports.clock.sleep(patience.unwrap_or(GROUP_WAIT));
-        let unsynced = !dispatcher.unsynced.is_empty();
-        // Every arm only receives or waits: a message that is not received now is received next time.
-        tokio::select! {
-            biased;
-            Ok(()) = signals.changed() => {
-                let wanted = *signals.borrow_and_update();
-                dispatcher.signal(wanted);
-            }
-            Some(message) = messages.recv() => dispatcher.handle(Inner::Driver(message)),
-            Some(message) = inners.recv() => dispatcher.handle(message),
-            () = group, if unsynced => dispatcher.sync(),
-            () = &mut lease_timer, if dispatcher.holds_lease() => {
-                lease_timer = dispatcher.ports.clock.sleep(LEASE_EVERY);
-                dispatcher.check_lease();
-            }
-        }
-    }
+    dispatcher.carry_out(&mut messages, &mut inners, &mut signals).await
+}
+
+/// Returns what expressions of a run may name, without outputs.
+fn scope_of(state: &RunState) -> Scope {
+    let about = About {
+        id: &state.run,
+        mode: state.mode,
+        started: state.began,
+        incident_started: state.incident_started,
+    };
+    late::scope(&state.plan, &about)
 }
 
 impl Dispatcher {
+    /// Decides, starts and reacts until the run ends or stops.
+    async fn carry_out(
+        mut self,
+        messages: &mut mpsc::UnboundedReceiver<Message>,
+        inners: &mut mpsc::UnboundedReceiver<Inner>,
+        signals: &mut watch::Receiver<Halt>,
+    ) -> (Exit, RunState) {
+        let mut lease_timer = self.ports.clock.sleep(LEASE_EVERY);
+        loop {
+            if let Some(exit) = self.decide() {
+                return self.close(exit).await;
+            }
+            // Drain what is there already, so that records made together share a sync, but never for longer than
+            // the oldest may wait.
+            if self.sync_left() == Some(Duration::ZERO) {
+                self.sync();
+            }
+            let mut drained = false;
+            while let Ok(message) = messages.try_recv() {
+                self.handle(Inner::Driver(message));
+                drained = true;
+            }
+            if drained {
+                continue;
+            }
+            if !self.acks.is_empty() {
+                self.sync();
+            }
+            let group = self.sync_left().map(|left| self.ports.clock.sleep(left));
+            // Every arm only receives or waits: a message that is not received now is received next time.
+            tokio::select! {
+                biased;
+                Ok(()) = signals.changed() => {
+                    let wanted = *signals.borrow_and_update();
+                    self.signal(wanted);
+                }
+                Some(message) = messages.recv() => self.handle(Inner::Driver(message)),
+                Some(message) = inners.recv() => self.handle(message),
+                Some(()) = OptionFuture::from(group) => self.sync(),
+                () = &mut lease_timer, if self.holds_lease() => {
+                    lease_timer = self.ports.clock.sleep(LEASE_EVERY);
+                    self.check_lease();
+                }
+            }
+        }
+    }
+
     /// Asks the scheduler and does what it says. Returns how the run ends, once it does.
     fn decide(&mut self) -> Option<Exit> {
         loop {
-            if self.busy != Busy::Nothing {
+            // What the dispatcher itself waits for is given up by a second interrupt, like everything else.
+            if self.busy != Busy::Nothing && *self.halt.borrow() != Halt::Hard {
                 return None;
             }
             if self.journal_dead {
                 return self.running.is_empty().then_some(Exit::Journal);
             }
-            if let Some(why) = self.rollback_wanted.clone()
-                && self.stopping.is_none()
-            {
+            if self.rollback_wanted.is_some() && self.stopping.is_none() {
                 if !self.running.is_empty() {
                     return None;
                 }
-                self.rollback_wanted = None;
-                self.record(vec![Event::RollbackStarted { why }]);
+                self.begin_wanted_rollback();
             }
             match scheduler::next(&self.state, &self.running, self.stopping.is_some()) {
                 Next::Start(steps) => {
@@ -248,7 +274,11 @@ impl Dispatcher {
                     self.verify_run();
                     return None;
                 }
-                Next::BeginRollback { why } => self.record(vec![Event::RollbackStarted { why }]),
+                Next::BeginRollback { why } => {
+                    let scope = RollbackScope::Run;
+                    self.record(vec![Event::RollbackStarted { why, scope }]);
+                }
+                Next::EndRollback { why } => self.end_rollback(why),
                 Next::Revert(step) => {
                     self.start(step);
                     return None;
@@ -272,13 +302,13 @@ impl Dispatcher {
             state: self.state.steps[index].clone(),
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
-            past: self.state.any_point_passed(),
+            past: self.state.past(),
             vouched: self.state.vouched,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
             news: self.news.clone(),
         };
-        let rolling_back = matches!(self.state.phase, super::state::RunPhase::RollingBack { .. });
+        let rolling_back = matches!(self.state.phase, RunPhase::RollingBack { .. });
         let (post, step) = (self.post.clone(), index);
         let driving = async move {
             if rolling_back { driver.roll_back().await } else { driver.drive().await }
@@ -302,10 +332,10 @@ impl Dispatcher {
     fn upstream(&self, index: usize) -> Scope {
         let mut scope = self.scope.clone();
         let step = &self.state.plan.steps[index];
-        if !crate::plan::late::is_open(step) {
+        if !late::is_open(step) {
             return scope;
         }
-        for used in crate::plan::late::uses(step) {
+        for used in late::uses(step) {
             let state = self.state.graph.of_step(&used).map(|i| &self.state.steps[i]);
             if let Some(state) = state.filter(|state| state.ended().is_some()) {
                 scope.set_outputs(&used.0, state.outputs.clone());
@@ -351,121 +381,12 @@ impl Dispatcher {
             Inner::LeaseChecked(Err(
                 LeaseRefusal::Lost { holder } | LeaseRefusal::Held { holder },
             )) => {
+                // What is under way finds the guard closed at its next change.
+                (self.disarm)();
                 self.stop_for(format!("the lease was lost to {holder}"), Exit::Held);
             }
             // A lease that cannot be proved right now is proved, or vouched for, before the next change.
             Inner::LeaseChecked(Ok(()) | Err(LeaseRefusal::Unproved { .. })) => {}
-        }
-    }
-
-    pub(super) fn park(&mut self, park: Park) {
-        match park {
-            Park::Halted | Park::Journal => {}
-            Park::Declined(why) | Park::Nobody(why) => self.stop_for(why, Exit::Stopped),
-            Park::Missing(flag) => {
-                self.stop_for(format!("an answer is needed: {flag}"), Exit::NeedsAnswer);
-            }
-            Park::NotMet(why) => self.stop_for(why, Exit::NotMet),
-            Park::Lease(holder) => {
-                self.stop_for(format!("the lease is held by {holder}"), Exit::Held);
-            }
-            Park::Kept => {
-                let rolling_back =
-                    matches!(self.state.phase, super::state::RunPhase::RollingBack { .. });
-                let exit = match (rolling_back, self.state.changed()) {
-                    (true, _) => Exit::NeedsOperator,
-                    (false, true) => Exit::ChangesLeft,
-                    (false, false) => Exit::FailedUnchanged,
-                };
-                self.stop_for("an operator stopped the run here".to_owned(), exit);
-            }
-            Park::RollBack(why) => self.rollback_wanted = Some(why),
-        }
-    }
-
-    /// Lets nothing new start; what runs reaches a safe point.
-    pub(super) fn stop_for(&mut self, why: String, exit: Exit) {
-        if self.stopping.is_none() && !self.running.is_empty() {
-            // What follows may take minutes: a person must not think that nothing happened.
-            let running = self.running.iter().map(|i| self.state.plan.steps[*i].id.clone());
-            let running = running.collect();
-            drop(self.shown.send(Shown::Stopping { why: why.clone(), running }));
-        }
-        self.stopping.get_or_insert((why, exit));
-        // A question that is open when the run is stopped is left unanswered; it is put again on resume.
-        self.questions.clear();
-        self.open_question = None;
-        self.halt.send_if_modified(|halt| {
-            let raised = *halt < Halt::Soft;
-            *halt = (*halt).max(Halt::Soft);
-            raised
-        });
-    }
-
-    fn signal(&mut self, wanted: Halt) {
-        match wanted {
-            Halt::No => {}
-            Halt::Soft => self.stop_for("interrupted".to_owned(), Exit::Stopped),
-            Halt::Hard => {
-                self.stopping = Some(("interrupted twice".to_owned(), Exit::Interrupted));
-                self.questions.clear();
-                self.open_question = None;
-                self.halt.send_replace(Halt::Hard);
-            }
-        }
-    }
-
-    /// Seals and applies events; they are synced together with what comes right after.
-    pub(super) fn record(&mut self, events: Vec<Event>) {
-        for event in events {
-            let now = self.ports.clock.now();
-            if let Err(error) = self.state.apply(&event, now) {
-                // What was just decided contradicts the state: a defect. Stop before it becomes a fact.
-                self.stop_for(format!("a defect in phoenix-dr: {error}"), Exit::Internal);
-                continue;
-            }
-            self.unsynced.push(self.chain.seal(event, now));
-        }
-    }
-
-    /// Returns how long the oldest record that is not synced may still wait for others.
-    fn patience(&self) -> Option<Duration> {
-        let oldest = self.unsynced.first()?;
-        Some(GROUP_WAIT.saturating_sub(since(oldest.time, self.ports.clock.now())))
-    }
-
-    /// Makes everything sealed durable, then shows it and lets go on what waited for it.
-    pub(super) fn sync(&mut self) {
-        if self.unsynced.is_empty() {
-            self.acknowledge();
-            return;
-        }
-        let records = std::mem::take(&mut self.unsynced);
-        if self.journal_dead {
-            let why = "the journal failed before".to_owned();
-            drop(self.shown.send(Shown::Unwritten { records, why }));
-            return;
-        }
-        match self.journal.append(&records) {
-            Ok(()) => {
-                for record in records {
-                    drop(self.shown.send(Shown::Fact(Box::new(record))));
-                }
-                self.acknowledge();
-            }
-            Err(failure) => {
-                self.journal_dead = true;
-                self.acks.clear();
-                drop(self.shown.send(Shown::Unwritten { records, why: failure.to_string() }));
-                self.stop_for(failure.to_string(), Exit::Journal);
-            }
-        }
-    }
-
-    fn acknowledge(&mut self) {
-        for ack in self.acks.drain(..) {
-            // A driver that is gone needs no acknowledgement.
-            ack.send(()).ok();
         }
     }
 
@@ -479,14 +400,5 @@ impl Dispatcher {
 
     fn holds_lease(&self) -> bool {
         self.state.lease_taken && !self.state.vouched && self.stopping.is_none()
-    }
-
-    async fn close(mut self, exit: Exit) -> (Exit, RunState) {
-        self.sync();
-        if self.state.lease_taken {
-            self.ports.lease.release().await;
-        }
-        let exit = if self.journal_dead { Exit::Journal } else { exit };
-        (exit, self.state)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns a copy of the step's state, kept by the same fold as the run's. The dispatcher alone writes the journal.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) enum Park {
     Kept,
     /// A person chose to roll back
     RollBack(String),
+    /// A person chose another method than the one this step failed by
+    Another { step: usize, why: String },
     /// The journal cannot be written
     Journal,
 }
@@ -111,7 +114,9 @@ impl Driver {
                 }
                 Stage::Started | Stage::Doubtful { .. } => Box::pin(self.probe()).await?,
                 Stage::AttemptFailed { error } => Box::pin(self.after_attempt(error)).await?,
-                Stage::Performed | Stage::AsDesired => Box::pin(self.verify()).await?,
+                Stage::Performed | Stage::AsDesired | Stage::Marked { .. } => {
+                    Box::pin(self.verify()).await?;
+                }
                 Stage::Failed { error } => {
                     // Only a person or the runbook's tolerance decides here; the scheduler does the rest.
                     if !self.decides() {
@@ -251,6 +256,11 @@ impl Driver {
         }
     }
 
+    /// Does work that changes nothing, unless the run is stopped a second time before it is done.
+    pub(super) async fn look_on<T>(&self, work: impl Future<Output = T>) -> Result<T, Park> {
+        unless_hard(&self.halt, work).await
+    }
+
     /// Returns where the run may be stopped.
     pub(super) fn safe_point(&self) -> Result<(), Park> {
         if *self.halt.borrow() == Halt::No { Ok(()) } else { Err(Park::Halted) }
@@ -277,6 +287,20 @@ pub(super) async fn pause(
     }
 }
 
+/// Awaits work that is lost without harm, unless the run is stopped a second time before it is done.
+pub(super) async fn unless_hard<T>(
+    halt: &watch::Receiver<Halt>,
+    work: impl Future<Output = T>,
+) -> Result<T, Park> {
+    let mut halt = halt.clone();
+    // When the halt wins, a look is dropped where it stands: it changed nothing.
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        _ = halt.wait_for(|halt| *halt == Halt::Hard) => Err(Park::Halted),
+    }
+}
+
 /// Says whether an event belongs to one step's state.
 pub(super) const fn is_of_step(event: &Event) -> bool {
     match event {
@@ -285,6 +309,8 @@ pub(super) const fn is_of_step(event: &Event) -> bool {
         | Event::StepStarted { .. }
         | Event::AttemptFinished { .. }
         | Event::Probed { .. }
+        | Event::StepSatisfied { .. }
+        | Event::StepMarked { .. }
         | Event::Verified { .. }
         | Event::StepFailed { .. }
         | Event::StepFinished { .. }
@@ -300,6 +326,7 @@ pub(super) const fn is_of_step(event: &Event) -> bool {
         | Event::Asked { .. }
         | Event::Decided { .. }
         | Event::RollbackStarted { .. }
+        | Event::RollbackEnded { .. }
         | Event::ObligationOpened { .. }
         | Event::ObligationClosed { .. }
         | Event::RunVerified { .. }

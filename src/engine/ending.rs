@@ -1,13 +1,19 @@
 //! How a run ends or stops, and with which exit code.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
 use super::dispatcher::Dispatcher;
 use super::scheduler::is_prelude;
 use super::state::{RunPhase, RunState};
 use super::step::{RevertStage, Stage};
 use crate::clock::since;
+use crate::estate::types::Priority;
 use crate::event::{Event, RevertResult, RunEnd};
 use crate::exit::Exit;
 use crate::outcome::{StepEnd, Verdict};
+use crate::span::Span;
 
 impl Dispatcher {
     /// Stops for now; `resume` goes on.
@@ -33,7 +39,7 @@ impl Dispatcher {
                 Stage::Waiting | Stage::Ready => {
                     (StepEnd::NotRun, "the run ended before it could start".to_owned())
                 }
-                Stage::Started | Stage::Performed | Stage::AsDesired => {
+                Stage::Started | Stage::Performed | Stage::AsDesired | Stage::Marked { .. } => {
                     (StepEnd::Failed, "the run was rolled back before it was verified".to_owned())
                 }
             };
@@ -43,8 +49,7 @@ impl Dispatcher {
         self.record(events);
         let (end, mut exit) = end_of(&self.state);
         if matches!(end, RunEnd::Restored | RunEnd::WithExceptions) {
-            let took = since(self.state.incident_started, self.ports.clock.now());
-            if took > self.state.plan.objectives.rto_max.0 || lost_too_much(&self.state) {
+            if took_too_long(&self.state, self.ports.clock.now()) || lost_too_much(&self.state) {
                 exit = exit.graver(Exit::ObjectiveMissed);
             }
         }
@@ -75,10 +80,7 @@ fn stop_of(state: &RunState) -> (String, Exit) {
 fn end_of(state: &RunState) -> (RunEnd, Exit) {
     if matches!(state.phase, RunPhase::RollingBack { .. }) {
         let reverted = state.steps.iter().any(|step| {
-            matches!(
-                step.revert,
-                RevertStage::Done(RevertResult::Reverted | RevertResult::Skipped { .. })
-            )
+            step.undone || matches!(step.revert, RevertStage::Done(RevertResult::Skipped { .. }))
         });
         return match (state.changed(), reverted) {
             (true, _) => (RunEnd::ChangesLeft, Exit::ChangesLeft),
@@ -95,6 +97,31 @@ fn end_of(state: &RunState) -> (RunEnd, Exit) {
     } else {
         (RunEnd::Restored, Exit::Ok)
     }
+}
+
+/// Says whether a priority was restored later than its longest time allows; the run as a whole where its steps
+/// have no priorities.
+fn took_too_long(state: &RunState, now: Timestamp) -> bool {
+    let mut restored: BTreeMap<Priority, Timestamp> = BTreeMap::new();
+    for (step, seen) in state.plan.steps.iter().zip(&state.steps) {
+        // A step that did not end well is an exception of its own; how late it was says nothing.
+        let well = seen.ended().is_some_and(StepEnd::satisfies);
+        if let (Some(priority), Some(at)) = (step.priority, seen.ended_at.filter(|_| well)) {
+            let last = restored.entry(priority).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+    let most = state.plan.objectives.rto_max;
+    let longest = |priority: &Priority| match state.plan.estate.objectives.get(priority) {
+        // An objective that is longer than the runbook's maximum is its own.
+        Some(objective) => objective.rto_max.unwrap_or(most.max(objective.rto)),
+        None => most,
+    };
+    let late = |at: Timestamp, most: Span| since(state.incident_started, at) > most.0;
+    if restored.is_empty() {
+        return late(now, most);
+    }
+    restored.iter().any(|(priority, at)| late(*at, longest(priority)))
 }
 
 fn lost_too_much(state: &RunState) -> bool {

@@ -9,10 +9,12 @@ pub(crate) mod driver;
 mod ending;
 pub(crate) mod going;
 pub(crate) mod ports;
+mod recording;
 mod rollback;
 pub(crate) mod scheduler;
 pub(crate) mod state;
 pub(crate) mod step;
+mod stopping;
 pub(crate) mod verify;
 
 #[cfg(test)]

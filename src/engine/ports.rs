@@ -125,6 +125,8 @@ pub(crate) struct Observation {
     pub commands: Vec<String>,
     /// Outputs when already satisfied, for dependents
     pub outputs: Map<String, Value>,
+    /// What stays open when already satisfied: what `perform` would have left open, for one whose end was lost
+    pub obligations: Vec<Obligation>,
     pub fidelity: Fidelity,
 }
 
@@ -146,6 +148,7 @@ impl Observation {
             context: Value::Null,
             commands: Vec::new(),
             outputs: Map::new(),
+            obligations: Vec::new(),
             fidelity: Fidelity::Observed,
         }
     }
@@ -248,6 +251,9 @@ pub(crate) trait Lease: Send + Sync {
 
     /// Proves the lease is ours until at least `until`, renewing it where needed.
     fn assure(&self, until: Timestamp) -> BoxFuture<'_, Result<(), LeaseRefusal>>;
+
+    /// Names the step under way, for whoever is refused from its next renewal on.
+    fn at_step(&self, step: Option<&StepId>);
 
     /// Gives it back.
     fn release(&self) -> BoxFuture<'_, ()>;

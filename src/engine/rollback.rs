@@ -1,5 +1,8 @@
 //! Reverting one step: journal, compare with what this run wrote, restore, look again.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use serde_json::Map;
 
 use super::attempt::OBSERVE_LIMIT;
@@ -26,7 +29,7 @@ impl Driver {
             let step = self.step().id.clone();
             let attempt = self.state.revert_failures + 1;
             self.record_synced(vec![Event::RevertStarted { step: step.clone(), attempt }]).await?;
-            let result = self.revert().await;
+            let result = self.revert().await?;
             let failed = match &result {
                 RevertResult::Failed { error } => Some(error.message.clone()),
                 RevertResult::Conflict { before, ours, now } => Some(format!(
@@ -46,9 +49,13 @@ impl Driver {
                     self.record(vec![Event::RevertFinished { step, result }]);
                     return Ok(());
                 }
-                (FailureChoice::MarkDone | FailureChoice::Rollback | FailureChoice::Stop, _) => {
-                    return Err(Park::Kept);
-                }
+                (
+                    FailureChoice::Another
+                    | FailureChoice::MarkDone
+                    | FailureChoice::Rollback
+                    | FailureChoice::Stop,
+                    _,
+                ) => return Err(Park::Kept),
             }
         }
     }
@@ -82,14 +89,14 @@ impl Driver {
     }
 
     /// Reverts once. Rollback has its own scope: what caused it does not cancel it.
-    async fn revert(&mut self) -> RevertResult {
+    async fn revert(&mut self) -> Result<RevertResult, Park> {
         if let Some(why) = kept(&self.step().rollback) {
-            return RevertResult::Kept { why: why.to_owned() };
+            return Ok(RevertResult::Kept { why: why.to_owned() });
         }
         let (Some(call), Some(armed)) = (self.call(), self.armed.clone()) else {
             let message = "nobody armed this rollback";
             let error = ActionError::unchanged(FailureClass::Internal, message);
-            return RevertResult::Failed { error };
+            return Ok(RevertResult::Failed { error });
         };
         let done = match self.step().rollback.clone() {
             Rollback::Action { action, with } => {
@@ -97,29 +104,36 @@ impl Driver {
             }
             Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
         };
-        done.unwrap_or_else(|error| RevertResult::Failed { error })
+        match done {
+            Ok(result) => Ok(result),
+            Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
+            Err(Undone::Parked(park)) => Err(park),
+        }
     }
 
-    async fn look(&self, call: &Call) -> Result<Observation, ActionError> {
+    async fn look(&mut self, call: &Call) -> Result<Observation, Undone> {
         let mut tries = 0;
         loop {
-            let observing = self.ports.actions.observe(call);
-            let seen = within(&*self.ports.clock, OBSERVE_LIMIT, observing).await;
-            let seen = seen.unwrap_or_else(|elapsed| {
-                Err(ActionError::unchanged(FailureClass::Timeout, format!("observe: {elapsed}")))
-            });
-            tries += 1;
-            match seen {
-                Err(error) if error.class.retryable() && tries < self.step().retry.attempts => {
-                    self.ports.clock.sleep(self.step().retry.backoff_first.0).await;
+            let observing =
+                within(&*self.ports.clock, OBSERVE_LIMIT, self.ports.actions.observe(call));
+            let error = match self.look_on(observing).await? {
+                Ok(Ok(seen)) => return Ok(seen),
+                Ok(Err(error)) => error,
+                Err(elapsed) => {
+                    ActionError::unchanged(FailureClass::Timeout, format!("observe: {elapsed}"))
                 }
-                Ok(_) | Err(_) => return seen,
+            };
+            tries += 1;
+            if !error.class.retryable() || tries >= self.step().retry.attempts {
+                return Err(Undone::Failed(error));
             }
+            let wait = self.ports.clock.sleep(self.step().retry.backoff_first.0);
+            self.look_on(wait).await?;
         }
     }
 
     /// Restores the before-image, if what is there now is what this run wrote.
-    async fn restore(&self, armed: &Armed, call: &Call) -> Result<RevertResult, ActionError> {
+    async fn restore(&mut self, armed: &Armed, call: &Call) -> Result<RevertResult, Undone> {
         let before = self.state.before.clone().unwrap_or_default();
         let ours = self.state.ours.clone().unwrap_or_default();
         let now = self.look(call).await?;
@@ -134,11 +148,9 @@ impl Driver {
         }
         let tells = now.tells;
         let image = Image { before, ours, now };
-        let limit = self.step().timeout.0;
-        let reverting = self.ports.actions.revert(armed, call, &image);
-        within(&*self.ports.clock, limit, reverting).await.unwrap_or_else(|elapsed| {
-            Err(ActionError::unknown(FailureClass::Timeout, format!("revert: {elapsed}")))
-        })?;
+        self.assure_lease().await?;
+        let actions = Arc::clone(&self.ports.actions);
+        self.change("revert", actions.revert(armed, call, &image)).await?;
         if !tells {
             return Ok(RevertResult::Reverted);
         }
@@ -148,17 +160,17 @@ impl Driver {
         }
         let message =
             format!("the state is not as before: before {}, now {}", image.before, after.live);
-        Err(ActionError::unknown(FailureClass::Conflict, message))
+        Err(Undone::Failed(ActionError::unknown(FailureClass::Conflict, message)))
     }
 
     /// Runs the rollback action the runbook gives in place of restoring the before-image.
     async fn run_instead(
-        &self,
+        &mut self,
         armed: &Armed,
         call: Call,
         action: String,
         with: &Map<String, serde_json::Value>,
-    ) -> Result<RevertResult, ActionError> {
+    ) -> Result<RevertResult, Undone> {
         let with = crate::plan::late::arguments(with, &self.scope())
             .map_err(|error| ActionError::unchanged(FailureClass::Invalid, error))?;
         let call = Call { action, with, choice: None, ..call };
@@ -166,11 +178,44 @@ impl Driver {
         if seen.satisfied {
             return Ok(RevertResult::AlreadyBefore);
         }
-        let limit = self.step().timeout.0;
-        let performing = self.ports.actions.perform(armed, &call, &seen);
-        within(&*self.ports.clock, limit, performing).await.unwrap_or_else(|elapsed| {
-            Err(ActionError::unknown(FailureClass::Timeout, format!("rollback: {elapsed}")))
-        })?;
+        self.assure_lease().await?;
+        let actions = Arc::clone(&self.ports.actions);
+        self.change("rollback", actions.perform(armed, &call, &seen)).await?;
         Ok(RevertResult::Reverted)
+    }
+
+    /// Awaits a change within the step's time; a second interrupt ends the waiting, not the change.
+    async fn change<T>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, ActionError>>,
+    ) -> Result<T, ActionError> {
+        let limit = self.step().timeout.0;
+        let interrupted = "interrupted a second time while it was being taken back";
+        match self.look_on(within(&*self.ports.clock, limit, work)).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(elapsed)) => {
+                Err(ActionError::unknown(FailureClass::Timeout, format!("{what}: {elapsed}")))
+            }
+            Err(_) => Err(ActionError::unknown(FailureClass::Transient, interrupted)),
+        }
+    }
+}
+
+/// Why a revert did not come to its end.
+enum Undone {
+    Failed(ActionError),
+    Parked(Park),
+}
+
+impl From<ActionError> for Undone {
+    fn from(error: ActionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Park> for Undone {
+    fn from(park: Park) -> Self {
+        Self::Parked(park)
     }
 }

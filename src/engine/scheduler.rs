@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::state::{Graph, RunPhase, RunState, tolerated};
 use super::step::{RevertStage, Stage};
-use crate::event::OnFailureFlag;
+use crate::event::{OnFailureFlag, RollbackScope, RunSettings};
 use crate::outcome::{Effect, StepEnd, Verdict};
-use crate::plan::{Body, Rollback};
+use crate::plan::{Body, PlannedStep, Rollback};
 use crate::runbook::schema::OnFailure;
 
 /// The next thing to do.
@@ -24,6 +24,8 @@ pub(crate) enum Next {
     BeginRollback { why: String },
     /// Revert this step
     Revert(usize),
+    /// End the rollback; the run is not over
+    EndRollback { why: String },
     /// Nothing can start until something running ends
     Wait,
     /// Nothing more will happen in this process without a decision: stop, resumable
@@ -42,7 +44,7 @@ pub(crate) fn next(state: &RunState, running: &BTreeSet<usize>, stopping: bool) 
     }
     match &state.phase {
         RunPhase::Running => forward(state, running),
-        RunPhase::RollingBack { .. } => backward(state, running),
+        RunPhase::RollingBack { scope, .. } => backward(state, running, scope),
         RunPhase::Stopped { .. } => Next::Stop,
         RunPhase::Finished { .. } | RunPhase::Abandoned { .. } => Next::Finish,
     }
@@ -131,35 +133,88 @@ pub(super) fn policy(state: &RunState, i: usize) -> Policy {
     if is_prelude(state, i) {
         return Policy::Stop;
     }
+    if asks(step, &state.settings) {
+        return Policy::Decide;
+    }
     let wanted = match (step.on_failure, state.settings.on_failure) {
         (OnFailure::Rollback, _) => Policy::RollBack,
         (OnFailure::Stop, _) => Policy::Stop,
-        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Rollback) => Policy::RollBack,
         (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Stop) => Policy::Stop,
-        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Auto) => {
-            if state.settings.interactive { Policy::Decide } else { Policy::RollBack }
+        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Rollback | OnFailureFlag::Auto) => {
+            Policy::RollBack
         }
     };
-    if wanted == Policy::RollBack && state.any_point_passed() { Policy::Stop } else { wanted }
+    if wanted == Policy::RollBack && state.past() { Policy::Stop } else { wanted }
 }
 
-fn backward(state: &RunState, running: &BTreeSet<usize>) -> Next {
+/// Says whether a person is asked about a step that failed: somebody is there, and neither the runbook nor a flag
+/// has decided already.
+pub(super) fn asks(step: &PlannedStep, settings: &RunSettings) -> bool {
+    let open = match step.on_failure {
+        OnFailure::Ask | OnFailure::Continue => settings.on_failure == OnFailureFlag::Auto,
+        OnFailure::Rollback | OnFailure::Stop => false,
+    };
+    open && settings.interactive
+}
+
+fn backward(state: &RunState, running: &BTreeSet<usize>, scope: &RollbackScope) -> Next {
     if !running.is_empty() {
         return Next::Wait;
     }
-    match rollback_order(state).into_iter().next() {
-        Some(i) => Next::Revert(i),
-        None if state.steps.iter().any(|step| matches!(step.revert, RevertStage::Failed(_))) => {
-            Next::Stop
+    if let Some(i) = rollback_order(state, scope).into_iter().next() {
+        // Taking back is a change like any other: it needs the right to act.
+        let may_act = state.lease_taken || state.vouched;
+        return if may_act { Next::Revert(i) } else { Next::TakeLease };
+    }
+    if state.steps.iter().any(|step| matches!(step.revert, RevertStage::Failed(_))) {
+        return Next::Stop;
+    }
+    match scope {
+        RollbackScope::Run => {
+            let left = state.sealed_changes();
+            if left.is_empty() {
+                Next::Finish
+            } else {
+                Next::EndRollback { why: kept_by_a_point(state, &left) }
+            }
         }
-        None => Next::Finish,
+        RollbackScope::Past { step } => {
+            Next::EndRollback { why: format!("only `{step}` was to be reverted") }
+        }
+        RollbackScope::Another { choosing } => {
+            Next::EndRollback { why: format!("`{choosing}` can be chosen anew") }
+        }
     }
 }
 
+/// Says that changes stay because a point of no return seals them: the run ends by going on forward.
+fn kept_by_a_point(state: &RunState, left: &[usize]) -> String {
+    let names = |steps: &[usize]| {
+        let named: Vec<String> =
+            steps.iter().map(|i| format!("`{}`", state.plan.steps[*i].id)).collect();
+        named.join(", ")
+    };
+    let points: Vec<usize> = (0..state.steps.len()).filter(|i| state.point_passed(*i)).collect();
+    format!(
+        "past a point of no return ({}) nothing rolls back by itself; still changed: {}",
+        names(&points),
+        names(left)
+    )
+}
+
 /// Returns the steps still to be reverted: failed ones first, then completed ones, dependents before what
-/// they need. Sealed steps are left alone; a failed revert keeps its ancestors.
-pub(crate) fn rollback_order(state: &RunState) -> Vec<usize> {
-    let sealed = state.sealed();
+/// they need. Sealed steps are left alone unless one is named; a failed revert keeps its ancestors.
+pub(crate) fn rollback_order(state: &RunState, scope: &RollbackScope) -> Vec<usize> {
+    let (sealed, only) = match scope {
+        RollbackScope::Run => (state.sealed(), None),
+        RollbackScope::Past { step } => {
+            (BTreeSet::new(), Some(state.graph.of_step(step).into_iter().collect()))
+        }
+        RollbackScope::Another { choosing } => {
+            let choosing = state.graph.of_step(choosing);
+            (state.sealed(), Some(choosing.map(|i| state.rest_on(i)).unwrap_or_default()))
+        }
+    };
     let mut blocked = BTreeSet::new();
     for (i, step) in state.steps.iter().enumerate() {
         if matches!(step.revert, RevertStage::Failed(_)) {
@@ -174,6 +229,7 @@ pub(crate) fn rollback_order(state: &RunState) -> Vec<usize> {
             && !matches!(step.revert, RevertStage::Done(_) | RevertStage::Failed(_))
             && !sealed.contains(i)
             && !blocked.contains(i)
+            && only.as_ref().is_none_or(|only: &BTreeSet<usize>| only.contains(i))
     };
     let mut order: Vec<usize> = (0..state.steps.len()).filter(wanted).collect();
     let depth = depths(state);

@@ -1,14 +1,16 @@
 //! The run's state: a pure fold over its events. Nothing else may change it.
 
+mod reversal;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::step::{Illegal, RevertStage, Stage, StepState};
-use crate::event::{Answer, Event, Mode, QuestionKey, Record, RunEnd, RunSettings};
+use crate::event::{Answer, Event, Mode, QuestionKey, Record, RollbackScope, RunEnd, RunSettings};
 use crate::ids::{RunId, StepId};
-use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
+use crate::outcome::{Obligation, StepEnd, Verdict};
 use crate::plan::{Plan, PlannedStep};
 use crate::runbook::schema::OnFailure;
 
@@ -18,12 +20,13 @@ pub(crate) enum RunPhase {
     Running,
     RollingBack {
         why: String,
+        scope: RollbackScope,
     },
     /// No process works on it; `resume` goes on. `rolling_back` says with what
     Stopped {
         why: String,
         exit: u8,
-        rolling_back: Option<String>,
+        rolling_back: Option<(String, RollbackScope)>,
     },
     Finished {
         end: RunEnd,
@@ -156,6 +159,8 @@ pub(crate) enum FoldError {
     UnknownStep(StepId),
     #[error("step `{step}`: {illegal}")]
     Illegal { step: StepId, illegal: Illegal },
+    #[error("a rollback ends only after it began")]
+    NoRollback,
     #[error("nothing may follow the end of a run")]
     AfterEnd,
 }
@@ -231,9 +236,10 @@ impl RunState {
             Event::Decided { question, answer } => {
                 self.answers.insert(question.clone(), answer.clone());
             }
-            Event::RollbackStarted { why } => {
-                self.phase = RunPhase::RollingBack { why: why.clone() };
+            Event::RollbackStarted { why, scope } => {
+                self.phase = RunPhase::RollingBack { why: why.clone(), scope: scope.clone() };
             }
+            Event::RollbackEnded { .. } => self.end_rollback()?,
             Event::ObligationOpened { obligation, .. } => {
                 self.obligations.insert(obligation.id.clone(), obligation.clone());
             }
@@ -254,6 +260,8 @@ impl RunState {
             | Event::StepStarted { step, .. }
             | Event::AttemptFinished { step, .. }
             | Event::Probed { step, .. }
+            | Event::StepSatisfied { step, .. }
+            | Event::StepMarked { step, .. }
             | Event::Verified { step, .. }
             | Event::StepFailed { step, .. }
             | Event::StepFinished { step, .. }
@@ -280,9 +288,11 @@ impl RunState {
                 self.failed.insert(i);
                 self.ready.remove(&self.graph.rank[i]);
             }
-            Event::StepReopened { .. } => {
+            Event::StepReopened { .. } | Event::StepMarked { .. } => {
                 self.failed.remove(&i);
-                self.ready.insert(self.graph.rank[i]);
+                if self.open_needs[i] == 0 {
+                    self.ready.insert(self.graph.rank[i]);
+                }
             }
             _ => {}
         }
@@ -294,9 +304,7 @@ impl RunState {
         self.unended -= 1;
         self.failed.remove(&i);
         self.ready.remove(&graph.rank[i]);
-        let lets_go_on = end.satisfies()
-            || (end == StepEnd::Failed && self.plan.steps[i].on_failure == OnFailure::Continue);
-        if !lets_go_on {
+        if !self.lets_go_on(i, end) {
             return;
         }
         for dependent in &graph.dependents[i] {
@@ -309,7 +317,7 @@ impl RunState {
 
     fn stop(&mut self, why: &str, exit: u8) {
         let rolling_back = match &self.phase {
-            RunPhase::RollingBack { why } => Some(why.clone()),
+            RunPhase::RollingBack { why, scope } => Some((why.clone(), scope.clone())),
             RunPhase::Stopped { rolling_back, .. } => rolling_back.clone(),
             RunPhase::Running | RunPhase::Finished { .. } | RunPhase::Abandoned { .. } => None,
         };
@@ -323,7 +331,9 @@ impl RunState {
         self.vouched = false;
         if let RunPhase::Stopped { rolling_back, .. } = &self.phase {
             self.phase = match rolling_back {
-                Some(why) => RunPhase::RollingBack { why: why.clone() },
+                Some((why, scope)) => {
+                    RunPhase::RollingBack { why: why.clone(), scope: scope.clone() }
+                }
                 None => RunPhase::Running,
             };
         }
@@ -337,11 +347,16 @@ impl RunState {
                 // A new process has its own tries: an attempt cut off by a crash was not one that failed.
                 step.forget_attempts();
             }
-            if forward && matches!(step.stage, Stage::Failed { .. }) {
+            if forward && matches!(step.stage, Stage::Failed { .. } | Stage::AttemptFailed { .. }) {
                 step.reopen_for_resume();
                 self.failed.remove(&i);
                 self.ready.insert(self.graph.rank[i]);
             }
+        }
+        if forward {
+            self.begin_anew(|_, step| step.taken_back());
+            // A new process may try again what led nowhere before.
+            self.steps.iter_mut().for_each(|step| step.tried.clear());
         }
         if self.restored != Some(Verdict::Holds) {
             self.restored = None;
@@ -375,30 +390,6 @@ impl RunState {
         let mut steps = self.plan.steps.iter().zip(&self.steps);
         steps.any(|(step, state)| step.changes && state.changed())
     }
-
-    /// Says whether any step has passed a point of no return.
-    pub(crate) fn any_point_passed(&self) -> bool {
-        !self.passed.is_empty()
-    }
-
-    /// Says whether step `i` has passed a point of no return.
-    pub(crate) fn point_passed(&self, i: usize) -> bool {
-        let state = &self.steps[i];
-        let declared = self.plan.steps[i].point_of_no_return || state.irreversible.is_some();
-        declared && state.effect != Effect::None
-    }
-
-    /// Returns the steps automatic rollback must leave alone: points of no return, what is upstream
-    /// of them, and what follows them.
-    pub(crate) fn sealed(&self) -> BTreeSet<usize> {
-        let mut sealed = BTreeSet::new();
-        for i in &self.passed {
-            sealed.insert(*i);
-            sealed.extend(Graph::reach(&self.graph.needs, *i));
-            sealed.extend(Graph::reach(&self.graph.dependents, *i));
-        }
-        sealed
-    }
 }
 
 /// Says whether a failed step's failure is accepted by the runbook: it is not critical, or the run goes on.
@@ -411,6 +402,7 @@ pub(crate) fn keeps(key: &QuestionKey, answer: &Answer) -> bool {
     match key {
         QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Past { .. }
         | QuestionKey::Alone
         | QuestionKey::Blocked
         | QuestionKey::Rollback

@@ -1,10 +1,12 @@
 //! One step's state: a fold over its events. The live run and a resumed one go through the same function.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::event::{AttemptResult, Event, RevertResult};
-use crate::outcome::{ActionError, Candidate, CheckReport, Effect, FailureClass, StepEnd, Verdict};
+use crate::outcome::{ActionError, Candidate, CheckReport, Effect, FailureClass, StepEnd};
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,6 +26,8 @@ pub(crate) enum Stage {
     Performed,
     /// Was as desired before anything was done; to be verified
     AsDesired,
+    /// A person says it is done; to be verified
+    Marked { evidence: String },
     /// Failed for good unless someone decides otherwise
     Failed { error: ActionError },
     /// Final for this run
@@ -59,11 +63,15 @@ pub(crate) struct StepState {
     pub ours: Option<Value>,
     /// What is known to have changed because of any attempt
     pub effect: Effect,
+    /// A change that was known to be in place is not any more
+    pub undone: bool,
     /// What was known before the present attempt: what holds again if the attempt changed nothing
     prior_effect: Effect,
     /// Why it cannot be undone, as its observation said
     pub irreversible: Option<String>,
     pub choice: Option<Candidate>,
+    /// Candidates that were taken and did not lead to the end
+    pub tried: BTreeSet<String>,
     pub outputs: Map<String, Value>,
     pub notes: Vec<String>,
     pub reports: Vec<CheckReport>,
@@ -85,9 +93,11 @@ impl Default for StepState {
             before: None,
             ours: None,
             effect: Effect::None,
+            undone: false,
             prior_effect: Effect::None,
             irreversible: None,
             choice: None,
+            tried: BTreeSet::new(),
             outputs: Map::new(),
             notes: Vec::new(),
             reports: Vec::new(),
@@ -118,8 +128,14 @@ impl StepState {
             | Stage::AttemptFailed { .. }
             | Stage::Performed
             | Stage::AsDesired
+            | Stage::Marked { .. }
             | Stage::Failed { .. } => None,
         }
+    }
+
+    /// Says whether a person did it, by their word.
+    pub(crate) const fn by_hand(&self) -> bool {
+        matches!(self.stage, Stage::Marked { .. } | Stage::Ended(StepEnd::Marked))
     }
 
     /// Says whether anything of this step may be changed in the world now.
@@ -153,7 +169,9 @@ impl StepState {
                 self.outputs.extend(outputs.clone());
                 Ok(())
             }
-            Event::Verified { verdict, reports, .. } => self.verify(*verdict, reports),
+            Event::StepSatisfied { outputs, .. } => self.find_as_desired(outputs),
+            Event::StepMarked { evidence, outputs, .. } => self.mark(evidence, outputs),
+            Event::Verified { reports, .. } => self.verify(reports),
             Event::StepFailed { error, .. } => self.fail(error),
             Event::StepReopened { .. } => self.reopen(),
             Event::StepFinished { end, outputs, reason, .. } => {
@@ -183,6 +201,7 @@ impl StepState {
             | Event::Asked { .. }
             | Event::Decided { .. }
             | Event::RollbackStarted { .. }
+            | Event::RollbackEnded { .. }
             | Event::ObligationOpened { .. }
             | Event::ObligationClosed { .. }
             | Event::RunVerified { .. }
@@ -209,6 +228,7 @@ impl StepState {
             Stage::Waiting
             | Stage::Performed
             | Stage::AsDesired
+            | Stage::Marked { .. }
             | Stage::Failed { .. }
             | Stage::Ended(_) => return Err(self.refuse("step_started")),
         }
@@ -270,6 +290,7 @@ impl StepState {
             | Stage::AttemptFailed { .. }
             | Stage::Performed
             | Stage::AsDesired
+            | Stage::Marked { .. }
             | Stage::Failed { .. }
             | Stage::Ended(_) => return Err(self.refuse("probed")),
         };
@@ -280,7 +301,6 @@ impl StepState {
                 Stage::Performed
             }
             Effect::None => {
-                self.irreversible = None;
                 Stage::AttemptFailed { error: ActionError { effect: Effect::None, ..error } }
             }
             Effect::Unknown => Stage::AttemptFailed { error },
@@ -288,20 +308,41 @@ impl StepState {
         Ok(())
     }
 
-    fn verify(&mut self, verdict: Verdict, reports: &[CheckReport]) -> Result<(), Illegal> {
+    fn find_as_desired(&mut self, outputs: &Map<String, Value>) -> Result<(), Illegal> {
+        // After a failed attempt: what failed turned out to be in place.
+        if !matches!(self.stage, Stage::Ready | Stage::AttemptFailed { .. }) {
+            return Err(self.refuse("step_satisfied"));
+        }
+        self.outputs.extend(outputs.clone());
+        if self.before.is_some() {
+            // This run asked for it and it was not so before: its effect showed late, and it is taken back as ours.
+            self.effect = Effect::Applied;
+        }
+        self.stage = Stage::AsDesired;
+        Ok(())
+    }
+
+    fn mark(&mut self, evidence: &str, outputs: &Map<String, Value>) -> Result<(), Illegal> {
+        if matches!(self.stage, Stage::Ended(_)) {
+            return Err(self.refuse("step_marked"));
+        }
+        self.outputs.extend(outputs.clone());
+        self.stage = Stage::Marked { evidence: evidence.to_owned() };
+        Ok(())
+    }
+
+    fn verify(&mut self, reports: &[CheckReport]) -> Result<(), Illegal> {
         match self.stage {
-            // From `Ready`: was as desired already. From `Failed`: a person says it is done.
-            Stage::Performed | Stage::AsDesired | Stage::Ready | Stage::Failed { .. } => {}
+            Stage::Performed | Stage::AsDesired | Stage::Marked { .. } => {}
             Stage::Waiting
+            | Stage::Ready
             | Stage::Started
             | Stage::Doubtful { .. }
             | Stage::AttemptFailed { .. }
+            | Stage::Failed { .. }
             | Stage::Ended(_) => return Err(self.refuse("verified")),
         }
         self.reports = reports.to_vec();
-        if verdict == Verdict::Holds && self.stage == Stage::Ready {
-            self.stage = Stage::AsDesired;
-        }
         Ok(())
     }
 
@@ -322,6 +363,30 @@ impl StepState {
         Ok(())
     }
 
+    /// Returns the step as if nothing had been done yet, after it was taken back or is to be chosen anew.
+    ///
+    /// What was asked about it keeps its numbers, and what it starts from now on carries another token.
+    pub(super) fn anew(&self) -> Self {
+        let begun = u32::from(self.before.is_some());
+        let mut tried = self.tried.clone();
+        tried.extend(self.choice.as_ref().map(|choice| choice.id.clone()));
+        Self {
+            generation: self.generation + begun,
+            failures: self.failures,
+            revert_failures: self.revert_failures,
+            tried,
+            ..Self::default()
+        }
+    }
+
+    /// Says whether what this run changed was taken back.
+    pub(super) const fn taken_back(&self) -> bool {
+        matches!(
+            self.revert,
+            RevertStage::Done(RevertResult::Reverted | RevertResult::AlreadyBefore)
+        )
+    }
+
     /// Starts counting attempts anew; what they did stays known.
     pub(super) const fn forget_attempts(&mut self) {
         self.attempts = 0;
@@ -336,6 +401,8 @@ impl StepState {
     fn finish_revert(&mut self, result: &RevertResult) {
         self.revert = match result {
             RevertResult::Reverted | RevertResult::AlreadyBefore => {
+                // By an earlier process whose record of it was lost, where it is so already.
+                self.undone = self.effect == Effect::Applied || *result == RevertResult::Reverted;
                 self.effect = Effect::None;
                 RevertStage::Done(result.clone())
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::driver::{Driver, Halt, Park, pause};
+use super::driver::{Driver, Halt, Park, pause, unless_hard};
 use super::ports::{Ports, Progress};
 use super::step::Stage;
 use crate::clock::{since, within};
@@ -27,12 +27,14 @@ impl Driver {
         let step = self.step().id.clone();
         let (verdict, reports) = self.poll_all(&checks).await?;
         let seen = Event::GateSeen { step: step.clone(), verdict, reports: reports.clone() };
+        self.record(vec![seen]);
         if verdict == Verdict::Holds {
-            self.record(vec![seen]);
             return self.finish(StepEnd::Done, Map::new(), None).await;
         }
-        self.record(vec![seen]);
-        if let Some(reason) = self.override_reason(&reports).await? {
+        // Only doubt can be overridden: what was seen not to hold does not hold, whatever was said beforehand.
+        if verdict == Verdict::Inconclusive
+            && let Some(reason) = self.override_reason(&reports).await?
+        {
             let reason = format!("overridden: {reason}");
             return self.finish(StepEnd::Done, Map::new(), Some(reason)).await;
         }
@@ -67,9 +69,8 @@ impl Driver {
         }
     }
 
-    /// Verifies what was performed, or was found as desired.
+    /// Verifies what was performed, was found as desired, or was done by hand.
     pub(super) async fn verify(&mut self) -> Result<(), Park> {
-        let as_desired = self.state.stage == Stage::AsDesired && self.state.effect == Effect::None;
         let checks = self.step().verify.clone();
         if !checks.is_empty() {
             let (verdict, reports) = self.poll_all(&checks).await?;
@@ -79,14 +80,49 @@ impl Driver {
                 let error = ActionError {
                     class: FailureClass::Invalid,
                     effect: self.state.effect,
-                    message: format!("verification: {}", describe(verdict, &reports)),
+                    message: self.not_verified(&describe(verdict, &reports)),
                     hint: None,
                 };
                 return self.fail(error).await;
             }
         }
-        let end = if as_desired { StepEnd::Satisfied } else { StepEnd::Done };
-        self.finish(end, Map::new(), None).await
+        let (end, reason) = match (&self.state.stage, self.state.effect) {
+            (Stage::Marked { evidence }, _) => {
+                (StepEnd::Marked, Some(format!("done by hand: {evidence}")))
+            }
+            // What an earlier attempt of this run did is done, not found.
+            (Stage::AsDesired, Effect::None) => (StepEnd::Satisfied, None),
+            (
+                Stage::AsDesired
+                | Stage::Performed
+                | Stage::Waiting
+                | Stage::Ready
+                | Stage::Started
+                | Stage::Doubtful { .. }
+                | Stage::AttemptFailed { .. }
+                | Stage::Failed { .. }
+                | Stage::Ended(_),
+                _,
+            ) => (StepEnd::Done, None),
+        };
+        self.finish(end, Map::new(), reason).await
+    }
+
+    fn not_verified(&self, found: &str) -> String {
+        match self.state.stage {
+            Stage::AsDesired => format!("as desired already, but its verification {found}"),
+            Stage::Marked { .. } => {
+                format!("said to be done by hand, but its verification {found}")
+            }
+            Stage::Waiting
+            | Stage::Ready
+            | Stage::Started
+            | Stage::Doubtful { .. }
+            | Stage::AttemptFailed { .. }
+            | Stage::Performed
+            | Stage::Failed { .. }
+            | Stage::Ended(_) => format!("verification: {found}"),
+        }
     }
 
     /// Polls every check of this step; the result is the worst of them.
@@ -132,9 +168,9 @@ impl Poller {
         let began = self.ports.clock.now();
         let mut row = 0;
         loop {
-            let looking = self.ports.checks.look(check);
-            let report = within(&*self.ports.clock, LOOK_LIMIT, looking)
-                .await
+            let looking = within(&*self.ports.clock, LOOK_LIMIT, self.ports.checks.look(check));
+            let report = unless_hard(&self.halt, looking)
+                .await?
                 .unwrap_or_else(|elapsed| self.doubt(check, elapsed.to_string()));
             row = if report.verdict == Verdict::Holds { row + 1 } else { 0 };
             if row >= check.consecutive.max(1) {

@@ -8,10 +8,16 @@ use crate::span::Span;
 /// RTO and RPO by priority.
 pub(super) fn objectives() -> BTreeMap<Priority, Objective> {
     BTreeMap::from([
-        (Priority::P0, Objective { rto: Span::minutes(30), rpo: Span::minutes(5) }),
-        (Priority::P1, Objective { rto: Span::minutes(60), rpo: Span::minutes(15) }),
-        (Priority::P2, Objective { rto: Span::minutes(120), rpo: Span::minutes(30) }),
-        (Priority::P3, Objective { rto: Span::minutes(240), rpo: Span::minutes(60) }),
+        (Priority::P0, Objective { rto_max: None, rto: Span::minutes(30), rpo: Span::minutes(5) }),
+        (Priority::P1, Objective { rto_max: None, rto: Span::minutes(60), rpo: Span::minutes(15) }),
+        (
+            Priority::P2,
+            Objective { rto_max: None, rto: Span::minutes(120), rpo: Span::minutes(30) },
+        ),
+        (
+            Priority::P3,
+            Objective { rto_max: None, rto: Span::minutes(240), rpo: Span::minutes(60) },
+        ),
     ])
 }
 

@@ -414,6 +414,9 @@ pub(crate) enum Priority {
 pub(crate) struct Objective {
     /// Recovery time objective
     pub rto: Span,
+    /// Longest recovery time: exceeded, a run that finished ends with 11; the runbook's own when left out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto_max: Option<Span>,
     /// Recovery point objective
     pub rpo: Span,
 }

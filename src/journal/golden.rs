@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 use super::fixtures::{events as failover, note, obligation, run, settings, time};
 use crate::event::{
     Answer, AnswerForm, AttemptResult, Event, FailureChoice, Finding, FindingLevel, MenuOption,
-    Question, QuestionKey, RevertResult, RunEnd,
+    Question, QuestionKey, RevertResult, RollbackScope, RunEnd,
 };
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, FailureClass, StepEnd, Verdict};
+use crate::plan::outputs::{OutputKind, WantedOutput};
 use crate::span::Span;
 
 /// Returns the events, in an order a run could have.
@@ -88,7 +89,7 @@ fn asked() -> Vec<Event> {
         options: vec![MenuOption {
             choice: FailureChoice::Retry,
             say: "try again".to_owned(),
-            outputs: vec!["endpoint".to_owned()],
+            outputs: vec![WantedOutput { name: "endpoint".to_owned(), kind: OutputKind::Text }],
         }],
     };
     let failure = || QuestionKey::Failure { step: step(), failures: 1 };
@@ -102,8 +103,14 @@ fn asked() -> Vec<Event> {
         question(QuestionKey::Blocked, AnswerForm::YesNo),
         decided(QuestionKey::Blocked, Answer::Recheck),
         question(QuestionKey::Go, AnswerForm::YesNo),
-        question(QuestionKey::Choice { step: step() }, candidates),
-        decided(QuestionKey::Choice { step: step() }, Answer::Chosen { id: "replica".to_owned() }),
+        question(
+            QuestionKey::Choice { step: step(), among: "replica,backup".to_owned() },
+            candidates,
+        ),
+        decided(
+            QuestionKey::Choice { step: step(), among: "replica,backup".to_owned() },
+            Answer::Chosen { id: "replica".to_owned() },
+        ),
         question(approve(), word),
         decided(approve(), typed("us-west-2")),
         question(QuestionKey::Override { step: "primary_down".into() }, AnswerForm::Reason),
@@ -152,6 +159,12 @@ fn failed() -> Vec<Event> {
             outputs: Map::from_iter([("replicas".to_owned(), json!(5))]),
             said: "the replicas are as desired".to_owned(),
         },
+        Event::StepSatisfied { step: step(), outputs: Map::new() },
+        Event::StepMarked {
+            step: step(),
+            evidence: "scaled by hand".to_owned(),
+            outputs: Map::from_iter([("replicas".to_owned(), json!(5))]),
+        },
         Event::StepFailed {
             step: step(),
             error: ActionError::applied(FailureClass::Capacity, "2 of 5 pods are ready"),
@@ -185,7 +198,10 @@ fn rolled_back() -> Vec<Event> {
         RevertResult::Conflict { before: json!(1), ours: json!(5), now: json!(7) },
         RevertResult::Skipped { reason: "the autoscaler owns it".to_owned() },
     ];
-    let mut events = vec![Event::RollbackStarted { why: "capacity failed".to_owned() }];
+    let mut events = vec![Event::RollbackStarted {
+        why: "capacity failed".to_owned(),
+        scope: RollbackScope::Run,
+    }];
     for (attempt, result) in (1..).zip(results) {
         events.push(Event::RevertStarted { step: "capacity".into(), attempt });
         events.push(Event::RevertFinished { step: "capacity".into(), result });
@@ -196,6 +212,27 @@ fn rolled_back() -> Vec<Event> {
             id: "no-replica".to_owned(),
             said: "a replica follows".to_owned(),
         },
+        Event::RollbackEnded { why: "past a point of no return".to_owned() },
+        Event::RollbackStarted {
+            why: "typed: traffic to us-east-1".to_owned(),
+            scope: RollbackScope::Past { step: "traffic".into() },
+        },
+        Event::RollbackStarted {
+            why: "database failed".to_owned(),
+            scope: RollbackScope::Another { choosing: "recovery_point".into() },
+        },
+        question(
+            QuestionKey::Past { step: "traffic".into() },
+            AnswerForm::Type { word: "traffic to us-east-1".to_owned() },
+        ),
+        decided(
+            QuestionKey::Loss {
+                step: "recovery_point".into(),
+                candidate: "backup".to_owned(),
+                loss: Some(Span::minutes(42)),
+            },
+            Answer::Typed { text: "lose 42m".to_owned() },
+        ),
         Event::RunVerified { verdict: Verdict::Holds, reports: vec![report(vec![])] },
         Event::RunAbandoned {
             reason: "run again from the other site".to_owned(),

@@ -122,11 +122,6 @@ impl SharedLease {
         }
     }
 
-    /// Names the step under way; others read it from the next renewal on.
-    pub(crate) fn at_step(&self, step: Option<&StepId>) {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.cloned();
-    }
-
     fn document(&self, epoch: u64, since: Timestamp, until: Timestamp) -> Document {
         let step = self.step.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Document {
@@ -338,6 +333,10 @@ impl Lease for SharedLease {
         self.assure_it(until).boxed()
     }
 
+    fn at_step(&self, step: Option<&StepId>) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.cloned();
+    }
+
     fn release(&self) -> BoxFuture<'_, ()> {
         self.release_it().boxed()
     }
@@ -359,6 +358,8 @@ impl Lease for LocalLease {
     fn assure(&self, _until: Timestamp) -> BoxFuture<'_, Result<(), LeaseRefusal>> {
         std::future::ready(Ok(())).boxed()
     }
+
+    fn at_step(&self, _step: Option<&StepId>) {}
 
     fn release(&self) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()

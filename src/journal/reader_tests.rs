@@ -274,5 +274,5 @@ fn the_golden_journal_of_format_1_reads() {
     });
     let end = end.expect("every release reads format 1");
     assert_eq!((end.run, end.torn), (Some(fixtures::run()), None));
-    assert_eq!((end.records, kinds.len()), (57, 27));
+    assert_eq!((end.records, kinds.len()), (63, 29));
 }

@@ -190,6 +190,7 @@ enum TellingEvent {
         at: Timestamp,
     },
     RollbackStarted,
+    RollbackEnded,
     RunStopped {
         why: String,
         exit: u8,
@@ -329,6 +330,10 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
             summary.rolling_back = true;
             return;
         }
+        TellingEvent::RollbackEnded => {
+            summary.rolling_back = false;
+            return;
+        }
         TellingEvent::ObligationOpened { step, obligation } => {
             return owe(Change::Opened { step, obligation });
         }
@@ -344,7 +349,7 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::event::{Event, RollbackScope};
     use crate::journal::{fixtures, golden};
 
     fn summary_of(bytes: &[u8]) -> Result<Summary, SummaryError> {
@@ -397,7 +402,10 @@ mod tests {
             let events = std::iter::once(fixtures::started()).chain(after).collect();
             assert_eq!(of(events).standing, standing);
         }
-        let rolling = vec![fixtures::started(), Event::RollbackStarted { why: String::new() }];
+        let rolling = vec![
+            fixtures::started(),
+            Event::RollbackStarted { why: String::new(), scope: RollbackScope::Run },
+        ];
         assert!(of(rolling).rolling_back);
     }
 

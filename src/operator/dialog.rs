@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::clock::said_instant;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::Candidate;
+use crate::plan::outputs::WantedOutput;
 use crate::report::screens::{is_go, menu, page};
 use crate::report::words;
 
@@ -49,7 +50,7 @@ enum Stage {
     Outputs {
         reason: String,
         /// Still to be given, the next one first
-        wanted: Vec<String>,
+        wanted: Vec<WantedOutput>,
         outputs: Map<String, Value>,
     },
 }
@@ -81,7 +82,7 @@ impl<'a> Dialog<'a> {
             }
             Stage::Reason { .. } => "Why? A sentence for the record:".into(),
             Stage::Outputs { wanted, .. } => {
-                let name = wanted.first().map_or("", String::as_str);
+                let name = wanted.first().map_or("", |output| output.name.as_str());
                 format!("Later steps use its output `{name}`; its value:")
             }
         }
@@ -100,6 +101,7 @@ impl<'a> Dialog<'a> {
             | QuestionKey::Waive { .. }
             | QuestionKey::Failure { .. }
             | QuestionKey::RevertFailure { .. }
+            | QuestionKey::Past { .. }
             | QuestionKey::Alone => "Do it?",
         }
     }
@@ -204,7 +206,10 @@ impl<'a> Dialog<'a> {
                 self.stage = Stage::Reason { choice };
                 Reply::Again(None)
             }
-            choice @ (FailureChoice::Retry | FailureChoice::Rollback | FailureChoice::Stop) => {
+            choice @ (FailureChoice::Retry
+            | FailureChoice::Another
+            | FailureChoice::Rollback
+            | FailureChoice::Stop) => {
                 Reply::Done(Answer::Menu { choice, reason: None, outputs: Map::new() })
             }
         }
@@ -229,7 +234,7 @@ impl<'a> Dialog<'a> {
     }
 
     /// Returns the outputs that must be given with a way on.
-    fn wanted(&self, choice: FailureChoice) -> Vec<String> {
+    fn wanted(&self, choice: FailureChoice) -> Vec<WantedOutput> {
         let AnswerForm::Menu { options } = &self.question.form else { return Vec::new() };
         let option = options.iter().find(|option| option.choice == choice);
         option.map(|option| option.outputs.clone()).unwrap_or_default()
@@ -238,20 +243,20 @@ impl<'a> Dialog<'a> {
     fn output(
         &mut self,
         reason: String,
-        mut wanted: Vec<String>,
+        mut wanted: Vec<WantedOutput>,
         mut outputs: Map<String, Value>,
         typed: &str,
     ) -> Reply {
         if is(typed, "n", "no") {
             return again("Not chosen.");
         }
-        let said = if typed.is_empty() || wanted.is_empty() {
-            Some("It is needed; n goes back to the menu.".to_owned())
-        } else {
-            // `5` and `true` are what they look like; everything else is text.
-            let value = serde_json::from_str(typed).unwrap_or_else(|_| Value::from(typed));
-            outputs.insert(wanted.remove(0), value);
-            None
+        let said = match wanted.first().map(|output| output.read(typed)) {
+            Some(Ok(value)) => {
+                outputs.insert(wanted.remove(0).name, value);
+                None
+            }
+            Some(Err(why)) => Some(format!("{why}; n goes back to the menu.")),
+            None => None,
         };
         if wanted.is_empty() {
             let choice = FailureChoice::MarkDone;

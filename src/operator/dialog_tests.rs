@@ -1,6 +1,7 @@
 //! What a person types, and what it is taken for.
 
 use super::*;
+use crate::plan::outputs::OutputKind;
 use crate::report::fixtures::{at, candidates, question};
 
 fn approve() -> QuestionKey {
@@ -104,7 +105,7 @@ fn a_reason_says_something() {
 #[test]
 fn a_candidate_is_chosen_by_number_or_name_if_it_can_be_taken() {
     let form = AnswerForm::Candidates { candidates: candidates(), loss_max: None, best: None };
-    let choice = question(QuestionKey::Choice { step: "x".into() }, form);
+    let choice = question(QuestionKey::Choice { step: "x".into(), among: String::new() }, form);
     let chose = |id: &str| Some(Answer::Chosen { id: id.to_owned() });
     assert_eq!(answered(&choice, &["2"]), chose("backup"));
     assert_eq!(answered(&choice, &["replica"]), chose("replica"));
@@ -123,7 +124,10 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
         option(FailureChoice::Retry),
         option(FailureChoice::Skip),
         MenuOption {
-            outputs: vec!["address".to_owned(), "replicas".to_owned()],
+            outputs: vec![
+                wanted("address", OutputKind::Text),
+                wanted("replicas", OutputKind::Integer),
+            ],
             ..option(FailureChoice::MarkDone)
         },
         option(FailureChoice::Stop),
@@ -143,8 +147,8 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
     // Changed their mind: the menu is open again.
     assert_eq!(answered(&menu, &["s", "n", "r"]), way(FailureChoice::Retry, None));
 
-    let typed = ["m", "promoted in the console", "", "db:5432", "5"];
-    assert_eq!(answered(&menu, &typed[..4]), None, "every output must be given");
+    let typed = ["m", "promoted in the console", "", "db:5432", "five", "5"];
+    assert_eq!(answered(&menu, &typed[..5]), None, "every output must be given, as what it is");
     let Some(Answer::Menu { choice, reason, outputs }) = answered(&menu, &typed) else {
         panic!("marked done")
     };
@@ -153,6 +157,10 @@ fn the_menu_takes_letters_and_asks_for_what_a_way_needs() {
         serde_json::json!(outputs),
         serde_json::json!({ "address": "db:5432", "replicas": 5 })
     );
+}
+
+fn wanted(name: &str, kind: OutputKind) -> WantedOutput {
+    WantedOutput { name: name.to_owned(), kind }
 }
 
 #[test]

@@ -150,7 +150,8 @@ fn of_choice(
         loss_max: Some(loss_max),
         best: least.map(|candidate| candidate.id.clone()),
     };
-    let mut questions = vec![asked(QuestionKey::Choice { step: step.id.clone() }, form)];
+    let mut questions =
+        vec![asked(QuestionKey::Choice { step: step.id.clone(), among: String::new() }, form)];
     let key = scripted::name(&questions[0].key);
     let named = given.answers.get(&key).or(given.recovery_point.as_ref());
     let taken = match named {
@@ -160,7 +161,9 @@ fn of_choice(
     if let Some(taken) = taken.filter(|taken| taken.loss.is_none_or(|loss| loss > loss_max)) {
         let loss = taken.loss.map_or("unknown".to_owned(), |loss| loss.to_string());
         let form = AnswerForm::Type { word: format!("lose {loss}") };
-        questions.push(asked(QuestionKey::Loss { step: step.id.clone() }, form));
+        let (candidate, loss) = (taken.id.clone(), taken.loss);
+        let key = QuestionKey::Loss { step: step.id.clone(), candidate, loss };
+        questions.push(asked(key, form));
     }
     questions
 }

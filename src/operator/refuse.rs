@@ -4,7 +4,8 @@ use futures::future::BoxFuture;
 
 use super::scripted::{Given, loss, name};
 use crate::engine::ports::Operator;
-use crate::event::{Answer, AnswerForm, Question, QuestionKey};
+use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
+use crate::report::words;
 
 /// Answers in place of a person who is not there: never yes.
 pub(crate) struct Refusal {
@@ -40,6 +41,7 @@ pub(crate) fn refuse(given: &Given, question: &Question) -> Answer {
         | QuestionKey::Approve { .. }
         | QuestionKey::Override { .. }
         | QuestionKey::Waive { .. }
+        | QuestionKey::Past { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone => Answer::Missing { flag: flag(given, question) },
     }
@@ -89,7 +91,8 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
         }
         QuestionKey::Override { step } => format!("--override '{step}=REASON'"),
         QuestionKey::Waive { step } => format!("--waive {step}={}", word.unwrap_or("WORD")),
-        QuestionKey::Manual { .. }
+        QuestionKey::Past { .. }
+        | QuestionKey::Manual { .. }
         | QuestionKey::Alone
         | QuestionKey::Blocked
         | QuestionKey::Failure { .. }
@@ -98,6 +101,21 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
             format!("--answers FILE with `{key}`: {}", wanted(question))
         }
     }
+}
+
+/// Returns how a way on is written in an answers file.
+fn way(option: &MenuOption) -> String {
+    let name = words::way(option.choice);
+    let rest = match option.choice {
+        FailureChoice::Skip => ": REASON",
+        FailureChoice::MarkDone => ": EVIDENCE",
+        FailureChoice::Retry
+        | FailureChoice::Another
+        | FailureChoice::Rollback
+        | FailureChoice::Stop => "",
+    };
+    let outputs = option.outputs.iter().map(|output| format!("; {}=VALUE", output.name));
+    format!("{name}{rest}{}", outputs.collect::<String>())
 }
 
 /// Returns what answers a question.
@@ -116,8 +134,9 @@ fn wanted(question: &Question) -> String {
                 format!("one of {}", ids.join(", "))
             }
         }
-        AnswerForm::Menu { .. } => {
-            "retry, skip: REASON, mark done: EVIDENCE, roll back or stop and keep".to_owned()
+        AnswerForm::Menu { options } => {
+            let ways: Vec<String> = options.iter().map(way).collect();
+            format!("one of {}", ways.join(" | "))
         }
     }
 }

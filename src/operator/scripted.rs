@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question, QuestionKey};
 use crate::ids::StepId;
 use crate::outcome::Candidate;
+use crate::plan::outputs::WantedOutput;
 use crate::plan::{Approval, Plan, Rollback};
 use crate::report::words;
 use crate::span::{Span, SpanError};
@@ -127,7 +128,7 @@ fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
         ("go" | "rollback" | "alone", None) => None,
         (
             "choice" | "loss" | "approve" | "override" | "waive" | "failure" | "revert_failure"
-            | "manual",
+            | "past" | "manual",
             Some(step),
         ) => {
             let known = plan.steps.iter().any(|planned| planned.id.0 == step);
@@ -135,8 +136,8 @@ fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
         }
         _ => Some(format!(
             "answer `{key}` answers nothing; names are go, rollback, alone, approve:STEP, choice:STEP, \
-             loss:STEP, override:STEP, waive:STEP, manual:STEP, failure:STEP and \
-             revert_failure:STEP"
+             loss:STEP, override:STEP, waive:STEP, manual:STEP, failure:STEP, \
+             revert_failure:STEP and past:STEP"
         )),
     }
 }
@@ -160,6 +161,7 @@ pub(crate) fn name(key: &QuestionKey) -> String {
         | QuestionKey::Waive { .. }
         | QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Past { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone
         | QuestionKey::Credentials { .. } => String::new(),
@@ -209,6 +211,7 @@ pub(crate) fn answer(given: &Given, question: &Question, mode: Mode) -> Option<A
         QuestionKey::Blocked
         | QuestionKey::Failure { .. }
         | QuestionKey::RevertFailure { .. }
+        | QuestionKey::Past { .. }
         | QuestionKey::Manual { .. }
         | QuestionKey::Alone
         | QuestionKey::Credentials { .. } => None,
@@ -244,27 +247,39 @@ fn chosen(id: &str, question: &Question) -> Option<Answer> {
     candidates.iter().find(usable).map(|candidate| Answer::Chosen { id: candidate.id.clone() })
 }
 
-/// Reads `retry` or `skip: the reason`.
+/// Reads `retry`, `skip: the reason` or `mark done: the evidence; name=value; name=value`.
 fn way(text: &str, options: &[MenuOption]) -> Option<Answer> {
-    let (name, reason) = match text.split_once(':') {
-        Some((name, reason)) => (name.trim(), Some(reason.trim().to_owned())),
-        None => (text, None),
+    let (name, rest) = match text.split_once(':') {
+        Some((name, rest)) => (name.trim(), rest.trim()),
+        None => (text, ""),
     };
     let option = options.iter().find(|option| words::way(option.choice) == name)?;
-    let reason = reason.filter(|reason| !reason.is_empty());
+    let (rest, outputs) = outputs(rest, &option.outputs)?;
+    let reason = (!rest.is_empty()).then(|| rest.to_owned());
     match option.choice {
         // Both are on record with why.
         FailureChoice::Skip | FailureChoice::MarkDone if reason.is_none() => None,
-        // Values later steps use are known only once it is done: a person gives them.
-        FailureChoice::MarkDone if !option.outputs.is_empty() => None,
         FailureChoice::Retry
+        | FailureChoice::Another
         | FailureChoice::Skip
         | FailureChoice::MarkDone
         | FailureChoice::Rollback
-        | FailureChoice::Stop => {
-            Some(Answer::Menu { choice: option.choice, reason, outputs: Map::new() })
-        }
+        | FailureChoice::Stop => Some(Answer::Menu { choice: option.choice, reason, outputs }),
     }
+}
+
+/// Takes `; name=value` for every wanted output off the end of a text; `None` where one is missing or does not fit.
+fn outputs<'a>(text: &'a str, wanted: &[WantedOutput]) -> Option<(&'a str, Map<String, Value>)> {
+    let mut rest = text;
+    let mut outputs = Map::new();
+    while outputs.len() < wanted.len() {
+        let (before, last) = rest.rsplit_once(';')?;
+        let (name, value) = last.split_once('=')?;
+        let output = wanted.iter().find(|output| output.name == name.trim())?;
+        outputs.insert(output.name.clone(), output.read(value).ok()?);
+        rest = before.trim_end();
+    }
+    Some((rest, outputs))
 }
 
 #[cfg(test)]

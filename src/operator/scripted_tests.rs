@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::operator::refuse::refuse;
+use crate::plan::outputs::OutputKind;
 use crate::report::fixtures::{candidates, plan, question};
 
 fn given(change: impl FnOnce(&mut Given)) -> Given {
@@ -30,6 +31,10 @@ fn approve() -> QuestionKey {
     QuestionKey::Approve { step: "database".into(), digest: "d".to_owned() }
 }
 
+fn loss_of(step: &str) -> QuestionKey {
+    QuestionKey::Loss { step: step.into(), candidate: "backup".to_owned(), loss: None }
+}
+
 fn word(word: &str) -> AnswerForm {
     AnswerForm::Type { word: word.to_owned() }
 }
@@ -44,7 +49,7 @@ fn choice() -> Question {
         loss_max: Some(Span::minutes(30)),
         best: Some("replica".to_owned()),
     };
-    question(QuestionKey::Choice { step: "recovery_point".into() }, form)
+    question(QuestionKey::Choice { step: "recovery_point".into(), among: String::new() }, form)
 }
 
 fn chose(id: &str) -> Option<Answer> {
@@ -57,7 +62,7 @@ fn yes_covers_go_and_ordinary_approvals_and_nothing_else() {
     let step = || StepId::from("database");
     let no = [
         question(approve(), word("us-west-2")),
-        question(Key::Loss { step: step() }, word("lose 42m")),
+        question(loss_of("database"), word("lose 42m")),
         question(Key::Override { step: step() }, AnswerForm::Reason),
         question(Key::Waive { step: step() }, word("unfenced")),
         question(Key::Manual { step: step() }, AnswerForm::YesNo),
@@ -84,6 +89,13 @@ fn menu() -> AnswerForm {
         options: vec![
             option(FailureChoice::Retry),
             option(FailureChoice::Skip),
+            MenuOption {
+                outputs: vec![
+                    WantedOutput { name: "address".to_owned(), kind: OutputKind::Text },
+                    WantedOutput { name: "replicas".to_owned(), kind: OutputKind::Integer },
+                ],
+                ..option(FailureChoice::MarkDone)
+            },
             option(FailureChoice::Stop),
         ],
     }
@@ -131,9 +143,7 @@ fn all_approves_in_rehearsals_only() {
 
 #[test]
 fn a_loss_is_accepted_up_to_what_was_said() {
-    let question = |loss: &str| {
-        question(QuestionKey::Loss { step: "recovery_point".into() }, word(&format!("lose {loss}")))
-    };
+    let question = |loss: &str| question(loss_of("recovery_point"), word(&format!("lose {loss}")));
     let accept =
         |text: &str| given(|given| given.accept_loss = Some(text.parse().expect("a loss")));
     for (accepted, asked, covered) in [
@@ -233,6 +243,21 @@ fn an_answers_file_answers_by_name_and_form() {
             menu_answer(FailureChoice::Skip, Some("capacity is there already")),
         ),
         ("failure:capacity", "skip", failure(1), None),
+        ("failure:capacity", "mark done: scaled by hand", failure(1), None),
+        (
+            "failure:capacity",
+            "mark done: scaled by hand; seen it; replicas = 5; address=db:5432",
+            failure(1),
+            Some(Answer::Menu {
+                choice: FailureChoice::MarkDone,
+                reason: Some("scaled by hand; seen it".to_owned()),
+                outputs: Map::from_iter([
+                    ("address".to_owned(), Value::from("db:5432")),
+                    ("replicas".to_owned(), Value::from(5)),
+                ]),
+            }),
+        ),
+        ("failure:capacity", "mark done: by hand; replicas=five; address=x", failure(1), None),
         ("failure:capacity", "roll back", failure(1), None),
     ];
     for (key, text, question, expected) in cases {
@@ -284,8 +309,8 @@ fn every_other_question_names_its_flag() {
         (QuestionKey::Go, AnswerForm::YesNo, "--yes"),
         (approve(), AnswerForm::YesNo, "--yes or --approve database"),
         (approve(), word("us-west-2"), "--approve database"),
-        (QuestionKey::Loss { step: step() }, word("lose 42m"), "--accept-loss 42m"),
-        (QuestionKey::Loss { step: step() }, word("lose unknown"), "--accept-loss unknown"),
+        (loss_of("database"), word("lose 42m"), "--accept-loss 42m"),
+        (loss_of("database"), word("lose unknown"), "--accept-loss unknown"),
         (QuestionKey::Override { step: step() }, AnswerForm::Reason, "--override 'fence=REASON'"),
         (QuestionKey::Waive { step: step() }, word("unfenced"), "--waive fence=unfenced"),
         (

@@ -2,18 +2,40 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Body, CheckSpec, Plan, PlannedStep, Rollback};
+use crate::event::Mode;
 use crate::ids::{RunId, StepId};
 use crate::runbook::expression::{
     self, Expression, Reference, Scope, compile_cached, template_cached,
 };
 
+/// What expressions may ask of the run itself, as `run.NAME`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub id: &'a RunId,
+    pub mode: Mode,
+    pub started: Timestamp,
+    pub incident_started: Timestamp,
+}
+
+impl About<'_> {
+    fn values(&self, plan: &Plan) -> Map<String, Value> {
+        Map::from_iter([
+            ("id".to_owned(), json!(self.id)),
+            ("incident_started".to_owned(), json!(self.incident_started)),
+            ("mode".to_owned(), json!(self.mode)),
+            ("runbook".to_owned(), json!(plan.runbook)),
+            ("started".to_owned(), json!(self.started)),
+        ])
+    }
+}
+
 /// Returns what expressions of a run may name: `inputs`, `estate` and `run`; outputs are added per step.
-pub(crate) fn scope(plan: &Plan, run: &RunId) -> Scope {
-    let about = json!({ "id": run.0, "runbook": plan.runbook });
-    Scope::new(&plan.inputs, &plan.estate).with_run(about)
+pub(crate) fn scope(plan: &Plan, about: &About<'_>) -> Scope {
+    Scope::new(&plan.inputs, &plan.estate).with_run(Value::Object(about.values(plan)))
 }
 
 /// Says whether a step has anything left to evaluate.
@@ -104,4 +126,31 @@ pub(crate) fn arguments(
 /// Evaluates what is left open in a check.
 pub(crate) fn check(check: &CheckSpec, scope: &Scope) -> Result<CheckSpec, String> {
     Ok(CheckSpec { with: arguments(&check.with, scope)?, ..check.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::fixtures;
+
+    /// What loading lets through has a value when the run gets there.
+    #[test]
+    fn every_name_of_the_run_that_loads_has_a_value() {
+        let (plan, run) = (fixtures::plan(), fixtures::run());
+        let about = About {
+            id: &run,
+            mode: Mode::Live,
+            started: fixtures::time(0),
+            incident_started: fixtures::time(-360),
+        };
+        let scope = scope(&plan, &about);
+        let known = crate::runbook::validate::RUN_NAMES;
+        for name in known {
+            let text = format!("${{{{ run.{name} }}}}");
+            let with = Map::from_iter([("x".to_owned(), Value::from(text))]);
+            let found = arguments(&with, &scope).unwrap_or_else(|why| panic!("{why}"));
+            assert!(found["x"].is_string(), "run.{name} is {}", found["x"]);
+        }
+        assert_eq!(about.values(&plan).keys().collect::<Vec<_>>(), known);
+    }
 }

@@ -5,6 +5,7 @@
 mod digest;
 mod inputs;
 pub(crate) mod late;
+pub(crate) mod outputs;
 pub(crate) mod resolve;
 mod sections;
 pub(crate) mod shared;

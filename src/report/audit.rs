@@ -273,11 +273,14 @@ impl Activation {
             | Event::Decided { .. }
             | Event::StepReady { .. }
             | Event::GateSeen { .. }
+            | Event::StepSatisfied { .. }
+            | Event::StepMarked { .. }
             | Event::Verified { .. }
             | Event::StepFailed { .. }
             | Event::StepFinished { .. }
             | Event::StepReopened { .. }
             | Event::RollbackStarted { .. }
+            | Event::RollbackEnded { .. }
             | Event::RevertStarted { .. }
             | Event::ObligationOpened { .. }
             | Event::ObligationClosed { .. }

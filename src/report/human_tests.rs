@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::event::{
-    Answer, AnswerForm, Finding, FindingLevel, Mode, QuestionKey, RevertResult, RunEnd,
+    Answer, AnswerForm, Finding, FindingLevel, Mode, QuestionKey, RevertResult, RollbackScope,
+    RunEnd,
 };
 use crate::outcome::{Obligation, StepEnd};
 use crate::report::fixtures::{Script, at, failure, obligation, question, quorum, zone};
@@ -87,7 +88,10 @@ fn failing() -> Script {
         )
         .end("02:19:30", "fence", StepEnd::Waived)
         .fail("02:22:14", "capacity")
-        .event("02:23:00", Event::RollbackStarted { why: "capacity failed".to_owned() })
+        .event(
+            "02:23:00",
+            Event::RollbackStarted { why: "capacity failed".to_owned(), scope: RollbackScope::Run },
+        )
         .event("02:23:00", Event::RevertStarted { step: "capacity".into(), attempt: 1 })
         .event(
             "02:23:30",

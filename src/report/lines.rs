@@ -12,6 +12,7 @@ use super::words;
 use crate::clock::since;
 use crate::event::{
     Answer, AttemptResult, Event, Finding, FindingLevel, QuestionKey, Record, RevertResult,
+    RollbackScope,
 };
 use crate::ids::StepId;
 use crate::outcome::{ActionError, CheckReport, StepEnd, Verdict};
@@ -112,9 +113,8 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
             page.head(Weight::Detail, Tone::Plain, "ask", about(&question.key), &question.title);
         }
         Event::Decided { question, answer } => page.decided(question, answer, view),
-        Event::RollbackStarted { why } => {
-            page.head(Weight::Loud, Tone::Warn, "BACK", "run", &format!("rolling back: {why}"));
-        }
+        Event::RollbackStarted { why, scope } => page.rollback(why, scope),
+        Event::RollbackEnded { why } => page.rollback_ended(why),
         Event::ObligationOpened { step, obligation } => {
             let about = step.as_ref().map_or("", |step| step.0.as_str());
             page.head(Weight::Loud, Tone::Warn, "open", about, &obligation.say);
@@ -147,6 +147,8 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
         | Event::StepStarted { .. }
         | Event::AttemptFinished { .. }
         | Event::Probed { .. }
+        | Event::StepSatisfied { .. }
+        | Event::StepMarked { .. }
         | Event::Verified { .. }
         | Event::StepFailed { .. }
         | Event::StepFinished { .. }
@@ -201,6 +203,24 @@ impl Page<'_> {
         self.head(weight, Tone::Strong, "said", about(key), &said);
     }
 
+    fn rollback(&mut self, why: &str, scope: &RollbackScope) {
+        let (about, said) = words::rollback(scope);
+        self.head(Weight::Loud, Tone::Warn, "BACK", about, &format!("{said}: {why}"));
+    }
+
+    fn rollback_ended(&mut self, why: &str) {
+        self.head(Weight::Loud, Tone::Warn, "BACK", "run", &format!("ended: {why}"));
+    }
+
+    fn satisfied(&mut self, step: &StepId) {
+        self.head(Weight::Detail, Tone::Faint, "same", &step.0, "as it should be already");
+    }
+
+    fn marked(&mut self, step: &StepId, evidence: &str) {
+        let said = format!("done by hand, to be verified: {evidence}");
+        self.head(Weight::Normal, Tone::Strong, "hand", &step.0, &said);
+    }
+
     fn step(&mut self, event: &Event, view: &ViewState) {
         match event {
             Event::StepReady { step, .. } => {
@@ -231,6 +251,8 @@ impl Page<'_> {
                 let said = format!("looked again: {said}; {}", words::changed(*effect));
                 self.head(Weight::Normal, Tone::Plain, "look", &step.0, &said);
             }
+            Event::StepSatisfied { step, .. } => self.satisfied(step),
+            Event::StepMarked { step, evidence, .. } => self.marked(step, evidence),
             Event::Verified { step, verdict, reports } => {
                 let (weight, tone, _) = gate_look(*verdict);
                 let weight = if *verdict == Verdict::Holds { Weight::Detail } else { weight };
@@ -257,6 +279,7 @@ impl Page<'_> {
             | Event::Asked { .. }
             | Event::Decided { .. }
             | Event::RollbackStarted { .. }
+            | Event::RollbackEnded { .. }
             | Event::RevertStarted { .. }
             | Event::RevertFinished { .. }
             | Event::ObligationOpened { .. }

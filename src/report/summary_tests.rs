@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult};
+use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult, RollbackScope};
 use crate::report::fixtures::{Script, at, candidates, obligation, question, quorum, run_id, zone};
 
 fn approve() -> QuestionKey {
@@ -13,7 +13,7 @@ fn approve() -> QuestionKey {
 /// DR-001 to its end, with a person who lets it wait for four minutes.
 fn restored(exit: u8) -> Script {
     let choice = question(
-        QuestionKey::Choice { step: "recovery_point".into() },
+        QuestionKey::Choice { step: "recovery_point".into(), among: String::new() },
         AnswerForm::Candidates { candidates: candidates(), loss_max: None, best: None },
     );
     let chose = Answer::Chosen { id: "replica".to_owned() };
@@ -92,7 +92,10 @@ fn a_run_whose_revert_failed_ends_like_this() {
         .done("02:19:00", "02:19:30", "fence")
         .start("02:19:00", "capacity")
         .fail("02:22:00", "capacity")
-        .event("02:23:00", Event::RollbackStarted { why: "capacity failed".to_owned() });
+        .event(
+            "02:23:00",
+            Event::RollbackStarted { why: "capacity failed".to_owned(), scope: RollbackScope::Run },
+        );
     let conflict = RevertResult::Conflict { before: 1.into(), ours: 5.into(), now: 7.into() };
     let script = reverted(script, "02:23:10", "capacity", conflict);
     let script = reverted(script, "02:23:20", "fence", RevertResult::Reverted)

@@ -190,7 +190,8 @@ impl ViewState {
             Event::IncidentDated { at, .. } => self.incident_started = Some(*at),
             Event::Asked { question } => self.asked(question, time),
             Event::Decided { question, answer } => self.decided(question, answer, time),
-            Event::RollbackStarted { why } => self.rollback = Some(why.clone()),
+            Event::RollbackStarted { why, .. } => self.rollback = Some(why.clone()),
+            Event::RollbackEnded { .. } => self.rollback = None,
             Event::ObligationOpened { obligation, .. } => {
                 self.obligations.insert(obligation.id.clone(), obligation.clone());
             }
@@ -223,6 +224,8 @@ impl ViewState {
             | Event::GateSeen { step, .. }
             | Event::AttemptFinished { step, .. }
             | Event::Probed { step, .. }
+            | Event::StepSatisfied { step, .. }
+            | Event::StepMarked { step, .. }
             | Event::Verified { step, .. }
             | Event::StepFailed { step, .. }
             | Event::StepFinished { step, .. }
@@ -318,6 +321,10 @@ impl StepView {
                 self.seen(*verdict, reports);
             }
             Event::StepStarted { attempt, irreversible, choice, .. } => {
+                if self.status == StepStatus::Reverted {
+                    // Begun anew: what was undone is no change any more.
+                    self.effect = Effect::None;
+                }
                 self.status = StepStatus::Running;
                 self.attempt = *attempt;
                 self.started.get_or_insert(time);
@@ -331,6 +338,11 @@ impl StepView {
             Event::Probed { effect, .. } => {
                 self.open = false;
                 self.effect = *effect;
+            }
+            Event::StepSatisfied { .. } | Event::StepMarked { .. } => {
+                self.started.get_or_insert(time);
+                self.status = StepStatus::Verifying;
+                self.error = None;
             }
             Event::Verified { verdict, reports, .. } => self.seen(*verdict, reports),
             Event::StepFailed { error, .. } => {
@@ -358,6 +370,7 @@ impl StepView {
             | Event::Asked { .. }
             | Event::Decided { .. }
             | Event::RollbackStarted { .. }
+            | Event::RollbackEnded { .. }
             | Event::ObligationOpened { .. }
             | Event::ObligationClosed { .. }
             | Event::RunVerified { .. }

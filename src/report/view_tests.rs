@@ -99,7 +99,7 @@ fn the_choice_and_the_wait_for_it_are_seen() {
         loss_max: Some(Span::minutes(30)),
         best: None,
     };
-    let key = QuestionKey::Choice { step: "recovery_point".into() };
+    let key = QuestionKey::Choice { step: "recovery_point".into(), among: String::new() };
     let answer = Answer::Chosen { id: "backup".to_owned() };
     let script =
         Script::started().ask("02:18:10", "02:19:40", question(key.clone(), form.clone()), answer);
@@ -189,7 +189,8 @@ fn a_failure_or_a_rollback_blocks_the_forecast_and_the_end_is_exact() {
     assert_eq!(outlook(&view, &Assume::default(), "02:21:00"), by);
 
     let why = "capacity failed".to_owned();
-    let script = Script::started().event("02:21:00", Event::RollbackStarted { why });
+    let script = Script::started()
+        .event("02:21:00", Event::RollbackStarted { why, scope: crate::event::RollbackScope::Run });
     let view = ViewState::fold(&script.records);
     assert!(matches!(outlook(&view, &Assume::default(), "02:21:00"), Outlook::Blocked { .. }));
 

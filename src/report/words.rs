@@ -1,6 +1,6 @@
 //! One wording for each closed set of the vocabulary, used by every screen.
 
-use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RunEnd};
+use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RollbackScope, RunEnd};
 use crate::ids::StepId;
 use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
 
@@ -110,10 +110,24 @@ pub(crate) fn answer(answer: &Answer) -> String {
 pub(crate) const fn way(choice: FailureChoice) -> &'static str {
     match choice {
         FailureChoice::Retry => "retry",
+        FailureChoice::Another => "another method",
         FailureChoice::Skip => "skip",
         FailureChoice::MarkDone => "mark done",
         FailureChoice::Rollback => "roll back",
         FailureChoice::Stop => "stop and keep",
+    }
+}
+
+/// Returns what a rollback is about, and what it does.
+pub(crate) fn rollback(scope: &RollbackScope) -> (&str, &'static str) {
+    match scope {
+        RollbackScope::Run => ("run", "rolling back"),
+        RollbackScope::Past { step } => {
+            (step.0.as_str(), "reverting this step only, past a point of no return")
+        }
+        RollbackScope::Another { choosing } => {
+            (choosing.0.as_str(), "another method is to be chosen; taking back this one")
+        }
     }
 }
 
@@ -130,6 +144,7 @@ pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
         QuestionKey::Waive { .. } => "waive",
         QuestionKey::Failure { .. } => "failure",
         QuestionKey::RevertFailure { .. } => "revert_failure",
+        QuestionKey::Past { .. } => "past",
         QuestionKey::Manual { .. } => "manual",
         QuestionKey::Alone => "alone",
         QuestionKey::Credentials { .. } => "credentials",
@@ -139,13 +154,14 @@ pub(crate) const fn key_name(key: &QuestionKey) -> &'static str {
 /// Returns the step a question is about.
 pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
     match key {
-        QuestionKey::Choice { step }
-        | QuestionKey::Loss { step }
+        QuestionKey::Choice { step, .. }
+        | QuestionKey::Loss { step, .. }
         | QuestionKey::Approve { step, .. }
         | QuestionKey::Override { step }
         | QuestionKey::Waive { step }
         | QuestionKey::Failure { step, .. }
         | QuestionKey::RevertFailure { step, .. }
+        | QuestionKey::Past { step }
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
         QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback | QuestionKey::Alone => None,

@@ -1,5 +1,4 @@
-//! The standing loops: fail each step, fail each revert, unknown effect at each step, each action twice,
-//! resume from every prefix of the journal. Each asserts that the fault struck where it aimed.
+//! Faults on a failover made for tests: what is decided after each, and how often things are tried.
 
 use super::script::{Fault, Op, World};
 use super::*;
@@ -103,8 +102,7 @@ fn an_unknown_effect_is_probed_at_each_step() {
             let ran = start(&world, failover(), settings(false));
             assert!(world.all_hit(), "{id}");
             assert_eq!(ran.exit, Exit::Ok, "{id} {fault:?}");
-            let performs =
-                world.calls().iter().filter(|call| **call == format!("perform {id}")).count();
+            let performs = world.count(&format!("perform {id}"));
             let expected = if fault == Fault::LostAnswer { 1 } else { 2 };
             assert_eq!(performs, expected, "{id} {fault:?}");
         }
@@ -159,76 +157,6 @@ fn a_defect_in_an_action_stops_the_run() {
 }
 
 #[test]
-fn resume_from_every_prefix_reaches_the_same_end() {
-    let world = World::new();
-    assert_eq!(start(&world, failover(), settings(true)).exit, Exit::Ok);
-    let whole = world.durable();
-    let end = world.switched();
-    for cut in 1..whole.len() {
-        let world = World::new();
-        // The world as it was when the record before the cut was the last one: every change that was started
-        // and whose end is recorded is in place; the one in doubt is tried both ways.
-        for in_doubt_applied in [true, false] {
-            replay(&world, &whole[..cut], in_doubt_applied);
-            let ran = resume(&world, settings(true));
-            assert_eq!(ran.exit, Exit::Ok, "cut at {cut}");
-            assert_eq!(world.switched(), end, "cut at {cut}");
-            let doubled = doubled_performs(&world, &whole[..cut], in_doubt_applied);
-            assert!(doubled.is_empty(), "cut at {cut}: performed twice: {doubled:?}");
-        }
-    }
-}
-
-/// Puts the world in the state a prefix of the journal leaves.
-fn replay(world: &World, prefix: &[Record], in_doubt_applied: bool) {
-    let state = RunState::fold(prefix).expect("a prefix folds");
-    world.reset();
-    for (step, planned) in state.steps.iter().zip(&state.plan.steps) {
-        let applied = match step.effect {
-            Effect::Applied => true,
-            Effect::Unknown => in_doubt_applied,
-            Effect::None => false,
-        };
-        if applied && let Some(ours) = &step.ours {
-            world.switch(&planned.id.0, ours.clone());
-        }
-    }
-    world.set_durable(prefix.to_vec());
-}
-
-/// Steps performed although their change was in place already.
-fn doubled_performs(world: &World, prefix: &[Record], in_doubt_applied: bool) -> Vec<String> {
-    let state = RunState::fold(prefix).expect("a prefix folds");
-    let in_place = state.steps.iter().zip(&state.plan.steps).filter(|(step, _)| {
-        step.effect == Effect::Applied || (step.effect == Effect::Unknown && in_doubt_applied)
-    });
-    let performed = world.calls();
-    in_place
-        .map(|(_, planned)| format!("perform {}", planned.id))
-        .filter(|call| performed.contains(call))
-        .collect()
-}
-
-#[test]
-fn resume_from_every_prefix_of_a_rollback_ends_rolled_back() {
-    let world = World::new();
-    world.strike("database", Op::Perform, fails(), 9);
-    assert_eq!(start(&world, failover(), settings(false)).exit, Exit::RolledBack);
-    let whole = world.durable();
-    let rollback = whole
-        .iter()
-        .position(|record| matches!(record.event, Event::RollbackStarted { .. }))
-        .expect("it rolled back");
-    for cut in rollback + 1..whole.len() {
-        let world = World::new();
-        replay(&world, &whole[..cut], true);
-        let ran = resume(&world, settings(false));
-        assert!(matches!(ran.exit, Exit::RolledBack), "cut at {cut}: {:?}", ran.exit);
-        assert!(world.switched().is_empty(), "cut at {cut}: {:?}", world.switched());
-    }
-}
-
-#[test]
 fn a_full_journal_lets_nothing_start() {
     let world = World::new();
     assert_eq!(start(&world, failover(), settings(true)).exit, Exit::Ok);
@@ -241,11 +169,8 @@ fn a_full_journal_lets_nothing_start() {
         let durable = RunState::fold(&world.durable()).expect("what is durable folds");
         for step in world.switched() {
             let i = durable.graph.of_step(&step.as_str().into()).expect("a step");
-            assert_ne!(
-                durable.steps[i].effect,
-                Effect::None,
-                "room for {room}: {step} unjournalled"
-            );
+            let effect = durable.steps[i].effect;
+            assert_ne!(effect, Effect::None, "room for {room}: {step} unjournalled");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::event::{Answer, FailureChoice};
-use crate::outcome::{Effect, FailureClass};
+use crate::outcome::{Effect, FailureClass, Verdict};
 
 fn menu(choice: FailureChoice) -> Answer {
     Answer::Menu { choice, reason: Some("drill".to_owned()), outputs: Map::new() }
@@ -78,12 +78,9 @@ fn consent_given_once_is_not_asked_for_again() {
     let world = World::new();
     let forever = std::time::Duration::from_secs(100);
     world.strike("promote", Op::Perform, Fault::Delay(forever), 1);
-    let ran =
-        start_halted(&world, plan(vec![typed("promote", "x")]), settings(true), |record, halt| {
-            if matches!(record.event, Event::StepStarted { .. }) {
-                halt.send_replace(Halt::Hard);
-            }
-        });
+    let ran = Process::with(settings(true))
+        .halted(Halt::Hard, |event| matches!(event, Event::StepStarted { .. }))
+        .start(&world, plan(vec![typed("promote", "x")]));
     assert_eq!(ran.exit, Exit::Interrupted);
     let asked = world.asked().len();
     assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
@@ -99,11 +96,12 @@ fn a_first_interrupt_at_each_record_stops_resumable() {
     for at in 1..records as u64 {
         let world = World::new();
         let sent = AtomicBool::new(false);
-        let ran = start_halted(&world, failover(), settings(true), move |record, halt| {
+        let process = Process::with(settings(true)).watched(move |record, halt| {
             if record.seq >= at && !sent.swap(true, Ordering::Relaxed) {
                 halt.send_replace(Halt::Soft);
             }
         });
+        let ran = process.start(&world, failover());
         assert!(matches!(ran.exit, Exit::Stopped | Exit::Ok), "at {at}: {:?}", ran.exit);
         if ran.exit == Exit::Stopped {
             assert_eq!(resume(&world, settings(true)).exit, Exit::Ok, "at {at}");
@@ -130,4 +128,46 @@ fn expired_credentials_fail_nothing() {
     assert_eq!(ran.exit, Exit::Ok);
     let failed = world.durable().iter().any(|r| matches!(r.event, Event::StepFailed { .. }));
     assert!(!failed);
+}
+
+#[test]
+fn a_step_marked_done_that_does_not_verify_fails_anew() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    world.fail_check("verify capacity", Verdict::Fails);
+    world.answer(failed("capacity"), menu(FailureChoice::MarkDone));
+    let ran = start(&world, failover(), settings(true));
+    // The same answer given beforehand does not answer the second failure.
+    assert_eq!(ran.exit, Exit::Stopped);
+    assert_eq!(ran.step("capacity").failures, 2);
+    world.mend();
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+}
+
+#[test]
+fn a_step_marked_done_stays_so_after_a_crash() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    world.answer(failed("capacity"), menu(FailureChoice::MarkDone));
+    let process = Process::with(settings(true))
+        .halted(Halt::Soft, |event| matches!(event, Event::StepMarked { .. }));
+    assert_eq!(process.start(&world, failover()).exit, Exit::Stopped);
+    let ran = resume(&world, settings(true));
+    assert_eq!((ran.exit, ran.end("capacity")), (Exit::Ok, Some(StepEnd::Marked)));
+    assert_eq!(world.count("perform capacity"), 1, "nobody does it again");
+}
+
+#[test]
+fn stopping_after_a_failed_revert_needs_an_operator() {
+    let world = World::new();
+    world.strike("database", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 9);
+    world.strike("capacity", Op::Revert, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    world.answer(failed("database"), menu(FailureChoice::Rollback));
+    let key = QuestionKey::RevertFailure { step: "capacity".into(), failures: 1 };
+    world.answer(key, menu(FailureChoice::Stop));
+    let ran = start(&world, failover(), settings(true));
+    assert!(world.all_hit());
+    assert_eq!(ran.exit, Exit::NeedsOperator);
+    world.mend();
+    assert_eq!(resume(&world, settings(true)).exit, Exit::RolledBack);
 }

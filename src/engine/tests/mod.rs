@@ -1,10 +1,20 @@
 //! The engine on a scripted world and a manual clock: no cloud, no terminal, no file.
 
+mod acting;
+mod crash;
 mod faults;
 mod going;
+mod halts;
 mod human;
+mod lease;
+mod loops;
 mod plain;
+mod points;
+mod random;
+mod runbooks;
 mod script;
+mod sound;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,12 +24,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::dispatcher::{self, Setup, Shown};
 use super::driver::Halt;
-use super::ports::Armed;
+use super::ports::{Armed, Journal};
 use super::state::RunState;
+use super::step::StepState;
 use crate::clock::Clock;
 use crate::event::{
     AnswerForm, Event, Finding, FindingLevel, Mode, OnFailureFlag, Question, QuestionKey, Record,
-    RunSettings,
+    RollbackScope, RunSettings,
 };
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
@@ -28,7 +39,8 @@ use crate::outcome::StepEnd;
 use crate::plan::{Approval, Body, CheckSpec, Plan, PlannedStep, Retries, Rollback};
 use crate::runbook::schema::{Objectives, OnFailure, Vote};
 use crate::span::Span;
-use script::{Memory, World};
+use acting::Memory;
+use script::World;
 
 fn settings(interactive: bool) -> RunSettings {
     RunSettings {
@@ -141,94 +153,137 @@ struct Ran {
 }
 
 impl Ran {
-    fn end(&self, id: &str) -> Option<StepEnd> {
+    fn step(&self, id: &str) -> &StepState {
         let i = self.state.graph.of_step(&id.into()).expect("a step of the plan");
-        self.state.steps[i].ended()
+        &self.state.steps[i]
+    }
+
+    fn end(&self, id: &str) -> Option<StepEnd> {
+        self.step(id).ended()
     }
 }
 
-fn start(world: &World, plan: Plan, settings: RunSettings) -> Ran {
-    start_halted(world, plan, settings, |_, _| {})
+/// What a process of the engine is started with.
+struct Process {
+    settings: RunSettings,
+    /// Recorded before anything else
+    opening: Vec<Event>,
+    watcher: Watcher,
+    /// Memory when absent
+    journal: Option<Box<dyn Journal>>,
 }
 
-/// Runs; `watch` is called with every durable record and may raise the halt.
-fn start_halted(
-    world: &World,
-    plan: Plan,
-    settings: RunSettings,
-    watcher: impl FnMut(&Record, &watch::Sender<Halt>) + Send + 'static,
-) -> Ran {
-    let run = RunId("01TESTRUN".to_owned());
-    let mut chain = Chain::begin(&run, "tester@host");
-    let now = world.clock.now();
-    let first = chain.seal(
-        Event::RunStarted {
+/// Called with every durable record; may raise the halt.
+type Watcher = Box<dyn FnMut(&Record, &watch::Sender<Halt>) + Send>;
+
+impl Process {
+    fn with(settings: RunSettings) -> Self {
+        Self { settings, opening: Vec::new(), watcher: Box::new(|_, _| {}), journal: None }
+    }
+
+    /// Rolls back whatever state the run is in.
+    fn rolling_back(self, scope: RollbackScope) -> Self {
+        let why = "an operator asked for it".to_owned();
+        Self { opening: vec![Event::RollbackStarted { why, scope }], ..self }
+    }
+
+    fn watched(self, watcher: impl FnMut(&Record, &watch::Sender<Halt>) + Send + 'static) -> Self {
+        Self { watcher: Box::new(watcher), ..self }
+    }
+
+    /// Interrupts softly, or hard, once a record fits.
+    fn halted(self, to: Halt, fits: impl Fn(&Event) -> bool + Send + 'static) -> Self {
+        self.watched(move |record, halt| {
+            if fits(&record.event) {
+                halt.send_replace(to);
+            }
+        })
+    }
+
+    /// Begins a new run.
+    fn start(self, world: &World, plan: Plan) -> Ran {
+        let run = RunId("01TESTRUN".to_owned());
+        let mut chain = Chain::begin(&run, "tester@host");
+        let now = world.clock.now();
+        let event = Event::RunStarted {
             run,
             mode: Mode::Live,
             plan: Arc::new(plan),
             incident_started: now,
-            settings,
+            settings: self.settings.clone(),
             version: "0".to_owned(),
-        },
-        now,
-    );
-    let state = RunState::start(&first).expect("a first record starts a run");
-    world.set_durable(vec![first]);
-    go(world, chain, Vec::new(), state, watcher)
-}
+        };
+        let first = chain.seal(event, now);
+        let state = RunState::start(&first).expect("a first record starts a run");
+        world.set_durable(vec![first]);
+        self.go(world, chain, state)
+    }
 
-/// Resumes from what is durable.
-fn resume(world: &World, settings: RunSettings) -> Ran {
-    let records = world.durable();
-    let state = RunState::fold(&records).expect("a journal of this engine folds");
-    let last = records.last().expect("a journal has a first record");
-    let prev = crate::journal::record::digest(crate::journal::record::line(last).as_bytes());
-    let chain = Chain::go_on(records.len() as u64, prev, "tester@host");
-    let opening = vec![Event::RunResumed { settings, version: "0".to_owned() }];
-    go(world, chain, opening, state, |_, _| {})
-}
+    /// Goes on from what is durable.
+    fn resume(mut self, world: &World) -> Ran {
+        let records = world.durable();
+        let state = RunState::fold(&records).expect("a journal of this engine folds");
+        let last = records.last().expect("a journal has a first record");
+        let prev = crate::journal::record::digest(crate::journal::record::line(last).as_bytes());
+        let chain = Chain::go_on(records.len() as u64, prev, "tester@host");
+        let settings = self.settings.clone();
+        self.opening.insert(0, Event::RunResumed { settings, version: "0".to_owned() });
+        self.go(world, chain, state)
+    }
 
-fn go(
-    world: &World,
-    chain: Chain,
-    opening: Vec<Event>,
-    state: RunState,
-    mut watcher: impl FnMut(&Record, &watch::Sender<Halt>) + Send + 'static,
-) -> Ran {
-    let (shown, mut facts) = mpsc::unbounded_channel();
-    let (news, _) = mpsc::unbounded_channel();
-    let (halt, signals) = watch::channel(Halt::No);
-    let setup = Setup {
-        ports: world.ports(),
-        journal: Box::new(Memory(world.clone())),
-        chain,
-        opening,
-        go: Arc::new(|state, _| {
-            let go = go_screen(&state);
-            Box::pin(async move { go })
-        }),
-        arm: Box::new(Armed::mint),
-        signals,
-        shown,
-        news,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let clock = world.clock.clone();
-    let (exit, state) = runtime.block_on(clock.drive(async move {
-        tokio::spawn(async move {
-            while let Some(shown) = facts.recv().await {
-                if let Shown::Fact(record) = shown {
-                    watcher(&record, &halt);
+    fn go(mut self, world: &World, chain: Chain, state: RunState) -> Ran {
+        world.new_process();
+        let (shown, mut facts) = mpsc::unbounded_channel();
+        let (news, _) = mpsc::unbounded_channel();
+        let (halt, signals) = watch::channel(Halt::No);
+        let (armed, disarmed, told) = (world.clone(), world.clone(), world.clone());
+        let setup = Setup {
+            ports: world.ports(),
+            journal: self.journal.unwrap_or_else(|| Box::new(Memory(world.clone()))),
+            chain,
+            opening: self.opening,
+            go: Arc::new(|state, _| {
+                let go = go_screen(&state);
+                Box::pin(async move { go })
+            }),
+            arm: Box::new(move || {
+                armed.with(|w| w.disarmed = false);
+                Armed::mint()
+            }),
+            disarm: Box::new(move || disarmed.with(|w| w.disarmed = true)),
+            at_step: Box::new(move |step| {
+                told.with(|w| w.told.push(step.map(|step| step.0.clone())));
+            }),
+            signals,
+            shown,
+            news,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let clock = world.clock.clone();
+        let (exit, state) = runtime.block_on(clock.drive(async move {
+            tokio::spawn(async move {
+                while let Some(shown) = facts.recv().await {
+                    if let Shown::Fact(record) = shown {
+                        (self.watcher)(&record, &halt);
+                    }
                 }
-            }
-            // The sender of the halt lives as long as the run.
-            std::future::pending::<()>().await;
-        });
-        dispatcher::run(setup, state).await
-    }));
-    let folded = RunState::fold(&world.durable());
-    assert!(folded.is_ok(), "the journal does not fold: {:?}", folded.err());
-    Ran { exit, state }
+                // The sender of the halt lives as long as the run.
+                std::future::pending::<()>().await;
+            });
+            dispatcher::run(setup, state).await
+        }));
+        let ran = Ran { exit, state };
+        sound::hold(world, &ran);
+        ran
+    }
+}
+
+fn start(world: &World, plan: Plan, settings: RunSettings) -> Ran {
+    Process::with(settings).start(world, plan)
+}
+
+fn resume(world: &World, settings: RunSettings) -> Ran {
+    Process::with(settings).resume(world)
 }
 
 /// A screen that says no more than that a gate does not stand any more.
@@ -255,4 +310,8 @@ fn go_question(key: QuestionKey) -> Question {
         form: AnswerForm::YesNo,
         pages: BTreeMap::new(),
     }
+}
+
+fn kinds(world: &World, fits: impl Fn(&Event) -> bool) -> usize {
+    world.durable().iter().filter(|record| fits(&record.event)).count()
 }

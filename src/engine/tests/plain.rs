@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::engine::ports::LeaseRefusal;
 use crate::event::Answer;
-use crate::outcome::Verdict;
+use crate::outcome::{Effect, FailureClass, Verdict};
 
 #[test]
 fn a_failover_goes_through_in_order() {
@@ -32,6 +30,7 @@ fn a_second_run_finds_nothing_to_do() {
     let performs =
         |world: &World| world.calls().iter().filter(|c| c.starts_with("perform")).count();
     let before = performs(&world);
+    world.age();
     let ran = start(&world, failover(), settings(true));
     assert_eq!(ran.exit, Exit::Ok);
     assert_eq!(performs(&world), before);
@@ -44,7 +43,7 @@ fn a_record_waits_for_company_no_longer_than_it_may() {
     // Each step ends a millisecond after the one before, so that company never stops coming.
     let ids: Vec<String> = (1..=8).map(|i| format!("s{i}")).collect();
     for (millisecond, id) in (1..).zip(&ids) {
-        world.switch(id, json!({ "switch": "on", "by": format!("01TESTRUN/{id}/0") }));
+        world.switch(id);
         let late = Fault::Delay(Duration::from_millis(millisecond));
         world.strike(id, Op::Observe, late, 1);
     }
@@ -90,6 +89,111 @@ fn an_override_needs_a_reason_and_is_kept() {
     let i = ran.state.graph.of_step(&"down".into()).expect("a step");
     let reason = ran.state.steps[i].reason.clone().expect("a reason");
     assert!(reason.contains("AWS told us by phone"), "{reason}");
+}
+
+#[test]
+fn a_gate_that_fails_is_not_overridden() {
+    let world = World::new();
+    world.fail_check("gate down", Verdict::Fails);
+    for interactive in [false, true] {
+        let mut settings = settings(interactive);
+        settings.overrides.insert("down".to_owned(), "AWS told us by phone".to_owned());
+        let ran = start(&world, failover(), settings);
+        assert_eq!(ran.exit, Exit::NotMet);
+        assert_eq!((world.calls().len(), world.asked().len()), (0, 0));
+    }
+}
+
+#[test]
+fn records_wait_for_each_other_but_never_for_long() {
+    let world = World::new();
+    // Gates need no answer from the journal: each record is followed by the next one a millisecond later.
+    world.with(|w| w.check_delay = Duration::from_millis(1));
+    let gates: Vec<String> = (0..20).map(|i| format!("g{i}")).collect();
+    let steps = gates.iter().enumerate().map(|(i, id)| {
+        let needs: Vec<&str> = i.checked_sub(1).map(|i| gates[i].as_str()).into_iter().collect();
+        gate(id, &needs)
+    });
+    let ran = start(&world, plan(steps.collect()), settings(true));
+    assert_eq!(ran.exit, Exit::Ok);
+    let writes = world.with(|w| w.writes.clone());
+    assert!(writes.iter().any(|(records, _)| *records > 1), "nothing shared a sync");
+    assert!(world.waited() <= Duration::from_millis(2), "a record waited {:?}", world.waited());
+}
+
+#[test]
+fn what_is_as_desired_gives_its_outputs_after_a_crash_as_well() {
+    let world = World::new();
+    world.switch("a");
+    let user = PlannedStep {
+        verify: Vec::new(),
+        ..step(
+            "b",
+            &["a"],
+            Body::Action {
+                action: "command.run".to_owned(),
+                with: Map::from_iter([("argv".to_owned(), "${{ steps.a.outputs.stdout }}".into())]),
+            },
+        )
+    };
+    let ran = start(&world, plan(vec![action("a", &[]), user.clone()]), settings(true));
+    assert_eq!((ran.exit, ran.end("a")), (Exit::Ok, Some(StepEnd::Satisfied)));
+    let whole = world.durable();
+    for cut in 1..whole.len() {
+        let world = world.at(&world.with(|w| w.moments[cut].clone()), &whole[..cut]);
+        let ran = resume(&world, settings(true));
+        assert_eq!(ran.exit, Exit::Ok, "cut at {cut}");
+        assert_eq!(ran.step("b").with["argv"], "of-a", "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_a_step_leaves_open_survives_a_crash() {
+    for fault in [None, Some(Fault::LostAnswer)] {
+        let world = World::new();
+        world.leaves_open("a");
+        if let Some(fault) = fault {
+            world.strike("a", Op::Perform, fault, 1);
+        }
+        let steps = vec![action("a", &[]), action("b", &["a"])];
+        assert_eq!(start(&world, plan(steps), settings(true)).exit, Exit::Ok);
+        let whole = world.durable();
+        for cut in 1..=whole.len() {
+            let moment = world.with(|w| w.moments.get(cut).unwrap_or(&w.places).clone());
+            let world = world.at(&moment, &whole[..cut]);
+            let state = match cut == whole.len() {
+                true => RunState::fold(&whole).expect("it folds"),
+                false => resume(&world, settings(true)).state,
+            };
+            assert!(state.obligations.contains_key("after-a"), "cut at {cut}");
+            let opened = kinds(&world, |event| matches!(event, Event::ObligationOpened { .. }));
+            assert_eq!(opened, 1, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn an_attempt_that_stays_under_way_is_adopted_a_few_times_and_no_more() {
+    let world = World::new();
+    world.strike("a", Op::Perform, Fault::Slow(1_000), 1_000);
+    let ran = start(&world, plan(vec![action("a", &[])]), settings(true));
+    assert_eq!(ran.exit, Exit::Stopped, "nobody is at the menu");
+    assert_eq!(world.count("perform a"), 3);
+    world.mend();
+    world.with(|w| w.veils.clear());
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+    assert_eq!(world.places().made.len(), 1, "the same token made it once");
+}
+
+#[test]
+fn an_effect_that_shows_late_is_known_as_ours() {
+    let world = World::new();
+    world.strike("a", Op::Perform, Fault::Late(1), 1);
+    world.strike("b", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    let steps = vec![action("a", &[]), action("b", &["a"])];
+    let ran = start(&world, plan(steps), settings(false));
+    assert_eq!((ran.exit, ran.end("a")), (Exit::RolledBack, Some(StepEnd::Done)));
+    assert!(world.switched().is_empty());
 }
 
 #[test]
@@ -151,4 +255,49 @@ fn jobs_bound_what_runs() {
     assert_eq!(ran.exit, Exit::Ok);
     let took = world.clock.now().duration_since(began).as_secs();
     assert!((120..130).contains(&took), "took {took} s");
+}
+
+/// Three steps of an hour each, of three priorities, one after the other.
+fn by_priority() -> Plan {
+    use crate::estate::types::{Objective, Priority};
+    let of = |id: &str, needs: &[&str], priority| PlannedStep {
+        priority: Some(priority),
+        timeout: Span::minutes(120),
+        ..action(id, needs)
+    };
+    let steps = vec![
+        of("a", &[], Priority::P0),
+        of("b", &["a"], Priority::P1),
+        of("c", &["b"], Priority::P2),
+    ];
+    let mut plan = plan(steps);
+    for (priority, rto, rto_max) in [
+        (Priority::P0, Span::minutes(30), None),
+        (Priority::P1, Span::minutes(60), Some(Span::minutes(150))),
+        (Priority::P2, Span::minutes(240), None),
+    ] {
+        let objective = Objective { rto, rto_max, rpo: Span::minutes(5) };
+        plan.estate.objectives.insert(priority, objective);
+    }
+    plan.objectives.rto_max = Span::minutes(90);
+    plan
+}
+
+#[test]
+fn an_objective_is_missed_by_the_priority_that_missed_it() {
+    let hour = Duration::from_secs(3_600);
+    // P0 has the runbook's maximum, 1 h 30; P1 its own, 2 h 30; P2 its objective, 4 h.
+    for (slow, exit) in [
+        ([hour, hour, hour], Exit::Ok),
+        ([hour * 8 / 5, Duration::ZERO, Duration::ZERO], Exit::ObjectiveMissed),
+        ([hour, hour * 8 / 5, Duration::ZERO], Exit::ObjectiveMissed),
+        ([hour, hour, hour * 19 / 10], Exit::Ok),
+    ] {
+        let world = World::new();
+        for (id, length) in ["a", "b", "c"].into_iter().zip(slow) {
+            world.strike(id, Op::Perform, Fault::Delay(length), 1);
+        }
+        let ran = start(&world, by_priority(), settings(true));
+        assert_eq!(ran.exit, exit, "{slow:?}");
+    }
 }

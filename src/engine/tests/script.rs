@@ -1,22 +1,18 @@
 //! A scripted world: every action is a switch, every fault is named, and each says whether it was hit.
+//!
+//! What the engine may never do is noted as a violation when it does it; `sound` fails the test for it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::clock::manual::ManualClock;
-use crate::clock::{Clock, since};
-use crate::engine::ports::{
-    Action, Armed, Call, Check, Image, Journal, JournalFailure, Lease, LeaseGrant, LeaseRefusal,
-    Observation, Operator, Performed, Ports,
-};
-use crate::event::{Answer, AnswerForm, Question, QuestionKey, Record};
-use crate::outcome::{ActionError, CheckReport, Effect, FailureClass, Verdict};
-use crate::plan::CheckSpec;
+use crate::engine::ports::{LeaseRefusal, Ports};
+use crate::event::{Answer, Question, QuestionKey, Record};
+use crate::outcome::{Effect, FailureClass, Obligation, Verdict};
+use crate::span::Span;
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +31,12 @@ pub(super) enum Fault {
     LostAnswer,
     /// The request never arrives, and nobody can tell
     LostRequest,
+    /// The change is made and the answer lost, and the next looks do not show it yet
+    Late(u32),
+    /// The change is made and the answer lost; the next looks show it as still under way
+    Slow(u32),
+    /// The service gets the request twice
+    Twice,
     /// Takes this long
     Delay(Duration),
     /// Someone else changes the state meanwhile
@@ -62,27 +64,69 @@ pub(super) struct Turn {
     pub gate: Option<Verdict>,
 }
 
+/// What the world holds at one moment; it outlives the engine's process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Places {
+    /// What each step's switch shows, where it is not off
+    pub live: BTreeMap<String, Value>,
+    /// Changes that were really made: step and token, in order
+    pub made: Vec<(String, String)>,
+    /// Changes that were really taken back
+    pub unmade: Vec<String>,
+}
+
+/// How the shared lock behaves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LeaseScript {
+    pub take: Option<LeaseRefusal>,
+    pub assure: Option<LeaseRefusal>,
+    /// Every exchange takes this long
+    pub delay: Duration,
+    /// This process took it
+    pub held: bool,
+    /// Times it was taken, and proved
+    pub taken: u32,
+    pub assured: u32,
+}
+
 #[derive(Default)]
-struct Inner {
-    turns: VecDeque<Turn>,
-    /// Steps whose change is in place
-    switched: BTreeMap<String, Value>,
-    strikes: Vec<Strike>,
+pub(super) struct Inner {
+    pub turns: VecDeque<Turn>,
+    pub places: Places,
+    pub strikes: Vec<Strike>,
     /// Calls in order, as `perform database`
-    calls: Vec<String>,
-    hits: Vec<(String, Op)>,
-    /// Checks that do not hold, by a part of their title
-    failing_checks: BTreeMap<String, Verdict>,
-    answers: BTreeMap<QuestionKey, Answer>,
-    asked: Vec<Question>,
-    typed: Option<Answer>,
-    irreversible: Vec<String>,
-    durable: Vec<Record>,
-    /// The longest a record waited to become durable
-    waited: Duration,
+    pub calls: Vec<String>,
+    pub hits: Vec<(String, Op)>,
+    /// Looks that still show something else than what is: step, how often, what, whether as under way
+    pub veils: Vec<(String, u32, Option<Value>, bool)>,
+    /// Checks that do not hold, by a part of their title, and how often they still fail
+    pub failing_checks: BTreeMap<String, (Verdict, u32)>,
+    pub check_delay: Duration,
+    pub answers: BTreeMap<QuestionKey, Answer>,
+    pub asked: Vec<Question>,
+    pub typed: Option<Answer>,
+    pub irreversible: BTreeSet<String>,
+    /// Steps that can only be gone on without
+    pub waived: BTreeSet<String>,
+    /// What a step leaves open once its change is in place
+    pub obligations: BTreeMap<String, Obligation>,
+    /// The recovery points that can be taken can all be taken back
+    pub reversible: bool,
+    /// What each of them loses
+    pub loss: Option<Span>,
+    pub durable: Vec<Record>,
+    /// The world when each durable record began to be written
+    pub moments: Vec<Places>,
+    /// Size and waiting time of each write to the journal
+    pub writes: Vec<(usize, Duration)>,
     /// The journal takes this many records and then fails
-    journal_room: Option<usize>,
-    lease: Option<LeaseRefusal>,
+    pub journal_room: Option<usize>,
+    pub lease: LeaseScript,
+    /// The engine closed the guard
+    pub disarmed: bool,
+    /// Steps the lock and the lease were told of
+    pub told: Vec<Option<String>>,
+    pub violations: Vec<String>,
 }
 
 /// The world of one test.
@@ -94,11 +138,29 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self { inner: Arc::default(), clock: ManualClock::new() }
+        let inner = Inner { loss: Some(Span::seconds(7)), ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), clock: ManualClock::new() }
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
-        f(&mut self.inner.lock().expect("no test panics while holding it"))
+    /// Returns a world that holds what another one held at some moment, and is asked the same.
+    pub(super) fn at(&self, places: &Places, durable: &[Record]) -> Self {
+        let world = Self { clock: self.clock.clone(), ..Self::new() };
+        let (irreversible, waived, obligations, reversible, answers) = self.with(|w| {
+            let (irreversible, waived) = (w.irreversible.clone(), w.waived.clone());
+            (irreversible, waived, w.obligations.clone(), w.reversible, w.answers.clone())
+        });
+        world.with(|w| {
+            w.places = places.clone();
+            w.durable = durable.to_vec();
+            (w.irreversible, w.waived, w.obligations) = (irreversible, waived, obligations);
+            (w.reversible, w.answers) = (reversible, answers);
+        });
+        world
+    }
+
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
+        // A scripted defect may panic; what the world holds is still what it holds.
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn strike(&self, step: &str, op: Op, fault: Fault, times: u32) {
@@ -106,11 +168,12 @@ impl World {
     }
 
     pub(super) fn irreversible(&self, step: &str) {
-        self.with(|w| w.irreversible.push(step.to_owned()));
+        self.with(|w| w.irreversible.insert(step.to_owned()));
     }
 
+    /// Lets a check with this in its title go on failing.
     pub(super) fn fail_check(&self, part: &str, verdict: Verdict) {
-        self.with(|w| w.failing_checks.insert(part.to_owned(), verdict));
+        self.with(|w| w.failing_checks.insert(part.to_owned(), (verdict, u32::MAX)));
     }
 
     pub(super) fn mend_checks(&self) {
@@ -122,11 +185,23 @@ impl World {
     }
 
     /// Says what gates find from now on.
-    fn turn_gates(&self, verdict: Verdict) {
+    pub(super) fn turn_gates(&self, verdict: Verdict) {
         self.mend_checks();
         if verdict != Verdict::Holds {
             self.fail_check("gate down", verdict);
         }
+    }
+
+    /// Clears every fault: what was broken is repaired.
+    pub(super) fn mend(&self) {
+        self.mend_checks();
+        self.with(|w| {
+            w.strikes.clear();
+            w.lease.take = None;
+            w.lease.assure = None;
+            w.lease.delay = Duration::ZERO;
+            w.check_delay = Duration::ZERO;
+        });
     }
 
     pub(super) fn answer(&self, key: QuestionKey, answer: Answer) {
@@ -145,32 +220,45 @@ impl World {
         });
     }
 
-    /// Forgets what happened; faults and answers stay.
-    pub(super) fn reset(&self) {
-        self.with(|w| {
-            w.switched.clear();
-            w.calls.clear();
-            w.asked.clear();
-            w.durable.clear();
-        });
+    /// Has a step leave something open once its change is in place.
+    pub(super) fn leaves_open(&self, step: &str) {
+        let obligation = Obligation {
+            id: format!("after-{step}"),
+            say: format!("{step} is not all"),
+            how: "by hand".to_owned(),
+            closed_by: None,
+        };
+        self.with(|w| w.obligations.insert(step.to_owned(), obligation));
     }
 
-    /// Puts a step's change in place.
-    pub(super) fn switch(&self, step: &str, value: Value) {
-        self.with(|w| w.switched.insert(step.to_owned(), value));
+    /// Puts a step's change in place, as an earlier run left it.
+    pub(super) fn switch(&self, step: &str) {
+        let earlier = json!({ "switch": "on", "by": format!("earlier/{step}/0") });
+        self.with(|w| w.places.live.insert(step.to_owned(), earlier));
+    }
+
+    /// Lets everything in place be an earlier run's.
+    pub(super) fn age(&self) {
+        let steps = self.switched();
+        steps.iter().for_each(|step| self.switch(step));
     }
 
     /// Returns the longest a record waited to become durable.
     pub(super) fn waited(&self) -> Duration {
-        self.with(|w| w.waited)
+        let waited = self.with(|w| w.writes.iter().map(|(_, waited)| *waited).max());
+        waited.unwrap_or_default()
     }
 
     pub(super) fn journal_room(&self, records: usize) {
         self.with(|w| w.journal_room = Some(records));
     }
 
+    /// Refuses the lease, or its proof, in this way.
     pub(super) fn refuse_lease(&self, refusal: Option<LeaseRefusal>) {
-        self.with(|w| w.lease = refusal);
+        self.with(|w| {
+            w.lease.take.clone_from(&refusal);
+            w.lease.assure = refusal;
+        });
     }
 
     pub(super) fn durable(&self) -> Vec<Record> {
@@ -178,15 +266,26 @@ impl World {
     }
 
     pub(super) fn set_durable(&self, records: Vec<Record>) {
-        self.with(|w| w.durable = records);
+        self.with(|w| {
+            w.moments = vec![w.places.clone(); records.len()];
+            w.durable = records;
+        });
     }
 
     pub(super) fn calls(&self) -> Vec<String> {
         self.with(|w| w.calls.clone())
     }
 
+    pub(super) fn count(&self, call: &str) -> usize {
+        self.with(|w| w.calls.iter().filter(|made| *made == call).count())
+    }
+
     pub(super) fn asked(&self) -> Vec<Question> {
         self.with(|w| w.asked.clone())
+    }
+
+    pub(super) fn places(&self) -> Places {
+        self.with(|w| w.places.clone())
     }
 
     /// Says whether every fault struck where it aimed.
@@ -198,7 +297,25 @@ impl World {
 
     /// Steps whose change is in place now.
     pub(super) fn switched(&self) -> Vec<String> {
-        self.with(|w| w.switched.keys().cloned().collect())
+        self.with(|w| w.places.live.keys().cloned().collect())
+    }
+
+    /// Steps that are in place now as this name's journal knows them: no earlier run's, nobody else's.
+    pub(super) fn ours(&self) -> BTreeSet<String> {
+        self.with(|w| {
+            let ours =
+                |live: &Value| live["by"].as_str().is_some_and(|by| !by.starts_with("earlier"));
+            let found = w.places.live.iter().filter(|(_, live)| ours(live));
+            found.map(|(step, _)| step.clone()).collect()
+        })
+    }
+
+    /// Begins another process of the engine: what the last one held is gone.
+    pub(super) fn new_process(&self) {
+        self.with(|w| {
+            w.lease.held = false;
+            w.disarmed = false;
+        });
     }
 
     pub(super) fn ports(&self) -> Ports {
@@ -209,228 +326,5 @@ impl World {
             lease: Arc::new(self.clone()),
             clock: Arc::new(self.clock.clone()),
         }
-    }
-
-    fn note(&self, op: Op, call: &Call) -> Option<Fault> {
-        self.with(|w| {
-            w.calls.push(format!("{op:?} {}", call.step).to_lowercase());
-            let strike = w
-                .strikes
-                .iter_mut()
-                .find(|strike| strike.step == call.step.0 && strike.op == op && strike.times > 0)?;
-            strike.times -= 1;
-            let (fault, hit) = (strike.fault.clone(), (strike.step.clone(), op));
-            w.hits.push(hit);
-            Some(fault)
-        })
-    }
-
-    fn observe_now(&self, call: &Call) -> Observation {
-        let done = json!({ "switch": "on", "by": call.token() });
-        let live = self.with(|w| w.switched.get(&call.step.0).cloned());
-        let live = live.unwrap_or_else(|| json!({ "switch": "off" }));
-        let mut seen = Observation::new(live, done);
-        seen.outputs = outputs(call);
-        if self.with(|w| w.irreversible.contains(&call.step.0)) {
-            seen.irreversible = Some("it is for good".to_owned());
-        }
-        seen
-    }
-}
-
-/// Outputs every scripted action gives; real ones give what the catalogue says.
-fn outputs(call: &Call) -> Map<String, Value> {
-    let mut outputs = Map::new();
-    for (name, value) in [
-        ("instance", json!("recovered")),
-        ("address", json!("127.0.0.1:5432")),
-        ("identity", json!("7")),
-        ("method", json!("promote")),
-        ("reversible", json!(false)),
-        ("point", json!({"method": "promote", "source": "replica", "target": "replica"})),
-        ("token", json!(call.token())),
-    ] {
-        outputs.insert(name.to_owned(), value);
-    }
-    outputs
-}
-
-fn failure(fault: &Fault) -> Option<ActionError> {
-    let message = "scripted".to_owned();
-    match fault {
-        Fault::Fail(class, effect) => {
-            Some(ActionError { class: *class, effect: *effect, message, hint: None })
-        }
-        Fault::LostAnswer | Fault::LostRequest => {
-            Some(ActionError::unknown(FailureClass::Timeout, message))
-        }
-        Fault::Delay(_) | Fault::Foreign | Fault::Panic => None,
-    }
-}
-
-impl Action for World {
-    fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {
-        Box::pin(async move {
-            match self.note(Op::Observe, call) {
-                Some(Fault::Delay(length)) => self.clock.sleep(length).await,
-                Some(Fault::Panic) => panic!("scripted"),
-                Some(fault) => {
-                    if let Some(error) = failure(&fault) {
-                        return Err(ActionError { effect: Effect::None, ..error });
-                    }
-                }
-                None => {}
-            }
-            Ok(self.observe_now(call))
-        })
-    }
-
-    fn perform<'a>(
-        &'a self,
-        _armed: &'a Armed,
-        call: &'a Call,
-        seen: &'a Observation,
-    ) -> BoxFuture<'a, Result<Performed, ActionError>> {
-        Box::pin(async move {
-            let fault = self.note(Op::Perform, call);
-            let started = self.durable().iter().any(|record| {
-                matches!(&record.event, crate::event::Event::StepStarted { step, .. } if *step == call.step)
-            });
-            assert!(started, "perform of {} without a durable StepStarted", call.step);
-            match &fault {
-                Some(Fault::Delay(length)) => self.clock.sleep(*length).await,
-                Some(Fault::Panic) => panic!("scripted"),
-                Some(_) | None => {}
-            }
-            let applies = match &fault {
-                Some(Fault::Fail(_, effect)) => *effect == Effect::Applied,
-                Some(Fault::LostRequest) => false,
-                Some(_) | None => true,
-            };
-            if applies {
-                self.with(|w| w.switched.insert(call.step.0.clone(), seen.desired.clone()));
-            }
-            if fault == Some(Fault::Foreign) {
-                let foreign = json!({ "switch": "theirs" });
-                self.with(|w| w.switched.insert(call.step.0.clone(), foreign));
-            }
-            match fault.as_ref().and_then(failure) {
-                Some(error) => Err(error),
-                None => Ok(Performed {
-                    after: seen.desired.clone(),
-                    outputs: outputs(call),
-                    obligations: Vec::new(),
-                    notes: Vec::new(),
-                }),
-            }
-        })
-    }
-
-    fn revert<'a>(
-        &'a self,
-        _armed: &'a Armed,
-        call: &'a Call,
-        _image: &'a Image,
-    ) -> BoxFuture<'a, Result<(), ActionError>> {
-        Box::pin(async move {
-            let fault = self.note(Op::Revert, call);
-            if !matches!(fault, Some(Fault::Fail(..) | Fault::LostRequest)) {
-                self.with(|w| w.switched.remove(&call.step.0));
-            }
-            fault.as_ref().and_then(failure).map_or(Ok(()), Err)
-        })
-    }
-}
-
-impl Check for World {
-    fn look<'a>(&'a self, spec: &'a CheckSpec) -> BoxFuture<'a, CheckReport> {
-        let failing = self.with(|w| {
-            w.failing_checks.iter().find(|(part, _)| spec.title.contains(*part)).map(|(_, v)| *v)
-        });
-        let at: Timestamp = self.clock.now();
-        Box::pin(async move {
-            let report = |title: &str| CheckReport {
-                title: title.to_owned(),
-                check: spec.check.clone(),
-                verdict: failing.unwrap_or(Verdict::Holds),
-                said: "scripted".to_owned(),
-                value: Value::Null,
-                at,
-                votes: Vec::new(),
-                control: None,
-            };
-            let quorum = spec.check == "quorum";
-            let votes = if quorum { vec![report("database")] } else { Vec::new() };
-            CheckReport { votes, ..report(&spec.title) }
-        })
-    }
-}
-
-impl Operator for World {
-    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
-        let scripted = self.with(|w| {
-            w.asked.push(question.clone());
-            let typed = matches!(question.form, AnswerForm::Type { .. });
-            let scripted = w.answers.get(&question.key).cloned();
-            scripted.or_else(|| w.typed.clone().filter(|_| typed))
-        });
-        let go = matches!(question.key, QuestionKey::Go | QuestionKey::Blocked);
-        let turn = go.then(|| self.with(|w| w.turns.pop_front())).flatten();
-        Box::pin(async move {
-            if let Some(turn) = turn {
-                self.clock.sleep(turn.takes).await;
-                turn.gate.into_iter().for_each(|verdict| self.turn_gates(verdict));
-                return turn.answer;
-            }
-            scripted.unwrap_or_else(|| match &question.form {
-                AnswerForm::YesNo => Answer::Yes,
-                AnswerForm::Type { word } => Answer::Typed { text: word.clone() },
-                AnswerForm::Reason | AnswerForm::Evidence { .. } => {
-                    Answer::Typed { text: "because".to_owned() }
-                }
-                AnswerForm::Candidates { best, .. } => match best {
-                    Some(id) => Answer::Chosen { id: id.clone() },
-                    None => Answer::No,
-                },
-                AnswerForm::Menu { .. } => Answer::Nobody { why: "no script".to_owned() },
-            })
-        })
-    }
-}
-
-impl Lease for World {
-    fn take(&self) -> BoxFuture<'_, Result<LeaseGrant, LeaseRefusal>> {
-        let refusal = self.with(|w| w.lease.clone());
-        Box::pin(async move {
-            refusal.map_or(Ok(LeaseGrant { epoch: 1, place: "scripted".to_owned() }), Err)
-        })
-    }
-
-    fn assure(&self, _until: Timestamp) -> BoxFuture<'_, Result<(), LeaseRefusal>> {
-        let refusal = self.with(|w| w.lease.clone());
-        Box::pin(async move { refusal.map_or(Ok(()), Err) })
-    }
-
-    fn release(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-/// The journal of a test: memory that may run full.
-pub(super) struct Memory(pub World);
-
-impl Journal for Memory {
-    fn append(&mut self, records: &[Record]) -> Result<(), JournalFailure> {
-        self.0.with(|w| {
-            if let Some(room) = w.journal_room
-                && w.durable.len() + records.len() > room
-            {
-                return Err(JournalFailure("no space left on device".to_owned()));
-            }
-            let waits = records.iter().map(|record| since(record.time, self.0.clock.now()));
-            w.waited = waits.fold(w.waited, Duration::max);
-            w.durable.extend_from_slice(records);
-            Ok(())
-        })
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::event::{
     Answer, AnswerForm, AttemptResult, Event, FailureChoice, Finding, FindingLevel, Mode, Question,
-    QuestionKey, RevertResult, RunEnd, RunSettings,
+    QuestionKey, RevertResult, RollbackScope, RunEnd, RunSettings,
 };
 use crate::ids::StepId;
 use crate::outcome::{ActionError, CheckReport, Effect, FailureClass, StepEnd, Verdict};
@@ -84,6 +84,8 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
         Event::Probed { step, effect, said, .. } => {
             Told::step(step, format!("looked afterwards, effect {}: {said}", effect_word(*effect)))
         }
+        Event::StepSatisfied { step, .. } => Told::step(step, "as desired already".to_owned()),
+        Event::StepMarked { step, evidence, outputs } => marked(step, evidence, outputs),
         Event::Verified { step, verdict, reports } => {
             Told::step(step, format!("verification {}", verdict_word(*verdict)))
                 .more(in_words(reports))
@@ -95,7 +97,8 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
         Event::StepReopened { step, why } => {
             Told::step(step, format!("to be tried again: {why}")).by_a_person()
         }
-        Event::RollbackStarted { why } => Told::run(format!("rollback started: {why}")),
+        Event::RollbackStarted { why, scope } => rollback(why, scope),
+        Event::RollbackEnded { why } => Told::run(format!("rollback ended: {why}")),
         Event::RevertStarted { step, attempt } => {
             Told::step(step, format!("revert started, attempt {attempt}"))
         }
@@ -118,6 +121,24 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
             Told::of(step.as_ref(), format!("note: {text}")).by_a_person()
         }
     }
+}
+
+fn rollback<'a>(why: &str, scope: &'a RollbackScope) -> Told<'a> {
+    match scope {
+        RollbackScope::Run => Told::run(format!("rollback started: {why}")),
+        RollbackScope::Past { step } => {
+            Told::step(step, format!("to be reverted past a point of no return: {why}"))
+        }
+        RollbackScope::Another { choosing } => {
+            Told::step(choosing, format!("another method is to be chosen: {why}"))
+        }
+    }
+}
+
+fn marked<'a>(step: &'a StepId, evidence: &str, outputs: &Map<String, Value>) -> Told<'a> {
+    Told::step(step, format!("marked done by hand, to be verified: {evidence}"))
+        .more((!outputs.is_empty()).then(|| format!("with {}", arguments(outputs))))
+        .by_a_person()
 }
 
 const fn start_of(mode: Mode) -> &'static str {
@@ -208,6 +229,7 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
         QuestionKey::Waive { .. } => "going on without it",
         QuestionKey::Failure { .. } => "after the failure",
         QuestionKey::RevertFailure { .. } => "after the failed revert",
+        QuestionKey::Past { .. } => "reverting past a point of no return",
         QuestionKey::Manual { .. } => "done by hand",
         QuestionKey::Alone => "being alone",
         QuestionKey::Blocked => "looking again",
@@ -239,13 +261,14 @@ fn decided<'a>(question: &'a QuestionKey, answer: &Answer) -> Told<'a> {
 const fn step_of(question: &QuestionKey) -> Option<&StepId> {
     match question {
         QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback | QuestionKey::Alone => None,
-        QuestionKey::Choice { step }
-        | QuestionKey::Loss { step }
+        QuestionKey::Choice { step, .. }
+        | QuestionKey::Loss { step, .. }
         | QuestionKey::Approve { step, .. }
         | QuestionKey::Override { step }
         | QuestionKey::Waive { step }
         | QuestionKey::Failure { step, .. }
         | QuestionKey::RevertFailure { step, .. }
+        | QuestionKey::Past { step }
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
     }
@@ -344,6 +367,7 @@ const fn effect_word(effect: Effect) -> &'static str {
 const fn choice_word(choice: FailureChoice) -> &'static str {
     match choice {
         FailureChoice::Retry => "retry",
+        FailureChoice::Another => "another method",
         FailureChoice::Skip => "skip",
         FailureChoice::MarkDone => "mark done",
         FailureChoice::Rollback => "roll back",

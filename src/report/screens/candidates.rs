@@ -94,7 +94,10 @@ mod tests {
             loss_max: Some(Span::minutes(30)),
             best: Some("replica".to_owned()),
         };
-        let mut question = question(QuestionKey::Choice { step: "recovery_point".into() }, form);
+        let mut question = question(
+            QuestionKey::Choice { step: "recovery_point".into(), among: String::new() },
+            form,
+        );
         question.title = "Choose the recovery point".to_owned();
         question.lines = vec!["The primary is not readable: lag is the replica's own.".to_owned()];
         question.commands.clear();

@@ -8,6 +8,7 @@ use crate::report::words;
 pub(crate) const fn letter(choice: FailureChoice) -> char {
     match choice {
         FailureChoice::Retry => 'r',
+        FailureChoice::Another => 'a',
         FailureChoice::Skip => 's',
         FailureChoice::MarkDone => 'm',
         FailureChoice::Rollback => 'b',
@@ -34,8 +35,9 @@ mod tests {
     use crate::report::fixtures::failure;
     use crate::report::screens::frame;
 
-    const WAYS: [FailureChoice; 5] = [
+    const WAYS: [FailureChoice; 6] = [
         FailureChoice::Retry,
+        FailureChoice::Another,
         FailureChoice::Skip,
         FailureChoice::MarkDone,
         FailureChoice::Rollback,
@@ -46,6 +48,7 @@ mod tests {
     fn the_question_after_a_failure_reads_like_this() {
         let says = [
             "look again and retry",
+            "take back what this method did, then choose another one",
             "skip it, with a reason",
             "it is done by hand, with evidence; it is verified",
             "roll back what this run changed",
@@ -81,11 +84,12 @@ mod tests {
       Add nodes to the us-west-2 node group, then retry
       It has changed something.
 
-      r  retry          look again and retry
-      s  skip           skip it, with a reason
-      m  mark done      it is done by hand, with evidence; it is verified
-      b  roll back      roll back what this run changed
-      q  stop and keep  stop here and keep everything as it is
+      r  retry           look again and retry
+      a  another method  take back what this method did, then choose another one
+      s  skip            skip it, with a reason
+      m  mark done       it is done by hand, with evidence; it is verified
+      b  roll back       roll back what this run changed
+      q  stop and keep   stop here and keep everything as it is
       $ kubectl --context west -n phoenix-system get pods
     No means: nothing new is started; the run is saved and can be resumed
     "#);

@@ -29,8 +29,8 @@ use super::schema::{Input, Runbook};
 use super::shape::Schema;
 use crate::estate::types::Estate;
 
-/// What expressions may ask of the run itself.
-pub(crate) const RUN_NAMES: &[&str] = &["id", "mode", "started", "incident_started"];
+/// What expressions may ask of the run itself; [`crate::plan::late::About`] gives each its value.
+pub(crate) const RUN_NAMES: &[&str] = &["id", "incident_started", "mode", "runbook", "started"];
 
 static ESTATE: LazyLock<Schema> = LazyLock::new(Schema::of::<Estate>);
 

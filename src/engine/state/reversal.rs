@@ -1,0 +1,171 @@
+//! What may be taken back, what a point of no return seals, and what begins anew once something was taken back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{FoldError, Graph, RunPhase, RunState};
+use crate::engine::scheduler::kept;
+use crate::engine::step::{RevertStage, Stage, StepState};
+use crate::event::{QuestionKey, RollbackScope};
+use crate::ids::StepId;
+use crate::outcome::{Effect, StepEnd};
+use crate::plan::{Approval, outputs};
+use crate::runbook::schema::OnFailure;
+
+impl RunState {
+    /// Says whether step `i` has passed a point of no return.
+    pub(crate) fn point_passed(&self, i: usize) -> bool {
+        let (step, state) = (&self.plan.steps[i], &self.steps[i]);
+        let declared = step.point_of_no_return || state.irreversible.is_some();
+        if state.by_hand() && step.changes {
+            // Nobody looked before a person did it: what could be for good is taken to be.
+            let typed = matches!(step.approve, Approval::Typed { .. });
+            return declared || typed || kept(&step.rollback).is_some();
+        }
+        declared && state.effect != Effect::None
+    }
+
+    /// Says whether any step has passed a point of no return.
+    pub(crate) fn past(&self) -> bool {
+        !self.passed.is_empty()
+    }
+
+    /// Returns the steps automatic rollback must leave alone: points of no return, what is upstream
+    /// of them, and what follows them.
+    pub(crate) fn sealed(&self) -> BTreeSet<usize> {
+        let mut sealed = BTreeSet::new();
+        for i in &self.passed {
+            sealed.insert(*i);
+            sealed.extend(Graph::reach(&self.graph.needs, *i));
+            sealed.extend(Graph::reach(&self.graph.dependents, *i));
+        }
+        sealed
+    }
+
+    /// Returns the sealed steps whose change is, or may be, in place.
+    pub(crate) fn sealed_changes(&self) -> Vec<usize> {
+        let sealed = self.sealed();
+        sealed
+            .into_iter()
+            .filter(|i| self.plan.steps[*i].changes && self.steps[*i].changed())
+            .collect()
+    }
+
+    /// Returns the steps that use outputs of a step, and those that use theirs.
+    pub(crate) fn rest_on(&self, i: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut todo = vec![i];
+        while let Some(next) = todo.pop() {
+            let users = outputs::users(&self.plan, &self.plan.steps[next].id);
+            for user in users.iter().filter_map(|user| self.graph.of_step(user)) {
+                if user != next && found.insert(user) {
+                    todo.push(user);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the step whose choice another one could take the place of, after step `i` failed by it.
+    ///
+    /// `None` after a point of no return, and where something done by the choice cannot be taken back.
+    pub(crate) fn another(&self, i: usize) -> Option<usize> {
+        let upstream = Graph::reach(&self.graph.needs, i);
+        let chosen =
+            upstream.into_iter().rev().find(|above| self.steps[*above].choice.is_some())?;
+        let resting = self.rest_on(chosen);
+        let undoable = |user: &usize| {
+            let state = &self.steps[*user];
+            !self.plan.steps[*user].changes
+                || state.effect == Effect::None
+                || (kept(&self.plan.steps[*user].rollback).is_none()
+                    && !matches!(state.revert, RevertStage::Done(_)))
+        };
+        let possible = resting.contains(&i) && !self.past() && resting.iter().all(undoable);
+        possible.then_some(chosen)
+    }
+
+    /// Says whether a step that ended so lets the steps that need it start.
+    pub(super) fn lets_go_on(&self, i: usize, end: StepEnd) -> bool {
+        end.satisfies()
+            || (end == StepEnd::Failed && self.plan.steps[i].on_failure == OnFailure::Continue)
+    }
+
+    /// Ends a rollback after which the run is not over.
+    pub(super) fn end_rollback(&mut self) -> Result<(), FoldError> {
+        let RunPhase::RollingBack { scope, .. } = &self.phase else {
+            return Err(FoldError::NoRollback);
+        };
+        let scope = scope.clone();
+        self.phase = RunPhase::Running;
+        match scope {
+            // What was taken back begins anew when the run is taken up again.
+            RollbackScope::Run | RollbackScope::Past { .. } => Ok(()),
+            RollbackScope::Another { choosing } => self.choose_anew(&choosing),
+        }
+    }
+
+    /// Has a choice made again: the choosing step begins anew with everything after it that is not in place.
+    fn choose_anew(&mut self, choosing: &StepId) -> Result<(), FoldError> {
+        let i = self.graph.of_step(choosing);
+        let i = i.ok_or_else(|| FoldError::UnknownStep(choosing.clone()))?;
+        let after = Graph::reach(&self.graph.dependents, i);
+        let resting = self.rest_on(i);
+        self.begin_anew(|at, step| {
+            // A condition may come out differently, and what was found as it should be may not be it any more.
+            let open = step.ended().is_none()
+                || step.ended() == Some(StepEnd::Skipped)
+                || resting.contains(&at);
+            let in_place = step.effect != Effect::None && !step.taken_back();
+            at == i || (after.contains(&at) && open && !in_place)
+        });
+        self.answers.retain(|key, _| match key {
+            QuestionKey::Choice { step, .. } | QuestionKey::Loss { step, .. } => step != choosing,
+            QuestionKey::Go
+            | QuestionKey::Blocked
+            | QuestionKey::Rollback
+            | QuestionKey::Approve { .. }
+            | QuestionKey::Override { .. }
+            | QuestionKey::Waive { .. }
+            | QuestionKey::Failure { .. }
+            | QuestionKey::RevertFailure { .. }
+            | QuestionKey::Past { .. }
+            | QuestionKey::Manual { .. }
+            | QuestionKey::Alone
+            | QuestionKey::Credentials { .. } => true,
+        });
+        Ok(())
+    }
+
+    /// Lets steps begin anew, and finds out what can go on then.
+    pub(super) fn begin_anew(&mut self, wanted: impl Fn(usize, &StepState) -> bool) {
+        let mut any = false;
+        for (i, step) in self.steps.iter_mut().enumerate() {
+            if wanted(i, step) {
+                *step = step.anew();
+                any = true;
+            }
+        }
+        if any {
+            self.reckon();
+        }
+    }
+
+    /// Derives from the steps alone what events otherwise keep up to date one by one.
+    fn reckon(&mut self) {
+        let graph = Arc::clone(&self.graph);
+        let goes_on =
+            |i: &usize| self.steps[*i].ended().is_some_and(|end| self.lets_go_on(*i, end));
+        self.open_needs =
+            graph.needs.iter().map(|needs| needs.iter().filter(|i| !goes_on(i)).count()).collect();
+        self.passed = (0..self.steps.len()).filter(|i| self.point_passed(*i)).collect();
+        self.unended = self.steps.iter().filter(|step| step.ended().is_none()).count();
+        let stage = |i: &usize| &self.steps[*i].stage;
+        let all = 0..self.steps.len();
+        self.failed = all.clone().filter(|i| matches!(stage(i), Stage::Failed { .. })).collect();
+        let ready = all.filter(|i| {
+            self.open_needs[*i] == 0 && !matches!(stage(i), Stage::Ended(_) | Stage::Failed { .. })
+        });
+        self.ready = ready.map(|i| graph.rank[i]).collect();
+    }
+}

@@ -1,0 +1,176 @@
+//! Every runbook of the folder `runbooks`, resolved to a plan as the program itself does it.
+//!
+//! A file dropped into the folder is covered by the loops without a line written here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::script::World;
+use super::*;
+use crate::estate::types::Estate;
+use crate::runbook::load;
+use crate::runbook::schema::{Input, InputType};
+use crate::runbook::validate::validate;
+
+/// A plan in a world of one kind, and what a run of it without faults does.
+pub(super) struct Case {
+    pub name: String,
+    pub plan: Plan,
+    /// Recovery points can be taken back: nothing is for good unless the runbook says so
+    pub reversible: bool,
+    /// Steps a clean run performs, in order
+    pub performed: Vec<String>,
+    /// The journal of a clean run, and the world when each of its records began to be written
+    pub clean: Vec<Record>,
+    pub world: World,
+}
+
+impl Case {
+    fn of(name: &str, plan: &Plan, reversible: bool) -> Self {
+        let kind = if reversible { "everything can be taken back" } else { "a promotion" };
+        let world = World::new();
+        world.with(|w| w.reversible = reversible);
+        let ran = start(&world, plan.clone(), settings(false));
+        assert_eq!(ran.exit, Exit::Ok, "{name}, {kind}: a run without faults");
+        let mut performed: Vec<String> = Vec::new();
+        for call in world.calls() {
+            if let Some(step) = call.strip_prefix("perform ") {
+                performed.push(step.to_owned());
+            }
+        }
+        Self {
+            name: format!("{name}, {kind}"),
+            plan: plan.clone(),
+            reversible,
+            performed,
+            clean: world.durable(),
+            world,
+        }
+    }
+
+    /// Returns a world of this kind in which nothing has happened.
+    pub(super) fn fresh(&self) -> World {
+        let world = World::new();
+        world.with(|w| w.reversible = self.reversible);
+        world
+    }
+
+    /// Returns the world after a clean run's first `records` records: as it was when the last of them began to be
+    /// written, and as it was at the latest before the next one was durable.
+    pub(super) fn worlds(&self, records: usize) -> Vec<World> {
+        after(&self.world, &self.clean, records)
+    }
+
+    pub(super) fn planned(&self, step: &str) -> &PlannedStep {
+        self.plan.step(&step.into()).expect("a step of the plan")
+    }
+
+    /// Returns the steps a clean run performs that leave something behind.
+    pub(super) fn changing(&self) -> Vec<&String> {
+        self.performed.iter().filter(|id| self.planned(id).changes).collect()
+    }
+
+    /// Says whether a run that does not ask goes on although this step failed.
+    pub(super) fn tolerates(&self, step: &str) -> bool {
+        crate::engine::state::tolerated(self.planned(step))
+    }
+
+    /// Returns what is in place after a run without faults.
+    pub(super) fn end(&self) -> BTreeMap<String, Value> {
+        self.world.places().live
+    }
+}
+
+/// Returns the worlds a crash after so many records of a journal can leave.
+pub(super) fn after(world: &World, journal: &[Record], records: usize) -> Vec<World> {
+    let (first, last) = world.with(|w| {
+        let moment = |at: usize| w.moments.get(at).unwrap_or(&w.places).clone();
+        (moment(records - 1), moment(records))
+    });
+    let mut moments = vec![last];
+    if moments[0] != first {
+        moments.push(first);
+    }
+    moments.iter().map(|places| world.at(places, &journal[..records])).collect()
+}
+
+/// Returns every runbook's plan in each kind of world.
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, plan) in plans() {
+        let chooses = plan.steps.iter().any(|step| {
+            matches!(&step.body, Body::Action { action, .. } if action == "rds.choose_recovery_point")
+        });
+        cases.push(Case::of(&name, &plan, false));
+        if chooses {
+            cases.push(Case::of(&name, &plan, true));
+        }
+    }
+    // What no kind of world performs no loop tries.
+    for (name, plan) in plans() {
+        let of_it = cases.iter().filter(|case| case.plan.runbook == plan.runbook);
+        let performed: BTreeSet<&str> =
+            of_it.flat_map(|case| case.performed.iter().map(String::as_str)).collect();
+        for step in plan.steps.iter().filter(|step| step.changes) {
+            assert!(performed.contains(step.id.0.as_str()), "{name}: {} is never tried", step.id);
+        }
+    }
+    cases
+}
+
+/// Returns every runbook's plan, by the name of its file.
+fn plans() -> Vec<(String, Plan)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+    let estate = crate::estate::init::template();
+    let estate = crate::estate::load::parse("phoenix-dr.yaml", &estate)
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder of runbooks")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} holds no runbook", folder.display());
+    files.iter().map(|path| resolved(path, &estate)).collect()
+}
+
+fn resolved(path: &Path, estate: &Estate) -> (String, Plan) {
+    let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+    let loaded = load::read(path).unwrap_or_else(|error| panic!("{error}"));
+    let problems = validate(&loaded);
+    assert!(!problems.has_errors(), "{problems}");
+    let given: BTreeMap<String, Value> = loaded
+        .runbook
+        .inputs
+        .iter()
+        .filter(|(_, input)| input.default.is_none())
+        .map(|(name, input)| (name.clone(), example(name, input, estate)))
+        .collect();
+    let plan = crate::plan::resolve::resolve(&loaded, estate, &given);
+    (name, plan.unwrap_or_else(|problems| panic!("{problems}")))
+}
+
+/// Returns a value an operator could give for an input.
+fn example(name: &str, input: &Input, estate: &Estate) -> Value {
+    let other = || {
+        let mut regions = estate.regions.keys();
+        regions.find(|region| **region != estate.primary.region).expect("a second region").clone()
+    };
+    let least = || input.min.clone();
+    match input.kind {
+        InputType::Region => json!(other()),
+        InputType::Choice => json!(input.values.first().expect("a choice has values")),
+        InputType::Integer => least().unwrap_or(json!(1)),
+        InputType::Boolean => json!(true),
+        InputType::Duration => least().unwrap_or(json!("15m")),
+        InputType::Instant => least().unwrap_or(json!("2026-01-01T02:00:00Z")),
+        InputType::Secret => json!("env:PHOENIX_DR_TEST_SECRET"),
+        InputType::String => {
+            let fits = input.pattern.is_none();
+            assert!(fits, "input `{name}` has a pattern: give it a default, or an example here");
+            json!("example")
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Choices between ways to do the same: what consent covers, and another way after one failed.
+
+use super::runbooks::after;
+use super::script::{Fault, Op, World};
+use super::*;
+use crate::event::{Answer, FailureChoice};
+use crate::outcome::{Effect, FailureClass};
+
+fn of(id: &str, needs: &[&str], name: &str, with: serde_json::Value) -> PlannedStep {
+    let with = with.as_object().cloned().expect("an object");
+    let body = Body::Action { action: name.to_owned(), with };
+    PlannedStep { verify: Vec::new(), ..step(id, needs, body) }
+}
+
+/// A choice, what is done by it, and what uses that.
+fn recovery() -> Plan {
+    let point = serde_json::json!({ "point": "${{ steps.choose.outputs.point }}" });
+    let told = serde_json::json!({ "address": "${{ steps.recover.outputs.address }}" });
+    plan(vec![
+        PlannedStep {
+            changes: false,
+            rollback: Rollback::None { why: "a choice changes nothing".to_owned() },
+            ..of("choose", &[], "rds.choose_recovery_point", serde_json::json!({}))
+        },
+        action("beside", &["choose"]),
+        of("recover", &["choose"], "rds.recover", point),
+        of("repoint", &["recover"], "database.repoint", told),
+    ])
+}
+
+fn failed(step: &str, failures: u32) -> QuestionKey {
+    QuestionKey::Failure { step: step.into(), failures }
+}
+
+fn menu(choice: FailureChoice, outputs: &[(&str, &str)]) -> Answer {
+    let outputs = outputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
+    Answer::Menu { choice, reason: Some("drill".to_owned()), outputs: outputs.collect() }
+}
+
+fn offered(world: &World, key: &QuestionKey) -> Vec<FailureChoice> {
+    let asked = world.asked().into_iter().find(|question| question.key == *key);
+    let AnswerForm::Menu { options } = asked.expect("a menu").form else { panic!("not a menu") };
+    options.into_iter().map(|option| option.choice).collect()
+}
+
+#[test]
+fn another_method_takes_back_the_first_and_chooses_among_the_rest() {
+    for effect in [Effect::None, Effect::Applied] {
+        let world = World::new();
+        world.with(|w| w.reversible = true);
+        world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, effect), 1);
+        world.answer(failed("recover", 1), menu(FailureChoice::Another, &[]));
+        let ran = start(&world, recovery(), settings(true));
+        assert!(world.all_hit());
+        assert_eq!(ran.exit, Exit::Ok, "{effect:?}");
+        let reverts = usize::from(effect == Effect::Applied);
+        assert_eq!(world.count("revert recover"), reverts, "{effect:?}");
+        assert_eq!(world.count("perform beside"), 1, "what does not rest on the choice stays");
+        let choice = ran.step("choose").choice.as_ref().map(|choice| choice.id.as_str());
+        assert_eq!(choice, Some("snapshot"), "the one that failed is not taken again");
+        assert_eq!(ran.step("recover").generation, 1, "begun anew, it has another token");
+        sound::nothing_doubled(&world, "another method");
+    }
+}
+
+#[test]
+fn another_method_is_taken_up_again_after_a_crash_at_each_record() {
+    let world = World::new();
+    world.with(|w| w.reversible = true);
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::Applied), 1);
+    world.answer(failed("recover", 1), menu(FailureChoice::Another, &[]));
+    assert_eq!(start(&world, recovery(), settings(true)).exit, Exit::Ok);
+    let whole = world.durable();
+    for cut in 1..whole.len() {
+        let world = after(&world, &whole, cut).remove(0);
+        let ran = resume(&world, settings(true));
+        assert_eq!(ran.exit, Exit::Ok, "cut at {cut}");
+        sound::nothing_doubled(&world, &format!("cut at {cut}"));
+    }
+}
+
+#[test]
+fn another_method_is_offered_only_while_it_can_be() {
+    // The promotion was requested and may have happened: no way leads back.
+    let world = World::new();
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::Applied), 1);
+    start(&world, recovery(), settings(true));
+    let ways = offered(&world, &failed("recover", 1));
+    assert!(!ways.contains(&FailureChoice::Another) && !ways.contains(&FailureChoice::Rollback));
+
+    // What was done cannot be taken back.
+    let world = World::new();
+    world.with(|w| w.reversible = true);
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::Applied), 1);
+    let mut plan = recovery();
+    plan.steps[2].rollback = Rollback::None { why: "it stays".to_owned() };
+    start(&world, plan, settings(true));
+    assert!(!offered(&world, &failed("recover", 1)).contains(&FailureChoice::Another));
+
+    // It did not fail by the choice.
+    let world = World::new();
+    world.strike("beside", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::None), 1);
+    start(&world, recovery(), settings(true));
+    assert!(!offered(&world, &failed("beside", 1)).contains(&FailureChoice::Another));
+}
+
+#[test]
+fn a_revert_that_fails_on_the_way_to_another_method_goes_on_with_resume() {
+    let world = World::new();
+    world.with(|w| w.reversible = true);
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::Applied), 1);
+    world.strike("recover", Op::Revert, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    world.answer(failed("recover", 1), menu(FailureChoice::Another, &[]));
+    let key = QuestionKey::RevertFailure { step: "recover".into(), failures: 1 };
+    world.answer(key, menu(FailureChoice::Stop, &[]));
+    let ran = start(&world, recovery(), settings(true));
+    assert!(world.all_hit());
+    assert_eq!(ran.exit, Exit::NeedsOperator);
+    let ran = resume(&world, settings(true));
+    assert_eq!((ran.exit, ran.step("recover").generation), (Exit::Ok, 1));
+}
+
+#[test]
+fn marking_done_needs_the_outputs_that_are_used() {
+    let world = World::new();
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::None), 1);
+    world.answer(failed("recover", 1), menu(FailureChoice::MarkDone, &[]));
+    let ran = start(&world, recovery(), settings(true));
+    assert_eq!(ran.exit, Exit::NeedsAnswer, "an output is missing");
+    let asked = world.asked().into_iter().find(|q| q.key == failed("recover", 1)).expect("a menu");
+    let AnswerForm::Menu { options } = asked.form else { panic!("not a menu") };
+    let wanted: Vec<Vec<String>> = options
+        .into_iter()
+        .filter(|option| option.choice == FailureChoice::MarkDone)
+        .map(|option| option.outputs.into_iter().map(|output| output.name).collect())
+        .collect();
+    assert_eq!(wanted, [["address"]]);
+
+    let world = World::new();
+    world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::None), 1);
+    let given = [("address", "db:5432")];
+    world.answer(failed("recover", 1), menu(FailureChoice::MarkDone, &given));
+    let ran = start(&world, recovery(), settings(true));
+    assert_eq!((ran.exit, ran.end("recover")), (Exit::Ok, Some(StepEnd::Marked)));
+    assert_eq!(ran.step("repoint").with["address"], "db:5432");
+}
+
+#[test]
+fn consent_to_a_loss_covers_no_larger_one_and_no_other_candidate() {
+    let minutes = Span::minutes;
+    for (candidate, before, later, asked_again) in [
+        ("replica", Some(minutes(42)), Some(minutes(42)), false),
+        ("replica", Some(minutes(42)), Some(minutes(40)), false),
+        ("replica", Some(minutes(42)), Some(minutes(50)), true),
+        ("replica", Some(minutes(42)), None, true),
+        ("backup", Some(minutes(42)), Some(minutes(42)), true),
+    ] {
+        let world = World::new();
+        world.with(|w| w.loss = before);
+        start(&world, recovery(), settings(true));
+        let accepted = world.durable().iter().position(|record| {
+            matches!(record.event, Event::Decided { question: QuestionKey::Loss { .. }, .. })
+        });
+        let whole = world.durable();
+        let world = after(&world, &whole, accepted.expect("it was accepted") + 1).remove(0);
+        world.with(|w| {
+            w.loss = later;
+            // Another set of candidates is another choice.
+            w.reversible = candidate == "backup";
+        });
+        assert_eq!(resume(&world, settings(true)).exit, Exit::ObjectiveMissed);
+        let again =
+            world.asked().iter().any(|question| matches!(question.key, QuestionKey::Loss { .. }));
+        assert_eq!(again, asked_again, "{candidate}: {before:?} then {later:?}");
+    }
+}
