@@ -66,15 +66,11 @@ impl Driver {
         let key = QuestionKey::Choice { step: step.clone(), among: usable(&choices) };
         let mut question = self.question(key, self.step().title.clone(), form);
         question.lines.clone_from(&seen.evidence);
-        let id = match self.ask(question).await {
-            Ok(Answer::Chosen { id }) => Some(id),
-            Ok(_) => None,
-            // Nobody to ask: the least loss among those that meet the longest time allowed.
-            Err(Park::Missing(flag)) if !self.settings.interactive => match best {
-                Some(candidate) => Some(candidate.id.clone()),
-                None => return Err(Park::Missing(flag)),
-            },
-            Err(park) => return Err(park),
+        // Where nobody can be asked and nothing was named, the best one is the answer. What is missing is then a
+        // choice that fits what was named: another one is never taken for it.
+        let id = match self.ask(question).await? {
+            Answer::Chosen { id } => Some(id),
+            _ => None,
         };
         let chosen = choices.iter().find(|candidate| Some(&candidate.id) == id.as_ref());
         let Some(chosen) = chosen.filter(|candidate| candidate.unusable.is_none()).cloned() else {

@@ -37,3 +37,30 @@ fn an_old_primary_in_reach_is_fenced_and_a_write_there_fails() {
     let prod = estate.sql("phoenix-prod", written);
     assert!(prod.as_u64() <= estate.sql("phoenix-dr-replica", written).as_u64(), "{prod}");
 }
+
+#[test]
+fn a_recovered_database_that_leads_to_the_old_one_is_not_taken_for_recovered() {
+    let options = r#"{"primary_up": true, "restore_only": true, "transition_seconds": 0.3}"#;
+    let estate = only_the_database_answers(options);
+    let folder = quick_folder(&estate);
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    let old = &estate.about("endpoints")["us-east-1.database"];
+    let address = format!("{}:{}", old["host"].as_str().expect("a host"), old["port"]);
+    // As after a name or a port forward that nobody has changed: the recovered instance's address is the old one's.
+    let mapped = format!("database:\n  addresses: {{ phoenix-recovered: '{address}' }}\n");
+    assert!(text.contains("database:\n"));
+    std::fs::write(&file, text.replacen("database:\n", &mapped, 1)).expect("write");
+    let before = estate.world();
+    let ran = folder.run(&quick(&["--accept-loss", "1h"]));
+    assert_ne!(ran.exit, 0, "{}", ran.out);
+    let (_, events) = folder.journals().remove(0);
+    for end in of_step(&events, "step_finished", "database") {
+        assert_ne!(end["end"], "done", "{}", ran.err);
+    }
+    for step in ["repoint", "traffic"] {
+        assert!(of_step(&events, "step_started", step).is_empty(), "{step}: {}", ran.err);
+    }
+    let after = estate.world();
+    assert_eq!((&after["weights"], &after["secret"]), (&before["weights"], &before["secret"]));
+}

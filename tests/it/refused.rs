@@ -140,6 +140,24 @@ fn a_missing_permission_is_named() {
 }
 
 #[test]
+fn a_recovery_point_that_was_named_and_is_not_there_is_not_replaced_by_another() {
+    let estate = fresh("{}");
+    let folder = with(&estate, "id: phoenix-dr-replica", "id: phoenix-no-replica");
+    let ran = folder.run(&quick(&["--recovery-point", "replica"])).exits(8);
+    let said = said(&ran);
+    assert!(
+        said.contains("phoenix-no-replica") && said.contains("--recovery-point"),
+        "{}",
+        ran.err
+    );
+    for operation in ["PromoteReadReplica", "RestoreDBInstanceToPointInTime"] {
+        assert_eq!(estate.requested(operation), 0, "{operation}");
+    }
+    let weights = estate.world()["weights"].clone();
+    assert_eq!(weights, json!({ "use1": 100, "usw2": 0 }));
+}
+
+#[test]
 fn a_run_that_is_held_or_finished_is_not_resumed() {
     let folder = Folder::new();
     folder.write("phoenix-dr.yaml", "estate: t\nprimary: { region: us-east-1 }\nregions:\n  us-east-1: { api: 'http://127.0.0.1:1' }\n  us-west-2: { api: 'http://127.0.0.1:2' }\n");

@@ -7,6 +7,7 @@ use super::estate::{Estate, fresh};
 use super::harness::{Folder, of_step};
 
 const PROMOTION: &str = r#"{"transition_seconds": 0.3}"#;
+const RESTORE: &str = r#"{"transition_seconds": 0.3, "restore_only": true}"#;
 const SWITCH: &str = r#"{"transition_seconds": 0.3, "control_plane_dark": true}"#;
 
 fn denied(service: &str, operation: &str, target: &str) -> Value {
@@ -62,6 +63,11 @@ fn traffic_that_is_refused_after_promotion_rolls_nothing_back_whatever_the_flag(
 #[test]
 fn traffic_that_moved_and_cannot_be_confirmed_stays_in_the_dr_region_whatever_the_flag() {
     moved_and_not_confirmed(PROMOTION);
+}
+
+#[test]
+fn traffic_on_a_restored_database_stays_in_the_dr_region_whatever_the_flag() {
+    moved_and_not_confirmed(RESTORE);
 }
 
 /// The change of the record sets is carried out, and nobody can find out whether it is everywhere.
