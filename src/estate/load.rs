@@ -79,10 +79,18 @@ pub(crate) fn examine(name: &str, text: &str) -> Result<(Estate, Problems), Prob
         Ok(parsed) => parsed,
         Err(problems) => return Err(from_estate(secrets.mask(problems))),
     };
-    let (estate, document) = (parsed.value, parsed.document);
+    let (mut estate, document) = (parsed.value, parsed.document);
     let problems = document.problems(validate::check(&estate, &document.index));
     let problems = from_estate(secrets.mask(problems));
-    if problems.has_errors() { Err(problems) } else { Ok((estate, problems)) }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    if let Some(dns) = &mut estate.dns {
+        // Depends on the name, so no default of the type can give it.
+        let url = format!("https://{}/", dns.name);
+        dns.url.get_or_insert(url);
+    }
+    Ok((estate, problems))
 }
 
 fn from_estate(mut problems: Problems) -> Problems {

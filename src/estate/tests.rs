@@ -42,17 +42,17 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     assert!(!format!("{problems} {problems:?}").contains("c4n4ry"), "{problems}");
     insta::assert_snapshot!(refused(&changed(reference, "password: c4n4ry-Secret")).render(false), @r"
     error: `password_from` is missing in database.connection
-      --> phoenix-dr.yaml:82:3
+      --> phoenix-dr.yaml:85:3
        |
-    82 |   connection:
+    85 |   connection:
        |   ^^^^^^^^^^
        |
        = help: password_from: Reference to the password; the value itself is refused
 
     error: unknown key `password` in database.connection
-      --> phoenix-dr.yaml:85:5
+      --> phoenix-dr.yaml:88:5
        |
-    85 |     password: *************
+    88 |     password: *************
        |     ^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -60,9 +60,9 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     ");
     insta::assert_snapshot!(refused(&changed(reference, "password_from: c4n4ry-Secret")).render(false), @r"
     error: expected a mapping, found the text `********`
-      --> phoenix-dr.yaml:85:20
+      --> phoenix-dr.yaml:88:20
        |
-    85 |     password_from: *************
+    88 |     password_from: *************
        |                    ^^^^^^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -244,25 +244,25 @@ fn what_deserves_a_look_does_not_stop_anything() {
       = help: without a bucket for the lease, two people can start two runs from two machines
 
     warning: no `application_roles`
-      --> phoenix-dr.yaml:80:3
+      --> phoenix-dr.yaml:83:3
        |
-    80 |   connection:
+    83 |   connection:
        |   ^^^^^^^^^^
        |
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:129:1
+       --> phoenix-dr.yaml:132:1
         |
-    129 | objectives:
+    132 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:143:5
+       --> phoenix-dr.yaml:146:5
         |
-    143 |   - { role: AWS Support, name: somebody }
+    146 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called
@@ -345,4 +345,26 @@ proptest::proptest! {
             drop(load::examine("phoenix-dr.yaml", &text[..at]));
         }
     }
+}
+
+#[test]
+fn the_service_is_asked_by_the_name_that_moves() {
+    let estate = load::parse("phoenix-dr.yaml", &init::template()).expect("the template is sound");
+    let dns = estate.dns.expect("the template has one");
+    assert_eq!(dns.url.as_deref(), Some("https://app.phoenix.example/"));
+    assert_eq!(dns.contains, "");
+
+    let name = "  name: app.phoenix.example\n";
+    let with = |lines: &str| changed(name, &format!("{name}{lines}"));
+    let given = with("  url: http://app.phoenix.example:8080/ready\n  contains: ok\n");
+    let dns = load::parse("phoenix-dr.yaml", &given).expect("sound").dns.expect("is there");
+    assert_eq!(dns.url.as_deref(), Some("http://app.phoenix.example:8080/ready"));
+    assert_eq!(dns.contains, "ok");
+
+    let other = refused(&with("  url: https://status.phoenix.example/\n")).render(false);
+    assert!(other.contains("`status.phoenix.example` is not app.phoenix.example"), "{other}");
+    let wildcard = refused(&changed(name, "  name: '*.phoenix.example'\n")).render(false);
+    assert!(wildcard.contains("a wildcard is no name to ask"), "{wildcard}");
+    let covered = "  name: '*.phoenix.example'\n  url: https://app.phoenix.example/\n";
+    assert!(load::parse("phoenix-dr.yaml", &changed(name, covered)).is_ok());
 }

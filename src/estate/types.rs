@@ -145,6 +145,12 @@ pub(crate) struct Dns {
     pub shape: RecordShape,
     /// Set identifier of each region's record
     pub records: BTreeMap<String, String>,
+    /// URL that shows the service to be there for its users; `https://NAME/` when left out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Text its answer must contain; any 2xx will do when left out
+    #[serde(default)]
+    pub contains: String,
     /// Resolvers (`host:port`) whose answers are checked besides Route 53's own
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resolvers: Vec<String>,

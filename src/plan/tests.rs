@@ -202,9 +202,9 @@ fn traffic_moves_between_two_regions() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: traffic would move from us-east-1 to us-east-1
-       --> DR-001-regional-failover.yaml:168:11
+       --> DR-001-regional-failover.yaml:170:11
         |
-    168 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
+    170 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
         |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
 }
@@ -256,27 +256,27 @@ fn what_the_estate_lacks_is_said_once() {
     bare.dns = None;
     insta::assert_snapshot!(refused(&dr001(), &bare, &to_west()).render(false), @r#"
     error: step `capacity` needs `estate.clusters.us-west-2`, which the estate `phoenix-production` does not have
-      --> DR-001-regional-failover.yaml:86:15
+      --> DR-001-regional-failover.yaml:87:15
        |
-    86 |       region: "${{ inputs.region }}"
+    87 |       region: "${{ inputs.region }}"
        |               ^^^^^^^^^^^^^^^^^^^^^^
        |
        = help: add `us-west-2:` under `clusters:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                also needed by repoint, p1, p2, p3
 
     error: step `repoint` needs `estate.database.application`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:132:13
+       --> DR-001-regional-failover.yaml:133:13
         |
-    132 |     action: database.repoint
+    133 |     action: database.repoint
         |             ^^^^^^^^^^^^^^^^
         |
         = help: add `application:` under `database:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `end_to_end` needs `estate.dns`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:155:28
+       --> DR-001-regional-failover.yaml:157:26
         |
-    155 |           url: "http://${{ estate.dns.name }}/"
-        |                            ^^^^^^^^^^^^^^^
+    157 |           contains: "${{ estate.dns.contains }}"
+        |                          ^^^^^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
                 also needed by traffic, verification

@@ -51,7 +51,11 @@ def region(estate, name):
 
 
 def dns(estate):
+    _, port = estate.address(f"{REGION}.api").rsplit(":", 1)
+    place = aws_seed.NAME if port == "80" else f"{aws_seed.NAME}:{port}"
     found = {"zone": estate.aws.zone, "name": aws_seed.NAME, "type": "A", "shape": "weighted",
+             # No certificates here; a real estate is asked by https.
+             "url": f"http://{place}/",
              "records": {PRIMARY_REGION: "use1", REGION: "usw2"}, "resolvers": [estate.resolver_address]}
     if estate.aws.health_check:
         found["failover_object"] = {

@@ -30,6 +30,7 @@ impl Checks<'_> {
             let message = format!("`{}` records cannot be moved", dns.record_type);
             self.wrong_with_help(&path.key("type"), message, help);
         }
+        self.service_url(dns, &path.key("url"));
         self.records(dns, &path.key("records"));
         for (i, resolver) in dns.resolvers.iter().enumerate() {
             self.address(&path.key("resolvers").item(i), resolver);
@@ -45,6 +46,32 @@ impl Checks<'_> {
             if let Some(url) = &object.url {
                 self.url(&path.key("url"), url);
             }
+        }
+    }
+
+    /// The URL that proves the service must be asked of the record that moves: another name proves nothing of it.
+    fn service_url(&mut self, dns: &Dns, path: &Path) {
+        let covered = |host: &str| match dns.name.strip_prefix('*') {
+            Some(rest) => host.len() > rest.len() && host.ends_with(rest),
+            None => host == dns.name,
+        };
+        match &dns.url {
+            Some(url) => {
+                self.url(path, url);
+                let uri = url.parse::<http::Uri>().ok();
+                let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+                if !host.is_empty() && !covered(&host.to_ascii_lowercase()) {
+                    let message = format!("`{host}` is not {}", dns.name);
+                    let help = "the service is asked by the name whose answers move";
+                    self.wrong_with_help(path, message, help);
+                }
+            }
+            None if dns.name.starts_with('*') => {
+                let message = "a wildcard is no name to ask";
+                let help = "give the URL of one name it covers, like https://app.phoenix.example/";
+                self.wrong_with_help(path, message, help);
+            }
+            None => {}
         }
     }
 
