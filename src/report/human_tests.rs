@@ -323,7 +323,7 @@ fn the_stream_names_its_format_and_has_every_record() {
 fn what_a_person_still_has_to_do_is_in_view_with_its_instant() {
     let later = Obligation { id: "manual-notify".to_owned(), ..obligation() };
     let opened = Event::ObligationOpened { step: Some("notify".into()), obligation: later };
-    let script = Script::started().event("02:18:00", opened);
+    let script = Script::started().start("02:18:00", "capacity").event("02:18:00", opened);
     let line = |script: &Script, clock: &str| {
         let mut view = ViewState::default();
         script.records.iter().for_each(|record| view.apply(record));
