@@ -48,7 +48,8 @@ pub(super) fn run(
     let given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
     let plan = resolve(&loaded, &estate, &given)
-        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+        .map_err(|problems| context.invalid(&problems, Exit::Usage))?
+        .choosing(flags.recovery_point.as_deref());
     if flags.dry_run {
         return dry_run(context, &plan, flags);
     }
@@ -259,7 +260,8 @@ fn clients(
     artifacts: Option<std::path::PathBuf>,
 ) -> Arc<Clients> {
     let estate = Arc::new(plan.estate.clone());
-    let clients = Clients::new(estate, guard, Arc::clone(&context.clock));
+    let clients = Clients::new(estate, guard, Arc::clone(&context.clock))
+        .knowing(super::ledger::open_obligations(context, &plan.estate.estate));
     let clients = match artifacts {
         Some(directory) => clients.with_artifacts(directory),
         None => clients,
