@@ -15,8 +15,9 @@ pub(crate) mod tcp;
 pub(crate) mod testing;
 pub(crate) mod via;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::estate::types::Estate;
@@ -36,6 +37,24 @@ pub(crate) struct Clients {
     pub masks: process::Masks,
     /// Directory for the output of programs a run starts; without one only the ends of it are kept
     pub artifacts: Option<PathBuf>,
+    /// Names of what earlier runs left open for this estate
+    pub open: BTreeSet<String>,
+    /// Ways this process has tried in vain
+    pub in_vain: InVain,
+}
+
+/// Ways that were tried in vain, with why: an action that has another one does not offer them again.
+#[derive(Debug, Default)]
+pub(crate) struct InVain(Mutex<BTreeMap<String, String>>);
+
+impl InVain {
+    pub(crate) fn remember(&self, way: String, why: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(way, why);
+    }
+
+    pub(crate) fn why(&self, way: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(way).cloned()
+    }
 }
 
 impl Clients {
@@ -51,7 +70,16 @@ impl Clients {
             tunnels: via::Tunnels::default(),
             masks: process::Masks::default(),
             artifacts: None,
+            open: BTreeSet::new(),
+            in_vain: InVain::default(),
         }
+    }
+
+    /// Says what earlier runs left open.
+    #[must_use]
+    pub(crate) fn knowing(mut self, open: BTreeSet<String>) -> Self {
+        self.open = open;
+        self
     }
 
     /// Says where the output of programs is kept.

@@ -117,23 +117,36 @@ fn gates(state: &RunState, now: jiff::Timestamp) -> Vec<GateView> {
         .collect()
 }
 
-/// Where writes go now, as far as the fence saw it.
+/// Where writes go now: to what an earlier run recovered, else as far as the fence saw it.
 fn writes(plan: &Plan, report: &DryRunReport) -> Option<String> {
-    let database = plan.estate.database.as_ref()?;
-    let fence = plan.steps.iter().find(|step| {
-        matches!(&step.body, crate::plan::Body::Action { action, .. } if action == "postgres.fence")
-    })?;
-    let seen = report.steps.iter().find(|seen| seen.step == fence.id)?;
-    let primary = &database.primary;
+    let primary = &plan.estate.database.as_ref()?.primary;
     let place = format!("{} {}", primary.region, primary.id);
-    Some(match &seen.found {
-        Found::State { state } if state.waiver.is_some() => {
+    let fence = of_action(plan, report, "postgres.fence");
+    let fenced = match fence {
+        // Gone without by an earlier run: satisfied, and no fence all the same.
+        Some(Found::State { state }) if state.desired["fenced"] == true => {
             format!("{place}, if it lives: not fenceable from here")
         }
-        Found::State { state } if state.satisfied => format!("nowhere: {place} is fenced"),
-        Found::State { .. } => format!("{place}, will be fenced"),
-        _ => format!("{place}, not looked at"),
-    })
+        Some(Found::State { state }) if state.satisfied => format!("nowhere: {place} is fenced"),
+        Some(Found::State { .. }) => format!("{place}, will be fenced"),
+        Some(_) => format!("{place}, not looked at"),
+        None => return None,
+    };
+    let recovered = match of_action(plan, report, "rds.choose_recovery_point") {
+        Some(Found::State { state }) if state.satisfied => state.present["instance"].as_str(),
+        _ => None,
+    };
+    let Some(recovered) = recovered else { return Some(fenced) };
+    let region = plan.inputs.get("region").and_then(|region| region.as_str()).unwrap_or_default();
+    Some(format!("{region} {recovered}, recovered by an earlier run"))
+}
+
+/// Returns what was found of the first step with an action.
+fn of_action<'a>(plan: &Plan, report: &'a DryRunReport, name: &str) -> Option<&'a Found> {
+    let step = plan.steps.iter().find(
+        |step| matches!(&step.body, crate::plan::Body::Action { action, .. } if action == name),
+    )?;
+    report.steps.iter().find(|seen| seen.step == step.id).map(|seen| &seen.found)
 }
 
 /// What the looks tell about steps that depend on a choice not made yet.
@@ -185,4 +198,72 @@ fn no_return(
 /// Says whether a record is the one a run starts with.
 pub(super) const fn starts_run(record: &Record) -> bool {
     matches!(record.event, Event::RunStarted { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::outcome::Fidelity;
+    use crate::report::fixtures;
+    use crate::report::plan_view::{DryRunStep, StateFound};
+
+    /// What was found of a step of the fixtures' plan.
+    fn found(plan: &Plan, id: &str, satisfied: bool, present: Value, desired: Value) -> DryRunStep {
+        let state = Box::new(StateFound {
+            present,
+            desired,
+            satisfied,
+            differences: Vec::new(),
+            irreversible: None,
+            evidence: Vec::new(),
+            choices: Vec::new(),
+            waiver: None,
+            seen: None,
+        });
+        let step = plan.step(&id.into()).expect("there");
+        DryRunStep::of(step, Fidelity::Observed, Found::State { state }, Vec::new())
+    }
+
+    #[test]
+    fn writes_go_to_what_was_recovered_whatever_became_of_the_old_primary() {
+        let mut plan = fixtures::plan();
+        plan.inputs.insert("region".to_owned(), json!("us-west-2"));
+        let database = json!({
+            "name": "phoenix",
+            "primary": { "id": "phoenix-prod", "region": "us-east-1" },
+            "recovered": { "id": "phoenix-recovered" },
+            "connection": { "user": "dr", "password_from": { "env": "PATH" } },
+        });
+        plan.estate.database = serde_json::from_value(database).ok();
+        for (id, action) in
+            [("fence", "postgres.fence"), ("recovery_point", "rds.choose_recovery_point")]
+        {
+            let step = plan.steps.iter_mut().find(|step| step.id.0 == id).expect("there");
+            let with = Map::new();
+            step.body = crate::plan::Body::Action { action: action.to_owned(), with };
+        }
+        let gone_without = || {
+            let desired = json!({ "reachable": true, "fenced": true });
+            found(&plan, "fence", true, json!({ "reachable": false }), desired)
+        };
+        let shown = |steps: Vec<DryRunStep>| {
+            let report = DryRunReport {
+                plan: Arc::new(plan.clone()),
+                seen: jiff::Timestamp::UNIX_EPOCH,
+                steps,
+                findings: Vec::new(),
+            };
+            writes(&plan, &report).expect("known")
+        };
+        let not_chosen =
+            found(&plan, "recovery_point", false, json!({ "chosen": null }), json!({}));
+        let said = shown(vec![gone_without(), not_chosen]);
+        assert!(said.contains("us-east-1") && said.contains("not fenceable from here"), "{said}");
+        let present = json!({ "chosen": "recovered", "instance": "phoenix-dr-replica" });
+        let recovered = found(&plan, "recovery_point", true, present.clone(), present);
+        let said = shown(vec![gone_without(), recovered]);
+        assert_eq!(said, "us-west-2 phoenix-dr-replica, recovered by an earlier run");
+    }
 }

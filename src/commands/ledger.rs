@@ -1,5 +1,6 @@
 //! What the journals say: runs, status, audit; and what a person adds to them: abandon, mark-done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -66,6 +67,14 @@ pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
         terminal.out("Add --dry-run to see what would happen. All commands: phoenix-dr --help");
     }
     Ok(Exit::Ok)
+}
+
+/// Returns the names of what earlier runs left open for an estate. What cannot be read is not known to be open: then it
+/// is asked about once more.
+pub(super) fn open_obligations(context: &Context, estate: &str) -> BTreeSet<String> {
+    let open = context.store().ok().map(|store| store.obligations(estate, Namespace::Live));
+    let open = open.and_then(Result::ok).unwrap_or_default();
+    open.into_iter().map(|open| open.obligation.id).collect()
 }
 
 fn obligations(context: &Context, store: &Store) -> Result<usize, UserError> {

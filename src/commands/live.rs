@@ -35,7 +35,7 @@ pub(super) fn run(
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
-    let plan = planned(context, name, inputs)?;
+    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref())?;
     let who = &flags.how.who;
     if who.dry_run {
         return dry_run::of_plan(context, &plan, who.detailed_exitcode);
@@ -86,13 +86,15 @@ fn planned(
     context: &Context,
     name: &str,
     inputs: &[(String, String)],
+    recovery_point: Option<&str>,
 ) -> Result<Arc<Plan>, UserError> {
     let loaded = context.runbook(name)?;
     let estate = context.estate()?;
     let given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    let plan = resolve(&loaded, &estate, &given);
-    plan.map(Arc::new).map_err(|problems| context.invalid(&problems, Exit::Usage))
+    let plan = resolve(&loaded, &estate, &given)
+        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    Ok(Arc::new(plan.choosing(recovery_point)))
 }
 
 /// Where an answer every run needs is missing, looks at the estate and names all that are, before a run begins.

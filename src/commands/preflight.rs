@@ -23,7 +23,7 @@ pub(super) async fn findings(
         let Found::Unreachable { why, hint } = &seen.found else { return None };
         let step = plan.step(&seen.step)?;
         Some(Finding {
-            level: level(step),
+            level: level(plan, step),
             about: step.title.clone(),
             said: why.clone(),
             hint: hint.clone(),
@@ -56,10 +56,22 @@ fn uses_aws(plan: &Plan) -> bool {
     plan.estate.state.is_some() || plan.steps.iter().any(step_asks)
 }
 
-/// What a step cannot be observed for blocks only where P0 depends on it.
-fn level(step: &PlannedStep) -> FindingLevel {
+/// What a step cannot be observed for blocks only where P0 depends on it, and not where it acts on the lost region: that
+/// region answering badly is what the run is there for.
+fn level(plan: &Plan, step: &PlannedStep) -> FindingLevel {
     let p0 = step.priority == Some(crate::estate::types::Priority::P0);
-    if p0 && step.critical { FindingLevel::Blocking } else { FindingLevel::Warning }
+    if p0 && step.critical && !acts_on_lost(plan, step) {
+        FindingLevel::Blocking
+    } else {
+        FindingLevel::Warning
+    }
+}
+
+/// Says whether a step acts on the region that is said to be lost.
+fn acts_on_lost(plan: &Plan, step: &PlannedStep) -> bool {
+    let Body::Action { with, .. } = &step.body else { return false };
+    let lost = plan.inputs.get("from").and_then(|from| from.as_str());
+    lost.is_some() && with.get("region").and_then(|region| region.as_str()) == lost
 }
 
 async fn credentials(plan: &Plan, clients: &Clients) -> Vec<Finding> {
@@ -112,4 +124,28 @@ pub(super) fn endpoints_shown(plan: &Plan) -> Vec<String> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::fixtures;
+
+    #[test]
+    fn what_is_missing_in_the_lost_region_does_not_block() {
+        let mut plan = fixtures::plan();
+        plan.inputs.insert("from".to_owned(), json!("us-east-1"));
+        for (id, region, wanted) in [
+            ("fence", "us-east-1", FindingLevel::Warning),
+            ("fence", "us-west-2", FindingLevel::Blocking),
+            ("p1", "us-west-2", FindingLevel::Warning),
+        ] {
+            let mut step = plan.step(&id.into()).expect("there").clone();
+            let with = serde_json::Map::from_iter([("region".to_owned(), json!(region))]);
+            step.body = Body::Action { action: "postgres.fence".to_owned(), with };
+            assert_eq!(level(&plan, &step), wanted, "{id} in {region}");
+        }
+    }
 }

@@ -228,6 +228,9 @@ pub(crate) struct DatabaseInstance {
     /// Port forward to this instance, where it is another one than `database.via`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
+    /// Security group without ingress: cuts the lost primary off where PostgreSQL itself cannot be reached
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence_security_group: Option<String>,
 }
 
 /// Replicated automated backup.

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::estate::types::{Estate, Priority, Severity};
 use crate::ids::StepId;
+use crate::runbook::catalogue::actions::ActionName;
 use crate::runbook::schema::{Objectives, OnFailure, Vote};
 use crate::span::Span;
 
@@ -45,6 +46,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the plan with a recovery point named beforehand for every step that chooses one and names none itself:
+    /// it wins over whatever the step finds.
+    #[must_use]
+    pub(crate) fn choosing(mut self, kind: Option<&str>) -> Self {
+        let Some(kind) = kind else { return self };
+        for step in &mut self.steps {
+            if let Body::Action { action, with } = &mut step.body
+                && ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+            {
+                with.entry("choose").or_insert_with(|| Value::String(kind.to_owned()));
+            }
+        }
+        self.digest = digest(&self);
+        self
+    }
+
     /// Returns the step of that id.
     pub(crate) fn step(&self, id: &StepId) -> Option<&PlannedStep> {
         self.steps.iter().find(|step| step.id == *id)

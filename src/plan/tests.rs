@@ -197,6 +197,17 @@ fn an_unknown_region_is_named_with_those_that_exist() {
 }
 
 #[test]
+fn a_recovery_point_named_beforehand_is_the_step_s_own_choice() {
+    let plan = resolve(&dr001(), &estate(), &to_west()).expect("is sound");
+    let pinned = plan.clone().choosing(Some("backup"));
+    assert_eq!(with(&pinned, "recovery_point")["choose"], "backup");
+    assert_ne!(pinned.digest, plan.digest, "it is another plan");
+    let again = pinned.clone().choosing(Some("replica"));
+    assert_eq!(again.digest, pinned.digest, "a choice that is made stays");
+    assert_eq!(plan.clone().choosing(None).digest, plan.digest);
+}
+
+#[test]
 fn traffic_moves_between_two_regions() {
     let problems = refused(&dr001(), &estate(), &given(&[("region", json!("us-east-1"))]));
     assert!(problems.only_usage());

@@ -45,6 +45,11 @@ pub(crate) struct Fake(Arc<Mutex<State>>);
 impl Fake {
     /// Puts the server in place of us-west-2's.
     pub(crate) async fn serve(&self, clients: &Clients) {
+        self.serve_in("us-west-2", clients).await;
+    }
+
+    /// Puts the server in place of a region's.
+    pub(crate) async fn serve_in(&self, region: &str, clients: &Clients) {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
@@ -55,7 +60,7 @@ impl Fake {
             }
             .boxed()
         });
-        clients.kubernetes.serve("us-west-2", &clients.guard, service).await;
+        clients.kubernetes.serve(region, &clients.guard, service).await;
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

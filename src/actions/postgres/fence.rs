@@ -1,128 +1,70 @@
 //! Action `postgres.fence`: the old primary takes no more of the application's writes, and that is proved.
 //!
 //! `default_transaction_read_only` alone is no fence, for any session can switch it off: the application's roles lose
-//! their login, their sessions are ended, and a write is tried that must fail. What cannot be reached cannot be
-//! fenced: then an operator may go on by typing `unfenced`, which stays open until a check closes it.
+//! their login, their sessions are ended, and a write as each is tried that must fail. Where PostgreSQL cannot be made
+//! to, the instance is cut off or stopped, or its writers are (`ladder`). What cannot be fenced at all an operator may go
+//! on without by typing `unfenced`, which stays open until a check closes it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::grants::permitted;
+use super::holds::{Others, end_sessions, prove, sessions, terminate};
+use super::ladder::{self, Closed};
+use super::state::{SETTING, State};
 use crate::clients::Clients;
-use crate::clients::postgres::{NoSession, Session, Tried, connect, database, identifier, literal};
+use crate::clients::postgres::{NoSession, connect, database, literal};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::PostgresFence;
 
-const SETTING: &str = "default_transaction_read_only";
-/// Between two looks at the sessions: a client that reconnects does it within this.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-const LOOKS_MAX: u32 = 20;
-/// SQLSTATE of a write in a read-only transaction.
-const READ_ONLY: &str = "25006";
+/// Looks before a database that answers and does not let us in counts as out of reach.
+const TRIES_MAX: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// The fence as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct State {
-    /// Value of the database's own default, where it has one
-    setting: Option<String>,
-    /// Whether each role of the application may log in
-    logins: BTreeMap<String, bool>,
-    /// The server replays another's writes and takes none
-    in_recovery: bool,
+/// Why PostgreSQL itself cannot be made to fence.
+enum NotBySql {
+    /// Out of reach, or it does not let this program do it: there may be another way, and there is always the waiver
+    Cannot { why: String, passes: bool },
+    /// The estate or this program is wrong
+    Wrong(ActionError),
 }
 
-impl State {
-    async fn read(
-        clients: &Clients,
-        instance: &str,
-        session: &mut Session,
-        roles: &[String],
-    ) -> Result<Self, ActionError> {
-        let what = format!("read the fence of {instance}");
-        let sql = "select pg_is_in_recovery(), (select substr(entry, length($1) + 2) \
-             from pg_db_role_setting, unnest(setconfig) entry \
-             where setdatabase = (select oid from pg_database where datname = current_database()) \
-             and setrole = 0 and entry like $1 || '=%')";
-        let row = session.read_one(clients, &what, sql, &[&SETTING]).await?;
-        let unreadable = |error: tokio_postgres::Error| {
-            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
-        };
-        let in_recovery = row.try_get(0).map_err(unreadable)?;
-        let setting = row.try_get(1).map_err(unreadable)?;
-        let sql =
-            "select rolname::text, rolcanlogin from pg_roles where rolname::text = any($1::text[])";
-        let mut logins = BTreeMap::new();
-        for row in session.read(clients, &what, sql, &[&roles]).await? {
-            let name = row.try_get(0).map_err(unreadable)?;
-            logins.insert(name, row.try_get(1).map_err(unreadable)?);
-        }
-        match roles.iter().find(|role| !logins.contains_key(*role)) {
-            Some(missing) => Err(ActionError::unchanged(
-                FailureClass::NotFound,
-                format!("{instance} has no role `{missing}`"),
-            )
-            .hint("correct `database.connection.application_roles` in the estate file")),
-            None => Ok(Self { setting, logins, in_recovery }),
+impl From<ActionError> for NotBySql {
+    fn from(error: ActionError) -> Self {
+        match error.class {
+            // A database that is starting, full, or does not know us any more is as good as dark: it must not block.
+            FailureClass::Throttled
+            | FailureClass::Transient
+            | FailureClass::Timeout
+            | FailureClass::Credentials
+            | FailureClass::Denied
+            | FailureClass::NotFound => Self::Cannot {
+                why: match &error.hint {
+                    Some(hint) => format!("{error}; {hint}"),
+                    None => error.to_string(),
+                },
+                passes: error.class.retryable(),
+            },
+            FailureClass::Invalid
+            | FailureClass::Conflict
+            | FailureClass::Capacity
+            | FailureClass::Refused
+            | FailureClass::Internal => Self::Wrong(error),
         }
     }
+}
 
-    fn fenced(&self) -> Self {
-        let logins = self.logins.keys().map(|role| (role.clone(), false)).collect();
-        Self { setting: Some("on".to_owned()), logins, in_recovery: false }
-    }
-
-    /// Returns the state in the action's own shape.
-    fn shape(&self) -> Value {
-        if self.in_recovery {
-            return json!({ "in_recovery": true });
-        }
-        let roles: Map<String, Value> = self
-            .logins
-            .iter()
-            .map(|(role, login)| (role.clone(), json!({ "login": login })))
-            .collect();
-        json!({ SETTING: self.setting, "roles": roles })
-    }
-
-    fn of_shape(shape: &Value) -> Result<Self, ActionError> {
-        let bad = || {
-            ActionError::unchanged(
-                FailureClass::Internal,
-                format!("{shape} is no state of a fence"),
-            )
-        };
-        let roles = shape.get("roles").and_then(Value::as_object).ok_or_else(bad)?;
-        let mut logins = BTreeMap::new();
-        for (role, state) in roles {
-            let login = state.get("login").and_then(Value::as_bool).ok_or_else(bad)?;
-            logins.insert(role.clone(), login);
-        }
-        let setting = shape.get(SETTING).and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { setting, logins, in_recovery: false })
-    }
-
-    /// Returns the statements that lead to another state.
-    fn statements(&self, to: &Self, database: &str) -> Vec<String> {
-        let database = identifier(database);
-        let mut statements = Vec::new();
-        if self.setting != to.setting {
-            statements.push(match &to.setting {
-                Some(value) => {
-                    format!("alter database {database} set {SETTING} = {}", literal(value))
-                }
-                None => format!("alter database {database} reset {SETTING}"),
-            });
-        }
-        for (role, login) in &to.logins {
-            if self.logins.get(role) != Some(login) {
-                let word = if *login { "login" } else { "nologin" };
-                statements.push(format!("alter role {} {word}", identifier(role)));
+impl From<NoSession> for NotBySql {
+    fn from(error: NoSession) -> Self {
+        match error {
+            NoSession::Unreachable { address, said } | NoSession::Unclear { address, said } => {
+                // Silence has taken its time already: nobody waits three times for a region that swallows packets.
+                Self::Cannot { why: format!("{address}: {said}"), passes: false }
             }
+            NoSession::Failed(error) => error.into(),
         }
-        statements
     }
 }
 
@@ -132,37 +74,52 @@ pub(crate) async fn observe(
     _call: &Call,
     with: &PostgresFence,
 ) -> Result<Observation, ActionError> {
-    let known = database(clients)?;
-    let mut session = match connect(clients, &with.instance, None).await {
-        Ok(session) => session,
-        Err(NoSession::Unreachable { address, said } | NoSession::Unclear { address, said }) => {
-            return Ok(dark(clients, with, &address, &said));
+    roles(clients)?;
+    let mut tries = 1;
+    let why = loop {
+        match by_sql(clients, with).await {
+            Ok(seen) => return Ok(seen),
+            Err(NotBySql::Wrong(error)) => return Err(error),
+            Err(NotBySql::Cannot { passes: true, .. }) if tries < TRIES_MAX => {}
+            Err(NotBySql::Cannot { why, .. }) => break why,
         }
-        Err(NoSession::Failed(error)) => return Err(error),
+        tries += 1;
+        clients.clock.sleep(PAUSE).await;
     };
+    match ladder::observe(clients, with, &why).await {
+        Ok(seen) => Ok(seen),
+        Err(closed) => Ok(dark(clients, with, &why, closed)),
+    }
+}
+
+/// Looks at the fence by SQL.
+async fn by_sql(clients: &Clients, with: &PostgresFence) -> Result<Observation, NotBySql> {
+    let known = database(clients)?;
+    let instance = &with.instance;
+    let mut session = connect(clients, instance, None).await?;
     let roles = roles(clients)?;
-    let state = State::read(clients, &with.instance, &mut session, roles).await?;
-    let sessions = sessions(clients, &with.instance, &mut session, roles).await?;
+    let state = State::read(clients, instance, &mut session, roles).await?;
+    let sessions = sessions(clients, instance, &mut session, roles).await?;
     if state.in_recovery {
         let mut seen = Observation::new(state.shape(), state.shape());
-        seen.evidence = vec![format!("{} replays another's writes and takes none", with.instance)];
+        seen.evidence = vec![format!("{instance} replays another's writes and takes none")];
         return Ok(seen);
     }
     let fenced = state.fenced();
     let mut seen = Observation::new(state.shape(), fenced.shape());
     let statements = state.statements(&fenced, &known.name);
     if !statements.is_empty() || sessions > 0 {
-        permitted(clients, &with.instance, &mut session, roles).await?;
+        permitted(clients, instance, &mut session, roles).await?;
     }
     // Killed between the two halves: the locks are on and the sessions still write. To be carried on, not called done.
     seen.under_way = seen.satisfied && sessions > 0;
     seen.satisfied &= sessions == 0;
     seen.evidence = vec![format!(
-        "{} at {} answers; {sessions} sessions of {}",
-        with.instance,
+        "{instance} at {} answers; {sessions} sessions of {}",
         session.address,
         roles.join(", ")
     )];
+    seen.evidence.extend(Others::read(clients, instance, &mut session, roles).await?.evidence());
     seen.differences = differences(&state, &fenced, with, sessions);
     seen.commands = commands(clients, with, &session.address, &statements, roles);
     Ok(seen)
@@ -223,16 +180,54 @@ fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Returns the observation of an instance that cannot be reached: it can only be gone without, knowingly.
-fn dark(clients: &Clients, with: &PostgresFence, address: &str, said: &str) -> Observation {
+/// Returns the observation of an instance nothing can fence: it can only be gone without, knowingly.
+fn dark(clients: &Clients, with: &PostgresFence, why: &str, closed: Closed) -> Observation {
+    let PostgresFence { instance, region } = with;
+    let fenced = json!({ "reachable": true, "fenced": true });
+    let mut seen = match closed.live {
+        Some(live) => Observation::new(live, fenced),
+        None => Observation {
+            fidelity: Fidelity::Unreachable,
+            ..Observation::new(json!({ "reachable": false }), fenced)
+        },
+    };
+    let others = closed.why;
+    seen.evidence = vec![format!("{instance}: {why}")];
+    seen.evidence.extend(others.iter().cloned());
+    let obligation = unfenced(
+        clients,
+        with,
+        format!(
+            "{instance} in {region} is not fenced: when it comes back it takes writes that the recovered database will not have"
+        ),
+    );
+    if clients.open.contains(&obligation.id) {
+        // Gone without before, and as dark as then: the obligation is open, and asking again would tell nobody more.
+        seen.evidence.push(format!(
+            "an earlier run went on without the fence, and `{}` is still open",
+            obligation.id
+        ));
+        seen.satisfied = true;
+        return seen;
+    }
+    let tried = match others.as_slice() {
+        [] => String::new(),
+        others => format!(" Nothing else can cut it off either: {}.", others.join("; ")),
+    };
+    seen.waiver = Some(Waiver {
+        why: format!(
+            "{instance} cannot be fenced from here ({why}).{tried} If the application can still reach it, it keeps writing there and those writes are lost"
+        ),
+        word: "unfenced".to_owned(),
+        obligation,
+    });
+    seen
+}
+
+/// Returns the obligation of a primary that may still take writes; a fence by SQL closes it.
+pub(super) fn unfenced(clients: &Clients, with: &PostgresFence, say: String) -> Obligation {
     let PostgresFence { instance, region } = with;
     let roles = roles(clients).unwrap_or_default();
-    let mut seen = Observation::new(
-        json!({ "reachable": false }),
-        json!({ "reachable": true, "fenced": true }),
-    );
-    seen.fidelity = Fidelity::Unreachable;
-    seen.evidence = vec![format!("{instance} at {address}: {said}")];
     let listed: Vec<String> = roles.iter().map(|role| literal(role)).collect();
     let closed_by = (!listed.is_empty()).then(|| {
         json!({
@@ -249,24 +244,14 @@ fn dark(clients: &Clients, with: &PostgresFence, address: &str, said: &str) -> O
             "that": "value",
         })
     });
-    let obligation = Obligation {
+    Obligation {
         id: format!("unfenced-{instance}"),
-        say: format!(
-            "{instance} in {region} is not fenced: when it comes back it takes writes that the recovered database will not have"
-        ),
+        say,
         how: format!(
             "when {region} answers again, before anything there is started: fence {instance}, or stop or delete it"
         ),
         closed_by,
-    };
-    seen.waiver = Some(Waiver {
-        why: format!(
-            "{instance} cannot be reached from here ({said}), so it cannot be fenced. If the application can still reach it, it keeps writing there and those writes are lost"
-        ),
-        word: "unfenced".to_owned(),
-        obligation,
-    });
-    seen
+    }
 }
 
 /// Returns the application's roles; fencing must neither do nothing nor lock this program out.
@@ -291,27 +276,6 @@ fn roles(clients: &Clients) -> Result<&[String], ActionError> {
     Ok(roles)
 }
 
-async fn sessions(
-    clients: &Clients,
-    instance: &str,
-    session: &mut Session,
-    roles: &[String],
-) -> Result<i64, ActionError> {
-    let what = format!("count the application's sessions on {instance}");
-    let sql = "select count(*) from pg_stat_activity where usename::text = any($1::text[])";
-    let row = session.read_one(clients, &what, sql, &[&roles]).await?;
-    row.try_get(0)
-        .map_err(|error| ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}")))
-}
-
-fn terminate(roles: &[String]) -> String {
-    let roles: Vec<String> = roles.iter().map(|role| literal(role)).collect();
-    format!(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename in ({})",
-        roles.join(", ")
-    )
-}
-
 /// Fences, ends the sessions, and proves it.
 pub(crate) async fn perform(
     clients: &Clients,
@@ -320,6 +284,9 @@ pub(crate) async fn perform(
     with: &PostgresFence,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
+    if ladder::is_shape(&seen.live) {
+        return ladder::perform(clients, call, with).await;
+    }
     let instance = &with.instance;
     let roles = roles(clients)?;
     let mut session = connect(clients, instance, None).await?;
@@ -329,20 +296,21 @@ pub(crate) async fn perform(
         return Err(changed(instance, &seen.live, &state.shape()));
     }
     call.progress.tell("blocking the application's logins", None);
-    bring(clients, with, &mut session, &state, &fenced).await?;
+    let mut notes = vec![format!("{} may no longer log in to {instance}", roles.join(", "))];
+    notes.extend(state.fence(clients, instance, &mut session).await?);
     let applied = |error: ActionError| ActionError { effect: Effect::Applied, ..error };
     let ended =
         end_sessions(clients, call, instance, &mut session, roles).await.map_err(applied)?;
-    prove(clients, instance, roles).await.map_err(applied)?;
+    notes.push(format!("{ended} sessions ended; none came back"));
+    notes.extend(prove(clients, instance, roles).await.map_err(applied)?);
+    let others = Others::read(clients, instance, &mut session, roles).await.map_err(applied)?;
+    let open = others.obligation(clients, with, &mut session).await.map_err(applied)?;
+    notes.extend(others.evidence());
     Ok(Performed {
         after: fenced.shape(),
         outputs: Map::new(),
-        obligations: Vec::new(),
-        notes: vec![
-            format!("{} may no longer log in to {instance}", roles.join(", ")),
-            format!("{ended} sessions ended; none came back"),
-            format!("a write by a new session failed with SQLSTATE {READ_ONLY}"),
-        ],
+        obligations: open.into_iter().collect(),
+        notes,
     })
 }
 
@@ -355,86 +323,17 @@ fn changed(instance: &str, expected: &Value, now: &Value) -> ActionError {
     )
 }
 
-/// Leads from one state to another in one transaction.
-async fn bring(
-    clients: &Clients,
-    with: &PostgresFence,
-    session: &mut Session,
-    from: &State,
-    to: &State,
-) -> Result<(), ActionError> {
-    let name = &database(clients)?.name;
-    let statements: Vec<_> =
-        from.statements(to, name).into_iter().map(|sql| (sql, Vec::new())).collect();
-    if statements.is_empty() {
-        return Ok(());
-    }
-    session.change(clients, &format!("change the fence of {}", with.instance), &statements).await
-}
-
-/// Ends the application's sessions until two looks in a row find none; returns how many there were at first.
-async fn end_sessions(
-    clients: &Clients,
-    call: &Call,
-    instance: &str,
-    session: &mut Session,
-    roles: &[String],
-) -> Result<i64, ActionError> {
-    let first = sessions(clients, instance, session, roles).await?;
-    let mut quiet = 0;
-    for _ in 0..LOOKS_MAX {
-        let left = sessions(clients, instance, session, roles).await?;
-        if left == 0 {
-            quiet += 1;
-            if quiet == 2 {
-                return Ok(first);
-            }
-        } else {
-            quiet = 0;
-            call.progress.tell(format!("ending {left} sessions"), None);
-            let statement = (terminate(roles), Vec::new());
-            session.change(clients, &format!("end sessions on {instance}"), &[statement]).await?;
-        }
-        clients.clock.sleep(LOOK_EVERY).await;
-    }
-    Err(ActionError::applied(
-        FailureClass::Transient,
-        format!("sessions of {} on {instance} do not end", roles.join(", ")),
-    )
-    .hint("something still connects as these roles, or a session cannot be interrupted"))
-}
-
-/// Proves the fence by a session of its own: the roles may not log in, and a write fails.
-async fn prove(clients: &Clients, instance: &str, roles: &[String]) -> Result<(), ActionError> {
-    let mut session = connect(clients, instance, None).await?;
-    let state = State::read(clients, instance, &mut session, roles).await?;
-    if state != state.fenced() {
-        return Err(changed(instance, &state.fenced().shape(), &state.shape()));
-    }
-    let what = format!("try a write on {instance}");
-    let attempt = "create table phoenix_dr_must_fail (x int)";
-    match session.attempt(clients, &what, None, attempt).await? {
-        Tried::Failed(code) if code == READ_ONLY => Ok(()),
-        Tried::Failed(code) | Tried::NotAs(code) => Err(ActionError::applied(
-            FailureClass::Conflict,
-            format!("{what}: it failed with SQLSTATE {code} instead of {READ_ONLY}"),
-        )),
-        Tried::Worked => Err(ActionError::applied(
-            FailureClass::Conflict,
-            format!("{what}: it would have worked; the fence does not hold"),
-        )
-        .hint(format!("does its role set {SETTING} by itself? see pg_db_role_setting"))),
-    }
-}
-
 /// Gives logins and the default back, if they are still as this run left them.
 pub(crate) async fn revert(
     clients: &Clients,
     _armed: &Armed,
-    _call: &Call,
+    call: &Call,
     with: &PostgresFence,
     image: &Image,
 ) -> Result<(), ActionError> {
+    if ladder::is_shape(&image.before) {
+        return ladder::revert(clients, call, with, image).await;
+    }
     let (before, ours) = (State::of_shape(&image.before)?, State::of_shape(&image.ours)?);
     let roles: Vec<String> = before.logins.keys().cloned().collect();
     let mut session = connect(clients, &with.instance, None).await?;
@@ -445,7 +344,7 @@ pub(crate) async fn revert(
     if now != ours {
         return Err(changed(&with.instance, &ours.shape(), &now.shape()));
     }
-    bring(clients, with, &mut session, &now, &before).await
+    now.lift(clients, &with.instance, &mut session, &before).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
-//! Actions on PostgreSQL itself.
+//! Actions on PostgreSQL databases.
 
 pub(crate) mod fence;
 mod grants;
+mod holds;
+mod ladder;
+mod state;
+mod writers;

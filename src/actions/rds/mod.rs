@@ -4,6 +4,7 @@
 //! tags; only an instance with this run's tag is adopted or deleted.
 
 pub(crate) mod candidates;
+pub(crate) mod halt;
 mod instance;
 mod measure;
 mod place;

@@ -1,0 +1,382 @@
+//! What keeps a database from taking writes when PostgreSQL itself cannot be reached, best first: a security group that
+//! lets nothing in, the stop of the instance, the end of its writers. Only what is left then is gone without.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::fence::unfenced;
+use super::writers::{self, Writers};
+use crate::actions::rds::halt::{self, Halted};
+use crate::clients::Clients;
+use crate::clock::within;
+use crate::engine::ports::{Call, Image, Observation, Performed};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass, Obligation};
+use crate::runbook::catalogue::actions::PostgresFence;
+
+/// A region that is lost must not hold up the screen: each service is looked at for so long.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
+
+/// One way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rung {
+    CutOff,
+    Stop,
+    Writers,
+}
+
+impl Rung {
+    const ALL: [Self; 3] = [Self::CutOff, Self::Stop, Self::Writers];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::CutOff => "a security group without ingress",
+            Self::Stop => "stopping the instance",
+            Self::Writers => "ending its writers",
+        }
+    }
+}
+
+/// What the lost region still shows.
+struct Found {
+    instance: Result<Halted, String>,
+    writers: Result<Writers, String>,
+    group: Option<String>,
+}
+
+/// No way is open.
+pub(super) struct Closed {
+    /// Why each of them is closed, a line each
+    pub why: Vec<String>,
+    /// What the region still shows, where it shows anything
+    pub live: Option<Value>,
+}
+
+/// Looks at what is left of the region.
+pub(super) async fn observe(
+    clients: &Clients,
+    with: &PostgresFence,
+    why: &str,
+) -> Result<Observation, Closed> {
+    let found = look(clients, with).await;
+    let open: Vec<Rung> =
+        Rung::ALL.into_iter().filter(|rung| found.closed(clients, with, *rung).is_none()).collect();
+    let standing = found.standing();
+    let Some(rung) = standing.or(open.first().copied()) else {
+        let closed = |rung: &Rung| {
+            let why = found.closed(clients, with, *rung)?;
+            Some(format!("{}: {why}", rung.name()))
+        };
+        let why = Rung::ALL.iter().filter_map(closed).collect();
+        let blind = found.instance.is_err() && found.writers.is_err();
+        return Err(Closed { why, live: (!blind).then(|| found.shape()) });
+    };
+    let live = found.shape();
+    let mut seen = Observation::new(live.clone(), found.fenced_by(rung));
+    seen.under_way = found.half_done(rung);
+    seen.satisfied &= !seen.under_way;
+    seen.evidence = vec![
+        format!("PostgreSQL on {} cannot be made to refuse writes: {why}", with.instance),
+        format!("it can be kept from taking them by {}", rung.name()),
+    ];
+    if !seen.satisfied {
+        seen.differences = vec![found.difference(with, rung)];
+        seen.commands = found.commands(with, rung);
+    }
+    Ok(seen)
+}
+
+/// Says whether a state is one of this file's.
+pub(super) fn is_shape(state: &Value) -> bool {
+    state.get("instance").is_some() || state.get("writers").is_some()
+}
+
+async fn look(clients: &Clients, with: &PostgresFence) -> Found {
+    let database = clients.estate.database.as_ref();
+    let group = database.and_then(|database| {
+        let primary = &database.primary;
+        primary.fence_security_group.clone().filter(|_| primary.id == with.instance)
+    });
+    let clock = &*clients.clock;
+    let (instance, writers) = futures::join!(
+        within(clock, LOOK_LIMIT, Box::pin(halt::look(clients, &with.region, &with.instance))),
+        within(clock, LOOK_LIMIT, Box::pin(writers::look(clients, &with.region))),
+    );
+    let said = |error: ActionError| error.message;
+    Found {
+        instance: instance.map_err(|late| late.to_string()).and_then(|found| found.map_err(said)),
+        writers: writers.map_err(|late| late.to_string()).and_then(|found| found.map_err(said)),
+        group,
+    }
+}
+
+impl Found {
+    /// Returns why a way is closed; `None` when it is open.
+    fn closed(&self, clients: &Clients, with: &PostgresFence, rung: Rung) -> Option<String> {
+        if let Some(why) = clients.in_vain.why(&vain(with, rung)) {
+            return Some(why);
+        }
+        match (rung, &self.instance, &self.writers) {
+            (Rung::CutOff | Rung::Stop, Err(why), _) | (Rung::Writers, _, Err(why)) => {
+                Some(why.clone())
+            }
+            (Rung::CutOff, Ok(_), _) if self.group.is_none() => {
+                Some("the estate names no `database.primary.fence_security_group`".to_owned())
+            }
+            (Rung::Stop, Ok(found), _) if found.replicas > 0 && !found.stops() => Some(format!(
+                "RDS stops no instance that has replicas, and it has {}",
+                found.replicas
+            )),
+            (Rung::Writers, _, Ok(writers)) if writers.values().all(|replicas| *replicas == 0) => {
+                Some(
+                    "none of the application's writers has pods there, or the estate names none"
+                        .to_owned(),
+                )
+            }
+            (Rung::CutOff | Rung::Stop, Ok(_), _) | (Rung::Writers, _, Ok(_)) => None,
+        }
+    }
+
+    /// Returns the way that is in place already, at least in part.
+    fn standing(&self) -> Option<Rung> {
+        let instance = self.instance.as_ref().ok()?;
+        if instance.stops() {
+            return Some(Rung::Stop);
+        }
+        self.is_cut_off().then_some(Rung::CutOff)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        match (&self.instance, &self.group) {
+            (Ok(found), Some(group)) => found.groups == [group.as_str()],
+            (Ok(_) | Err(_), _) => false,
+        }
+    }
+
+    /// Says whether a way was begun and not finished.
+    fn half_done(&self, rung: Rung) -> bool {
+        let Ok(instance) = &self.instance else { return false };
+        match rung {
+            Rung::Stop => instance.status == "stopping",
+            // What was connected before is not ended by the group alone.
+            Rung::CutOff => self.is_cut_off() && !instance.cut_off,
+            Rung::Writers => false,
+        }
+    }
+
+    fn shape(&self) -> Value {
+        let instance = self.instance.as_ref().ok();
+        let instance = instance
+            .map(|found| json!({ "stopped": found.stops(), "security_groups": found.groups }));
+        json!({ "instance": instance, "writers": self.writers.as_ref().ok() })
+    }
+
+    /// Returns the shape once a way has been gone.
+    fn fenced_by(&self, rung: Rung) -> Value {
+        let mut shape = self.shape();
+        match rung {
+            Rung::CutOff => shape["instance"]["security_groups"] = json!([self.group]),
+            Rung::Stop => shape["instance"]["stopped"] = json!(true),
+            Rung::Writers => shape["writers"] = json!(none_of(self.writers.as_ref().ok())),
+        }
+        shape
+    }
+
+    fn difference(&self, with: &PostgresFence, rung: Rung) -> Difference {
+        let PostgresFence { instance, region } = with;
+        let groups = || self.instance.as_ref().map(|found| found.groups.join(", "));
+        match rung {
+            Rung::CutOff => Difference {
+                what: format!("RDS {region} {instance} security groups"),
+                from: groups().unwrap_or_default(),
+                to: self.group.clone().unwrap_or_default(),
+            },
+            Rung::Stop => Difference {
+                what: format!("RDS {region} {instance}"),
+                from: self.instance.as_ref().map(|found| found.status.clone()).unwrap_or_default(),
+                to: "stopped".to_owned(),
+            },
+            Rung::Writers => Difference {
+                what: format!("writers in {region}"),
+                from: self.writers.as_ref().map(said).unwrap_or_default(),
+                to: "no pods".to_owned(),
+            },
+        }
+    }
+
+    fn commands(&self, with: &PostgresFence, rung: Rung) -> Vec<String> {
+        let PostgresFence { instance, region } = with;
+        let rds = |verb: &str| {
+            format!("aws rds {verb} --region {region} --db-instance-identifier {instance}")
+        };
+        match rung {
+            Rung::CutOff => vec![
+                format!(
+                    "{} --vpc-security-group-ids {} --apply-immediately",
+                    rds("modify-db-instance"),
+                    self.group.as_deref().unwrap_or("GROUP")
+                ),
+                rds("reboot-db-instance"),
+            ],
+            Rung::Stop => vec![rds("stop-db-instance")],
+            Rung::Writers => {
+                let writers = self.writers.as_ref().ok();
+                let names = writers.into_iter().flat_map(Writers::keys);
+                let parts = names.filter_map(|name| name.split_once('/'));
+                parts
+                    .map(|(namespace, name)| {
+                        format!("kubectl -n {namespace} scale deployment/{name} --replicas=0")
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+fn said(writers: &Writers) -> String {
+    let each = writers.iter().map(|(name, replicas)| format!("{name} {replicas}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn none_of(writers: Option<&Writers>) -> Writers {
+    writers.into_iter().flat_map(Writers::keys).map(|name| (name.clone(), 0)).collect()
+}
+
+fn vain(with: &PostgresFence, rung: Rung) -> String {
+    format!("{}: {}", with.instance, rung.name())
+}
+
+/// Goes one way after the other until one holds. What was tried in vain is not offered again by the next look: then
+/// another way is, or the fence is gone without.
+pub(super) async fn perform(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+) -> Result<Performed, ActionError> {
+    let found = look(clients, with).await;
+    let mut failures = Vec::new();
+    let standing = found.standing();
+    let open = Rung::ALL.into_iter().filter(|rung| found.closed(clients, with, *rung).is_none());
+    let rungs: Vec<Rung> = match standing {
+        Some(rung) => vec![rung],
+        None => open.collect(),
+    };
+    for rung in rungs {
+        call.progress.tell(rung.name(), None);
+        match go(clients, call, with, &found, rung).await {
+            Ok(()) => {
+                return Ok(performed(clients, with, &look(clients, with).await, rung, failures));
+            }
+            Err(error) => {
+                // Nobody knows whether it was asked for: the next look tells, and goes on with it.
+                if error.effect != Effect::Unknown {
+                    clients.in_vain.remember(vain(with, rung), error.message.clone());
+                }
+                if error.effect != Effect::None {
+                    return Err(error);
+                }
+                failures.push(format!("{}: {error}", rung.name()));
+            }
+        }
+    }
+    let message =
+        format!("{} could not be kept from taking writes: {}", with.instance, failures.join("; "));
+    Err(ActionError::unchanged(FailureClass::Transient, message)
+        .hint("the next look offers what is left, and to go on unfenced"))
+}
+
+async fn go(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+    found: &Found,
+    rung: Rung,
+) -> Result<(), ActionError> {
+    let PostgresFence { instance, region } = with;
+    match (rung, &found.group) {
+        (Rung::CutOff, Some(group)) => halt::cut_off(clients, call, region, instance, group).await,
+        (Rung::CutOff, None) => Err(ActionError::unchanged(
+            FailureClass::Internal,
+            "the estate names no security group",
+        )),
+        (Rung::Stop, _) => halt::stop(clients, call, region, instance).await,
+        (Rung::Writers, _) => {
+            let none = none_of(found.writers.as_ref().ok());
+            writers::scale(clients, call, region, &none).await
+        }
+    }
+}
+
+fn performed(
+    clients: &Clients,
+    with: &PostgresFence,
+    now: &Found,
+    rung: Rung,
+    failures: Vec<String>,
+) -> Performed {
+    let PostgresFence { instance, region } = with;
+    let mut notes = failures;
+    notes.push(format!("{instance} in {region} is kept from taking writes by {}", rung.name()));
+    let obligation = match rung {
+        Rung::CutOff => None,
+        Rung::Stop => Some(Obligation {
+            id: format!("stopped-{instance}"),
+            say: format!(
+                "{instance} in {region} is stopped, and RDS starts a stopped instance by itself after seven days"
+            ),
+            how: format!("before that: fence {instance} by SQL, or delete it"),
+            closed_by: unfenced(clients, with, String::new()).closed_by,
+        }),
+        Rung::Writers => Some(unfenced(
+            clients,
+            with,
+            format!(
+                "{instance} in {region} is not fenced: only the application's own workloads there were ended, and whoever else reaches it can write"
+            ),
+        )),
+    };
+    // What could not be read again was as asked for when it was waited for.
+    let after = match now.shape() {
+        shape if shape["instance"].is_null() && shape["writers"].is_null() => now.fenced_by(rung),
+        shape => shape,
+    };
+    Performed { after, outputs: Map::new(), obligations: obligation.into_iter().collect(), notes }
+}
+
+/// Gives back what was taken: the groups, the start, the replicas.
+pub(super) async fn revert(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+    image: &Image,
+) -> Result<(), ActionError> {
+    let PostgresFence { instance, region } = with;
+    let (before, now) = (&image.before, &image.now.live);
+    let differs = |part: &str, field: &str| {
+        let (was, is) = (&before[part][field], &now[part][field]);
+        !was.is_null() && was != is
+    };
+    let unreadable = |error: serde_json::Error| {
+        let message = format!("the before-image of the fence cannot be read: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    };
+    if differs("instance", "security_groups") {
+        let groups: Vec<String> =
+            serde_json::from_value(before["instance"]["security_groups"].clone())
+                .map_err(unreadable)?;
+        halt::reconnect(clients, region, instance, &groups).await?;
+    }
+    if differs("instance", "stopped") {
+        halt::start(clients, region, instance).await?;
+    }
+    if !before["writers"].is_null() && before["writers"] != now["writers"] {
+        let writers: Writers =
+            serde_json::from_value(before["writers"].clone()).map_err(unreadable)?;
+        writers::scale(clients, call, region, &writers).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "ladder_tests.rs"]
+mod tests;
