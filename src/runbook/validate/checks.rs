@@ -45,11 +45,11 @@ impl Checker<'_> {
         self.control(name, &check.with, control, path);
         match name {
             CheckName::Quorum => self.quorum(&check.with, place, path),
-            CheckName::Tcp => {
-                if check.with.contains_key("address") == check.with.contains_key("instance") {
-                    let message = "a connection is tried to an `address` or to an `instance`";
-                    self.wrong_with_help(&path.key("with"), message, "give exactly one of them");
-                }
+            CheckName::Tcp
+                if check.with.contains_key("address") == check.with.contains_key("instance") =>
+            {
+                let message = "a connection is tried to an `address` or to an `instance`";
+                self.wrong_with_help(&path.key("with"), message, "give exactly one of them");
             }
             CheckName::Command if check.with.get("reads_only") != Some(&Value::Bool(true)) => {
                 let help = "say `reads_only: true` if it changes nothing; a dry run leaves it out otherwise";
