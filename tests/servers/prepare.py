@@ -24,8 +24,7 @@ PACKAGES = {
     "python3-venv": "/usr/lib/python3.11/ensurepip/__init__.py",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
     "util-linux": "/usr/bin/setpriv",
-    # for the tests: a kill at a known place, a host without a network
-    "strace": "/usr/bin/strace",
+    # for the tests: a host without a network
     "iproute2": "/usr/bin/ip",
 }
 BUILD_PACKAGES = {
