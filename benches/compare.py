@@ -37,18 +37,29 @@ class Failed(Exception):
     """A run that does not count."""
 
 
+# Starts a program and waits for it. A process of its own, because the kernel counts the memory of whoever starts a
+# program as that program's until it is loaded.
+STARTER = """
+import os, sys, time
+begun = time.monotonic()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+seconds = time.monotonic() - begun
+os.write(3, f"{seconds} {usage.ru_maxrss} {os.waitstatus_to_exitcode(status)}".encode())
+"""
+
+
 def timed(argv, folder, env=None, out="out.txt"):
     """Runs a program to its end; returns its seconds and its greatest resident memory in MiB."""
+    starter = ["/bin/sh", "-c", 'exec "$@" 3>measured', "sh", "/usr/bin/python3", "-I", "-S", "-c", STARTER]
     with open(folder / out, "wb") as sink, open(folder / "err.txt", "wb") as errors:
-        begun = time.monotonic()
-        child = subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.monotonic() - begun
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
+        subprocess.run(
+            [*starter, *argv], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=errors, check=True
+        )
+    seconds, kilobytes, code = (folder / "measured").read_text().split()
+    if code != "0":
         said = (folder / "err.txt").read_text(errors="replace")[-2000:]
-        raise Failed(f"{argv[0]} ended with {child.returncode}:\n{said}")
-    return seconds, usage.ru_maxrss / 1024
+        raise Failed(f"{argv[0]} ended with {code}:\n{said}")
+    return float(seconds), float(kilobytes) / 1024
 
 
 def expect(what, found, wanted):
@@ -227,6 +238,11 @@ def quick(options, folder):
             show(f"{command} {steps}", runs, "target: below 300 for 10000")
 
 
+def idle():
+    """Says how busy the machine is: on a busy one, times of programs that wait for each other mean little."""
+    print(f"{os.cpu_count()} processors, {os.getloadavg()[0]:.1f} processes wanted one in the last minute")
+
+
 def show(name, runs, note):
     seconds, memory = [r[0] for r in runs], max(r[1] for r in runs)
     print(f"  {name:16} {middle(seconds) * 1e3:7.1f}   {memory:4.0f} MiB   {note}")
@@ -254,10 +270,12 @@ def main():
         options.binary = ROOT / "target/release/phoenix-dr"
     options.binary = options.binary.resolve()
     place = options.folder or str(ROOT / "target")
+    idle()
     try:
         for name in options.what or parts:
             with tempfile.TemporaryDirectory(prefix="compare-", dir=place) as folder:
                 parts[name](options, Path(folder))
+        idle()
     except Failed as failure:
         sys.exit(f"benches/compare: {failure}")
 
