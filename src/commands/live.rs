@@ -14,12 +14,12 @@ use crate::cli::RunFlags;
 use crate::clients::guard::Guard;
 use crate::clock::said_instant;
 use crate::engine::dispatcher::{self, Setup};
-use crate::engine::ports::Armed;
+use crate::engine::ports::{Armed, Lease};
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
-use crate::ids::RunId;
+use crate::ids::{RunId, StepId};
 use crate::journal::lock::{FileLock, Holder, LockError};
 use crate::journal::store::{Namespace, OpenRun, Store};
 use crate::operator::scripted::Given;
@@ -161,8 +161,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         let shown = dispatcher::Shown::Fact(Box::new(first.clone()));
         drop(screen.shown.send(shown));
     }
-    let lease = Arc::clone(&ports.lease);
     let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
+    let at_step = tell(Arc::clone(&ports.lease), [Arc::clone(&lock), Arc::clone(&estate_lock)]);
     let setup = Setup {
         go: go::builder(ports.clone(), Arc::clone(&clients), first),
         ports,
@@ -173,15 +173,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
             let guard = guard.clone();
             Box::new(move || guard.close())
         },
-        at_step: {
-            let (run_lock, estate_lock) = (Arc::clone(&lock), Arc::clone(&estate_lock));
-            Box::new(move |step| {
-                lease.at_step(step);
-                for lock in [&run_lock, &estate_lock] {
-                    lock.lock().unwrap_or_else(PoisonError::into_inner).at_step(step);
-                }
-            })
-        },
+        at_step,
         arm: Box::new(move || {
             let armed = Armed::mint();
             guard.open(&armed);
@@ -210,6 +202,19 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     }
     drop((lock, estate_lock));
     Ok(exit)
+}
+
+/// Lets whoever is refused by the lease or by a lock read which step is under way.
+fn tell(
+    lease: Arc<dyn Lease>,
+    locks: [Arc<Mutex<FileLock>>; 2],
+) -> Box<dyn FnMut(Option<&StepId>) + Send> {
+    Box::new(move |step| {
+        lease.at_step(step);
+        for lock in &locks {
+            lock.lock().unwrap_or_else(PoisonError::into_inner).at_step(step);
+        }
+    })
 }
 
 fn incident_started(flags: &RunFlags, now: Timestamp) -> Result<Timestamp, UserError> {

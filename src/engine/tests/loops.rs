@@ -161,16 +161,27 @@ fn each_check_fails_or_cannot_tell() {
     }
 }
 
-/// Returns, for each step that can be taken back, after how many records of the clean run that is so at the latest.
-fn revertable(case: &Case) -> Vec<(String, usize)> {
-    let mut found: Vec<(String, usize)> = Vec::new();
-    for records in (1..case.clean.len()).rev() {
-        let state = RunState::fold(&case.clean[..records]).expect("a prefix folds");
-        for i in rollback_order(&state, &RollbackScope::Run) {
-            let planned = &case.plan.steps[i];
-            let kept = matches!(planned.rollback, Rollback::None { .. });
-            if !kept && !found.iter().any(|(step, _)| *step == planned.id.0) {
-                found.push((planned.id.0.clone(), records));
+/// Returns, for each step that can be taken back, after how many records of the clean run that is so at the latest,
+/// and how: with the rest, or by its own name where only that leads past a point of no return.
+fn revertable(case: &Case) -> Vec<(String, usize, RollbackScope)> {
+    let mut found: Vec<(String, usize, RollbackScope)> = Vec::new();
+    let undoable = |i: usize| {
+        let step = &case.plan.steps[i];
+        (!matches!(step.rollback, Rollback::None { .. })).then(|| step.id.clone())
+    };
+    for by_name in [false, true] {
+        for records in (1..case.clean.len()).rev() {
+            let state = RunState::fold(&case.clean[..records]).expect("a prefix folds");
+            let steps = if by_name {
+                state.sealed_changes()
+            } else {
+                rollback_order(&state, &RollbackScope::Run)
+            };
+            for step in steps.into_iter().filter_map(undoable) {
+                if !found.iter().any(|(known, ..)| *known == step.0) {
+                    let past = RollbackScope::Past { step: step.clone() };
+                    found.push((step.0, records, if by_name { past } else { RollbackScope::Run }));
+                }
             }
         }
     }
@@ -182,7 +193,7 @@ fn each_revert_fails() {
     let mut tried = std::collections::BTreeSet::new();
     let cases = cases();
     for case in &cases {
-        for (id, records) in revertable(case) {
+        for (id, records, scope) in revertable(case) {
             tried.insert((case.plan.runbook.clone(), id.clone()));
             for fault in [
                 Fault::Fail(FailureClass::Denied, Effect::None),
@@ -193,18 +204,15 @@ fn each_revert_fails() {
                 let said = format!("{}: revert {id}: {fault:?}", case.name);
                 let world = case.worlds(records).remove(0);
                 world.strike(&id, Op::Revert, fault, 1);
-                let process = Process::with(settings(false)).rolling_back(RollbackScope::Run);
-                let ran = process.resume(&world);
+                let ran = Process::with(settings(false)).rolling_back(scope.clone()).resume(&world);
                 assert!(world.all_hit(), "{said}: did not strike");
                 assert_eq!(ran.exit, Exit::NeedsOperator, "{said}");
                 let ran = resume(&world, settings(false));
-                assert!(
-                    ran.exit == Exit::RolledBack
-                        || (ran.exit == Exit::ChangesLeft
-                            && (keeps_something(case, &ran) || ran.state.past())),
-                    "{said}: {:?}",
-                    ran.exit
-                );
+                // One step taken back by its name leaves the rest, also where it was the point itself.
+                let by_name = matches!(scope, RollbackScope::Past { .. });
+                let stays = by_name || keeps_something(case, &ran) || ran.state.past();
+                let expected = if stays { Exit::ChangesLeft } else { Exit::RolledBack };
+                assert_eq!(ran.exit, expected, "{said}");
                 assert!(!world.ours().contains(&id), "{said}: still in place");
                 sound::nothing_doubled(&world, &said);
             }
