@@ -205,10 +205,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
 }
 
 /// Lets whoever is refused by the lease or by a lock read which step is under way.
-fn tell(
-    lease: Arc<dyn Lease>,
-    locks: [Arc<Mutex<FileLock>>; 2],
-) -> Box<dyn FnMut(Option<&StepId>) + Send> {
+fn tell(lease: Arc<dyn Lease>, locks: [Arc<Mutex<FileLock>>; 2]) -> dispatcher::AtStep {
     Box::new(move |step| {
         lease.at_step(step);
         for lock in &locks {

@@ -63,6 +63,9 @@ pub(crate) enum Look {
     AsSeen,
 }
 
+/// Told which step is under way, and at the end that none is.
+pub(crate) type AtStep = Box<dyn FnMut(Option<&StepId>) + Send>;
+
 /// Everything a run needs besides its state.
 pub(crate) struct Setup {
     pub ports: Ports,
@@ -76,7 +79,7 @@ pub(crate) struct Setup {
     /// Called once the right to act is gone: nothing may be changed from then on
     pub disarm: Box<dyn FnMut() + Send>,
     /// Told the step under way, for whoever is refused meanwhile
-    pub at_step: Box<dyn FnMut(Option<&StepId>) + Send>,
+    pub at_step: AtStep,
     /// How much a signal wants the run stopped
     pub signals: watch::Receiver<Halt>,
     pub shown: mpsc::UnboundedSender<Shown>,
@@ -120,7 +123,7 @@ pub(super) struct Dispatcher {
     pub(super) go: GoBuilder,
     arm: Box<dyn FnMut() -> Armed + Send>,
     pub(super) disarm: Box<dyn FnMut() + Send>,
-    pub(super) at_step: Box<dyn FnMut(Option<&StepId>) + Send>,
+    pub(super) at_step: AtStep,
     pub(super) shown: mpsc::UnboundedSender<Shown>,
     news: mpsc::UnboundedSender<ProgressNote>,
     pub(super) state: RunState,

@@ -48,10 +48,10 @@ impl Dispatcher {
         }
         self.record(events);
         let (end, mut exit) = end_of(&self.state);
-        if matches!(end, RunEnd::Restored | RunEnd::WithExceptions) {
-            if took_too_long(&self.state, self.ports.clock.now()) || lost_too_much(&self.state) {
-                exit = exit.graver(Exit::ObjectiveMissed);
-            }
+        if matches!(end, RunEnd::Restored | RunEnd::WithExceptions)
+            && (took_too_long(&self.state, self.ports.clock.now()) || lost_too_much(&self.state))
+        {
+            exit = exit.graver(Exit::ObjectiveMissed);
         }
         self.record(vec![Event::RunFinished { end, exit: exit.code() }]);
         exit

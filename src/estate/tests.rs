@@ -42,7 +42,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     assert!(!format!("{problems} {problems:?}").contains("c4n4ry"), "{problems}");
     insta::assert_snapshot!(refused(&changed(reference, "password: c4n4ry-Secret")).render(false), @r"
     error: `password_from` is missing in database.connection
-      --> phoenix-dr.yaml:87:3
+      --> phoenix-dr.yaml:90:3
        |
     87 |   connection:
        |   ^^^^^^^^^^
@@ -50,7 +50,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
        = help: password_from: Reference to the password; the value itself is refused
 
     error: unknown key `password` in database.connection
-      --> phoenix-dr.yaml:90:5
+      --> phoenix-dr.yaml:93:5
        |
     90 |     password: *************
        |     ^^^^^^^^
@@ -60,7 +60,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     ");
     insta::assert_snapshot!(refused(&changed(reference, "password_from: c4n4ry-Secret")).render(false), @r"
     error: expected a mapping, found the text `********`
-      --> phoenix-dr.yaml:90:20
+      --> phoenix-dr.yaml:93:20
        |
     90 |     password_from: *************
        |                    ^^^^^^^^^^^^^
@@ -244,7 +244,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
       = help: without a bucket for the lease, two people can start two runs from two machines
 
     warning: no `application_roles`
-      --> phoenix-dr.yaml:85:3
+      --> phoenix-dr.yaml:88:3
        |
     85 |   connection:
        |   ^^^^^^^^^^
@@ -252,7 +252,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:135:1
+       --> phoenix-dr.yaml:138:1
         |
     135 | objectives:
         | ^^^^^^^^^^
@@ -260,7 +260,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:149:5
+       --> phoenix-dr.yaml:152:5
         |
     149 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
