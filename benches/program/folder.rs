@@ -42,7 +42,7 @@ pub(crate) fn fan(steps: usize) -> String {
     for step in 0..steps {
         // Writing to a string cannot fail.
         let _ =
-            write!(text, "  - {{ id: s{step}, needs: [], action: wait, with: {{ for: 0s }} }}\n");
+            writeln!(text, "  - {{ id: s{step}, needs: [], action: wait, with: {{ for: 0s }} }}");
     }
     text
 }

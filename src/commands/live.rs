@@ -19,7 +19,7 @@ use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
-use crate::ids::{RunId, StepId};
+use crate::ids::RunId;
 use crate::journal::lock::{FileLock, Holder, LockError};
 use crate::journal::store::{Namespace, OpenRun, Store};
 use crate::operator::scripted::Given;

@@ -15,7 +15,7 @@ use crate::event::{
     RollbackScope,
 };
 use crate::ids::StepId;
-use crate::outcome::{ActionError, CheckReport, StepEnd, Verdict};
+use crate::outcome::{ActionError, CheckReport, Obligation, StepEnd, Verdict};
 
 /// Columns of the time, the word and the gaps before the step's id.
 const LEAD: usize = 16;
@@ -115,11 +115,7 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
         Event::Decided { question, answer } => page.decided(question, answer, view),
         Event::RollbackStarted { why, scope } => page.rollback(why, scope),
         Event::RollbackEnded { why } => page.rollback_ended(why),
-        Event::ObligationOpened { step, obligation } => {
-            let about = step.as_ref().map_or("", |step| step.0.as_str());
-            page.head(Weight::Loud, Tone::Warn, "open", about, &obligation.say);
-            page.under(Weight::Loud, &format!("To close it: {}", obligation.how));
-        }
+        Event::ObligationOpened { step, obligation } => page.opened(step.as_ref(), obligation),
         Event::ObligationClosed { id, said } => {
             page.head(Weight::Normal, Tone::Good, "shut", "", &format!("{id}: {said}"));
         }
@@ -162,6 +158,12 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
 }
 
 impl Page<'_> {
+    fn opened(&mut self, step: Option<&StepId>, obligation: &Obligation) {
+        let about = step.map_or("", |step| step.0.as_str());
+        self.head(Weight::Loud, Tone::Warn, "open", about, &obligation.say);
+        self.under(Weight::Loud, &format!("To close it: {}", obligation.how));
+    }
+
     fn dated(&mut self, at: Timestamp, said: &str) {
         let gone = text::minutes(since(at, self.time));
         let said = format!("began {}, {gone} ago: {said}", text::hour_both(at, &self.layout.zone));

@@ -183,9 +183,7 @@ impl ViewState {
                 self.interactive = settings.interactive;
                 self.ending = None;
                 self.open = None;
-                if let Some(last) = self.last {
-                    self.gaps.push((last, time));
-                }
+                self.gaps.extend(self.last.map(|last| (last, time)));
             }
             Event::IncidentDated { at, .. } => self.incident_started = Some(*at),
             Event::Asked { question } => self.asked(question, time),
@@ -328,8 +326,7 @@ impl StepView {
                 self.status = StepStatus::Running;
                 self.attempt = *attempt;
                 self.started.get_or_insert(time);
-                self.ended = None;
-                self.error = None;
+                (self.ended, self.error) = (None, None);
                 self.irreversible.clone_from(irreversible);
                 self.choice.clone_from(choice);
                 self.open = true;

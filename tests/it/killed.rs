@@ -103,6 +103,7 @@ fn sigkill_after_each_record_of_a_failover_and_resume_ends_the_same() {
 }
 
 /// Every sync of a run was a cut point, and every step that changes something was cut off before and after its change.
+#[expect(clippy::print_stdout, reason = "what was and was not hit is the result of the loop")]
 fn everything_was_hit(done: Loop) {
     let name = done.way.name;
     let seen = done.seen.into_inner().expect("no thread failed");
