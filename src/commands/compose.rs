@@ -30,7 +30,9 @@ pub(super) fn clients(
     artifacts: Option<PathBuf>,
 ) -> Arc<Clients> {
     let estate = Arc::new(plan.estate.clone());
-    let clients = Clients::new(estate, guard, Arc::clone(&context.clock));
+    // What earlier runs left open is not asked about again.
+    let open = super::ledger::open_obligations(context, &plan.estate.estate);
+    let clients = Clients::new(estate, guard, Arc::clone(&context.clock)).knowing(open);
     let clients = match artifacts {
         Some(directory) => clients.with_artifacts(directory),
         None => clients,

@@ -234,8 +234,10 @@ impl StepState {
         }
         self.attempts = *attempt;
         self.generation = *generation;
-        // The first attempt's before-image is the one to restore; a later look already shows our own work.
-        if self.before.is_none() || self.effect == Effect::None {
+        // The first attempt's before-image is the one to restore; a later look already shows our own work. So it does
+        // where a probe came too early and found nothing: what is there then is what this run asked for.
+        let own_work = self.ours.as_ref() == Some(before);
+        if self.before.is_none() || (self.effect == Effect::None && !own_work) {
             self.before = Some(before.clone());
         }
         self.ours = Some(desired.clone());
@@ -414,5 +416,60 @@ impl StepState {
                 RevertStage::Failed(result.clone())
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn started(before: Value) -> Event {
+        Event::StepStarted {
+            step: "restore".into(),
+            attempt: 1,
+            generation: 0,
+            token: "run/restore/0".to_owned(),
+            before,
+            desired: json!({ "exists": true, "run": "R" }),
+            digest: String::new(),
+            irreversible: None,
+            choice: None,
+        }
+    }
+
+    /// A step whose first answer was lost, and whose probe found nothing yet.
+    fn probed_too_early() -> StepState {
+        let mut step = StepState { stage: Stage::Ready, ..StepState::default() };
+        let error = ActionError::unknown(FailureClass::Transient, "lost");
+        let lost = AttemptResult::Failed { error };
+        let absent = json!({ "exists": false });
+        for event in [
+            started(absent.clone()),
+            Event::AttemptFinished { step: "restore".into(), attempt: 1, result: lost },
+            Event::Probed {
+                step: "restore".into(),
+                effect: Effect::None,
+                live: absent,
+                outputs: Map::new(),
+                said: String::new(),
+            },
+        ] {
+            step.apply(&event, Timestamp::UNIX_EPOCH).expect("legal");
+        }
+        step
+    }
+
+    #[test]
+    fn what_shows_late_is_this_run_s_own_work_and_no_before_image() {
+        let mut step = probed_too_early();
+        let ours = json!({ "exists": true, "run": "R" });
+        step.apply(&started(ours), Timestamp::UNIX_EPOCH).expect("legal");
+        assert_eq!(step.before, Some(json!({ "exists": false })), "to be reverted to");
+        let mut step = probed_too_early();
+        let others = json!({ "exists": true, "run": "S" });
+        step.apply(&started(others.clone()), Timestamp::UNIX_EPOCH).expect("legal");
+        assert_eq!(step.before, Some(others), "somebody else's is what was there before");
     }
 }
