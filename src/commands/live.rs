@@ -111,7 +111,9 @@ fn demand(
         return Ok(());
     }
     let report = dry_run::look(context, plan, None)?;
-    Err(answers::refusal(&answers::missing(plan, given, confirm_each, &report.steps, None)))
+    // What is as desired already asks nothing: then nothing is missing after all.
+    let missing = answers::missing(plan, given, confirm_each, &report.steps, None);
+    if missing.is_empty() { Ok(()) } else { Err(answers::refusal(&missing)) }
 }
 
 /// A run to be carried on, with everything it takes.

@@ -21,7 +21,7 @@ fn an_old_primary_in_reach_is_fenced_and_a_write_there_fails() {
     let (_, events) = folder.journals().remove(0);
     assert_eq!(of_step(&events, "step_finished", "fence")[0]["end"], "done", "{}", ran.err);
     let attempt = of_step(&events, "attempt_finished", "fence")[0].to_string();
-    assert!(attempt.contains("a write by a new session failed"), "{attempt}");
+    assert!(attempt.contains("a write as phoenix_app failed"), "{attempt}");
     assert!(!ran.out.contains("unfenced-phoenix-prod"), "{}", ran.out);
 
     let databases = estate.world()["databases"].clone();
