@@ -116,7 +116,6 @@ impl Dispatcher {
 
     pub(super) async fn close(mut self, exit: Exit) -> (Exit, RunState) {
         self.sync();
-        (self.disarm)();
         (self.at_step)(None);
         if self.state.lease_taken {
             let hard = *self.halt.borrow() == Halt::Hard;
@@ -124,6 +123,8 @@ impl Dispatcher {
             // A lease that is not given back in time ends by itself.
             within(&*self.ports.clock, limit, self.ports.lease.release()).await.ok();
         }
+        // Giving the lease back is itself a write: the guard closes only now.
+        (self.disarm)();
         let exit = if self.journal_dead { Exit::Journal } else { exit };
         (exit, self.state)
     }
