@@ -305,7 +305,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__failover)
-            opts="-y -q -v -h --from --region --dry-run --detailed-exitcode --yes --approve --accept-loss --recovery-point --override --waive --answers --non-interactive --confirm --on-failure --incident-started --jobs --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --from --region --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -316,6 +316,10 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --answers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -339,10 +343,6 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --answers)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --confirm)
                     COMPREPLY=($(compgen -W "each" -- "${cur}"))
                     return 0
@@ -351,11 +351,11 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
                     return 0
                     ;;
-                --incident-started)
+                --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --jobs)
+                --incident-started)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -801,13 +801,17 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__mark__subcmd__done)
-            opts="-q -v -h --evidence --run --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-q -v -h --evidence --value --run --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --evidence)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --value)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -839,13 +843,17 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__plan)
-            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --approve --accept-loss --recovery-point --override --waive --answers --non-interactive --confirm --on-failure --incident-started --jobs --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --answers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -869,10 +877,6 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --answers)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --confirm)
                     COMPREPLY=($(compgen -W "each" -- "${cur}"))
                     return 0
@@ -881,11 +885,11 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
                     return 0
                     ;;
-                --incident-started)
+                --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --jobs)
+                --incident-started)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -943,12 +947,16 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__resume)
-            opts="-y -q -v -h --dry-run --detailed-exitcode --yes --approve --accept-loss --recovery-point --override --waive --answers --non-interactive --confirm --on-failure --incident-started --jobs --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --answers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --approve)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -969,20 +977,12 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --answers)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --confirm)
                     COMPREPLY=($(compgen -W "each" -- "${cur}"))
                     return 0
                     ;;
                 --on-failure)
                     COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
-                    return 0
-                    ;;
-                --incident-started)
-                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --jobs)
@@ -1013,49 +1013,17 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__rollback)
-            opts="-y -q -v -h --dry-run --detailed-exitcode --yes --approve --accept-loss --recovery-point --override --waive --answers --non-interactive --confirm --on-failure --incident-started --jobs --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --past --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --approve)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --accept-loss)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --recovery-point)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --override)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --waive)
+                --past)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --answers)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --confirm)
-                    COMPREPLY=($(compgen -W "each" -- "${cur}"))
-                    return 0
-                    ;;
-                --on-failure)
-                    COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
-                    return 0
-                    ;;
-                --incident-started)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1083,13 +1051,17 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__run)
-            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --approve --accept-loss --recovery-point --override --waive --answers --non-interactive --confirm --on-failure --incident-started --jobs --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --answers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1113,10 +1085,6 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --answers)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --confirm)
                     COMPREPLY=($(compgen -W "each" -- "${cur}"))
                     return 0
@@ -1125,11 +1093,11 @@ _phoenix__dr() {
                     COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
                     return 0
                     ;;
-                --incident-started)
+                --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --jobs)
+                --incident-started)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -57,18 +57,18 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Prin
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'DR-001 Regional failover'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
 rollback\t''
 stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -78,7 +78,7 @@ always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l dry-run -d 'Show what would happen from live reads; change nothing'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s q -l quiet -d 'Print only results and errors'
@@ -86,18 +86,18 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s v -l verbo
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
 rollback\t''
 stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -107,7 +107,7 @@ always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l dry-run -d 'Show what would happen from live reads; change nothing'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s q -l quiet -d 'Print only results and errors'
@@ -186,18 +186,17 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s q -l qu
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
 rollback\t''
 stop\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l jobs -d 'Steps that may run at the same time' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -207,25 +206,15 @@ always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l dry-run -d 'Show what would happen from live reads; change nothing'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s q -l quiet -d 'Print only results and errors'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l past -d 'Revert this one step although a point of no return seals it; asks for a typed word' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
-rollback\t''
-stop\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l jobs -d 'Steps that may run at the same time' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -235,13 +224,13 @@ always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l dry-run -d 'Show what would happen from live reads; change nothing'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s q -l quiet -d 'Print only results and errors'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l no-progress -d 'Print plain lines instead of bars'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s h -l help -d 'Print help'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l reason -d 'Why; kept in the journal' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -255,6 +244,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -s v -l v
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand abandon" -s h -l help -d 'Print help'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l evidence -d 'How you know that it is done; kept in the journal' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l value -d 'Output of the step that later steps use (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l run -d 'Run id, or enough of it; the newest that has it when left out' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand mark-done" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -341,18 +331,18 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l no-progres
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s h -l help -d 'Print help'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l from -d 'Region that failed [default: estate.primary.region]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l region -d 'Region that takes over' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
 rollback\t''
 stop\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -362,7 +352,7 @@ always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l dry-run -d 'Show what would happen from live reads; change nothing'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s y -l yes -d 'Answer yes to go and to ordinary approvals; never to points of no return'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s q -l quiet -d 'Print only results and errors'
