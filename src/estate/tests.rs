@@ -44,7 +44,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     error: `password_from` is missing in database.connection
       --> phoenix-dr.yaml:90:3
        |
-    87 |   connection:
+    90 |   connection:
        |   ^^^^^^^^^^
        |
        = help: password_from: Reference to the password; the value itself is refused
@@ -52,7 +52,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     error: unknown key `password` in database.connection
       --> phoenix-dr.yaml:93:5
        |
-    90 |     password: *************
+    93 |     password: *************
        |     ^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -62,7 +62,7 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     error: expected a mapping, found the text `********`
       --> phoenix-dr.yaml:93:20
        |
-    90 |     password_from: *************
+    93 |     password_from: *************
        |                    ^^^^^^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -246,7 +246,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
     warning: no `application_roles`
       --> phoenix-dr.yaml:88:3
        |
-    85 |   connection:
+    88 |   connection:
        |   ^^^^^^^^^^
        |
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
@@ -254,7 +254,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
     warning: P3 has no objectives
        --> phoenix-dr.yaml:138:1
         |
-    135 | objectives:
+    138 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
@@ -262,7 +262,7 @@ fn what_deserves_a_look_does_not_stop_anything() {
     warning: `AWS Support` has neither phone nor email
        --> phoenix-dr.yaml:152:5
         |
-    149 |   - { role: AWS Support, name: somebody }
+    152 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called
