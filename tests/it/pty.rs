@@ -258,8 +258,10 @@ fn work_by_hand_is_done_with_evidence() {
     person.types(evidence);
     person.exits(0);
     let (_, events) = folder.journals().remove(0);
-    let outputs = &of_step(&events, "step_finished", "call")[0]["outputs"];
-    assert_eq!(outputs["evidence"], evidence);
+    let marked = of_step(&events, "step_marked", "call")[0];
+    assert_eq!(marked["evidence"], evidence);
+    assert_eq!(marked["outputs"]["evidence"], evidence, "later steps may use it");
+    assert_eq!(of_step(&events, "step_finished", "call")[0]["end"], "marked");
 }
 
 /// A gate whose program cannot tell, before a step.
