@@ -172,8 +172,28 @@ pub(crate) struct Candidate {
     /// Why it cannot be taken, when it cannot
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+    /// The estate names it and it is not there: only a person may take another one in its place
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
     /// Handed to the step's perform and outputs when chosen
     pub detail: Value,
+}
+
+impl Candidate {
+    /// Returns the one to take where nobody chooses: the least loss among those that can be taken and whose forecast
+    /// meets the longest time allowed. `None` also where one that the estate names is not there: what the estate
+    /// says is wrong then, and what it would have said instead is not known.
+    pub(crate) fn best(candidates: &[Self], rto_max: Span) -> Option<&Self> {
+        if candidates.iter().any(|candidate| candidate.absent) {
+            return None;
+        }
+        candidates
+            .iter()
+            .filter(|candidate| candidate.unusable.is_none())
+            .filter(|candidate| candidate.forecast.is_some_and(|forecast| forecast <= rto_max))
+            // A loss nobody could measure is worse than any that was.
+            .min_by_key(|candidate| (candidate.loss.is_none(), candidate.loss.unwrap_or_default()))
+    }
 }
 
 /// Something a run leaves open until a check proves it closed.

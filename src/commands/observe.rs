@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::clock::within;
+use crate::engine;
 use crate::engine::ports::{Call, Observation, Ports, Progress};
 use crate::engine::state::RunState;
 use crate::engine::step::StepState;
-use crate::engine::{self, decide::best};
 use crate::event::Mode;
 use crate::ids::{RunId, StepId};
-use crate::outcome::{CheckReport, Fidelity, Verdict};
+use crate::outcome::{Candidate, CheckReport, Fidelity, Verdict};
 use crate::plan::late::About;
 use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
@@ -314,14 +314,12 @@ fn state(seen: Observation) -> Look {
 }
 
 /// Returns the candidates a dry run found, and the one the program would take.
-pub(super) fn candidates(
-    report: &DryRunReport,
-) -> (Vec<crate::outcome::Candidate>, Option<String>) {
+pub(super) fn candidates(report: &DryRunReport) -> (Vec<Candidate>, Option<String>) {
     let choices = report.steps.iter().find_map(|step| match &step.found {
         Found::State { state } if !state.choices.is_empty() => Some(state.choices.clone()),
         _ => None,
     });
     let choices = choices.unwrap_or_default();
-    let best = best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
+    let best = Candidate::best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
     (choices, best)
 }

@@ -8,7 +8,6 @@ use super::scheduler::asks;
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::{ActionError, Candidate, Effect, StepEnd};
 use crate::plan::{Approval, outputs};
-use crate::span::Span;
 
 impl Driver {
     fn question(&self, key: QuestionKey, title: String, form: AnswerForm) -> Question {
@@ -57,7 +56,7 @@ impl Driver {
         let rto_max = self.plan.objectives.rto_max;
         let loss_max = self.plan.objectives.rpo_max;
         let choices = self.untried(&seen.choices);
-        let best = best(&choices, rto_max);
+        let best = Candidate::best(&choices, rto_max);
         let form = AnswerForm::Candidates {
             candidates: choices.clone(),
             loss_max: Some(loss_max),
@@ -283,14 +282,4 @@ impl Driver {
 fn usable(candidates: &[Candidate]) -> String {
     let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
     usable.map(|candidate| candidate.id.as_str()).collect::<Vec<_>>().join(",")
-}
-
-/// Returns the least loss among the usable candidates whose forecast meets the longest time allowed.
-pub(crate) fn best(candidates: &[Candidate], rto_max: Span) -> Option<&Candidate> {
-    candidates
-        .iter()
-        .filter(|candidate| candidate.unusable.is_none())
-        .filter(|candidate| candidate.forecast.is_some_and(|forecast| forecast <= rto_max))
-        // A loss nobody could measure is worse than any that was.
-        .min_by_key(|candidate| candidate.loss.unwrap_or(Span::seconds(u64::MAX / 4)))
 }

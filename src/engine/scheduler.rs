@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::state::{Graph, RunPhase, RunState, tolerated};
 use super::step::{RevertStage, Stage};
 use crate::event::{OnFailureFlag, RollbackScope, RunSettings};
-use crate::outcome::{Effect, StepEnd, Verdict};
+use crate::outcome::{Effect, Verdict};
 use crate::plan::{Body, PlannedStep, Rollback};
 use crate::runbook::schema::OnFailure;
 
@@ -202,8 +202,8 @@ fn kept_by_a_point(state: &RunState, left: &[usize]) -> String {
     )
 }
 
-/// Returns the steps still to be reverted: failed ones first, then completed ones, dependents before what
-/// they need. Sealed steps are left alone unless one is named; a failed revert keeps its ancestors.
+/// Returns the steps still to be reverted: failed ones first, then those others went on from (done, or failed
+/// and tolerated), dependents before what they need. Sealed steps are left alone unless one is named; a failed revert keeps its ancestors.
 pub(crate) fn rollback_order(state: &RunState, scope: &RollbackScope) -> Vec<usize> {
     let (sealed, only) = match scope {
         RollbackScope::Run => (state.sealed(), None),
@@ -233,8 +233,9 @@ pub(crate) fn rollback_order(state: &RunState, scope: &RollbackScope) -> Vec<usi
     };
     let mut order: Vec<usize> = (0..state.steps.len()).filter(wanted).collect();
     let depth = depths(state);
-    let ended_well = |i: &usize| state.steps[*i].ended().is_some_and(StepEnd::satisfies);
-    order.sort_by_key(|i| (ended_well(i), std::cmp::Reverse(depth[*i]), std::cmp::Reverse(*i)));
+    let gone_on_from =
+        |i: &usize| state.steps[*i].ended().is_some_and(|end| state.lets_go_on(*i, end));
+    order.sort_by_key(|i| (gone_on_from(i), std::cmp::Reverse(depth[*i]), std::cmp::Reverse(*i)));
     order
 }
 

@@ -43,6 +43,7 @@ fn candidate() -> Candidate {
         forecast: Some(Span::minutes(12)),
         reversible: false,
         unusable: None,
+        absent: false,
         detail: json!({"lag_seconds": 7.25}),
     }
 }

@@ -137,13 +137,7 @@ fn of_choice(
     choices: &[Candidate],
 ) -> Vec<Question> {
     let max = plan.objectives.rto_max;
-    let in_time = |candidate: &&Candidate| {
-        candidate.unusable.is_none() && candidate.forecast.is_some_and(|span| span <= max)
-    };
-    let least = choices.iter().filter(in_time).min_by_key(|candidate| {
-        // A loss nobody could measure is worse than any that was.
-        (candidate.loss.is_none(), candidate.loss.unwrap_or_default())
-    });
+    let least = Candidate::best(choices, max);
     let loss_max: Span = plan.objectives.rpo_max;
     let form = AnswerForm::Candidates {
         candidates: choices.to_vec(),

@@ -52,6 +52,24 @@ fn what_was_found_decides_what_is_asked() {
 }
 
 #[test]
+fn where_the_replica_the_estate_names_is_not_there_the_recovery_point_is_asked_for() {
+    let mut found = report().steps;
+    let Found::State { state } = &mut found[1].found else { panic!("the choice") };
+    state.choices[0].unusable = Some("there is no instance phoenix-dr-replica".to_owned());
+    state.choices[0].absent = true;
+    let asked = |given: &Given| {
+        let all = missing(given, &found);
+        all.into_iter().find(|flag| flag.contains("--recovery-point"))
+    };
+    let said = asked(&Given::default()).expect("it is asked for");
+    assert!(said.contains("one of") && said.contains("there is no instance"), "{said}");
+    let named = Given { recovery_point: Some("backup".to_owned()), ..Given::default() };
+    assert_eq!(asked(&named), None);
+    let named = Given { recovery_point: Some("replica".to_owned()), ..Given::default() };
+    assert!(asked(&named).is_some_and(|said| said.contains("`replica` cannot be taken")));
+}
+
+#[test]
 fn a_loss_that_would_be_asked_about_is_needed_beforehand() {
     let mut found = report().steps;
     let Found::State { state } = &mut found[1].found else { panic!("the choice") };

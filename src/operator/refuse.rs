@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use super::scripted::{Given, loss, name};
 use crate::engine::ports::Operator;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
+use crate::outcome::Candidate;
 use crate::report::words;
 
 /// Answers in place of a person who is not there: never yes.
@@ -79,10 +80,7 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
             }
         }
         QuestionKey::Choice { .. } => {
-            let rest = match &given.recovery_point {
-                Some(id) => format!("; `{id}` cannot be taken"),
-                None => String::new(),
-            };
+            let rest = not_taken(given, question);
             format!("--recovery-point ID, {}{rest}", wanted(question))
         }
         QuestionKey::Loss { .. } => {
@@ -100,6 +98,20 @@ pub(crate) fn flag(given: &Given, question: &Question) -> String {
         | QuestionKey::Credentials { .. } => {
             format!("--answers FILE with `{key}`: {}", wanted(question))
         }
+    }
+}
+
+/// Returns why the recovery point that was named, or one that the estate names, is not the answer.
+fn not_taken(given: &Given, question: &Question) -> String {
+    let AnswerForm::Candidates { candidates, .. } = &question.form else { return String::new() };
+    let named = |found: &&Candidate| Some(&found.id) == given.recovery_point.as_ref();
+    let found = candidates.iter().find(named).or_else(|| candidates.iter().find(|c| c.absent));
+    match (found, &given.recovery_point) {
+        (Some(Candidate { id, unusable: Some(why), .. }), _) => {
+            format!("; `{id}` cannot be taken: {why}")
+        }
+        (_, Some(id)) => format!("; `{id}` cannot be taken"),
+        (_, None) => String::new(),
     }
 }
 

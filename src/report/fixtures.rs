@@ -240,6 +240,7 @@ pub(crate) fn candidates() -> Vec<Candidate> {
         forecast,
         reversible,
         unusable: None,
+        absent: false,
         detail: Value::Null,
     };
     vec![
@@ -259,6 +260,7 @@ pub(crate) fn candidates() -> Vec<Candidate> {
         ),
         Candidate {
             unusable: Some("status is `creating`, 40 % done".to_owned()),
+            absent: false,
             ..candidate(
                 "snapshot",
                 "snapshot phoenix-2026-07-14-00-02",

@@ -70,19 +70,25 @@ fn traffic_on_a_restored_database_stays_in_the_dr_region_whatever_the_flag() {
     moved_and_not_confirmed(RESTORE);
 }
 
-/// The change of the record sets is carried out, and nobody can find out whether it is everywhere.
+/// The change of the record sets is carried out, its answer is lost, and nobody may read the record sets afterwards.
 fn moved_and_not_confirmed(options: &str) {
     let estate = fresh(options);
     let end = undisturbed(&estate, options);
     for on_failure in ["auto", "rollback", "stop"] {
         estate.post("/reset", options);
-        estate.fault(&denied("route53", "GetChange", "*"));
+        let lost = estate.fault(&json!({ "service": "route53", "action": "lost", "times": 1,
+                                         "operation": "ChangeResourceRecordSets" }));
+        let mut unseen = denied("route53", "ListResourceRecordSets", "*");
+        unseen["follows"] = json!(lost);
+        let unseen = estate.fault(&unseen);
         let folder = stopped_at_traffic(&estate, on_failure);
         all_but_traffic(&estate, &end);
         assert_eq!(estate.world()["weights"], end["weights"], "{on_failure}");
+        assert_ne!(estate.fired(unseen), 0);
         estate.no_faults();
         folder.run(&resume(&[])).exits(0);
         estate.settles_into(&end, on_failure);
+        assert_eq!(estate.requested("ChangeResourceRecordSets"), 1, "{on_failure}");
     }
 }
 

@@ -32,10 +32,7 @@ pub(crate) async fn observe(
             return Ok(seen);
         }
     }
-    seen.choices = match pinned(with) {
-        None => measured.candidates,
-        Some(kind) => vec![pick(measured.candidates, kind)?],
-    };
+    seen.choices = offered(measured.candidates, pinned(with))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&with.region, &seen.choices));
     }
@@ -102,13 +99,20 @@ fn pinned(with: &ChooseRecoveryPoint) -> Option<&str> {
     with.choose.as_deref().filter(|kind| *kind != "ask")
 }
 
-fn pick(candidates: Vec<Candidate>, kind: &str) -> Result<Candidate, ActionError> {
-    let known: Vec<String> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
-    candidates.into_iter().find(|candidate| candidate.id == kind).ok_or_else(|| {
-        let message = format!("there is no recovery point `{kind}`");
-        ActionError::unchanged(FailureClass::NotFound, message)
-            .hint(format!("take one of: {}", known.join(", ")))
-    })
+/// Returns what is to be chosen from: the one that was named, or all of them where it cannot be taken, for it is
+/// never replaced by another unasked.
+fn offered(all: Vec<Candidate>, named: Option<&str>) -> Result<Vec<Candidate>, ActionError> {
+    let Some(kind) = named else { return Ok(all) };
+    match all.iter().find(|candidate| candidate.id == kind) {
+        Some(found) if found.unusable.is_none() => Ok(vec![found.clone()]),
+        Some(_) => Ok(all),
+        None => {
+            let known: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
+            let message = format!("there is no recovery point `{kind}`");
+            Err(ActionError::unchanged(FailureClass::NotFound, message)
+                .hint(format!("take one of: {}", known.join(", "))))
+        }
+    }
 }
 
 fn nothing_usable(region: &str, candidates: &[Candidate]) -> ActionError {

@@ -6,7 +6,7 @@ use super::testing::{
 use super::{candidates, restore_snapshot};
 use crate::clients::aws::testing::{call, estate, guarded};
 use crate::engine::ports::{Armed, Observation};
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, Candidate, FailureClass};
 use crate::runbook::catalogue::actions::{
     ChooseRecoveryPoint, RecoveryMethod, RecoveryPoint, RestoreSnapshot,
 };
@@ -76,6 +76,23 @@ async fn a_named_kind_is_the_only_choice() {
     assert_eq!(missing.class, FailureClass::NotFound);
     let unusable = choices(Region::default(), Some("backup")).await.expect_err("none");
     assert!(unusable.message.contains("none is replicated"), "{unusable}");
+}
+
+#[tokio::test]
+async fn a_named_kind_that_cannot_be_taken_is_chosen_from_all_and_never_replaced() {
+    for (gone, named) in [(true, Some("replica")), (true, None), (false, None)] {
+        let mut known = three();
+        if gone {
+            known.instances.clear();
+        }
+        let seen = choices(known, named).await.expect("candidates");
+        assert_eq!(seen.choices.len(), 3, "{named:?}");
+        let replica = seen.choices.iter().find(|candidate| candidate.id == "replica");
+        let replica = replica.expect("the replica");
+        assert_eq!((replica.absent, replica.unusable.is_some()), (gone, gone), "{named:?}");
+        let best = Candidate::best(&seen.choices, Span::minutes(24 * 60));
+        assert_eq!(best.is_none(), gone, "what the estate names is not there");
+    }
 }
 
 fn promoted_at(instant: &str) -> Region {

@@ -77,6 +77,7 @@ pub(super) async fn replica_candidate(
         forecast: Some(PROMOTION),
         reversible: false,
         unusable: None,
+        absent: false,
         detail: point(RecoveryMethod::Promote, id, id),
     };
     let found = match look {
@@ -84,6 +85,7 @@ pub(super) async fn replica_candidate(
         Ok(None) => {
             let why = format!("there is no instance {id} in {region}");
             candidate.unusable = Some(why.clone());
+            candidate.absent = true;
             return (candidate, why);
         }
         Err(error) => {
@@ -144,6 +146,7 @@ pub(super) fn restored_candidate(
         loss: standing.at.map(|at| Span(since(at, now))),
         forecast: Some(Span::default()),
         unusable: (found.phase() == Phase::Bad).then(|| bad(found)),
+        absent: false,
         detail: json!(standing.point),
         ..restore_candidate("recovered", "")
     })
@@ -208,6 +211,7 @@ fn restore_candidate(id: &str, title: &str) -> Candidate {
         forecast: None,
         reversible: true,
         unusable: None,
+        absent: false,
         detail: Value::Null,
     }
 }

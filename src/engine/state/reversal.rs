@@ -86,7 +86,7 @@ impl RunState {
     }
 
     /// Says whether a step that ended so lets the steps that need it start.
-    pub(super) fn lets_go_on(&self, i: usize, end: StepEnd) -> bool {
+    pub(crate) fn lets_go_on(&self, i: usize, end: StepEnd) -> bool {
         end.satisfies()
             || (end == StepEnd::Failed && self.plan.steps[i].on_failure == OnFailure::Continue)
     }

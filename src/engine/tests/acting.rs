@@ -175,6 +175,7 @@ fn candidates(reversible: bool, loss: Option<Span>) -> Vec<Candidate> {
         forecast: Some(Span::minutes(12)),
         reversible,
         unusable: None,
+        absent: false,
         detail: point(reversible),
     };
     let mut all = vec![candidate("backup", true), candidate("snapshot", true)];

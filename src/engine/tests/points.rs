@@ -53,6 +53,26 @@ fn a_rollback_after_the_point_takes_back_what_stands_beside_it_and_resume_does_i
     assert!(tokens.contains(&"01TESTRUN/beside/1".to_owned()), "{tokens:?}");
 }
 
+/// A step that failed with its change in place, and was gone on from, is taken back after what rests on it.
+#[test]
+fn a_tolerated_failure_is_taken_back_after_the_steps_that_went_on_from_it() {
+    let tolerated = PlannedStep {
+        critical: false,
+        on_failure: OnFailure::Continue,
+        ..action("tolerated", &[])
+    };
+    let world = World::new();
+    world.strike("tolerated", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::Applied), 9);
+    world.strike("last", Op::Perform, fails(), 9);
+    let steps = vec![tolerated, action("upon", &["tolerated"]), action("last", &["upon"])];
+    assert_eq!(start(&world, plan(steps), settings(false)).exit, Exit::RolledBack);
+    let reverted = world.durable().into_iter().filter_map(|record| match record.event {
+        Event::RevertStarted { step, .. } => Some(step.0),
+        _ => None,
+    });
+    assert_eq!(reverted.collect::<Vec<_>>(), ["upon", "tolerated"]);
+}
+
 fn past(step: &str) -> Process {
     Process::with(settings(false)).rolling_back(RollbackScope::Past { step: step.into() })
 }

@@ -217,7 +217,7 @@ fn every_prefix(records: &[Record], resumed: &RunSettings) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_run_of_any_graph_is_sound(
