@@ -62,7 +62,7 @@ pub(crate) struct Primary {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Region {
-    /// Base URL of the application in this region, e.g. https://api.us-west-2.phoenix.example
+    /// Base URL of the application in this region, e.g. `https://api.us-west-2.phoenix.example`
     pub api: String,
     /// Address of the region's load balancer (`host` or `host:port`), used to reach it before DNS moves
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question
 use crate::ids::StepId;
 use crate::outcome::Candidate;
 use crate::plan::outputs::WantedOutput;
-use crate::plan::{Approval, Plan, Rollback};
+use crate::plan::{Approval, Plan};
 use crate::report::words;
 use crate::span::{Span, SpanError};
 
@@ -68,14 +68,10 @@ impl AcceptedLoss {
 }
 
 impl Given {
-    /// Keeps `--yes` away from what a plan's steps cannot take back.
-    ///
-    /// A point of no return whose before-image can be restored only keeps automatic rollback away from what is upstream;
-    /// its own question is an ordinary one where the runbook makes it one.
+    /// Keeps `--yes` away from what a plan's steps do not take back by themselves, and from what must be typed.
     pub(crate) fn guard(&mut self, plan: &Plan) {
         let guarded = plan.steps.iter().filter(|step| {
-            let for_good = step.point_of_no_return && !matches!(step.rollback, Rollback::Auto);
-            for_good || matches!(step.approve, Approval::Typed { .. })
+            step.point_of_no_return || matches!(step.approve, Approval::Typed { .. })
         });
         self.by_name_only.extend(guarded.map(|step| step.id.clone()));
     }

@@ -112,15 +112,13 @@ fn a_point_of_no_return_is_approved_by_name_only() {
 }
 
 #[test]
-fn what_can_be_put_back_is_an_ordinary_approval_even_where_rollback_leaves_it_alone() {
-    for (rollback, covered) in
-        [(Rollback::Auto, true), (Rollback::None { why: "for good".to_owned() }, false)]
-    {
+fn yes_covers_no_point_of_no_return_even_where_it_could_be_put_back() {
+    for (point, covered) in [(false, true), (true, false)] {
         let mut plan = plan();
         let step = plan.steps.iter_mut().find(|step| step.id.0 == "traffic").expect("there");
-        step.point_of_no_return = true;
+        step.point_of_no_return = point;
         step.approve = Approval::Each { say: Some("Traffic goes there.".to_owned()) };
-        step.rollback = rollback;
+        step.rollback = crate::plan::Rollback::Auto;
         let mut given = yes();
         given.guard(&plan);
         assert_eq!(!given.by_name_only.contains(&StepId::from("traffic")), covered);
