@@ -1,6 +1,7 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
 
 mod command;
+pub(crate) mod foresee;
 pub(crate) mod kubernetes;
 mod manual;
 mod postgres;

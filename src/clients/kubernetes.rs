@@ -127,6 +127,19 @@ pub(crate) async fn cluster(clients: &Clients, region: &str) -> Result<Arc<Clust
     Ok(cluster)
 }
 
+/// Returns the URL of a context's API server, as its kubeconfig names it.
+pub(crate) fn server_of(context: &str, kubeconfig: Option<&str>) -> Option<String> {
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let file = file.ok()?;
+    let named = file.contexts.iter().find(|known| known.name == context)?;
+    let cluster = &named.context.as_ref()?.cluster;
+    let found = file.clusters.iter().find(|known| known.name == *cluster)?;
+    found.cluster.as_ref()?.server.clone()
+}
+
 async fn config(context: &str, kubeconfig: Option<&str>) -> Result<Config, ActionError> {
     let bad = |error: &dyn std::fmt::Display| {
         ActionError::unchanged(

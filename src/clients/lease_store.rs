@@ -1,4 +1,5 @@
-//! The object a lease is kept in: read it, or write it on a condition. Nothing else is ever asked of the bucket.
+//! One object of the state bucket, a lease or facts: read it, or write it on a condition. Nothing else is ever asked
+//! of the bucket.
 //!
 //! S3 decides races: a write with `If-None-Match: *` or `If-Match` is done by one of several writers. What an
 //! answer says of the write is sorted here; what follows from it is `journal::lease`'s business.
@@ -19,8 +20,10 @@ use crate::clock::{Clock, within};
 
 /// How long one call may take; a lease lives a minute.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// Longest object read.
-const SIZE_MAX: i64 = 64 * 1024;
+/// Longest lease read.
+const LEASE_MAX: i64 = 64 * 1024;
+/// Longest object with facts read.
+const FACTS_MAX: i64 = 8 * 1024 * 1024;
 
 /// Returns an S3 client of the bucket's region with credentials that are valid now, or why there is none.
 pub(crate) type S3Source =
@@ -40,6 +43,7 @@ enum Kind {
         client: S3Source,
         bucket: String,
         key: String,
+        longest: i64,
     },
     #[cfg(test)]
     Fake(fake::Bucket),
@@ -79,8 +83,19 @@ impl LeaseStore {
     /// Returns the store of an object in S3.
     pub(crate) fn s3(client: S3Source, bucket: &str, key: &str, clock: Arc<dyn Clock>) -> Self {
         let place = format!("s3://{bucket}/{key}");
-        let kind = Kind::S3 { client, bucket: bucket.to_owned(), key: key.to_owned() };
-        Self { place, kind, clock }
+        let (bucket, key, longest) = (bucket.to_owned(), key.to_owned(), LEASE_MAX);
+        Self { place, kind: Kind::S3 { client, bucket, key, longest }, clock }
+    }
+
+    /// Allows for more than a lease takes: facts are kept beside it.
+    #[must_use]
+    pub(crate) fn for_facts(mut self) -> Self {
+        match &mut self.kind {
+            Kind::S3 { longest, .. } => *longest = FACTS_MAX,
+            #[cfg(test)]
+            Kind::Fake(_) => {}
+        }
+        self
     }
 
     /// Returns a store over a bucket in memory.
@@ -98,7 +113,9 @@ impl LeaseStore {
     pub(crate) async fn get(&self) -> Result<Option<Found>, String> {
         let call = async {
             match &self.kind {
-                Kind::S3 { client, bucket, key } => get(&client().await?, bucket, key).await,
+                Kind::S3 { client, bucket, key, longest } => {
+                    get(&client().await?, bucket, key, *longest).await
+                }
                 #[cfg(test)]
                 Kind::Fake(bucket) => bucket.get().await,
             }
@@ -116,7 +133,7 @@ impl LeaseStore {
     ) -> Result<String, PutError> {
         let call = async {
             match &self.kind {
-                Kind::S3 { client, bucket, key } => {
+                Kind::S3 { client, bucket, key, .. } => {
                     let client = client().await.map_err(PutError::Refused)?;
                     put(&client, bucket, key, condition, body).await
                 }
@@ -134,7 +151,12 @@ impl LeaseStore {
     }
 }
 
-async fn get(client: &Client, bucket: &str, key: &str) -> Result<Option<Found>, String> {
+async fn get(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    longest: i64,
+) -> Result<Option<Found>, String> {
     let answer = match client.get_object().bucket(bucket).key(key).send().await {
         Ok(answer) => answer,
         Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
@@ -146,8 +168,8 @@ async fn get(client: &Client, bucket: &str, key: &str) -> Result<Option<Found>, 
         }
         Err(error) => return Err(said(&error)),
     };
-    if answer.content_length().is_some_and(|length| length > SIZE_MAX) {
-        return Err(format!("it is longer than {SIZE_MAX} bytes and cannot be a lease"));
+    if answer.content_length().is_some_and(|length| length > longest) {
+        return Err(format!("it is longer than {longest} bytes and cannot be what is kept here"));
     }
     let Some(etag) = answer.e_tag().map(str::to_owned) else {
         return Err("the answer has no ETag".to_owned());

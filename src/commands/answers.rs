@@ -93,17 +93,27 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
     }
 }
 
-/// Returns every flag a run needs that can ask nobody.
-///
-/// `found` is what was seen of the estate; `state` is what an earlier process was answered already.
-pub(super) fn missing(
-    plan: &Plan,
-    given: &Given,
-    confirm_each: bool,
-    found: &[DryRunStep],
-    state: Option<&RunState>,
-) -> Vec<String> {
-    needed::needed(&Asked { plan, given, found, mode: Mode::Live, confirm_each, state })
+/// A run that can ask nobody.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub plan: &'a Plan,
+    pub given: &'a Given,
+    /// What an earlier process was answered already
+    pub state: Option<&'a RunState>,
+}
+
+impl Run<'_> {
+    /// Returns every flag it needs, by what was seen of the estate; `alone` when the lease could not be read.
+    pub(super) fn missing(
+        &self,
+        confirm_each: bool,
+        found: &[DryRunStep],
+        alone: bool,
+    ) -> Vec<String> {
+        let Self { plan, given, state } = *self;
+        let mode = Mode::Live;
+        needed::needed(&Asked { plan, given, found, mode, confirm_each, alone, state })
+    }
 }
 
 /// Returns those of the missing flags that every such run needs, whatever the estate looks like.
@@ -114,7 +124,7 @@ pub(super) fn certain(missing: Vec<String>) -> Vec<String> {
 
 /// Words what is missing, every flag a line.
 pub(super) fn refusal(missing: &[String]) -> UserError {
-    let message = "nobody can be asked here, and answers are missing; nothing was changed";
+    let message = "nobody can be asked here, and answers are missing; nothing was done";
     let error = UserError::new(Exit::NeedsAnswer, message);
     missing.iter().fold(error, |error, flag| error.hint(format!("add {flag}")))
 }

@@ -14,7 +14,9 @@ use crate::clients::guard::Guard;
 use crate::clients::lease_store::LeaseStore;
 use crate::engine::ports::{Lease, Ports};
 use crate::engine::state::RunState;
+use crate::estate::types::StateBucket;
 use crate::event::Mode;
+use crate::journal::facts::facts_key;
 use crate::journal::lease::{LocalLease, SharedLease, lease_key};
 use crate::journal::lock::Holder;
 use crate::operator::Chain;
@@ -86,9 +88,30 @@ pub(super) fn looking(context: &Context, clients: &Arc<Clients>) -> Ports {
 
 /// The lease in the surviving region's bucket, or this machine's alone where the estate has no shared state.
 fn lease(context: &Context, clients: &Arc<Clients>, holder: Holder) -> Arc<dyn Lease> {
-    let estate = &clients.estate;
-    let Some(state) = &estate.state else { return Arc::new(LocalLease) };
-    let (client, region) = (Arc::clone(clients), state.s3.region.clone());
+    match lease_store(clients) {
+        Some(store) => {
+            let (clock, estate) = (Arc::clone(&context.clock), &clients.estate.estate);
+            Arc::new(SharedLease::new(store, clock, estate, holder))
+        }
+        None => Arc::new(LocalLease),
+    }
+}
+
+/// Returns where the estate's lease is kept; `None` without shared state.
+pub(super) fn lease_store(clients: &Arc<Clients>) -> Option<LeaseStore> {
+    let state = clients.estate.state.as_ref()?;
+    Some(object(clients, &state.s3, &lease_key(&state.s3.prefix, &clients.estate.estate)))
+}
+
+/// Returns where a runbook's facts are kept; `None` without shared state.
+pub(super) fn facts_store(clients: &Arc<Clients>, runbook: &str) -> Option<LeaseStore> {
+    let state = clients.estate.state.as_ref()?;
+    let key = facts_key(&state.s3.prefix, &clients.estate.estate, runbook);
+    Some(object(clients, &state.s3, &key).for_facts())
+}
+
+fn object(clients: &Arc<Clients>, place: &StateBucket, key: &str) -> LeaseStore {
+    let (client, region) = (Arc::clone(clients), place.region.clone());
     let source = Arc::new(move || {
         let (client, region) = (Arc::clone(&client), region.clone());
         Box::pin(async move {
@@ -96,8 +119,5 @@ fn lease(context: &Context, clients: &Arc<Clients>, holder: Holder) -> Arc<dyn L
             Ok(regional.s3.clone())
         }) as futures::future::BoxFuture<'static, _>
     });
-    let key = lease_key(&state.s3.prefix, &estate.estate);
-    let clock = Arc::clone(&context.clock);
-    let store = LeaseStore::s3(source, &state.s3.bucket, &key, Arc::clone(&clock));
-    Arc::new(SharedLease::new(store, clock, &estate.estate, holder))
+    LeaseStore::s3(source, &place.bucket, key, Arc::clone(&clients.clock))
 }

@@ -6,12 +6,10 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::{compose, observe, preflight};
-use crate::clients::guard::Guard;
+use super::{dry_run, preflight};
 use crate::error::UserError;
 use crate::event::FindingLevel;
 use crate::exit::Exit;
-use crate::ids::RunId;
 use crate::plan::resolve::resolve;
 use crate::report::plan_view;
 
@@ -32,24 +30,12 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
     let plan = resolve(&loaded, &estate, &inputs)
         .map(Arc::new)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-    let runtime = context.runtime()?;
-    let findings = runtime.block_on(async {
-        let clients = compose::clients(context, &plan, Guard::closed(), None);
-        let ports = compose::looking(context, &clients);
-        let report = observe::plan(&plan, &RunId::generate(), &ports, None).await;
-        let findings = preflight::findings(&plan, &clients, &report).await;
-        clients.tunnels.close().await;
-        findings
-    });
-    runtime.shutdown_background();
+    let findings = dry_run::look(context, &plan, None, None)?.report.findings;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/doctor", "version": 1, "findings": findings,
-            "endpoints": preflight::endpoints_shown(&plan) });
+            "hosts": preflight::hosts(&plan) });
         context.terminal.out(&answer.to_string());
     } else {
-        for line in preflight::endpoints_shown(&plan) {
-            context.terminal.out(&line);
-        }
         for finding in &findings {
             for line in plan_view::finding_lines(finding, context.terminal.columns()) {
                 context.terminal.out(&line);

@@ -4,26 +4,27 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::context::{Context, chain};
-use super::{compose, observe, preflight, resume, rollback};
+use super::context::Context;
+use super::observe::Sight;
+use super::preflight::{self, Preflight};
+use super::{compose, resume, rollback};
 use crate::clients::guard::Guard;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::store::Namespace;
 use crate::plan::Plan;
 use crate::report::plan_view::{self, DryRunReport};
-use crate::report::terminal::Tone;
 
 /// Shows what a run of this plan would do.
 pub(super) fn of_plan(
     context: &Context,
     plan: &Arc<Plan>,
     detailed: bool,
+    point: Option<&str>,
 ) -> Result<Exit, UserError> {
-    let report = look(context, plan, None)?;
-    show(context, &report, detailed)
+    let seen = look(context, plan, None, point)?;
+    show(context, &seen.report, detailed)
 }
 
 /// Shows what going on with a run would do: the steps that have not ended, or what is still to be reverted.
@@ -31,46 +32,37 @@ pub(super) fn of_run(
     context: &Context,
     state: &RunState,
     detailed: bool,
+    point: Option<&str>,
 ) -> Result<Exit, UserError> {
     if resume::rolls_back(state) {
         let scope = rollback::scope(state, None)?;
         return rollback::show(context, state, &scope, detailed);
     }
-    let report = look(context, &state.plan, Some(state))?;
-    show(context, &report, detailed)
+    let seen = look(context, &state.plan, Some(state), point)?;
+    show(context, &seen.report, detailed)
 }
 
-/// Looks at the estate as preflight does, and saves what was seen.
+/// Looks at the estate as a run does before go, and keeps what was seen.
 pub(super) fn look(
     context: &Context,
     plan: &Arc<Plan>,
     state: Option<&RunState>,
-) -> Result<DryRunReport, UserError> {
+    point: Option<&str>,
+) -> Result<Preflight, UserError> {
     let runtime = context.runtime()?;
-    let report = runtime.block_on(async {
+    // Without a state directory nothing can be kept, but everything can be looked at.
+    let store = context.store().ok();
+    let seen = runtime.block_on(async {
         let clients = compose::clients(context, plan, Guard::closed(), None);
         let ports = compose::looking(context, &clients);
         let run = state.map_or_else(RunId::generate, |state| state.run.clone());
-        let mut report = observe::plan(plan, &run, &ports, state).await;
-        report.findings = preflight::findings(plan, &clients, &report).await;
+        let sight = Sight { plan, run: &run, ports: &ports, clients: &clients, state, point };
+        let seen = preflight::look(&sight, store.as_ref()).await;
         clients.tunnels.close().await;
-        report
+        seen
     });
     runtime.shutdown_background();
-    save(context, &report);
-    Ok(report)
-}
-
-fn save(context: &Context, report: &DryRunReport) {
-    let Ok(store) = context.store() else { return };
-    let plan = &report.plan;
-    let estate = &plan.estate.estate;
-    let saved =
-        store.save_facts(estate, Namespace::Live, &plan.runbook, report.seen, &report.steps);
-    if let Err(error) = saved {
-        let said = format!("what was seen is not saved: {}", chain(&error));
-        context.terminal.loud(Tone::Warn, &said);
-    }
+    Ok(seen)
 }
 
 fn show(context: &Context, report: &DryRunReport, detailed: bool) -> Result<Exit, UserError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 
-use super::{observe, preflight};
+use super::observe::Sight;
+use super::preflight::{self, Preflight};
+use super::{answers, observe};
 use crate::clients::Clients;
 use crate::engine::dispatcher::{Go, GoBuilder, Look};
 use crate::engine::going::unmet;
@@ -14,38 +16,68 @@ use crate::engine::state::RunState;
 use crate::engine::verify::worst;
 use crate::event::{Event, Finding, FindingLevel, Record};
 use crate::ids::StepId;
+use crate::journal::store::Store;
+use crate::operator::scripted::Given;
 use crate::outcome::Candidate;
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
+use crate::report::text::hour;
 use crate::report::view::ViewState;
 
 /// What was seen of the estate last, to show it anew without looking again.
-type Seen = Arc<Mutex<Option<(DryRunReport, Vec<Finding>)>>>;
+type Seen = Arc<Mutex<Option<Preflight>>>;
+
+/// What the go question is made with, besides the run's state.
+#[derive(Clone)]
+pub(super) struct Before {
+    pub ports: Ports,
+    pub clients: Arc<Clients>,
+    /// The record the run starts with
+    pub first: Record,
+    pub given: Given,
+    /// Where what was seen is kept
+    pub store: Store,
+}
 
 /// Returns what builds the go question of a run.
-pub(super) fn builder(ports: Ports, clients: Arc<Clients>, first: Record) -> GoBuilder {
-    let seen = Seen::default();
+pub(super) fn builder(before: Before) -> GoBuilder {
+    let (before, seen) = (Arc::new(before), Seen::default());
     Arc::new(move |state, look| {
-        let (ports, clients, first) = (ports.clone(), Arc::clone(&clients), first.clone());
-        let seen = Arc::clone(&seen);
+        let (before, seen) = (Arc::clone(&before), Arc::clone(&seen));
         Box::pin(async move {
             let mut seen = seen.lock().await;
-            let (report, mut findings) = match seen.take().filter(|_| look == Look::AsSeen) {
+            let now = match seen.take().filter(|_| look == Look::AsSeen) {
                 Some(seen) => seen,
-                None => {
-                    let report = observe::plan(&state.plan, &state.run, &ports, None).await;
-                    let findings = preflight::findings(&state.plan, &clients, &report).await;
-                    (report, findings)
-                }
+                None => look_at(&state, &before).await,
             };
-            *seen = Some((report.clone(), findings.clone()));
-            findings.extend(gone(&state));
-            let view = view(&state, &ports, &first, report, findings.clone());
-            Go { question: question(&view), findings }
+            *seen = Some(now.clone());
+            build(&state, &before, now)
         })
     })
+}
+
+async fn look_at(state: &RunState, before: &Before) -> Preflight {
+    let sight = Sight {
+        plan: &state.plan,
+        run: &state.run,
+        ports: &before.ports,
+        clients: &before.clients,
+        state: None,
+        point: before.given.recovery_point.as_deref(),
+    };
+    preflight::look(&sight, Some(&before.store)).await
+}
+
+fn build(state: &RunState, before: &Before, seen: Preflight) -> Go {
+    let Before { ports, first, given, .. } = before;
+    let asked = answers::Run { plan: &state.plan, given, state: Some(state) };
+    let missing = asked.missing(state.settings.confirm_each, &seen.report.steps, seen.alone);
+    let mut findings = seen.report.findings.clone();
+    findings.extend(gone(state));
+    let view = view(state, ports, first, seen.report, findings.clone());
+    Go { question: question(&view), findings, missing }
 }
 
 /// Gates that were passed and do not stand any more.
@@ -123,6 +155,10 @@ fn writes(plan: &Plan, report: &DryRunReport) -> Option<String> {
     let place = format!("{} {}", primary.region, primary.id);
     let fence = of_action(plan, report, "postgres.fence");
     let fenced = match fence {
+        Some(Found::State { state }) if state.seen.is_some() => {
+            let then = state.seen.map(hour).unwrap_or_default();
+            format!("{place} (seen {then}); it cannot be looked at now")
+        }
         // Gone without by an earlier run: satisfied, and no fence all the same.
         Some(Found::State { state }) if state.desired["fenced"] == true => {
             format!("{place}, if it lives: not fenceable from here")
@@ -150,7 +186,7 @@ fn of_action<'a>(plan: &Plan, report: &'a DryRunReport, name: &str) -> Option<&'
 }
 
 /// What the looks tell about steps that depend on a choice not made yet.
-fn assume(
+pub(super) fn assume(
     plan: &Plan,
     report: &DryRunReport,
     candidates: &[Candidate],

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::context::{Context, chain, store_error};
 use super::show::Screen;
-use super::{answers, compose, dry_run, go, rollback};
+use super::{answers, compose, dry_run, facts, go, rollback};
 use crate::cli::RunFlags;
+use crate::clients::Clients;
 use crate::clients::guard::Guard;
 use crate::clock::said_instant;
 use crate::engine::dispatcher::{self, Setup};
@@ -26,7 +30,8 @@ use crate::operator::scripted::Given;
 use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
 use crate::plan::resolve::resolve;
-use crate::report::summary;
+use crate::report::terminal::Tone;
+use crate::report::{summary, text};
 
 /// Carries a runbook out, or shows what that would do.
 pub(super) fn run(
@@ -38,7 +43,8 @@ pub(super) fn run(
     let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref())?;
     let who = &flags.how.who;
     if who.dry_run {
-        return dry_run::of_plan(context, &plan, who.detailed_exitcode);
+        let point = flags.how.recovery_point.as_deref();
+        return dry_run::of_plan(context, &plan, who.detailed_exitcode, point);
     }
     let given = answers::of_run(context, &plan, &flags.how)?;
     answers::refuse_overrides(&plan, who)?;
@@ -106,13 +112,13 @@ fn demand(
     given: &Given,
     confirm_each: bool,
 ) -> Result<(), UserError> {
-    let unseen = answers::missing(plan, given, confirm_each, &[], None);
-    if answers::certain(unseen).is_empty() {
+    let run = answers::Run { plan, given, state: None };
+    if answers::certain(run.missing(confirm_each, &[], false)).is_empty() {
         return Ok(());
     }
-    let report = dry_run::look(context, plan, None)?;
+    let seen = dry_run::look(context, plan, None, given.recovery_point.as_deref())?;
     // What is as desired already asks nothing: then nothing is missing after all.
-    let missing = answers::missing(plan, given, confirm_each, &report.steps, None);
+    let missing = run.missing(confirm_each, &seen.report.steps, seen.alone);
     if missing.is_empty() { Ok(()) } else { Err(answers::refusal(&missing)) }
 }
 
@@ -141,6 +147,7 @@ pub(super) fn carry_on(context: &Context, job: Job) -> Result<Exit, UserError> {
 
 async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let Job { mut open, state, records, mut opening, consent, given, estate_lock } = job;
+    let store = context.store()?;
     let guard = Guard::closed();
     let clients = compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()));
     let interactive = state.settings.interactive && attended();
@@ -148,7 +155,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let mut signals = crate::signals::listen(restore)
         .map_err(|error| UserError::new(Exit::Internal, format!("listen to signals: {error}")))?;
     let hung_up = signals.hung_up.clone();
-    let operator = compose::operator(context, &state, given, interactive.then_some(hung_up));
+    let operator =
+        compose::operator(context, &state, given.clone(), interactive.then_some(hung_up));
     let ports = compose::ports(context, &clients, operator, holder);
     if let Some(consent) = consent {
         let run = &state.run;
@@ -165,8 +173,12 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     }
     let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
     let at_step = tell(Arc::clone(&ports.lease), [Arc::clone(&lock), Arc::clone(&estate_lock)]);
+    let sharing = Sharing::when_armed(context, &clients, &state.plan, store.clone());
+    let before =
+        go::Before { ports: ports.clone(), clients: Arc::clone(&clients), first, given, store };
+    let mut armed_at = sharing.armed;
     let setup = Setup {
-        go: go::builder(ports.clone(), Arc::clone(&clients), first),
+        go: go::builder(before),
         ports,
         journal: Box::new(writer),
         chain,
@@ -179,6 +191,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         arm: Box::new(move || {
             let armed = Armed::mint();
             guard.open(&armed);
+            // A run that shares nothing has nobody listening.
+            armed_at.take().map(|armed_at| armed_at.send(()).ok());
             armed
         }),
         signals: signals.halt,
@@ -192,18 +206,20 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         Err(defect) => return Err(UserError::new(Exit::Internal, format!("the engine: {defect}"))),
     };
     screen.finish().await;
+    sharing.done.await;
     clients.tunnels.close().await;
     if !context.json() {
-        // The last lines: what came of it, what is changed, what is open, what to type next.
-        let records = super::ledger::read(&dir.journal(), &run)?;
-        if let Some(found) = summary::of(&records, context.clock.now()) {
-            let columns = context.terminal.columns();
-            let lines = summary::lines(&found, columns, &TimeZone::system());
-            context.terminal.out(&lines.join("\n"));
-        }
+        last_lines(context, &super::ledger::read(&dir.journal(), &run)?);
     }
     drop((lock, estate_lock));
     Ok(exit)
+}
+
+/// Says what came of it, what is changed, what is open, what to type next.
+fn last_lines(context: &Context, records: &[Record]) {
+    let Some(found) = summary::of(records, context.clock.now()) else { return };
+    let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
+    context.terminal.out(&lines.join("\n"));
 }
 
 /// Lets whoever is refused by the lease or by a lock read which step is under way.
@@ -277,5 +293,47 @@ fn lock_error(error: &LockError) -> UserError {
             UserError::new(Exit::Held, message).hint(status.trim_end())
         }
         LockError::Io { .. } => error.user(),
+    }
+}
+
+/// Facts are kept in the surviving region once the run may write at all.
+struct Sharing {
+    /// To be told when the run is armed
+    armed: Option<oneshot::Sender<()>>,
+    done: BoxFuture<'static, ()>,
+}
+
+impl Sharing {
+    fn when_armed(
+        context: &Context,
+        clients: &Arc<Clients>,
+        plan: &Arc<Plan>,
+        store: Store,
+    ) -> Self {
+        let Some(place) = compose::facts_store(clients, &plan.runbook) else {
+            return Self { armed: None, done: futures::future::ready(()).boxed() };
+        };
+        let (armed, was_armed) = oneshot::channel();
+        let (clients, plan) = (Arc::clone(clients), Arc::clone(plan));
+        let task = tokio::spawn(async move {
+            match was_armed.await {
+                Ok(()) => facts::share(&clients, &place, &store, &plan).await,
+                // Nobody said go.
+                Err(_) => Ok(()),
+            }
+        });
+        let terminal = context.terminal.clone();
+        let done = async move {
+            let failed = match task.await {
+                Ok(Ok(())) => return,
+                Ok(Err(why)) => why,
+                Err(failed) => failed.to_string(),
+            };
+            let said = format!("what was seen is not kept in the shared state: {failed}");
+            for line in text::wrap(&said, terminal.columns(), 2) {
+                terminal.loud(Tone::Warn, &line);
+            }
+        };
+        Self { armed: Some(armed), done: done.boxed() }
     }
 }

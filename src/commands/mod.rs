@@ -6,6 +6,7 @@ mod compose;
 mod context;
 mod doctor;
 mod dry_run;
+mod facts;
 mod go;
 mod ledger;
 mod live;

@@ -1,14 +1,24 @@
-//! Looks at everything a plan would change, without changing anything: for the dry run and the go screen.
+//! Looks at everything a plan would change, without changing anything: for the dry run, doctor and the go screen.
+//!
+//! All looks share one deadline, so that a region that swallows packets costs no more than one that answers. What
+//! depends on a step that was not done yet is looked at with what that step can be expected to give: whatever is
+//! missing there is better known now than after a promotion.
 
-use std::collections::BTreeMap;
+mod ahead;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::clock::within;
+use crate::actions::foresee::Foreseen;
+use crate::clients::Clients;
+use crate::clock::{Elapsed, since, within};
 use crate::engine;
 use crate::engine::ports::{Call, Observation, Ports, Progress};
 use crate::engine::state::RunState;
@@ -17,147 +27,258 @@ use crate::event::Mode;
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Candidate, CheckReport, Fidelity, Verdict};
 use crate::plan::late::About;
-use crate::plan::{Body, CheckSpec, Plan, PlannedStep, late};
+use crate::plan::{Body, CheckSpec, Plan, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
 use crate::runbook::expression::Scope;
 use crate::runbook::graph::Graph;
 
-/// A service that is not there must not hold up the screen.
-const LOOK_LIMIT: Duration = Duration::from_secs(12);
+/// All looks together: the go screen must be there in time although a region is dark.
+const LIMIT: Duration = Duration::from_secs(13);
+
+/// One look: less than all of them, so that what depends on its failing can still be looked at.
+const LOOK_LIMIT: Duration = Duration::from_secs(11);
+
+/// Looks at the same time: a runbook of thousands of programs must not start them all at once.
+const LOOKS_MAX: usize = 64;
+
+/// What is looked at, and with what.
+pub(super) struct Sight<'a> {
+    pub plan: &'a Arc<Plan>,
+    pub run: &'a RunId,
+    pub ports: &'a Ports,
+    pub clients: &'a Arc<Clients>,
+    /// A run that is taken up again: only the steps that have not ended are looked at
+    pub state: Option<&'a RunState>,
+    /// Recovery point that was named beforehand
+    pub point: Option<&'a str>,
+}
+
+/// What a look could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unseen {
+    pub step: StepId,
+    pub why: String,
+    pub hint: Option<String>,
+    /// It was looked at with what an earlier step can be expected to give
+    pub foreseen: bool,
+}
 
 /// Looks at every step whose names are known; the rest is known after the steps it waits for.
-///
-/// Of a run that is taken up again, only the steps that have not ended are looked at.
-pub(super) async fn plan(
-    plan: &Arc<Plan>,
-    run: &RunId,
-    ports: &Ports,
-    state: Option<&RunState>,
-) -> DryRunReport {
-    let seen = ports.clock.now();
-    let ended = state.into_iter().flat_map(|state| state.steps.iter().enumerate());
-    let known = ended
-        .filter(|(_, step)| step.ended().is_some())
-        .map(|(i, step)| (plan.steps[i].id.clone(), step.outputs.clone()))
-        .collect();
-    let ended = |i: usize| state.is_some_and(|state| state.steps[i].ended().is_some());
-    let graph = Graph::over(engine::state::Graph::of(plan).needs);
-    // Before a run has begun, what it would say of itself is said of now.
-    let about = About {
-        id: run,
-        mode: state.map_or(Mode::DryRun, |state| state.mode),
-        started: state.map_or(seen, |state| state.began),
-        incident_started: state.map_or(seen, |state| state.incident_started),
-    };
+pub(super) async fn plan(sight: &Sight<'_>) -> (DryRunReport, Vec<Unseen>) {
+    let now = sight.ports.clock.now();
+    let graph = Graph::over(engine::state::Graph::of(sight.plan).needs);
+    let changes = |need: usize| sight.plan.steps[need].changes && !sight.has_ended(need);
     let mut looker = Looker {
-        plan,
-        run,
-        ports,
-        state,
-        changing: nearest(&graph, usize::max, |need| plan.steps[need].changes && !ended(need)),
+        changing: last_upstream(&graph, changes),
         graph,
-        scope: late::scope(plan, &about),
-        known,
+        scope: late::scope(sight.plan, &sight.about(now)),
+        until: now + SignedDuration::try_from(LIMIT).unwrap_or_default(),
+        given: sight.ended(),
+        foreseen: BTreeMap::new(),
         found: BTreeMap::new(),
+        choice: None,
+        unseen: Vec::new(),
+        sight,
     };
     looker.look_at_all().await;
-    let mut found = looker.found;
-    let steps = plan.steps.iter().filter_map(|step| found.remove(&step.id)).collect();
-    DryRunReport { plan: Arc::clone(plan), seen, steps, findings: Vec::new() }
+    looker.look_ahead().await;
+    looker.say_the_rest();
+    let Looker { mut found, unseen, .. } = looker;
+    let steps = (0..sight.plan.steps.len()).filter_map(|i| found.remove(&i)).collect();
+    let report =
+        DryRunReport { plan: Arc::clone(sight.plan), seen: now, steps, findings: Vec::new() };
+    (report, unseen)
+}
+
+impl Sight<'_> {
+    fn has_ended(&self, i: usize) -> bool {
+        self.state.is_some_and(|state| state.steps[i].ended().is_some())
+    }
+
+    /// Returns what the run says of itself; before it has begun, that is said of now.
+    fn about(&self, now: Timestamp) -> About<'_> {
+        About {
+            id: self.run,
+            mode: self.state.map_or(Mode::DryRun, |state| state.mode),
+            started: self.state.map_or(now, |state| state.began),
+            incident_started: self.state.map_or(now, |state| state.incident_started),
+        }
+    }
+
+    /// Returns the outputs of the steps that have ended.
+    fn ended(&self) -> BTreeMap<StepId, Map<String, Value>> {
+        let steps = self.state.into_iter().flat_map(|state| state.steps.iter().enumerate());
+        let ended = steps.filter(|(_, step)| step.ended().is_some());
+        ended.map(|(i, step)| (self.plan.steps[i].id.clone(), step.outputs.clone())).collect()
+    }
+
+    /// Returns the call a step would make; one that was begun keeps its token and its choice.
+    fn call(&self, i: usize, with: Map<String, Value>) -> Option<Call> {
+        let step = &self.plan.steps[i];
+        let Body::Action { action, .. } = &step.body else { return None };
+        let begun: Option<&StepState> = self.state.map(|state| &state.steps[i]);
+        // Nobody listens: what an observation tells on its way is not shown here.
+        let (sink, _) = mpsc::unbounded_channel();
+        Some(Call {
+            run: self.run.clone(),
+            step: step.id.clone(),
+            action: action.clone(),
+            with,
+            generation: begun.map_or(0, |state| state.generation),
+            choice: begun.and_then(|state| state.choice.clone()),
+            progress: Progress::new(step.id.clone(), sink),
+        })
+    }
 }
 
 struct Looker<'a> {
-    plan: &'a Plan,
-    run: &'a RunId,
-    ports: &'a Ports,
-    state: Option<&'a RunState>,
+    sight: &'a Sight<'a>,
     graph: Graph,
     /// The last step upstream of each, by order, that will change something
     changing: Vec<Option<usize>>,
     scope: Scope,
+    until: Timestamp,
     /// Outputs of steps that are as desired already, or have ended
-    known: BTreeMap<StepId, Map<String, Value>>,
-    found: BTreeMap<StepId, DryRunStep>,
+    given: BTreeMap<StepId, Map<String, Value>>,
+    /// Outputs other steps can be expected to have
+    foreseen: BTreeMap<StepId, Foreseen>,
+    found: BTreeMap<usize, DryRunStep>,
+    /// The step that offers a choice, as it was seen
+    choice: Option<(usize, Call, Observation)>,
+    unseen: Vec<Unseen>,
 }
 
 /// What can be said of a step before it is looked at.
 enum Ready {
-    Look(Map<String, Value>),
-    Checks(Vec<CheckSpec>),
+    Task(Task),
     Said(Found),
     /// Its names depend on steps that have not been looked at
     NotYet,
 }
 
+/// What is looked at.
+enum Task {
+    Action(Box<Call>),
+    Gate(Vec<CheckSpec>),
+}
+
+/// What one look gave.
+enum Look {
+    Gate(Found),
+    Seen(Box<Call>, Box<Observation>),
+    Unseen { why: String, hint: Option<String> },
+}
+
 impl Looker<'_> {
-    /// Looks in rounds: what a round learns lets the next one resolve more names.
+    fn left(&self) -> Duration {
+        since(self.sight.ports.clock.now(), self.until)
+    }
+
+    /// Looks at what can be looked at; what that tells lets others be looked at.
     async fn look_at_all(&mut self) {
-        loop {
-            let mut looks = Vec::new();
-            for (i, step) in self.plan.steps.iter().enumerate() {
-                if self.found.contains_key(&step.id) || self.ended(i) {
+        let steps = (0..self.sight.plan.steps.len()).rev();
+        let mut line = Line {
+            waiting: steps.filter(|i| !self.sight.has_ended(*i)).collect(),
+            ..Line::default()
+        };
+        let mut pending = FuturesUnordered::new();
+        let (ports, until) = (self.sight.ports, self.until);
+        while !self.left().is_zero() {
+            while pending.len() < LOOKS_MAX
+                && let Some(i) = line.waiting.pop()
+            {
+                if line.begun.contains(&i) || self.found.contains_key(&i) {
                     continue;
                 }
                 match self.ready(i) {
-                    Ready::NotYet => {}
-                    Ready::Said(found) => {
-                        self.note(step, Fidelity::Resolved, found, Vec::new());
+                    Ready::NotYet => line.put_off(i, self.unknown(i)),
+                    Ready::Said(found) => self.say(i, Fidelity::Resolved, found, Vec::new()),
+                    Ready::Task(task) => {
+                        line.begun.insert(i);
+                        pending.push(async move { (i, look(ports, task, until).await) });
                     }
-                    ready @ (Ready::Look(_) | Ready::Checks(_)) => looks.push((i, ready)),
                 }
             }
-            if looks.is_empty() {
-                break;
-            }
-            let ports = self.ports;
-            let (plan, run, state) = (self.plan, self.run, self.state);
-            let seen = join_all(looks.into_iter().map(|(i, ready)| async move {
-                let under_way = state.map(|state| &state.steps[i]);
-                (i, look(&plan.steps[i], run, ports, ready, under_way).await)
-            }))
-            .await;
-            for (i, seen) in seen {
-                if let Some(outputs) = seen.outputs {
-                    self.known.insert(self.plan.steps[i].id.clone(), outputs);
+            match within(&*ports.clock, self.left(), pending.next()).await {
+                Ok(Some((i, look))) => {
+                    if self.take(i, look) {
+                        line.gave(&self.sight.plan.steps[i].id);
+                    }
                 }
-                self.note(&self.plan.steps[i], seen.fidelity, seen.found, seen.commands);
+                Ok(None) => return,
+                Err(_) => break,
             }
         }
-        let steps = &self.plan.steps;
-        let unknown = nearest(&self.graph, usize::min, |need| {
-            !self.known.contains_key(&steps[need].id) && !steps[need].is_gate()
-        });
-        for (i, step) in steps.iter().enumerate() {
-            if !self.found.contains_key(&step.id) && !self.ended(i) {
-                let found = Found::KnownAfter { step: steps[unknown[i].unwrap_or(i)].id.clone() };
-                self.note(step, Fidelity::Printed, found, Vec::new());
+        self.give_up(line.begun.iter().chain(&line.waiting).copied());
+    }
+
+    /// Names what there was no time left for.
+    fn give_up(&mut self, unseen: impl Iterator<Item = usize>) {
+        let late = Elapsed(LIMIT).to_string();
+        for i in unseen {
+            if !self.found.contains_key(&i) {
+                self.miss(i, late.clone(), None);
             }
         }
     }
 
-    fn ended(&self, i: usize) -> bool {
-        self.state.is_some_and(|state| state.steps[i].ended().is_some())
+    /// Notes what a look found. True when it gave outputs.
+    fn take(&mut self, i: usize, look: Look) -> bool {
+        match look {
+            Look::Gate(found) => {
+                self.say(i, Fidelity::Observed, found, Vec::new());
+                false
+            }
+            Look::Unseen { why, hint } => {
+                self.miss(i, why, hint);
+                false
+            }
+            Look::Seen(call, seen) => {
+                if !seen.choices.is_empty() && !seen.satisfied {
+                    self.choice = Some((i, *call, (*seen).clone()));
+                }
+                let gives = seen.satisfied;
+                if gives {
+                    self.given.insert(self.sight.plan.steps[i].id.clone(), seen.outputs.clone());
+                }
+                let (fidelity, commands) = (seen.fidelity, seen.commands.clone());
+                self.say(i, fidelity, state(*seen), commands);
+                gives
+            }
+        }
     }
 
-    fn note(
-        &mut self,
-        step: &PlannedStep,
-        fidelity: Fidelity,
-        found: Found,
-        commands: Vec<String>,
-    ) {
-        self.found.insert(step.id.clone(), DryRunStep::of(step, fidelity, found, commands));
+    fn miss(&mut self, i: usize, why: String, hint: Option<String>) {
+        let step = self.sight.plan.steps[i].id.clone();
+        let found = Found::Unreachable { why: why.clone(), hint: hint.clone() };
+        self.unseen.push(Unseen { step, why, hint, foreseen: false });
+        self.say(i, Fidelity::Unreachable, found, Vec::new());
+    }
+
+    fn say(&mut self, i: usize, fidelity: Fidelity, found: Found, commands: Vec<String>) {
+        let step = DryRunStep::of(&self.sight.plan.steps[i], fidelity, found, commands);
+        self.found.insert(i, step);
     }
 
     fn ready(&self, i: usize) -> Ready {
-        let step = &self.plan.steps[i];
-        if let Some(need) = self.changing[i].filter(|_| step.is_gate()) {
-            return Ready::Said(Found::Deferred { after: self.plan.steps[need].id.clone() });
+        let steps = &self.sight.plan.steps;
+        if let Some(need) = self.changing[i].filter(|_| steps[i].is_gate()) {
+            return Ready::Said(Found::Deferred { after: steps[need].id.clone() });
         }
+        self.resolved(i, |used| self.given.get(used))
+    }
+
+    /// Resolves a step's names with the outputs of the steps it uses, as far as they are known.
+    fn resolved<'o>(
+        &'o self,
+        i: usize,
+        outputs: impl Fn(&StepId) -> Option<&'o Map<String, Value>>,
+    ) -> Ready {
+        let step = &self.sight.plan.steps[i];
         let mut scope = self.scope.clone();
         if late::is_open(step) {
             for used in late::uses(step) {
-                if let Some(outputs) = self.known.get(&used) {
+                if let Some(outputs) = outputs(&used) {
                     scope.set_outputs(&used.0, outputs.clone());
                 }
             }
@@ -171,67 +292,99 @@ impl Looker<'_> {
         }
         match &step.body {
             Body::Action { with, .. } => match late::arguments(with, &scope) {
-                Ok(with) => Ready::Look(with),
+                Ok(with) => {
+                    let call = self.sight.call(i, with);
+                    call.map_or(Ready::NotYet, |call| Ready::Task(Task::Action(Box::new(call))))
+                }
                 Err(_) => Ready::NotYet,
             },
             Body::Gate { checks } => {
                 let checks: Result<Vec<_>, _> =
                     checks.iter().map(|check| late::check(check, &scope)).collect();
-                checks.map_or(Ready::NotYet, Ready::Checks)
+                checks.map_or(Ready::NotYet, |checks| Ready::Task(Task::Gate(checks)))
+            }
+        }
+    }
+
+    fn say_the_rest(&mut self) {
+        for i in 0..self.sight.plan.steps.len() {
+            if !self.found.contains_key(&i) && !self.sight.has_ended(i) {
+                let found = Found::KnownAfter { step: self.waits_for(i) };
+                self.say(i, Fidelity::Printed, found, Vec::new());
+            }
+        }
+    }
+
+    /// The steps it uses whose outputs are not known.
+    fn unknown(&self, i: usize) -> impl Iterator<Item = StepId> + use<'_> {
+        let used = late::uses(&self.sight.plan.steps[i]).into_iter();
+        used.filter(|used| !self.given.contains_key(used))
+    }
+
+    /// The step whose result it waits for: one it names, else one that it needs.
+    fn waits_for(&self, i: usize) -> StepId {
+        let steps = &self.sight.plan.steps;
+        let unknown =
+            |need: &&usize| !self.given.contains_key(&steps[**need].id) && !steps[**need].is_gate();
+        let needed =
+            || self.graph.needs[i].iter().find(unknown).map(|need| steps[*need].id.clone());
+        self.unknown(i).next().or_else(needed).unwrap_or_else(|| steps[i].id.clone())
+    }
+}
+
+/// The steps that are still to be looked at.
+#[derive(Default)]
+struct Line {
+    /// To be tried, the next one last
+    waiting: Vec<usize>,
+    begun: BTreeSet<usize>,
+    /// Steps that could not be resolved, by each step whose outputs they miss
+    put_off: BTreeMap<StepId, Vec<usize>>,
+}
+
+impl Line {
+    fn put_off(&mut self, i: usize, unknown: impl Iterator<Item = StepId>) {
+        for used in unknown {
+            self.put_off.entry(used).or_default().push(i);
+        }
+    }
+
+    /// Tries those again that may have waited for a step's outputs.
+    fn gave(&mut self, step: &StepId) {
+        self.waiting.extend(self.put_off.remove(step).unwrap_or_default().into_iter().rev());
+    }
+}
+
+/// Returns, for each step, the last by order of the steps upstream of it that are as wanted.
+fn last_upstream(graph: &Graph, wanted: impl Fn(usize) -> bool) -> Vec<Option<usize>> {
+    let mut last: Vec<Option<usize>> = vec![None; graph.needs.len()];
+    for step in &graph.order {
+        let needs = graph.needs[*step].iter();
+        let upstream = needs.flat_map(|need| [last[*need], wanted(*need).then_some(*need)]);
+        last[*step] = upstream.flatten().max();
+    }
+    last
+}
+
+/// Looks once, for as long as one look may take or is left of all of them.
+async fn look(ports: &Ports, task: Task, until: Timestamp) -> Look {
+    let limit = LOOK_LIMIT.min(since(ports.clock.now(), until));
+    match task {
+        Task::Gate(checks) => Look::Gate(look_at_gate(&checks, ports, limit).await),
+        Task::Action(call) => {
+            let looked = within(&*ports.clock, limit, ports.actions.observe(&call)).await;
+            match looked {
+                Ok(Ok(seen)) => Look::Seen(call, Box::new(seen)),
+                Ok(Err(error)) => Look::Unseen { why: error.message, hint: error.hint },
+                Err(late) => Look::Unseen { why: late.to_string(), hint: None },
             }
         }
     }
 }
 
-/// Returns, for each step, the one `choose` prefers among the steps upstream of it that are as wanted.
-fn nearest(
-    graph: &Graph,
-    choose: fn(usize, usize) -> usize,
-    wanted: impl Fn(usize) -> bool,
-) -> Vec<Option<usize>> {
-    let mut nearest: Vec<Option<usize>> = vec![None; graph.needs.len()];
-    for step in &graph.order {
-        let needs = graph.needs[*step].iter();
-        let upstream = needs.flat_map(|need| [nearest[*need], wanted(*need).then_some(*need)]);
-        nearest[*step] = upstream.flatten().reduce(choose);
-    }
-    nearest
-}
-
-/// What one look gave.
-struct Look {
-    fidelity: Fidelity,
-    found: Found,
-    commands: Vec<String>,
-    outputs: Option<Map<String, Value>>,
-}
-
-async fn look(
-    step: &PlannedStep,
-    run: &RunId,
-    ports: &Ports,
-    ready: Ready,
-    under_way: Option<&StepState>,
-) -> Look {
-    match (ready, &step.body) {
-        (Ready::Checks(checks), _) => look_at_gate(&checks, ports).await,
-        (Ready::Look(with), Body::Action { action, .. }) => {
-            let call = call(step, run, action, with, under_way);
-            look_at_action(ports, &call).await
-        }
-        (Ready::Said(found), _) => {
-            Look { fidelity: Fidelity::Resolved, found, commands: Vec::new(), outputs: None }
-        }
-        (Ready::NotYet | Ready::Look(_), _) => {
-            let found = Found::KnownAfter { step: step.id.clone() };
-            Look { fidelity: Fidelity::Printed, found, commands: Vec::new(), outputs: None }
-        }
-    }
-}
-
-async fn look_at_gate(checks: &[CheckSpec], ports: &Ports) -> Look {
+async fn look_at_gate(checks: &[CheckSpec], ports: &Ports, limit: Duration) -> Found {
     let looks = checks.iter().map(|check| async {
-        within(&*ports.clock, LOOK_LIMIT, ports.checks.look(check)).await.unwrap_or_else(|late| {
+        within(&*ports.clock, limit, ports.checks.look(check)).await.unwrap_or_else(|late| {
             CheckReport {
                 title: check.title.clone(),
                 check: check.check.clone(),
@@ -252,65 +405,30 @@ async fn look_at_gate(checks: &[CheckSpec], ports: &Ports) -> Look {
     } else {
         Verdict::Inconclusive
     };
-    let found = Found::Gate { verdict, reports };
-    Look { fidelity: Fidelity::Observed, found, commands: Vec::new(), outputs: None }
+    Found::Gate { verdict, reports }
 }
 
-/// Returns the call a step would make; one that was begun keeps its token and its choice.
-fn call(
-    step: &PlannedStep,
-    run: &RunId,
-    action: &str,
-    with: Map<String, Value>,
-    under_way: Option<&StepState>,
-) -> Call {
-    // Nobody listens: what an observation tells on its way is not shown here.
-    let (sink, _) = mpsc::unbounded_channel();
-    Call {
-        run: run.clone(),
-        step: step.id.clone(),
-        action: action.to_owned(),
-        with,
-        generation: under_way.map_or(0, |state| state.generation),
-        choice: under_way.and_then(|state| state.choice.clone()),
-        progress: Progress::new(step.id.clone(), sink),
-    }
-}
-
-async fn look_at_action(ports: &Ports, call: &Call) -> Look {
-    let looked = within(&*ports.clock, LOOK_LIMIT, ports.actions.observe(call)).await;
-    let (why, hint) = match looked {
-        Ok(Ok(seen)) => return state(seen),
-        Ok(Err(error)) => (error.message, error.hint),
-        Err(late) => (late.to_string(), None),
-    };
-    let found = Found::Unreachable { why, hint };
-    Look { fidelity: Fidelity::Unreachable, found, commands: Vec::new(), outputs: None }
-}
-
-fn state(seen: Observation) -> Look {
-    let Observation { fidelity, commands, outputs, satisfied, .. } = seen.clone();
-    let outputs = satisfied.then_some(outputs);
+/// Returns an observation as a dry run shows it.
+fn state(seen: Observation) -> Found {
     if let Some(by_hand) = seen.by_hand {
-        let found = Found::ByHand {
+        return Found::ByHand {
             lines: by_hand.lines,
             evidence: by_hand.evidence,
             later: by_hand.later.is_some(),
         };
-        return Look { fidelity, found, commands, outputs };
     }
     let state = Box::new(StateFound {
         present: seen.live,
         desired: seen.desired,
         differences: seen.differences,
-        satisfied,
+        satisfied: seen.satisfied,
         irreversible: seen.irreversible,
         evidence: seen.evidence,
         choices: seen.choices,
         waiver: seen.waiver.map(|waiver| (waiver.why, waiver.word)),
         seen: None,
     });
-    Look { fidelity, found: Found::State { state }, commands, outputs }
+    Found::State { state }
 }
 
 /// Returns the candidates a dry run found, and the one the program would take.
@@ -323,3 +441,7 @@ pub(super) fn candidates(report: &DryRunReport) -> (Vec<Candidate>, Option<Strin
     let best = Candidate::best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
     (choices, best)
 }
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

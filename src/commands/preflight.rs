@@ -1,45 +1,148 @@
-//! Preflight: everything bad that can be found before the first change, all of it at once.
+//! Preflight: everything bad that can be found before the first change, all of it at once and in bounded time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clients::{Clients, endpoints};
+use futures::future::join_all;
+
+use super::facts::{self, Known};
+use super::observe::{self, Sight, Unseen};
+use super::{compose, go};
+use crate::clients::aws::Identity;
+use crate::clients::{Clients, via};
 use crate::clock::{since, within};
+use crate::estate::types::{Priority, Via};
 use crate::event::{Finding, FindingLevel};
-use crate::outcome::FailureClass;
+use crate::ids::RunId;
+use crate::journal::lease;
+use crate::journal::store::Store;
+use crate::outcome::{ActionError, FailureClass, Fidelity};
 use crate::plan::{Body, Plan, PlannedStep};
+use crate::report::forecast::{Network, Outlook};
 use crate::report::plan_view::{DryRunReport, Found};
+use crate::report::text::minutes;
+use crate::report::view::ViewState;
 
-/// One question to one service may take this long.
-const ASK_LIMIT: Duration = Duration::from_secs(8);
+/// One question to one service may take this long. All are put at the same time as the looks at the steps.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 
-/// Looks at what the whole run needs, and words what the looks at its steps found.
-pub(super) async fn findings(
-    plan: &Plan,
-    clients: &Clients,
-    report: &DryRunReport,
-) -> Vec<Finding> {
-    let mut findings = if uses_aws(plan) { credentials(plan, clients).await } else { Vec::new() };
-    findings.extend(report.steps.iter().filter_map(|seen| {
-        let Found::Unreachable { why, hint } = &seen.found else { return None };
-        let step = plan.step(&seen.step)?;
-        Some(Finding {
-            level: level(plan, step),
-            about: step.title.clone(),
-            said: why.clone(),
-            hint: hint.clone(),
-            step: Some(step.id.clone()),
-        })
-    }));
-    if plan.estate.state.is_none() {
-        findings.push(Finding {
-            level: FindingLevel::Warning,
-            about: "shared lock".to_owned(),
-            said: "none is configured: tell your team that you are acting".to_owned(),
-            hint: Some("give the estate a `state.s3` in the region that survives".to_owned()),
-            step: None,
-        });
+/// What preflight saw.
+#[derive(Debug, Clone)]
+pub(super) struct Preflight {
+    /// With the findings
+    pub report: DryRunReport,
+    /// The lease could not be read: a person may have to vouch for being alone
+    pub alone: bool,
+}
+
+/// Looks at the steps and at what the whole run needs, keeps what was seen, and words what was found.
+pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight {
+    let (clients, plan) = (sight.clients, sight.plan);
+    let (looked, identity, shared, ways) = futures::join!(
+        observe::plan(sight),
+        identity(plan, clients),
+        shared(plan, clients, sight.run),
+        ways(plan, clients),
+    );
+    let (mut report, unseen) = looked;
+    let mut known = Known::default();
+    let mut findings = Vec::new();
+    match store.map(|store| facts::load(store, plan)) {
+        Some(Ok(kept)) => known = kept,
+        Some(Err(why)) => findings.push(warning("facts", why, None)),
+        None => {}
     }
-    findings
+    let Shared { finding, alone, known: other } = shared;
+    known.take(other);
+    let unseen = recall(&mut report, &known, unseen);
+    findings.extend(credentials(plan, clients, &report, identity));
+    findings.extend(unseen.iter().filter_map(|unseen| of_step(plan, &report, unseen)));
+    findings.extend(finding);
+    findings.extend(ways);
+    findings.extend(hosts(plan).into_iter().map(|(about, said)| good(about, said)));
+    known.learn(&report);
+    if let Some(store) = store
+        && let Err(why) = facts::save(store, plan, &known.facts(report.seen))
+    {
+        findings.push(warning("facts", format!("what was seen is not kept: {why}"), None));
+    }
+    report.findings = findings;
+    Preflight { report, alone }
+}
+
+/// Puts what was seen before in the place of what cannot be read now.
+fn recall(report: &mut DryRunReport, known: &Known, unseen: Vec<Unseen>) -> Vec<Unseen> {
+    let plan = &Arc::clone(&report.plan);
+    for (i, planned) in plan.steps.iter().enumerate() {
+        let Some(seen) = known.of(plan, i) else { continue };
+        let step = report.steps.iter_mut().find(|step| step.step == planned.id);
+        let Some(step) = step.filter(|step| step.fidelity == Fidelity::Unreachable) else {
+            continue;
+        };
+        match &mut step.found {
+            Found::Unreachable { .. } => {
+                let state = Box::new(seen.state());
+                let commands = std::mem::take(&mut step.commands);
+                *step = crate::report::plan_view::DryRunStep::of(
+                    planned,
+                    Fidelity::Unreachable,
+                    Found::State { state },
+                    commands,
+                );
+            }
+            // Read in part: what is missing in it is told beside it.
+            Found::State { state } => state.evidence.push(seen.line()),
+            Found::Gate { .. }
+            | Found::KnownAfter { .. }
+            | Found::Deferred { .. }
+            | Found::Skipped { .. }
+            | Found::ByHand { .. } => {}
+        }
+    }
+    let recalled = |unseen: Unseen| {
+        let i = plan.steps.iter().position(|step| step.id == unseen.step);
+        match i.and_then(|i| known.of(plan, i)).filter(|_| !unseen.foreseen) {
+            Some(seen) => Unseen { why: format!("{}; {}", unseen.why, seen.line()), ..unseen },
+            None => unseen,
+        }
+    };
+    unseen.into_iter().map(recalled).collect()
+}
+
+fn of_step(plan: &Plan, report: &DryRunReport, unseen: &Unseen) -> Option<Finding> {
+    let step = plan.step(&unseen.step)?;
+    let said = if unseen.foreseen {
+        format!("would fail as things are: {}", unseen.why)
+    } else {
+        unseen.why.clone()
+    };
+    Some(Finding {
+        level: level(plan, report, step, unseen),
+        about: step.title.clone(),
+        said,
+        hint: unseen.hint.clone(),
+        step: Some(step.id.clone()),
+    })
+}
+
+/// What a step cannot be observed for blocks only where P0 depends on it and there is no other way: not what lies in
+/// the lost region, which is why there is a failover at all, and not one of several recovery points.
+fn level(plan: &Plan, report: &DryRunReport, step: &PlannedStep, unseen: &Unseen) -> FindingLevel {
+    let Body::Action { action, with } = &step.body else { return FindingLevel::Warning };
+    let region = with.get("region").and_then(serde_json::Value::as_str);
+    let lost = region.is_some() && region == lost_region(plan);
+    let (candidates, _) = observe::candidates(report);
+    let ways = candidates.iter().filter(|candidate| candidate.unusable.is_none()).count();
+    let other_way = unseen.foreseen && action.starts_with("rds.") && ways > 1;
+    let p0 = step.priority == Some(Priority::P0) && step.critical;
+    if p0 && !lost && !other_way { FindingLevel::Blocking } else { FindingLevel::Warning }
+}
+
+/// Returns the region that failed, where the plan is about one.
+fn lost_region(plan: &Plan) -> Option<&str> {
+    let input = |name: &str| plan.inputs.get(name).and_then(serde_json::Value::as_str);
+    let primary = plan.estate.primary.region.as_str();
+    input("from").or_else(|| input("region").filter(|to| *to != primary).map(|_| primary))
 }
 
 /// Says whether anything of the plan, or the lease, asks AWS.
@@ -56,96 +159,224 @@ fn uses_aws(plan: &Plan) -> bool {
     plan.estate.state.is_some() || plan.steps.iter().any(step_asks)
 }
 
-/// What a step cannot be observed for blocks only where P0 depends on it, and not where it acts on the lost region: that
-/// region answering badly is what the run is there for.
-fn level(plan: &Plan, step: &PlannedStep) -> FindingLevel {
-    let p0 = step.priority == Some(crate::estate::types::Priority::P0);
-    if p0 && step.critical && !acts_on_lost(plan, step) {
-        FindingLevel::Blocking
-    } else {
-        FindingLevel::Warning
+/// Asks who we are; `None` where nothing of the plan asks AWS.
+async fn identity(plan: &Plan, clients: &Clients) -> Option<Result<Identity, ActionError>> {
+    if !uses_aws(plan) {
+        return None;
     }
+    let asked = within(&*clients.clock, ASK_LIMIT, clients.aws.identity()).await;
+    // STS that does not answer says nothing about the credentials.
+    Some(asked.unwrap_or_else(|late| {
+        Err(ActionError::unchanged(FailureClass::Timeout, format!("STS: {late}")))
+    }))
 }
 
-/// Says whether a step acts on the region that is said to be lost.
-fn acts_on_lost(plan: &Plan, step: &PlannedStep) -> bool {
-    let Body::Action { with, .. } = &step.body else { return false };
-    let lost = plan.inputs.get("from").and_then(|from| from.as_str());
-    lost.is_some() && with.get("region").and_then(|region| region.as_str()) == lost
-}
-
-async fn credentials(plan: &Plan, clients: &Clients) -> Vec<Finding> {
-    let about = "credentials".to_owned();
-    let identity = within(&*clients.clock, ASK_LIMIT, clients.aws.identity()).await;
-    let finding = |level, said: String, hint: Option<String>| {
-        vec![Finding { level, about: about.clone(), said, hint, step: None }]
-    };
-    let identity = match identity {
-        Ok(Ok(identity)) => identity,
-        Ok(Err(error)) => {
+fn credentials(
+    plan: &Plan,
+    clients: &Clients,
+    report: &DryRunReport,
+    identity: Option<Result<Identity, ActionError>>,
+) -> Option<Finding> {
+    let identity = match identity? {
+        Ok(identity) => identity,
+        Err(error) => {
             let level = match error.class {
                 FailureClass::Credentials | FailureClass::Denied => FindingLevel::Blocking,
-                // STS that does not answer says nothing about the credentials.
-                _ => FindingLevel::Warning,
+                FailureClass::Throttled
+                | FailureClass::Transient
+                | FailureClass::Invalid
+                | FailureClass::NotFound
+                | FailureClass::Conflict
+                | FailureClass::Capacity
+                | FailureClass::Timeout
+                | FailureClass::Refused
+                | FailureClass::Internal => FindingLevel::Warning,
             };
-            return finding(level, error.message, error.hint);
+            let finding = warning("credentials", error.message, error.hint);
+            return Some(Finding { level, ..finding });
         }
-        Err(late) => return finding(FindingLevel::Warning, format!("STS: {late}"), None),
     };
     let mut said =
         format!("{} of account {} by {}", identity.arn, identity.account, identity.source);
     if identity.break_glass {
         said = format!("BREAK-GLASS {said}");
     }
-    let Some(expires) = identity.expires else {
-        return finding(FindingLevel::Good, said, None);
-    };
-    let left = since(clients.clock.now(), expires);
-    let needed: Duration =
-        plan.steps.iter().filter_map(|step| step.usually).map(|span| span.0).sum();
-    if left < needed {
-        let minutes = left.as_secs() / 60;
-        let hint = "renew them now, before the run needs them".to_owned();
-        let said = format!("{said}; they expire in {minutes} min, the run may need longer");
-        return finding(FindingLevel::Warning, said, Some(hint));
-    }
-    finding(FindingLevel::Good, said, None)
+    let now = clients.clock.now();
+    let short = identity.expires.and_then(|end| {
+        let left = since(now, end);
+        let before =
+            needed_longest(plan, report, now).into_iter().find(|(_, span)| left < *span)?;
+        Some(format!(
+            "they expire in {}, before {} (about {})",
+            minutes(left),
+            before.0,
+            minutes(before.1)
+        ))
+    });
+    Some(match short {
+        Some(short) => {
+            let hint = "renew them now; a run that meets their end waits for new ones".to_owned();
+            warning("credentials", format!("{short}: {said}"), Some(hint))
+        }
+        None => good("credentials", said),
+    })
 }
 
-/// Returns the endpoints of every service a plan's region uses, a line each.
-pub(super) fn endpoints_shown(plan: &Plan) -> Vec<String> {
-    let regions = plan.inputs.values().filter_map(|value| value.as_str());
-    let known = regions.filter(|region| plan.estate.regions.contains_key(*region));
-    known
-        .flat_map(|region| {
-            let shown = endpoints::shown(&plan.estate, region);
-            shown.into_iter().map(move |(service, url)| {
-                format!("{region} {}: {}", service.name(), endpoints::host_of(&url))
-            })
-        })
-        .collect()
+/// Returns how long P0 and the whole run take by the forecast's critical path, each with its words.
+fn needed_longest(
+    plan: &Plan,
+    report: &DryRunReport,
+    now: jiff::Timestamp,
+) -> Vec<(String, Duration)> {
+    let (candidates, best) = observe::candidates(report);
+    let assume = go::assume(plan, report, &candidates, best.as_deref());
+    let view = ViewState::of_plan(&report.plan);
+    let outlooks = Network::new(plan).outlooks(&view, &assume, now);
+    let ends = outlooks.into_iter().filter_map(|(priority, outlook)| match outlook {
+        Outlook::Ahead { latest, .. } => Some((priority, since(now, latest))),
+        Outlook::Done { .. } | Outlook::Blocked { .. } => None,
+    });
+    let mut ends: Vec<(String, Duration)> =
+        ends.map(|(priority, span)| (format!("{priority:?} is restored"), span)).collect();
+    // The first is the most urgent; of the others only the longest matters.
+    let longest = ends.iter().skip(1).max_by_key(|(_, span)| *span).cloned();
+    ends.truncate(1);
+    ends.extend(longest.map(|(_, span)| ("the run is done".to_owned(), span)));
+    ends
+}
+
+/// What is kept in the surviving region.
+struct Shared {
+    finding: Option<Finding>,
+    alone: bool,
+    known: Known,
+}
+
+/// Reads the lease, to see that it can be read and who has it, and the shared facts.
+async fn shared(plan: &Plan, clients: &Arc<Clients>, run: &RunId) -> Shared {
+    let (Some(lease), Some(place)) =
+        (compose::lease_store(clients), compose::facts_store(clients, &plan.runbook))
+    else {
+        let said = "none is configured: tell your team that you are acting".to_owned();
+        let hint = "give the estate a `state.s3` in the region that survives".to_owned();
+        let finding = Some(warning("shared lock", said, Some(hint)));
+        return Shared { finding, alone: false, known: Known::default() };
+    };
+    let now = clients.clock.now();
+    let looks = futures::future::join(
+        lease::look(&lease, &clients.estate.estate, now),
+        facts::fetch(&place),
+    );
+    let (held, known) = match within(&*clients.clock, ASK_LIMIT, looks).await {
+        Ok(both) => both,
+        Err(late) => (Err(format!("{}: {late}", lease.place())), Err(String::new())),
+    };
+    let mut alone = false;
+    let finding = match held {
+        Ok(None) => good("shared lock", format!("{} is free", lease.place())),
+        Ok(Some((holder, _))) if holder == *run => {
+            good("shared lock", format!("{} is this run's", lease.place()))
+        }
+        Ok(Some((_, holder))) => {
+            let hint = "a run that starts now is refused; ask its holder".to_owned();
+            warning("shared lock", format!("it is held: {holder}"), Some(hint))
+        }
+        Err(why) => {
+            alone = true;
+            let hint =
+                "a run that goes on must be vouched for: `I am the only operator`".to_owned();
+            warning("shared lock", why, Some(hint))
+        }
+    };
+    // Facts that cannot be read are only missed where a look fails, which is told there.
+    Shared { finding: Some(finding), alone, known: known.unwrap_or_default() }
+}
+
+/// Opens every port forward the estate needs in the regions the plan is about.
+async fn ways(plan: &Plan, clients: &Clients) -> Vec<Finding> {
+    let lost = lost_region(plan);
+    let database = clients.estate.database.iter().map(|db| ("database".to_owned(), &db.via));
+    let clusters =
+        clients.estate.clusters.iter().filter(|(region, _)| Some(region.as_str()) != lost);
+    let clusters = clusters.map(|(region, cluster)| (format!("cluster of {region}"), &cluster.via));
+    let ways = database.chain(clusters).filter(|(_, via)| via.command.is_some());
+    join_all(ways.map(|(name, via)| way(clients, name, via, lost))).await
+}
+
+async fn way(clients: &Clients, name: String, via: &Via, lost: Option<&str>) -> Finding {
+    let about = format!("way to the {name}");
+    let argv = via.command.iter().flatten();
+    let through = lost.filter(|lost| argv.clone().any(|word| word.contains(lost)));
+    let opened = within(&*clients.clock, ASK_LIMIT, via::open(clients, via)).await;
+    let why = match opened {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(late) => Some(late.to_string()),
+    };
+    match (why, through) {
+        (Some(why), _) => warning(about, why, Some("run its command by hand and see".to_owned())),
+        (None, Some(lost)) => {
+            let hint = "it must not depend on the region that fails".to_owned();
+            warning(about, format!("its command names {lost}"), Some(hint))
+        }
+        (None, None) => good(about, argv.cloned().collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// Returns the host of everything the plan may ask, a line for each place.
+pub(super) fn hosts(plan: &Plan) -> Vec<(String, String)> {
+    use crate::clients::endpoints::{host_of, shown};
+    use crate::clients::kubernetes::server_of;
+    let estate = &plan.estate;
+    let inputs = plan.inputs.values().filter_map(serde_json::Value::as_str);
+    let mut regions: Vec<&str> = inputs.filter(|name| estate.regions.contains_key(*name)).collect();
+    regions.extend(estate.state.as_ref().map(|state| state.s3.region.as_str()));
+    let object = estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());
+    regions.extend(object.map(|object| object.region.as_str()));
+    regions.sort_unstable();
+    regions.dedup();
+    let aws = uses_aws(plan);
+    let mut lines = Vec::new();
+    for region in regions {
+        let mut parts = Vec::new();
+        if let Some(known) = estate.regions.get(region) {
+            parts.push(format!("application {}", host_of(&known.api)));
+            for (service, url) in shown(estate, region).into_iter().filter(|_| aws) {
+                let named = service.of(&known.endpoints).is_some();
+                let whose = if named { " (by the estate file)" } else { "" };
+                parts.push(format!("{} {}{whose}", service.name(), host_of(&url)));
+            }
+        }
+        if let Some(cluster) = estate.clusters.get(region) {
+            let server = server_of(&cluster.context, cluster.kubeconfig.as_deref());
+            parts.push(format!("Kubernetes {}", server.as_deref().map_or("unknown", host_of)));
+        }
+        lines.push((format!("hosts of {region}"), parts.join(", ")));
+    }
+    if let Some(database) = &estate.database {
+        let named = database.addresses.iter().map(|(id, address)| format!("{id} {address}"));
+        let instances = [Some(&database.primary), database.replica.as_ref()];
+        let known = instances.into_iter().flatten().filter_map(|instance| {
+            let address = instance.address.as_ref()?;
+            let elsewhere = database.addresses.contains_key(&instance.id);
+            (!elsewhere).then(|| format!("{} {address}", instance.id))
+        });
+        let parts: Vec<String> = named.chain(known).collect();
+        if !parts.is_empty() {
+            lines.push(("hosts of the database".to_owned(), parts.join(", ")));
+        }
+    }
+    lines
+}
+
+fn good(about: impl Into<String>, said: String) -> Finding {
+    Finding { level: FindingLevel::Good, about: about.into(), said, hint: None, step: None }
+}
+
+fn warning(about: impl Into<String>, said: String, hint: Option<String>) -> Finding {
+    Finding { level: FindingLevel::Warning, about: about.into(), said, hint, step: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::report::fixtures;
-
-    #[test]
-    fn what_is_missing_in_the_lost_region_does_not_block() {
-        let mut plan = fixtures::plan();
-        plan.inputs.insert("from".to_owned(), json!("us-east-1"));
-        for (id, region, wanted) in [
-            ("fence", "us-east-1", FindingLevel::Warning),
-            ("fence", "us-west-2", FindingLevel::Blocking),
-            ("p1", "us-west-2", FindingLevel::Warning),
-        ] {
-            let mut step = plan.step(&id.into()).expect("there").clone();
-            let with = serde_json::Map::from_iter([("region".to_owned(), json!(region))]);
-            step.body = Body::Action { action: "postgres.fence".to_owned(), with };
-            assert_eq!(level(&plan, &step), wanted, "{id} in {region}");
-        }
-    }
-}
+#[path = "preflight_tests.rs"]
+mod tests;

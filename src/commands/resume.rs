@@ -21,7 +21,8 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let who = &given.flags.who;
     if who.dry_run {
         let state = looked_at(&store, &run)?;
-        return dry_run::of_run(context, &state, who.detailed_exitcode);
+        let point = given.flags.recovery_point.as_deref();
+        return dry_run::of_run(context, &state, who.detailed_exitcode, point);
     }
     let Taken { open, state, records } = take(context, &store, &run)?;
     let plan = Arc::clone(&state.plan);
@@ -29,8 +30,8 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     answers::refuse_overrides(&plan, who)?;
     let settings = answers::settings(&given.flags, Some(&state.settings));
     if !settings.interactive && !rolls_back(&state) {
-        let open = answers::missing(&plan, &answers, settings.confirm_each, &[], Some(&state));
-        let missing = answers::certain(open);
+        let asked = answers::Run { plan: &plan, given: &answers, state: Some(&state) };
+        let missing = answers::certain(asked.missing(settings.confirm_each, &[], false));
         if !missing.is_empty() {
             return Err(answers::refusal(&missing));
         }

@@ -47,7 +47,7 @@ impl Drop for GivenUp {
 }
 
 /// What a person types when the lease cannot be proved.
-const ALONE: &str = "I am the only operator";
+pub(crate) const ALONE: &str = "I am the only operator";
 
 impl Dispatcher {
     /// Answers from the journal where consent stands, else queues the question.

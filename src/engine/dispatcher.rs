@@ -51,6 +51,8 @@ pub(crate) struct Go {
     pub question: Question,
     /// Preflight's findings; a blocking one is not gone past
     pub findings: Vec<Finding>,
+    /// Every flag that is missing where nobody can be asked: nothing starts without all of them
+    pub missing: Vec<String>,
 }
 
 /// Looks at the estate and builds the question that asks whether to go.

@@ -83,6 +83,9 @@ impl Going {
             if let Some(why) = blocked.clone().filter(|_| !self.state.settings.interactive) {
                 return Err(Park::NotMet(why));
             }
+            if !self.state.settings.interactive && !go.missing.is_empty() {
+                return Err(Park::Missing(go.missing.join(", ")));
+            }
             look = Look::Anew;
             match self.put(go.question).await? {
                 Answer::Yes if blocked.is_none() => {

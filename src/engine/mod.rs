@@ -1,6 +1,6 @@
 //! Carries a plan out: journal, apply, decide. Knows the world only through [`ports`].
 
-mod asking;
+pub(crate) mod asking;
 mod attempt;
 pub(crate) mod compare;
 pub(crate) mod decide;

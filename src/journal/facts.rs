@@ -36,21 +36,46 @@ pub(crate) enum FactsError {
     Format { path: PathBuf, found: u32 },
 }
 
+/// Returns the key of an estate's facts below the prefix of its state bucket.
+pub(crate) fn facts_key(prefix: &str, estate: &str, name: &str) -> String {
+    format!("{prefix}/facts/{}/{}.json", file_name(estate), file_name(name))
+}
+
+impl Facts {
+    /// Returns what this process saw.
+    pub(crate) fn new(saved_at: Timestamp, facts: Value) -> Self {
+        Self { format: FORMAT, saved_at, who: who::who(), facts }
+    }
+
+    /// Returns the file's bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .expect("every map in it has text keys, and nothing else can fail");
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a file's bytes.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let facts: Self = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
+        match facts.format {
+            FORMAT => Ok(facts),
+            other => Err(format!("format {other} is not known")),
+        }
+    }
+}
+
 /// Replaces the facts of that name below `root`; a reader sees the old or the new, whole.
 pub(super) fn save(
     root: &Path,
     estate: &str,
     name: &str,
-    saved_at: Timestamp,
-    facts: &impl Serialize,
+    facts: &Facts,
 ) -> Result<PathBuf, FactsError> {
     let path = path(root, estate, name);
-    let kept = Facts { format: FORMAT, saved_at, who: who::who(), facts };
     let write = || {
-        let mut text = serde_json::to_vec_pretty(&kept)?;
-        text.push(b'\n');
         durable::create_dir(path.parent().unwrap_or(root))?;
-        durable::replace(&path, &text)
+        durable::replace(&path, &facts.bytes())
     };
     match write() {
         Ok(()) => Ok(path),
@@ -92,8 +117,8 @@ mod tests {
         let load = |estate, name| load(dir.path(), estate, name).expect("readable");
         assert_eq!(load("phoenix", "rds/us-west-2"), None);
         for (at, lag) in [(0, 7), (60, 9)] {
-            let facts = json!({"lag_seconds": lag});
-            save(dir.path(), "phoenix", "rds/us-west-2", time(at), &facts).expect("saved");
+            let facts = Facts::new(time(at), json!({"lag_seconds": lag}));
+            save(dir.path(), "phoenix", "rds/us-west-2", &facts).expect("saved");
         }
         let facts = load("phoenix", "rds/us-west-2").expect("saved");
         assert_eq!((facts.saved_at, facts.who), (time(60), who::who()));
@@ -105,7 +130,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_an_error_and_not_absent() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let path = save(dir.path(), "phoenix", "dns", time(0), &json!(1)).expect("saved");
+        let facts = Facts::new(time(0), json!(1));
+        let path = save(dir.path(), "phoenix", "dns", &facts).expect("saved");
         let text = std::fs::read_to_string(&path).expect("read");
         std::fs::write(&path, &text[..text.len() / 2]).expect("write");
         assert!(matches!(load(dir.path(), "phoenix", "dns"), Err(FactsError::Load { .. })));
@@ -114,9 +140,6 @@ mod tests {
         assert!(matches!(found, Err(FactsError::Format { found: 2, .. })));
         std::fs::remove_file(&path).expect("remove");
         std::fs::create_dir(&path).expect("create");
-        assert!(matches!(
-            save(dir.path(), "phoenix", "dns", time(0), &json!(1)),
-            Err(FactsError::Save { .. })
-        ));
+        assert!(matches!(save(dir.path(), "phoenix", "dns", &facts), Err(FactsError::Save { .. })));
     }
 }

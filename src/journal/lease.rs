@@ -89,6 +89,32 @@ struct Held {
     document: Document,
 }
 
+async fn read(store: &LeaseStore, estate: &str) -> Result<Option<Held>, String> {
+    let Some(Found { etag, body }) = store.get().await? else { return Ok(None) };
+    let place = store.place();
+    let not_a_lease = |why: &dyn std::fmt::Display| format!("{place} is not a lease: {why}");
+    let document: Document = serde_json::from_slice(&body).map_err(|why| not_a_lease(&why))?;
+    if document.format != FORMAT {
+        let why = format!("its format {} is another version's", document.format);
+        return Err(not_a_lease(&why));
+    }
+    if document.estate != estate {
+        return Err(format!("{place} is the lease of estate `{}`", document.estate));
+    }
+    Ok(Some(Held { etag, document }))
+}
+
+/// Looks at an estate's lease without taking it: returns who has it, `None` when nobody has.
+pub(crate) async fn look(
+    store: &LeaseStore,
+    estate: &str,
+    now: Timestamp,
+) -> Result<Option<(RunId, String)>, String> {
+    let held = read(store, estate).await?.map(|held| held.document);
+    let stands = held.filter(|document| !document.is_over(now));
+    Ok(stands.map(|document| (document.run.clone(), document.text())))
+}
+
 /// The lease of one run in a bucket.
 pub(crate) struct SharedLease {
     store: LeaseStore,
@@ -146,18 +172,7 @@ impl SharedLease {
     }
 
     async fn read(&self) -> Result<Option<Held>, String> {
-        let Some(Found { etag, body }) = self.store.get().await? else { return Ok(None) };
-        let place = self.store.place();
-        let not_a_lease = |why: &dyn std::fmt::Display| format!("{place} is not a lease: {why}");
-        let document: Document = serde_json::from_slice(&body).map_err(|why| not_a_lease(&why))?;
-        if document.format != FORMAT {
-            let why = format!("its format {} is another version's", document.format);
-            return Err(not_a_lease(&why));
-        }
-        if document.estate != self.estate {
-            return Err(format!("{place} is the lease of estate `{}`", document.estate));
-        }
-        Ok(Some(Held { etag, document }))
+        read(&self.store, &self.estate).await
     }
 
     async fn write(&self, condition: &Condition, document: &Document) -> Result<String, PutError> {

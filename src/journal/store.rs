@@ -9,7 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::facts::{self, Facts, FactsError};
 use super::lock::{FileLock, Holder, Liveness, LockError};
@@ -386,10 +385,9 @@ impl Store {
         estate: &str,
         namespace: Namespace,
         name: &str,
-        saved_at: Timestamp,
-        facts: &impl Serialize,
+        facts: &Facts,
     ) -> Result<PathBuf, FactsError> {
-        facts::save(&self.realm(namespace), estate, name, saved_at, facts)
+        facts::save(&self.realm(namespace), estate, name, facts)
     }
 
     /// Returns the facts of that name; `None` when none were ever saved.

@@ -273,8 +273,8 @@ fn estates_are_locked_apart_from_each_other_and_from_rehearsals() {
 fn facts_of_a_rehearsal_are_never_facts_of_the_estate() {
     let scene = Scene::new();
     let store = &scene.store;
-    let save = store.save_facts("phoenix", Namespace::Rehearsal, "dns", time(0), &true);
-    save.expect("saved");
+    let facts = Facts::new(time(0), serde_json::Value::Bool(true));
+    store.save_facts("phoenix", Namespace::Rehearsal, "dns", &facts).expect("saved");
     let load = |namespace| store.load_facts("phoenix", namespace, "dns").expect("readable");
     assert_eq!(load(Namespace::Live), None);
     assert!(load(Namespace::Rehearsal).is_some());

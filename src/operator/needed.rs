@@ -2,6 +2,7 @@
 
 use super::scripted::{Given, answer};
 use super::{refuse, scripted};
+use crate::engine::asking::ALONE;
 use crate::engine::state::{RunState, keeps};
 use crate::event::{Answer, AnswerForm, Mode, Question, QuestionKey};
 use crate::outcome::{Candidate, Verdict};
@@ -20,6 +21,8 @@ pub(crate) struct Asked<'a> {
     pub found: &'a [DryRunStep],
     pub mode: Mode,
     pub confirm_each: bool,
+    /// The lease could not be read: somebody must vouch for being alone
+    pub alone: bool,
     /// A run that is taken up again: what ended and what was consented to is not asked again
     pub state: Option<&'a RunState>,
 }
@@ -34,6 +37,10 @@ pub(crate) fn needed(run: &Asked<'_>) -> Vec<String> {
         }
         let seen = found.get(&step.id).map(|seen| &seen.found);
         questions.extend(of_step(run, step, seen));
+    }
+    if run.alone {
+        let form = AnswerForm::Type { word: ALONE.to_owned() };
+        questions.push(asked(QuestionKey::Alone, form));
     }
     let given = run.given;
     let mut flags = Vec::new();

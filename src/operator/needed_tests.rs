@@ -13,7 +13,7 @@ fn missing(given: &Given, found: &[DryRunStep]) -> Vec<String> {
 }
 
 fn run<'a>(plan: &'a Plan, given: &'a Given, found: &'a [DryRunStep]) -> Asked<'a> {
-    Asked { plan, given, found, mode: Mode::Live, confirm_each: false, state: None }
+    Asked { plan, given, found, mode: Mode::Live, confirm_each: false, alone: false, state: None }
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(crate) enum Found {
 }
 
 /// What was read of the state a step would change.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StateFound {
     pub present: Value,
     pub desired: Value,
@@ -281,6 +281,14 @@ pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Ve
         lines.extend(step_lines(number, planned, step, report.seen, columns));
     }
     lines.push(String::new());
+    let good = |finding: &&Finding| finding.level == FindingLevel::Good;
+    if report.findings.iter().any(|finding| good(&finding)) {
+        lines.push("Also looked at:".to_owned());
+        for finding in report.findings.iter().filter(good) {
+            lines.extend(finding_lines(finding, columns));
+        }
+        lines.push(String::new());
+    }
     lines.extend(closing(report, columns));
     lines
 }

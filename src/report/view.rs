@@ -158,6 +158,13 @@ pub(crate) struct ViewState {
 }
 
 impl ViewState {
+    /// Returns the view of a run that has not begun.
+    pub(crate) fn of_plan(plan: &Arc<Plan>) -> Self {
+        let mut view = Self::default();
+        view.planned(plan);
+        view
+    }
+
     /// Folds a run's records.
     pub(crate) fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut view = Self::default();

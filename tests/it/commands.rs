@@ -172,3 +172,36 @@ fn steps_of_a_dangling_attempt_are_named_as_in_doubt() {
     let ran = folder.run(&["rollback", "--dry-run"]).exits(0);
     assert!(ran.out.contains("in doubt"), "{}", ran.out);
 }
+
+#[test]
+fn every_missing_answer_is_named_at_once() {
+    let folder =
+        folder(&[("one", "approve: { say: For good., type: gone }"), ("two", "approve: Really.")]);
+    let chain = std::fs::read_to_string(folder.path().join("chain.yaml")).expect("the runbook");
+    let more = "  - id: gate
+    needs: []
+    checks: [ { check: command, within: 1s, with: { argv: [/nonexistent/look], reads_only: true } } ]
+  - id: ticket
+    action: manual
+    with: { say: Open a ticket., evidence: its number }
+    verify: { none: a person says so }
+";
+    folder.write("chain.yaml", &chain.replacen("steps:\n", &format!("steps:\n{more}"), 1));
+    let ran = folder.run(&["run", "chain.yaml"]).exits(8);
+    for flag in [
+        "add --yes",
+        "add --approve one",
+        "--override 'gate=REASON'",
+        "`manual:ticket`: its number",
+    ] {
+        assert!(ran.err.contains(flag), "`{flag}` is not in:\n{}", ran.err);
+    }
+    assert!(folder.journals().is_empty(), "nothing began");
+    // What every run needs is given: the rest is found missing before go, and all of it is named.
+    let given = ["run", "chain.yaml", "--yes", "--approve", "one", "--override", "gate=we know"];
+    let ran = folder.run(&given).exits(8);
+    assert!(ran.err.contains("`manual:ticket`"), "{}", ran.err);
+    assert!(!there(&folder, "one"));
+    let (_, events) = folder.journals().remove(0);
+    assert!(!events.iter().any(|event| event["kind"] == "step_started"), "nothing was changed");
+}

@@ -127,7 +127,7 @@ fn nothing_usable(region: &str, candidates: &[Candidate]) -> ActionError {
         .hint("repair one of them, or restore a dump by hand and mark the step done")
 }
 
-fn outputs(point: &RecoveryPoint, reversible: bool) -> Map<String, Value> {
+pub(super) fn outputs(point: &RecoveryPoint, reversible: bool) -> Map<String, Value> {
     let outputs = json!({ "point": point, "method": point.method, "reversible": reversible });
     outputs.as_object().cloned().unwrap_or_default()
 }

@@ -297,7 +297,7 @@ fn go_screen(state: &RunState) -> dispatcher::Go {
     };
     let findings: Vec<Finding> = super::going::unmet(state).into_iter().map(blocks).collect();
     let key = if findings.is_empty() { QuestionKey::Go } else { QuestionKey::Blocked };
-    dispatcher::Go { question: go_question(key), findings }
+    dispatcher::Go { question: go_question(key), findings, missing: Vec::new() }
 }
 
 fn go_question(key: QuestionKey) -> Question {

@@ -1,0 +1,177 @@
+//! Findings: what blocks, what is only told, and what stands in for what cannot be read.
+
+use serde_json::json;
+
+use super::*;
+use crate::clients::aws::testing::{NOW, Reply, Script, estate, guarded};
+use crate::outcome::Effect;
+use crate::report::fixtures::{plan, run_id};
+use crate::report::plan_view::tests::report;
+
+fn s3_error(status: u16, code: &str) -> Reply {
+    Reply::Answer(status, format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+}
+
+fn unseen(step: &str, foreseen: bool) -> Unseen {
+    Unseen { step: step.into(), why: "no answer".to_owned(), hint: None, foreseen }
+}
+
+fn level_of(plan: &Plan, report: &DryRunReport, step: &str, foreseen: bool) -> FindingLevel {
+    let unseen = unseen(step, foreseen);
+    level(plan, report, plan.step(&unseen.step).expect("a step"), &unseen)
+}
+
+fn in_region(plan: &mut Plan, step: &str, region: &str) {
+    let step = plan.steps.iter_mut().find(|planned| planned.id.0 == step).expect("a step");
+    let Body::Action { with, .. } = &mut step.body else { panic!("an action") };
+    with.insert("region".to_owned(), json!(region));
+}
+
+#[test]
+fn only_what_p0_needs_and_has_no_other_way_blocks() {
+    let mut plan = plan();
+    let mut report = report();
+    assert_eq!(level_of(&plan, &report, "capacity", false), FindingLevel::Blocking);
+    assert_eq!(level_of(&plan, &report, "p1", false), FindingLevel::Warning);
+    // What lies in the lost region is why there is a failover at all.
+    in_region(&mut plan, "capacity", "us-east-1");
+    assert_eq!(level_of(&plan, &report, "capacity", false), FindingLevel::Warning);
+    in_region(&mut plan, "capacity", "us-west-2");
+    assert_eq!(level_of(&plan, &report, "capacity", false), FindingLevel::Blocking);
+    // One of two recovery points would fail: the other one is a way.
+    assert_eq!(level_of(&plan, &report, "database", true), FindingLevel::Warning);
+    assert_eq!(level_of(&plan, &report, "repoint", true), FindingLevel::Blocking);
+    for step in &mut report.steps {
+        if let Found::State { state } = &mut step.found {
+            state.choices.truncate(1);
+        }
+    }
+    assert_eq!(level_of(&plan, &report, "database", true), FindingLevel::Blocking);
+}
+
+#[test]
+fn credentials_are_held_against_the_critical_path_and_not_the_sum_of_all_steps() {
+    let clients = guarded(estate(|_| {}), &Script::new(|_, _| Reply::Silence));
+    let now: jiff::Timestamp = NOW.parse().expect("an instant");
+    let finding = |seconds: u64| {
+        let identity = Identity {
+            source: "sso".to_owned(),
+            profile: None,
+            break_glass: false,
+            account: "123456789012".to_owned(),
+            arn: "arn:aws:sts::123456789012:assumed-role/dr/me".to_owned(),
+            expires: Some(now + Duration::from_secs(seconds)),
+        };
+        let report = report();
+        credentials(&plan(), &clients, &report, Some(Ok(identity))).expect("a finding")
+    };
+    let longest = needed_longest(&plan(), &report(), now);
+    let (p0, all) = (longest[0].1.as_secs(), longest[1].1.as_secs());
+    assert!(0 < p0 && p0 < all, "{longest:?}");
+    let sum: u64 =
+        plan().steps.iter().filter_map(|step| step.usually).map(|span| span.0.as_secs()).sum();
+    assert!(all < sum, "steps run side by side: {all} of {sum}");
+    let before = finding(p0 - 1);
+    assert_eq!(before.level, FindingLevel::Warning);
+    assert!(before.said.contains("before P0 is restored"), "{}", before.said);
+    let between = finding(p0 + 1);
+    assert!(between.said.contains("before the run is done"), "{}", between.said);
+    assert_eq!(finding(all + 1).level, FindingLevel::Good);
+}
+
+#[test]
+fn a_refusal_blocks_and_a_silent_sts_does_not() {
+    let clients = guarded(estate(|_| {}), &Script::new(|_, _| Reply::Silence));
+    for (class, expected) in [
+        (FailureClass::Credentials, FindingLevel::Blocking),
+        (FailureClass::Denied, FindingLevel::Blocking),
+        (FailureClass::Timeout, FindingLevel::Warning),
+        (FailureClass::Transient, FindingLevel::Warning),
+    ] {
+        let error =
+            ActionError { class, effect: Effect::None, message: "no".to_owned(), hint: None };
+        let finding = credentials(&plan(), &clients, &report(), Some(Err(error)));
+        assert_eq!(finding.expect("a finding").level, expected, "{class:?}");
+    }
+    assert_eq!(credentials(&plan(), &clients, &report(), None), None);
+}
+
+#[tokio::test]
+async fn the_lease_is_read_and_what_stands_in_the_way_is_told() {
+    let with_state = || {
+        estate(|estate| {
+            let bucket = json!({ "bucket": "state", "region": "us-west-2", "prefix": "p" });
+            estate["state"] = json!({ "s3": bucket });
+        })
+    };
+    let shared_by = |script: Script| async move {
+        let clients = Arc::new(guarded(with_state(), &script));
+        let found = shared(&plan(), &clients, &run_id()).await;
+        (found.finding.expect("a finding"), found.alone, script)
+    };
+    let (free, alone, script) = shared_by(Script::new(|_, _| s3_error(404, "NoSuchKey"))).await;
+    assert_eq!((free.level, alone), (FindingLevel::Good, false), "{free:?}");
+    assert!(script.actions().iter().all(|action| action.starts_with("GET ")), "it only reads");
+    let (denied, alone, _) = shared_by(Script::new(|_, _| s3_error(403, "AccessDenied"))).await;
+    assert_eq!((denied.level, alone), (FindingLevel::Warning, true));
+    assert!(denied.said.contains("s3:GetObject"), "{}", denied.said);
+    let clients = Arc::new(guarded(estate(|_| {}), &Script::new(|_, _| Reply::Silence)));
+    let none = shared(&plan(), &clients, &run_id()).await.finding.expect("a finding");
+    assert!(none.said.contains("tell your team"), "{}", none.said);
+}
+
+#[test]
+fn every_host_is_named_and_an_endpoint_of_the_estate_file_as_such() {
+    let mut plan = plan();
+    plan.estate = (*estate(|estate| {
+        estate["regions"]["us-west-2"]["endpoints"] = json!({ "rds": "http://127.0.0.1:4566/x" });
+        estate["clusters"] = json!({ "us-west-2": { "context": "eks", "kubeconfig": "/none" } });
+        estate["database"]["addresses"] = json!({ "phoenix-dr-replica": "127.0.0.1:15432" });
+    }))
+    .clone();
+    let lines = hosts(&plan);
+    let said = |about: &str| {
+        let line = lines.iter().find(|(name, _)| name == about);
+        line.map(|(_, said)| said.clone()).unwrap_or_else(|| panic!("{lines:?}"))
+    };
+    let west = said("hosts of us-west-2");
+    for part in [
+        "application api.us-west-2.phoenix.example",
+        "RDS 127.0.0.1:4566 (by the estate file)",
+        "STS sts.us-west-2.amazonaws.com",
+        "Route 53 route53.amazonaws.com",
+        "Kubernetes unknown",
+    ] {
+        assert!(west.contains(part), "`{part}` is not in {west}");
+    }
+    assert_eq!(said("hosts of the database"), "phoenix-dr-replica 127.0.0.1:15432");
+}
+
+#[test]
+fn what_cannot_be_read_is_shown_as_it_was_last_seen() {
+    let mut before = report();
+    let capacity = |report: &DryRunReport| {
+        report.steps.iter().position(|step| step.step.0 == "capacity").expect("a step")
+    };
+    let i = capacity(&before);
+    before.steps[i].fidelity = Fidelity::Observed;
+    let mut known = Known::default();
+    known.learn(&before);
+    let mut now = report();
+    now.steps[i].fidelity = Fidelity::Unreachable;
+    now.steps[i].found = Found::Unreachable { why: "no answer".to_owned(), hint: None };
+    let unseen =
+        recall(&mut now, &known, vec![unseen("capacity", false), unseen("traffic", false)]);
+    let Found::State { state } = &now.steps[i].found else { panic!("{:?}", now.steps[i].found) };
+    assert_eq!(state.seen, Some(before.seen));
+    assert_eq!(state.differences.len(), 2);
+    assert!(unseen[0].why.starts_with("no answer; last seen 2026-"), "{}", unseen[0].why);
+    assert!(unseen[0].why.contains("phoenix-api replicas: 1"), "{}", unseen[0].why);
+    assert_eq!(unseen[1].why, "no answer");
+    // Read in part: what was seen before is told beside what is there.
+    let Found::State { state } = &mut now.steps[i].found else { panic!() };
+    state.seen = None;
+    drop(recall(&mut now, &known, Vec::new()));
+    let Found::State { state } = &now.steps[i].found else { panic!() };
+    assert!(state.evidence.iter().any(|line| line.starts_with("last seen ")), "{state:?}");
+}
