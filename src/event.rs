@@ -1,6 +1,6 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -244,6 +244,12 @@ pub(crate) struct RunSettings {
     /// Steps whose inconclusive gate is overridden, with the reason
     #[serde(default)]
     pub overrides: BTreeMap<String, String>,
+    /// What follows these failures was answered beforehand: the step, and which of its failures, from 1
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub failures_answered: BTreeSet<(StepId, u32)>,
+    /// The same of reverts that fail
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reverts_answered: BTreeSet<(StepId, u32)>,
 }
 
 /// `--on-failure`.

@@ -1,6 +1,6 @@
 //! What was answered beforehand, and what a run that can ask nobody still needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::context::Context;
@@ -75,7 +75,7 @@ fn checked(mut given: Given, plan: &Plan) -> Result<Given, UserError> {
     Err(UserError::new(Exit::Usage, problems.join("\n")))
 }
 
-/// Returns a run's settings: what is not said stays as it was when the run began.
+/// Returns a run's settings but for what the answers settle: what is not said stays as it was when the run began.
 pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSettings {
     let said = how.on_failure.map(|word| match word {
         OnFailureArg::Auto => OnFailureFlag::Auto,
@@ -90,6 +90,8 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
         confirm_each: how.confirm.is_some() || before.is_some_and(|before| before.confirm_each),
         interactive: interactive(&how.who),
         overrides,
+        failures_answered: BTreeSet::new(),
+        reverts_answered: BTreeSet::new(),
     }
 }
 

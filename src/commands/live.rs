@@ -49,7 +49,7 @@ pub(super) fn run(
     let given = answers::of_run(context, &plan, &flags.how)?;
     answers::refuse_overrides(&plan, who)?;
     let store = context.store()?;
-    let settings = answers::settings(&flags.how, None);
+    let settings = given.settle(answers::settings(&flags.how, None));
     let now = context.clock.now();
     let incident_started = incident_started(flags, now)?;
     let run = RunId::generate();

@@ -28,7 +28,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let plan = Arc::clone(&state.plan);
     let answers = answers::of_run(context, &plan, &given.flags)?;
     answers::refuse_overrides(&plan, who)?;
-    let settings = answers::settings(&given.flags, Some(&state.settings));
+    let settings = answers.settle(answers::settings(&given.flags, Some(&state.settings)));
     if !settings.interactive && !rolls_back(&state) {
         let asked = answers::Run { plan: &plan, given: &answers, state: Some(&state) };
         let missing = answers::certain(asked.missing(settings.confirm_each, &[], false));

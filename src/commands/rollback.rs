@@ -39,7 +39,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let answers = answers::of_rollback(context, &state.plan, who)?;
     answers::refuse_overrides(&state.plan, who)?;
     let interactive = answers::interactive(who);
-    let settings = RunSettings { interactive, ..state.settings.clone() };
+    let settings = answers.settle(RunSettings { interactive, ..state.settings.clone() });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
     let scope = scope(&state, given.past.as_deref())?;

@@ -192,7 +192,7 @@ impl Driver {
     pub(super) fn decides(&self) -> bool {
         // A gate before go that was not met ends there: skipping it would be going on against it.
         let gate_before_go = self.step().is_gate() && self.armed.is_none();
-        let asks = asks(self.step(), &self.settings) && !gate_before_go;
+        let asks = asks(self.step(), self.state.failures, &self.settings) && !gate_before_go;
         super::state::tolerated(self.step()) || asks
     }
 

@@ -41,7 +41,7 @@ impl Driver {
                 | RevertResult::Skipped { .. } => None,
             };
             self.record(vec![Event::RevertFinished { step: step.clone(), result }]);
-            let Some(why) = failed.filter(|_| self.settings.interactive) else { return Ok(()) };
+            let Some(why) = failed.filter(|_| self.asks_about_revert()) else { return Ok(()) };
             match self.ask_after_revert(&why).await? {
                 (FailureChoice::Retry, _) => {}
                 (FailureChoice::Skip, reason) => {
@@ -58,6 +58,12 @@ impl Driver {
                 ) => return Err(Park::Kept),
             }
         }
+    }
+
+    /// Says whether it is asked what follows the revert that has just failed.
+    fn asks_about_revert(&self) -> bool {
+        let this = (self.step().id.clone(), self.state.revert_failures);
+        self.settings.interactive || self.settings.reverts_answered.contains(&this)
     }
 
     async fn ask_after_revert(&mut self, why: &str) -> Result<(FailureChoice, String), Park> {

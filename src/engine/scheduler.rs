@@ -133,7 +133,7 @@ pub(super) fn policy(state: &RunState, i: usize) -> Policy {
     if is_prelude(state, i) {
         return Policy::Stop;
     }
-    if asks(step, &state.settings) {
+    if asks(step, state.steps[i].failures, &state.settings) {
         return Policy::Decide;
     }
     let wanted = match (step.on_failure, state.settings.on_failure) {
@@ -147,14 +147,15 @@ pub(super) fn policy(state: &RunState, i: usize) -> Policy {
     if wanted == Policy::RollBack && state.past() { Policy::Stop } else { wanted }
 }
 
-/// Says whether a person is asked about a step that failed: somebody is there, and neither the runbook nor a flag
-/// has decided already.
-pub(super) fn asks(step: &PlannedStep, settings: &RunSettings) -> bool {
+/// Says whether it is asked what follows a step's failure of this number: somebody is there or has answered it
+/// beforehand, and neither the runbook nor a flag has decided already.
+pub(super) fn asks(step: &PlannedStep, failures: u32, settings: &RunSettings) -> bool {
     let open = match step.on_failure {
         OnFailure::Ask | OnFailure::Continue => settings.on_failure == OnFailureFlag::Auto,
         OnFailure::Rollback | OnFailure::Stop => false,
     };
-    open && settings.interactive
+    let answered = || settings.failures_answered.contains(&(step.id.clone(), failures));
+    open && (settings.interactive || answered())
 }
 
 fn backward(state: &RunState, running: &BTreeSet<usize>, scope: &RollbackScope) -> Next {

@@ -64,6 +64,8 @@ pub(crate) fn settings() -> RunSettings {
         confirm_each: false,
         interactive: true,
         overrides: std::collections::BTreeMap::new(),
+        failures_answered: Default::default(),
+        reverts_answered: Default::default(),
     }
 }
 

@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question, QuestionKey};
+use crate::event::{
+    Answer, AnswerForm, FailureChoice, MenuOption, Mode, Question, QuestionKey, RunSettings,
+};
 use crate::ids::StepId;
 use crate::outcome::Candidate;
 use crate::plan::outputs::WantedOutput;
@@ -109,6 +111,31 @@ impl Given {
     }
 }
 
+impl Given {
+    /// Writes into a run's settings which failures are answered beforehand: with nobody to ask, only these are asked
+    /// about.
+    pub(crate) fn settle(&self, settings: RunSettings) -> RunSettings {
+        let of = |kind: &str| {
+            let answered = self.answers.keys().filter_map(|key| failure(key, kind));
+            answered.collect::<BTreeSet<_>>()
+        };
+        RunSettings {
+            failures_answered: of("failure"),
+            reverts_answered: of("revert_failure"),
+            ..settings
+        }
+    }
+}
+
+/// Returns the failure that an answer of this kind is for: `failure:STEP` is the step's first one.
+fn failure(key: &str, kind: &str) -> Option<(StepId, u32)> {
+    let rest = key.strip_prefix(kind)?.strip_prefix(':')?;
+    match rest.split_once(':') {
+        Some((step, number)) => Some((StepId::from(step), number.parse().ok()?)),
+        None => Some((StepId::from(rest), 1)),
+    }
+}
+
 fn near(plan: &Plan, id: &str) -> String {
     let close = plan.steps.iter().map(|step| (strsim::damerau_levenshtein(&step.id.0, id), step));
     match close.min_by_key(|(distance, _)| *distance) {
@@ -127,6 +154,9 @@ fn unknown_key(plan: &Plan, key: &str) -> Option<String> {
             | "past" | "manual",
             Some(step),
         ) => {
+            if let Some(number) = parts.next().filter(|_| failure(key, kind).is_none()) {
+                return Some(format!("answer `{key}`: `{number}` is not the number of a failure"));
+            }
             let known = plan.steps.iter().any(|planned| planned.id.0 == step);
             (!known).then(|| format!("answer `{key}`: no such step{}", near(plan, step)))
         }

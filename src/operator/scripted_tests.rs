@@ -126,6 +126,24 @@ fn yes_covers_no_point_of_no_return_even_where_it_could_be_put_back() {
 }
 
 #[test]
+fn failures_answered_beforehand_are_told_apart_by_their_number() {
+    let names = ["failure:capacity", "failure:capacity:3", "revert_failure:fence:2", "go"];
+    let given = given(|given| {
+        given.answers = names.map(|name| (name.to_owned(), "retry".to_owned())).into();
+    });
+    assert_eq!(given.problems(&plan(), Mode::Live), Vec::<String>::new());
+    let settled = given.settle(crate::journal::fixtures::settings());
+    let capacity = || StepId::from("capacity");
+    assert_eq!(settled.failures_answered, [(capacity(), 1), (capacity(), 3)].into());
+    assert_eq!(settled.reverts_answered, [(StepId::from("fence"), 2)].into());
+    let wrong = Given {
+        answers: [("failure:capacity:last".to_owned(), "retry".to_owned())].into(),
+        ..Given::default()
+    };
+    assert!(wrong.problems(&plan(), Mode::Live)[0].contains("`last` is not the number"));
+}
+
+#[test]
 fn all_approves_in_rehearsals_only() {
     let question = question(approve(), word("us-west-2"));
     for (mode, expected) in

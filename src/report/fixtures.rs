@@ -352,6 +352,8 @@ impl Script {
             confirm_each: false,
             interactive: true,
             overrides: BTreeMap::new(),
+            failures_answered: Default::default(),
+            reverts_answered: Default::default(),
         };
         Self::default().event(
             "02:18:00",

@@ -87,6 +87,20 @@ fn on_failure_stop_keeps_what_was_done_and_rollback_undoes_it() {
 }
 
 #[test]
+fn failures_are_answered_beforehand_one_by_one() {
+    for (answers, exit, left) in [
+        ("failure:two: retry\n\"failure:two:2\": stop and keep\n", 14, &["one"][..]),
+        ("failure:two: 'skip: not needed tonight'\n", 7, &["one", "three", "four"]),
+        ("failure:two: retry\n", 5, &[]),
+    ] {
+        let folder = folder(&NAMES, Some("two"));
+        folder.write("answers.yaml", answers);
+        folder.run(&["run", "chain.yaml", "--yes", "--answers", "answers.yaml"]).exits(exit);
+        assert_eq!(there(&folder, &NAMES), left, "{answers}");
+    }
+}
+
+#[test]
 fn abandon_reverts_nothing_and_lists_what_stays() {
     let folder = folder(&NAMES, Some("two"));
     folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);

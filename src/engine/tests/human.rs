@@ -35,6 +35,39 @@ fn the_failure_menu_does_what_it_says() {
 }
 
 #[test]
+fn with_nobody_there_only_the_failures_answered_beforehand_are_asked_about() {
+    for (times, exit) in [(1, Exit::Ok), (9, Exit::RolledBack)] {
+        let world = World::new();
+        let denied = Fault::Fail(FailureClass::Denied, Effect::None);
+        world.strike("capacity", Op::Perform, denied, times);
+        world.answer(failed("capacity"), menu(FailureChoice::Retry));
+        let answered = [("capacity".into(), 1)].into();
+        let settings = RunSettings { failures_answered: answered, ..settings(false) };
+        assert_eq!(start(&world, failover(), settings).exit, exit, "failed {times} times");
+        let asked = world.asked().into_iter().filter(|q| q.key == failed("capacity")).count();
+        assert_eq!(asked, 1, "failed {times} times");
+        assert_eq!(world.count("perform capacity"), 2, "failed {times} times");
+    }
+}
+
+#[test]
+fn with_nobody_there_a_revert_that_fails_is_tried_again_where_that_was_answered_beforehand() {
+    for (answered, exit) in [(true, Exit::RolledBack), (false, Exit::NeedsOperator)] {
+        let world = World::new();
+        let denied = || Fault::Fail(FailureClass::Denied, Effect::None);
+        world.strike("database", Op::Perform, denied(), 9);
+        world.strike("capacity", Op::Revert, denied(), 1);
+        let step: StepId = "capacity".into();
+        let key = QuestionKey::RevertFailure { step: step.clone(), failures: 1 };
+        world.answer(key, menu(FailureChoice::Retry));
+        let reverts_answered = answered.then_some((step, 1)).into_iter().collect();
+        let settings = RunSettings { reverts_answered, ..settings(false) };
+        assert_eq!(start(&world, failover(), settings).exit, exit);
+        assert!(world.all_hit());
+    }
+}
+
+#[test]
 fn nobody_at_the_menu_parks_the_run() {
     let world = World::new();
     world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);

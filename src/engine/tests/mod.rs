@@ -49,6 +49,8 @@ fn settings(interactive: bool) -> RunSettings {
         confirm_each: false,
         interactive,
         overrides: BTreeMap::new(),
+        failures_answered: Default::default(),
+        reverts_answered: Default::default(),
     }
 }
 
