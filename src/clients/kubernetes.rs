@@ -248,13 +248,14 @@ fn explain(error: &Error, what: &str, purpose: Purpose) -> ActionError {
             if let Some(Error::Auth(error)) = source.downcast_ref() {
                 return credentials(&format!("{what}: {error}"));
             }
-            let message = format!("{what}: {}", chain(source.as_ref()));
             match Failure::of(source.as_ref()) {
-                // Refused connections never carried the request.
-                Some(Failure::Unreachable(said)) if said.starts_with("refused") => {
-                    ActionError::unchanged(FailureClass::Transient, message)
+                Some(Failure::Unreachable(said)) => {
+                    // Refused connections never carried the request.
+                    let refused = said.starts_with("refused");
+                    let purpose = if refused { Purpose::Read } else { purpose };
+                    lost(purpose, format!("{what}: {said}"))
                 }
-                _ => lost(purpose, message),
+                _ => lost(purpose, format!("{what}: {}", chain(source.as_ref()))),
             }
         }
         // The rest broke off somewhere in the answer.

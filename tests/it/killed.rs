@@ -161,6 +161,7 @@ impl Loop {
 }
 
 /// Takes cuts until there is none left.
+#[expect(clippy::print_stdout, reason = "how far the loop came is shown where it fails")]
 fn work(todo: &Loop) {
     while let Some(cut) = todo.next() {
         let estate = fresh(todo.way.options);
@@ -177,6 +178,8 @@ fn work(todo: &Loop) {
         }
         once(&estate, todo.way, &context);
         estate.settles_into(&todo.expected, &context);
+        let last = groups.last().and_then(|group| group.last());
+        println!("{context}: ended with {}, after {last:?}: as undisturbed", killed.exit);
         remember(&mut todo.seen(), &groups, killed.exit == KILLED);
     }
 }

@@ -87,7 +87,7 @@ where
             };
             (class, Effect::None, said(error))
         }
-        SdkError::TimeoutError(_) => (FailureClass::Timeout, lost, said(error)),
+        SdkError::TimeoutError(_) => (FailureClass::Timeout, lost, briefly(error)),
         SdkError::DispatchFailure(dispatch) => {
             let (class, effect) = if about_credentials(error) {
                 (FailureClass::Credentials, Effect::None)
@@ -100,7 +100,7 @@ where
             } else {
                 (FailureClass::Transient, lost)
             };
-            (class, effect, said(error))
+            (class, effect, briefly(error))
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
@@ -153,6 +153,17 @@ where
             _ => Liveness::Doubt(said(error)),
         },
         _ => Liveness::Doubt(said(error)),
+    }
+}
+
+/// Returns why nothing came back, without the layers of libraries that report it where one word says as much.
+fn briefly<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: Error + 'static,
+{
+    match liveness(error) {
+        Liveness::NoAnswer(word) => word.to_owned(),
+        Liveness::Doubt(_) | Liveness::Answered => said(error),
     }
 }
 
