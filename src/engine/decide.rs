@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::driver::{Driver, Park};
 use super::ports::{ByHand, Observation, Waiver};
-use super::scheduler::asks;
+use super::scheduler::{asks, kept};
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::{ActionError, Candidate, Effect, StepEnd};
 use crate::plan::{Approval, outputs};
@@ -42,12 +42,22 @@ impl Driver {
             .lines
             .extend(seen.differences.iter().map(|d| format!("{}: {} -> {}", d.what, d.from, d.to)));
         question.lines.extend(say);
-        question.lines.push(match &seen.irreversible {
-            Some(why) => format!("Cannot be undone: {why}"),
-            None => "Can be undone".to_owned(),
-        });
+        question.lines.push(self.way_back(seen));
         question.commands.clone_from(&seen.commands);
         self.ask(question).await.map(|_| ())
+    }
+
+    /// Says whether the change can be taken back, and by whom.
+    fn way_back(&self, seen: &Observation) -> String {
+        let step = self.step();
+        match (&seen.irreversible, kept(&step.rollback)) {
+            (Some(why), _) => format!("Cannot be undone: {why}"),
+            (None, Some(why)) => format!("Is not undone: {why}"),
+            (None, None) if step.point_of_no_return => {
+                "Point of no return: from here on nothing is rolled back by itself".to_owned()
+            }
+            (None, None) => "Can be undone".to_owned(),
+        }
     }
 
     /// Has one of several ways chosen, and more loss than the objective allows typed.
