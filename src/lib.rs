@@ -19,6 +19,7 @@ mod event;
 mod exit;
 mod ids;
 mod journal;
+mod mask;
 mod operator;
 mod outcome;
 mod plan;

@@ -336,6 +336,7 @@ where
             let call = format!("{} {}", request.method(), request.uri().path());
             return Box::pin(async move { Err(Box::new(Refused { call }) as BoxError) });
         }
+        tracing::debug!(method = %request.method(), uri = %request.uri(), "kubernetes request");
         let answer = self.inner.call(request);
         Box::pin(async move { answer.await.map_err(Into::into) })
     }

@@ -20,7 +20,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
-use crate::estate::types::Estate;
+use crate::estate::secrets;
+use crate::estate::types::{Estate, SecretRef};
+use crate::mask::Masker;
 use aws::Aws;
 use guard::Guard;
 
@@ -33,8 +35,8 @@ pub(crate) struct Clients {
     pub kubernetes: kubernetes::Clusters,
     /// Port forwards this process started
     pub tunnels: via::Tunnels,
-    /// Secrets read so far: what children print is masked by them
-    pub masks: process::Masks,
+    /// Secrets read so far, shared with the journal and the screen
+    pub masks: Masker,
     /// Directory for the output of programs a run starts; without one only the ends of it are kept
     pub artifacts: Option<PathBuf>,
     /// Names of what earlier runs left open for this estate
@@ -68,7 +70,7 @@ impl Clients {
             aws,
             kubernetes: kubernetes::Clusters::default(),
             tunnels: via::Tunnels::default(),
-            masks: process::Masks::default(),
+            masks: Masker::default(),
             artifacts: None,
             open: BTreeSet::new(),
             in_vain: InVain::default(),
@@ -80,6 +82,31 @@ impl Clients {
     pub(crate) fn knowing(mut self, open: BTreeSet<String>) -> Self {
         self.open = open;
         self
+    }
+
+    /// Shares what is hidden with whoever else prints and writes.
+    #[must_use]
+    pub(crate) fn with_masks(mut self, masks: Masker) -> Self {
+        self.masks = masks;
+        self
+    }
+
+    /// Reads the secrets that are there to be read, so that they are hidden before anything could repeat them.
+    ///
+    /// What a command gives is read, and hidden, when it is needed: it may ask somebody. What cannot be read is told
+    /// when it is needed, too.
+    pub(crate) async fn learn_secrets(&self, inputs: &[SecretRef]) {
+        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD"] {
+            if let Ok(value) = std::env::var(name) {
+                self.masks.learn(&value);
+            }
+        }
+        let database = self.estate.database.as_ref().map(|db| &db.connection.password_from);
+        for reference in database.into_iter().chain(inputs).filter(|from| from.command.is_none()) {
+            if let Ok(secret) = secrets::read(reference).await {
+                self.masks.hide(&secret);
+            }
+        }
     }
 
     /// Says where the output of programs is kept.

@@ -3,7 +3,6 @@
 //! A group is ended by TERM, a grace, then KILL; also when the future that awaits it is dropped.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Clients;
 use crate::clock::{Clock, within};
+use crate::mask::Masker;
 use crate::span::Span;
 
 /// Time between TERM and KILL.
@@ -31,68 +30,6 @@ const LINE_MAX: usize = 64 * 1024;
 const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
 /// Value in `env` that hands a scrubbed variable of this process on.
 const INHERIT: &str = "inherit";
-
-/// Secrets this process has read; text meant for people and files is masked by them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Masks(Arc<Mutex<Vec<SecretString>>>);
-
-impl Masks {
-    /// Hides a secret from now on.
-    pub(crate) fn hide(&self, secret: &SecretString) {
-        // A mask of a few letters would eat ordinary words.
-        if secret.expose_secret().len() < 4 {
-            return;
-        }
-        let mut secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !secrets.iter().any(|known| known.expose_secret() == secret.expose_secret()) {
-            secrets.push(secret.clone());
-        }
-    }
-
-    /// Returns the text with every known secret replaced, also in its base64 and URL-encoded forms.
-    pub(crate) fn mask(&self, text: &str) -> String {
-        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut masked = text.to_owned();
-        for secret in secrets.iter() {
-            let secret = secret.expose_secret();
-            let encoded = base64(secret.as_bytes());
-            for form in [secret, encoded.trim_end_matches('='), &url_encoded(secret)] {
-                if masked.contains(form) {
-                    masked = masked.replace(form, "***");
-                }
-            }
-        }
-        masked
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (group >> (18 - 6 * place)) & 63;
-            let letter = LETTERS[usize::try_from(index).unwrap_or_default()];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-fn url_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
 
 /// Which variables of this process a child does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,7 +259,7 @@ impl Artifact {
 /// Reads a stream to its end, masked, in lines of at most 64 KiB.
 async fn listen(
     stream: impl AsyncRead + Unpin,
-    masks: Masks,
+    masks: Masker,
     heard: Arc<Mutex<Heard>>,
     artifact: Option<Arc<Mutex<Artifact>>>,
 ) {
@@ -361,6 +298,7 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
     if let Some(cwd) = program.cwd {
         command.current_dir(cwd);
     }
+    tracing::debug!(program = name, "program");
     let mut group = Group::start(&clients.clock, &mut command)
         .map_err(|error| ProgramError::Start { program: name.clone(), why: error.to_string() })?;
     let (out, err) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Heard>>::default());

@@ -14,7 +14,7 @@ use crate::clients::guard::Guard;
 use crate::clients::lease_store::LeaseStore;
 use crate::engine::ports::{Lease, Ports};
 use crate::engine::state::RunState;
-use crate::estate::types::StateBucket;
+use crate::estate::types::{SecretRef, StateBucket};
 use crate::event::Mode;
 use crate::journal::facts::facts_key;
 use crate::journal::lease::{LocalLease, SharedLease, lease_key};
@@ -23,6 +23,8 @@ use crate::operator::Chain;
 use crate::operator::scripted::Given;
 use crate::operator::terminal::TerminalOperator;
 use crate::plan::Plan;
+use crate::report::terminal::Tone;
+use crate::report::text;
 
 /// Returns clients of a plan's estate; the region that takes over is taken to be there.
 pub(super) fn clients(
@@ -32,9 +34,12 @@ pub(super) fn clients(
     artifacts: Option<PathBuf>,
 ) -> Arc<Clients> {
     let estate = Arc::new(plan.estate.clone());
+    let masks = context.terminal.masker().clone();
+    masks.open(serde_json::to_string(plan).unwrap_or_default());
     // What earlier runs left open is not asked about again.
     let open = super::ledger::open_obligations(context, &plan.estate.estate);
-    let clients = Clients::new(estate, guard, Arc::clone(&context.clock)).knowing(open);
+    let clients = Clients::new(estate, guard, Arc::clone(&context.clock));
+    let clients = clients.with_masks(masks).knowing(open);
     let clients = match artifacts {
         Some(directory) => clients.with_artifacts(directory),
         None => clients,
@@ -57,6 +62,23 @@ pub(super) fn operator(
     let (terminal, clock) = (context.terminal.clone(), Arc::clone(&context.clock));
     let person = TerminalOperator::new(terminal, clock, objective, hung_up);
     Chain::before(given, state.mode, Arc::new(person))
+}
+
+/// Has the secrets hidden that can be read, and says when one cannot be.
+pub(super) async fn learn_secrets(context: &Context, clients: &Clients, plan: &Plan) {
+    clients.learn_secrets(&secret_inputs(plan)).await;
+    if clients.masks.has_left() {
+        let said = "A secret is also a word of the plan or the estate file: it is not hidden.";
+        for line in text::wrap(said, context.terminal.columns(), 2) {
+            context.terminal.loud(Tone::Warn, &line);
+        }
+    }
+}
+
+/// Returns the references of a plan's secret inputs.
+fn secret_inputs(plan: &Plan) -> Vec<SecretRef> {
+    let inputs = plan.inputs.values();
+    inputs.filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
 }
 
 /// Returns the ports of a run that may change the estate once it is armed.

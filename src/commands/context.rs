@@ -10,7 +10,7 @@ use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
 use crate::exit::Exit;
 use crate::journal::store::{FindError as RunFindError, Store, StoreError};
-use crate::report::mask::Masker;
+use crate::mask::Masker;
 use crate::report::terminal::{ColorChoice, Look, Terminal, Tone, Volume};
 use crate::report::text::count;
 use crate::runbook::load::{self, FindError, Loaded};

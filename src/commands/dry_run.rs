@@ -54,6 +54,7 @@ pub(super) fn look(
     let store = context.store().ok();
     let seen = runtime.block_on(async {
         let clients = compose::clients(context, plan, Guard::closed(), None);
+        compose::learn_secrets(context, &clients, plan).await;
         let ports = compose::looking(context, &clients);
         let run = state.map_or_else(RunId::generate, |state| state.run.clone());
         let sight = Sight { plan, run: &run, ports: &ports, clients: &clients, state, point };

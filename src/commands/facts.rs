@@ -16,6 +16,7 @@ use crate::clients::lease_store::{Condition, LeaseStore, PutError};
 use crate::journal::facts::Facts;
 use crate::journal::record::digest;
 use crate::journal::store::{Namespace, Store};
+use crate::mask::Masker;
 use crate::outcome::Fidelity;
 use crate::plan::{Body, Plan};
 use crate::report::plan_view::{DryRunReport, Found, StateFound};
@@ -113,11 +114,11 @@ impl Known {
         }
     }
 
-    /// Returns the facts to keep.
-    pub(super) fn facts(&self, saved_at: Timestamp) -> Facts {
+    /// Returns the facts to keep, without what is hidden.
+    pub(super) fn facts(&self, saved_at: Timestamp, masks: &Masker) -> Facts {
         let steps = serde_json::to_value(&self.steps);
         let steps = steps.expect("its keys are texts, and nothing else can fail");
-        Facts::new(saved_at, json!({ "steps": steps }))
+        Facts::new(saved_at, json!({ "steps": masks.value(steps) }))
     }
 }
 
@@ -167,7 +168,7 @@ pub(super) async fn share(
     {
         known.take(other);
     }
-    match place.put(&condition, known.facts(clients.clock.now()).bytes()).await {
+    match place.put(&condition, known.facts(clients.clock.now(), &clients.masks).bytes()).await {
         // Another run was faster: what it keeps is as new.
         Ok(_) | Err(PutError::NotMet | PutError::Conflict) => Ok(()),
         Err(PutError::Refused(why) | PutError::Unknown(why)) => Err(why),

@@ -56,7 +56,7 @@ fn what_cannot_be_read_now_does_not_wipe_out_what_was_read_before() {
     let seen = known.of(&plan, capacity(&plan)).expect("it was seen");
     assert!(seen.line().starts_with("last seen 2026-07-14 02:12 UTC by "), "{}", seen.line());
     assert!(seen.line().ends_with(": api replicas: 1"), "{}", seen.line());
-    let kept = Known::read(&known.facts(at("03:00:00"))).expect("reads back");
+    let kept = Known::read(&known.facts(at("03:00:00"), &Masker::default())).expect("reads back");
     assert_eq!(kept, known);
 }
 
@@ -103,12 +103,12 @@ async fn the_shared_copy_takes_what_this_host_saw_and_keeps_what_another_did() {
     assert_eq!(fetch(&place).await, Ok(Known::default()));
     let mut mine = Known::default();
     mine.learn(&seen("02:12:00", 1));
-    save(&store, &plan, &mine.facts(at("02:12:00"))).expect("saved");
+    save(&store, &plan, &mine.facts(at("02:12:00"), &Masker::default())).expect("saved");
     share(&clients, &place, &store, &plan).await.expect("shared");
     assert_eq!(fetch(&place).await, Ok(mine));
     let mut other = Known::default();
     other.learn(&seen("04:00:00", 3));
-    bucket.set(Some(other.facts(at("04:00:00")).bytes()));
+    bucket.set(Some(other.facts(at("04:00:00"), &Masker::default()).bytes()));
     share(&clients, &place, &store, &plan).await.expect("shared");
     assert_eq!(fetch(&place).await, Ok(other), "what was seen later stays");
     bucket.set(Some(b"no facts".to_vec()));

@@ -150,14 +150,15 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let store = context.store()?;
     let guard = Guard::closed();
     let clients = compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()));
+    compose::learn_secrets(context, &clients, &state.plan).await;
+    open.chain = open.chain.masked_by(clients.masks.clone());
     let interactive = state.settings.interactive && attended();
-    let holder = open.lock.holder().clone();
     let mut signals = crate::signals::listen(restore)
         .map_err(|error| UserError::new(Exit::Internal, format!("listen to signals: {error}")))?;
     let hung_up = signals.hung_up.clone();
     let operator =
         compose::operator(context, &state, given.clone(), interactive.then_some(hung_up));
-    let ports = compose::ports(context, &clients, operator, holder);
+    let ports = compose::ports(context, &clients, operator, open.lock.holder().clone());
     if let Some(consent) = consent {
         let run = &state.run;
         opening.extend(rollback::ask(&ports, &mut signals.halt, run, &mut open, *consent).await?);

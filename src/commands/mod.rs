@@ -4,6 +4,7 @@ mod answers;
 mod completions;
 mod compose;
 mod context;
+mod diagnostics;
 mod doctor;
 mod dry_run;
 mod facts;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
         }
     };
     let context = Context::new(global, directories, known);
+    diagnostics::start(&context);
     match carry_out(&context, typed) {
         Ok(exit) => exit,
         Err(error) => context.complain(&error),

@@ -62,7 +62,7 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
     findings.extend(hosts(plan).into_iter().map(|(about, said)| good(about, said)));
     known.learn(&report);
     if let Some(store) = store
-        && let Err(why) = facts::save(store, plan, &known.facts(report.seen))
+        && let Err(why) = facts::save(store, plan, &known.facts(report.seen, &clients.masks))
     {
         findings.push(warning("facts", format!("what was seen is not kept: {why}"), None));
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::FORMAT;
 use crate::event::{Event, Record};
 use crate::ids::RunId;
+use crate::mask::Masker;
 
 /// Returns the SHA-256 of some bytes, in hex.
 ///
@@ -26,26 +27,37 @@ pub(crate) fn line(record: &Record) -> String {
 }
 
 /// Numbers events and links each to the one before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chain {
     next: u64,
     prev: String,
     who: String,
+    /// Secrets that must not become part of a record
+    masks: Masker,
 }
 
 impl Chain {
     /// Returns the chain of a new run.
     pub(crate) fn begin(run: &RunId, who: impl Into<String>) -> Self {
-        Self { next: 0, prev: digest(run.0.as_bytes()), who: who.into() }
+        let (prev, masks) = (digest(run.0.as_bytes()), Masker::default());
+        Self { next: 0, prev, who: who.into(), masks }
     }
 
     /// Returns the chain that goes on after `records` records, the last of which has digest `prev`.
     pub(crate) fn go_on(records: u64, prev: impl Into<String>, who: impl Into<String>) -> Self {
-        Self { next: records, prev: prev.into(), who: who.into() }
+        Self { next: records, prev: prev.into(), who: who.into(), masks: Masker::default() }
+    }
+
+    /// Hides from now on what the masker knows in every event.
+    #[must_use]
+    pub(crate) fn masked_by(mut self, masks: Masker) -> Self {
+        self.masks = masks;
+        self
     }
 
     /// Makes an event the next record.
     pub(crate) fn seal(&mut self, event: Event, time: Timestamp) -> Record {
+        let event = masked(event, &self.masks);
         let record = Record {
             format: FORMAT,
             seq: self.next,
@@ -62,6 +74,48 @@ impl Chain {
     /// Returns the number of the record that comes next.
     pub(crate) const fn next(&self) -> u64 {
         self.next
+    }
+}
+
+/// Returns an event without the secrets a masker knows.
+fn masked(event: Event, masks: &Masker) -> Event {
+    if masks.is_idle() {
+        return event;
+    }
+    let value = serde_json::to_value(&event);
+    let value = value.expect("every map in an event has text keys, and nothing else can fail");
+    if !masks.finds(&value.to_string()) {
+        return event;
+    }
+    if let Ok(event) = serde_json::from_value(masks.value(value.clone())) {
+        return event;
+    }
+    // The secret is also a word of the format: that is left, all the rest is hidden.
+    let mut kept = value.clone();
+    for place in texts(&value, String::new()) {
+        let mut tried = kept.clone();
+        if let Some(text) = tried.pointer_mut(&place) {
+            *text = masks.value(text.take());
+        }
+        if serde_json::from_value::<Event>(tried.clone()).is_ok() {
+            kept = tried;
+        }
+    }
+    serde_json::from_value(kept).unwrap_or(event)
+}
+
+/// Returns the place of every text in a value.
+fn texts(value: &Value, place: String) -> Vec<String> {
+    let below = |name: &str, value: &Value| {
+        texts(value, format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")))
+    };
+    match value {
+        Value::String(_) => vec![place],
+        Value::Array(items) => {
+            items.iter().enumerate().flat_map(|(at, item)| below(&at.to_string(), item)).collect()
+        }
+        Value::Object(map) => map.iter().flat_map(|(name, item)| below(name, item)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
     }
 }
 
@@ -213,7 +267,30 @@ mod tests {
         assert_eq!(first.prev, digest(run.0.as_bytes()));
         assert_eq!(second.prev, digest(line(&first).as_bytes()));
         let resumed = Chain::go_on(2, digest(line(&second).as_bytes()), "ops@bastion");
-        assert_eq!(resumed, chain);
+        assert_eq!((resumed.next, resumed.prev), (chain.next, chain.prev));
+    }
+
+    #[test]
+    fn no_record_holds_a_secret_even_one_that_is_a_word_of_the_format() {
+        let masks = Masker::default();
+        // `live` is a mode, and `noted` a kind: what reads them must still find them.
+        for secret in ["hunter2-and-more", "noted", "live"] {
+            masks.learn(secret);
+        }
+        let mut chain = Chain::begin(&fixtures::run(), "ops@bastion").masked_by(masks.clone());
+        let started = chain.seal(fixtures::started(), fixtures::time(0));
+        let text = "the password hunter2-and-more is live";
+        let noted = chain.seal(fixtures::note(text), fixtures::time(1));
+        for record in [&started, &noted] {
+            assert!(matches!(parse(line(record).as_bytes()), Ok(Entry::Known(_))), "{record:?}");
+        }
+        let Event::Noted { text, .. } = &noted.event else { panic!("{noted:?}") };
+        assert_eq!(text, "the password *** is ***");
+        assert_eq!(
+            noted.prev,
+            digest(line(&started).as_bytes()),
+            "the chain is over what is written"
+        );
     }
 
     #[test]

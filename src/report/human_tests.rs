@@ -10,10 +10,10 @@ use crate::event::{
     Answer, AnswerForm, Finding, FindingLevel, Mode, QuestionKey, RevertResult, RollbackScope,
     RunEnd,
 };
+use crate::mask::Masker;
 use crate::outcome::{Obligation, StepEnd};
 use crate::report::fixtures::{Script, at, failure, obligation, question, quorum, zone};
 use crate::report::json::JsonLines;
-use crate::report::mask::Masker;
 use crate::report::progress::Bars;
 use crate::report::terminal::{Look, Volume};
 

@@ -8,7 +8,6 @@ pub(crate) mod human;
 pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod lines;
-pub(crate) mod mask;
 pub(crate) mod plan_view;
 pub(crate) mod progress;
 pub(crate) mod prompt;

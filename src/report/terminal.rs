@@ -7,10 +7,10 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::mask::Masker;
 use super::progress::{Bars, Row};
 use super::prompt::{Edit, PromptLine};
 use super::text::COLUMNS;
+use crate::mask::Masker;
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -19,5 +19,6 @@ mod pty_failover;
 mod pty_signals;
 mod refused;
 mod screen;
+mod secrets;
 mod traffic;
 mod world;

@@ -18,8 +18,8 @@ use crate::runbook::shape::Schema;
 pub(super) const PLANNED: &[&str] = &["inputs", "estate"];
 /// Names known while it goes on.
 const RUNNING: &[&str] = &["inputs", "estate", "run", "steps"];
-/// Names known to a condition over what a check saw.
-const SEEN: &[&str] = &["inputs", "estate", "run", "steps", "value"];
+/// Names known to a condition over what a check saw: it is evaluated over that alone.
+const SEEN: &[&str] = &["value"];
 
 /// Where a text stands: what it may name.
 #[derive(Debug, Clone, Copy)]

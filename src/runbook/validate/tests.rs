@@ -342,6 +342,10 @@ fn one_mistake_each() {
             "{id: a, checks: [{check: tcp, with: {address: h}}], point_of_no_return: true}",
             "changes nothing",
         ),
+        (
+            "{id: a, checks: [{check: tcp, with: {address: h}, that: 'estate.primary.region == value'}]}",
+            "known here: value",
+        ),
     ] {
         let problems = steps(&format!("  - {step}"));
         let text = problems.render(false);
@@ -363,7 +367,7 @@ fn what_is_right_is_accepted() {
         "{id: a, action: wait, with: {for: 0s}, when: 'estate.services.exists_one(s, s.name == \"x\")'}",
         "{id: a, action: wait, with: {for: 0s}, when: 'estate.database.replica == null'}",
         "{id: a, action: kubernetes.restart, with: {region: '${{ estate.primary.region }}', workloads: '${{ estate.services.filter(s, has(s.workload)).map(s, s.workload) }}'}}",
-        "{id: a, action: command.run, with: {argv: [x]}, rollback: {action: manual, with: {say: '${{ steps.a.outputs.stdout }}'}}, verify: [{check: tcp, with: {address: h}, that: 'steps.a.outputs.exit == 0'}]}",
+        "{id: a, action: command.run, with: {argv: [x]}, rollback: {action: manual, with: {say: '${{ steps.a.outputs.stdout }}'}}, verify: [{check: tcp, with: {address: h}, that: 'value == 0'}]}",
         "{id: a, checks: [{check: quorum, with: {holds: 1, control: 'http://c/', of: [{check: tcp, with: {address: h, expect: unreachable}}]}}]}",
     ] {
         let problems = steps(&format!("  - {step}"));

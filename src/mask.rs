@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
 /// Put in a secret's place.
 const MASK: &str = "***";
 
@@ -14,46 +17,95 @@ const FRAGMENT_MIN: usize = 6;
 
 /// Knows the secret values of this process and hides them. Clones share what they know.
 #[derive(Clone, Default)]
-pub(crate) struct Masker {
+pub(crate) struct Masker(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
     /// Longest first, so that no value is left half visible behind a shorter one
-    needles: Arc<RwLock<Vec<String>>>,
+    needles: Vec<String>,
+    /// Text that is no secret: what stands in it is not hidden
+    open: String,
+    /// A secret stands in it
+    left: bool,
 }
 
 impl Masker {
     /// Hides a value from now on, with its base64, URL-encoded and JSON-escaped forms; each long line of a value of
     /// several lines as well, because output is read line by line.
     pub(crate) fn learn(&self, value: &str) {
-        let mut forms = Vec::new();
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for part in std::iter::once(value).chain(value.lines()).map(str::trim) {
-            if part.chars().count() >= VALUE_MIN {
-                forms.extend(forms_of(part));
+            if part.chars().count() < VALUE_MIN {
+                continue;
+            }
+            if known.open.contains(part) {
+                // Every name it is part of would be hidden with it, and it would still be no secret.
+                known.left = true;
+                continue;
+            }
+            for form in forms_of(part) {
+                if !known.needles.contains(&form) {
+                    known.needles.push(form);
+                }
             }
         }
-        let mut needles = self.needles.write().unwrap_or_else(PoisonError::into_inner);
-        for form in forms {
-            if !needles.contains(&form) {
-                needles.push(form);
-            }
-        }
-        needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        known.needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    }
+
+    /// Says whether a secret was not hidden because it is no secret.
+    pub(crate) fn has_left(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).left
+    }
+
+    /// Hides a secret from now on.
+    pub(crate) fn hide(&self, secret: &SecretString) {
+        self.learn(secret.expose_secret());
+    }
+
+    /// Says that a text is no secret: the plan, with every name of the estate in it. Before anything is learnt.
+    pub(crate) fn open(&self, text: String) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).open = text;
+    }
+
+    /// Says whether a text holds a known secret.
+    pub(crate) fn finds(&self, text: &str) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.needles.iter().any(|needle| text.contains(needle.as_str()))
+    }
+
+    /// Says whether nothing is known: nothing needs to be looked at then.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).needles.is_empty()
     }
 
     /// Returns the text with every known secret hidden.
     pub(crate) fn mask(&self, text: &str) -> String {
-        let needles = self.needles.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut out = text.to_owned();
-        for needle in needles.iter() {
+        for needle in &known.needles {
             if out.contains(needle.as_str()) {
                 out = out.replace(needle.as_str(), MASK);
             }
         }
         out
     }
+
+    /// Returns the value with every known secret hidden, in its texts and in its names.
+    pub(crate) fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.mask(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
+            Value::Object(map) => {
+                map.into_iter().map(|(name, value)| (self.mask(&name), self.value(value))).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        }
+    }
 }
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.needles.read().unwrap_or_else(PoisonError::into_inner).len();
+        let count = self.0.read().unwrap_or_else(PoisonError::into_inner).needles.len();
         write!(f, "Masker({count} forms)")
     }
 }
@@ -164,6 +216,20 @@ mod tests {
         assert_eq!(base64(b"M", STANDARD), "TQ");
         assert_eq!(base64(&[0xfb, 0xff], URL_SAFE), "-_8");
         assert_eq!(base64(&[0xfb, 0xff], STANDARD), "+/8");
+    }
+
+    #[test]
+    fn a_word_of_the_plan_is_no_secret_and_stays_readable() {
+        let masker = Masker::default();
+        masker.open("estate phoenix, instance phoenix-prod".to_owned());
+        masker.learn("phoenix");
+        assert!(masker.is_idle() && masker.has_left());
+        masker.learn("phoenix-2f9c");
+        let value =
+            serde_json::json!({ "phoenix-2f9c": ["phoenix-prod", "a phoenix-2f9c"], "n": 1 });
+        let masked = serde_json::json!({ "***": ["phoenix-prod", "a ***"], "n": 1 });
+        assert_eq!(masker.value(value), masked);
+        assert!(masker.finds("x phoenix-2f9c") && !masker.finds("phoenix-prod"));
     }
 
     #[test]
