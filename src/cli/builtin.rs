@@ -52,7 +52,7 @@ pub(crate) struct RunArgs {
     /// Runbook id (DR-001), command (failover) or file
     pub runbook: String,
     /// Input of the runbook (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, env = "PHOENIX_DR_SET")]
     pub inputs: Vec<(String, String)>,
     #[command(flatten)]
     pub flags: RunFlags,
@@ -64,13 +64,13 @@ pub(crate) struct ShowArgs {
     #[arg(required_unless_present = "actions")]
     pub runbook: Option<String>,
     /// List every action and check with its fields
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_ACTIONS")]
     pub actions: bool,
     /// With real names and equivalent commands, as Markdown, for the day this program cannot run
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_RENDERED")]
     pub rendered: bool,
     /// Input of the runbook, for --rendered (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, env = "PHOENIX_DR_SET")]
     pub inputs: Vec<(String, String)>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct ShowArgs {
 pub(crate) struct GraphArgs {
     /// Runbook id, command or file
     pub runbook: String,
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, env = "PHOENIX_DR_FORMAT")]
     pub format: GraphFormat,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct StatusArgs {
     /// Run id, or enough of it to tell it from the others; the newest when left out
     pub run: Option<String>,
     /// Keep showing until the run ends
-    #[arg(long, short)]
+    #[arg(long, short, env = "PHOENIX_DR_FOLLOW")]
     pub follow: bool,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct RollbackArgs {
     /// Run id, or enough of it to tell it from the others; the one that stopped when left out
     pub run: Option<String>,
     /// Revert this one step although a point of no return seals it; asks for a typed word
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", env = "PHOENIX_DR_PAST")]
     pub past: Option<String>,
     #[command(flatten)]
     pub flags: WhoFlags,
@@ -128,7 +128,7 @@ pub(crate) struct AbandonArgs {
     /// Run id, or enough of it to tell it from the others; the one that stopped when left out
     pub run: Option<String>,
     /// Why; kept in the journal
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_REASON")]
     pub reason: String,
 }
 
@@ -137,13 +137,13 @@ pub(crate) struct MarkDoneArgs {
     /// Obligation id, as `phoenix-dr` and `status` show it, or a step of a run that stopped
     pub what: String,
     /// How you know that it is done; kept in the journal
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_EVIDENCE")]
     pub evidence: String,
     /// Output of the step that later steps use (repeatable)
-    #[arg(long = "value", value_name = "NAME=VALUE", value_parser = assignment)]
+    #[arg(long = "value", value_name = "NAME=VALUE", value_parser = assignment, env = "PHOENIX_DR_VALUE")]
     pub outputs: Vec<(String, String)>,
     /// Run id, or enough of it; the newest that has it when left out
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", env = "PHOENIX_DR_RUN")]
     pub run: Option<String>,
 }
 
@@ -158,10 +158,10 @@ pub(crate) struct AuditArgs {
     /// Run id, or enough of it to tell it from the others; the newest when left out
     pub run: Option<String>,
     /// Form of the trail
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, env = "PHOENIX_DR_FORM")]
     pub form: AuditForm,
     /// Only check that nothing was altered
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_VERIFY")]
     pub verify: bool,
 }
 
@@ -177,7 +177,7 @@ pub(crate) enum AuditForm {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Region that would take over
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_REGION")]
     pub region: Option<String>,
 }
 
@@ -187,7 +187,7 @@ pub(crate) struct InitArgs {
     #[arg(default_value = "phoenix-dr.yaml")]
     pub file: PathBuf,
     /// Write over an existing file
-    #[arg(long)]
+    #[arg(long, env = "PHOENIX_DR_FORCE")]
     pub force: bool,
 }
 

@@ -75,6 +75,23 @@ fn a_flag_that_does_nothing_is_refused() {
 }
 
 #[test]
+fn every_flag_has_its_variable() {
+    fn missing(command: &clap::Command) -> Vec<String> {
+        let named = |argument: &&clap::Arg| {
+            argument.get_long().is_some_and(|long| !["help", "version"].contains(&long))
+        };
+        let own = command.get_arguments().filter(named).filter_map(|argument| {
+            let long = argument.get_long().expect("a flag");
+            let variable = format!("PHOENIX_DR_{}", long.replace('-', "_").to_uppercase());
+            let has = argument.get_env().is_some_and(|name| *name == *variable);
+            (!has).then(|| format!("{} --{long}", command.get_name()))
+        });
+        own.chain(command.get_subcommands().flat_map(missing)).collect()
+    }
+    assert_eq!(missing(&command(&runbooks())), [""; 0]);
+}
+
+#[test]
 fn help_is_no_error() {
     for arguments in [vec!["--help"], vec!["--version"], vec!["failover", "--help"]] {
         assert!(typed(&arguments).expect_err("help").asked_for);

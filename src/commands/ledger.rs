@@ -7,10 +7,12 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
+use super::obligations;
 use crate::cli::AuditForm;
 use crate::engine::ports::Journal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
+use crate::estate::load as estate_file;
 use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
@@ -18,9 +20,12 @@ use crate::journal::lock::Liveness;
 use crate::journal::reader;
 use crate::journal::record::Entry;
 use crate::journal::store::{Listed, Namespace, Store};
-use crate::journal::summary::Standing;
+use crate::journal::summary::OpenObligation;
 use crate::report::audit as trail;
 use crate::report::human::Human;
+use crate::report::json::JsonLines;
+use crate::report::runs::{self, Home, RunLine};
+use crate::report::view::ViewState;
 
 /// `status --follow` looks at the journal this often.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -28,43 +33,24 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// Says what can be done now: a run that waits, what is open, or how to begin.
 pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let terminal = &context.terminal;
-    let mut waiting = false;
-    for listed in store.list().map_err(|error| store_error(&error))? {
-        match listed {
-            Listed::Run(summary) if !summary.standing.is_final() && summary.mode == Mode::Live => {
-                waiting = true;
-                let short = summary.run.short();
-                let alive = store.liveness(&summary.run).map_err(|error| store_error(&error))?;
-                if matches!(alive, Liveness::Held(_)) {
-                    terminal.out(&format!("run {short} of {} is going on", summary.runbook));
-                    terminal.out(&format!("  watch it: phoenix-dr status {short} --follow"));
-                } else {
-                    terminal.out(&format!(
-                        "run {short} of {} on `{}` has stopped",
-                        summary.runbook, summary.estate
-                    ));
-                    terminal.out(&format!("  go on:   phoenix-dr resume {short}"));
-                    terminal.out(&format!("  undo:    phoenix-dr rollback {short}"));
-                    terminal.out(&format!("  give up: phoenix-dr abandon {short} --reason WHY"));
-                }
-            }
-            Listed::Run(_) => {}
-            Listed::Unreadable { name, why } => {
-                terminal.out(&format!("run {name} cannot be read: {}", chain(&why)));
-            }
-        }
+    let open = obligations::open(context, &store)?;
+    let (runs, unreadable) = run_lines(&store, &open)?;
+    let estate = estate_file::find(context.global.estate.as_deref()).ok();
+    let estate = estate.and_then(|path| estate_file::read(&path).ok()).map(|estate| estate.estate);
+    let known = context.known.iter();
+    let home = Home {
+        estate,
+        runs,
+        runbooks: known.map(|runbook| (runbook.command.clone(), runbook.title.clone())).collect(),
+    };
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/home", "version": 1, "runs": home.runs,
+            "open": open.iter().map(|open| &open.obligation).collect::<Vec<_>>() });
+        context.terminal.out(&answer.to_string());
+        return Ok(Exit::Ok);
     }
-    let open = obligations(context, &store)?;
-    if !waiting && open == 0 {
-        terminal.out("Nothing is under way and nothing is open.");
-    }
-    if !waiting {
-        terminal.out("What this program can do here:");
-        for runbook in &context.known {
-            terminal.out(&format!("  phoenix-dr {:12} {}", runbook.command, runbook.title));
-        }
-        terminal.out("Add --dry-run to see what would happen. All commands: phoenix-dr --help");
+    for line in unreadable.iter().chain(&runs::home(&home, context.terminal.columns())) {
+        context.terminal.out(line);
     }
     Ok(Exit::Ok)
 }
@@ -77,10 +63,53 @@ pub(super) fn open_obligations(context: &Context, estate: &str) -> BTreeSet<Stri
     open.into_iter().map(|open| open.obligation.id).collect()
 }
 
-fn obligations(context: &Context, store: &Store) -> Result<usize, UserError> {
-    let mut estates: Vec<String> = store
-        .list()
-        .map_err(|error| store_error(&error))?
+/// Returns every run as a line, with what is still open of it; and those that cannot be read.
+fn run_lines(
+    store: &Store,
+    open: &[OpenObligation],
+) -> Result<(Vec<RunLine>, Vec<String>), UserError> {
+    let mut lines = Vec::new();
+    let mut unreadable = Vec::new();
+    for listed in store.list().map_err(|error| store_error(&error))? {
+        match listed {
+            Listed::Run(summary) => {
+                let held = matches!(store.liveness(&summary.run), Ok(Liveness::Held(_)));
+                let ours = open.iter().filter(|open| open.run == summary.run);
+                let obligations = ours.map(|open| open.obligation.clone()).collect();
+                lines.push(RunLine::of(&summary, held, obligations));
+            }
+            Listed::Unreadable { name, why } => {
+                unreadable.push(format!("run {name} cannot be read: {}", chain(&why)));
+            }
+        }
+    }
+    Ok((lines, unreadable))
+}
+
+/// Lists runs, newest first.
+pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
+    let store = context.store()?;
+    let mut open = Vec::new();
+    for estate in estates(&store)? {
+        let found = store.obligations(&estate, Namespace::Live);
+        open.extend(found.map_err(|error| store_error(&error))?);
+    }
+    let (lines, unreadable) = run_lines(&store, &open)?;
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/runs", "version": 1, "runs": lines,
+            "unreadable": unreadable });
+        context.terminal.out(&answer.to_string());
+        return Ok(Exit::Ok);
+    }
+    for line in runs::list(&lines, context.terminal.columns()).iter().chain(&unreadable) {
+        context.terminal.out(line);
+    }
+    Ok(Exit::Ok)
+}
+
+fn estates(store: &Store) -> Result<Vec<String>, UserError> {
+    let listed = store.list().map_err(|error| store_error(&error))?;
+    let mut estates: Vec<String> = listed
         .into_iter()
         .filter_map(|listed| match listed {
             Listed::Run(summary) => Some(summary.estate),
@@ -89,78 +118,7 @@ fn obligations(context: &Context, store: &Store) -> Result<usize, UserError> {
         .collect();
     estates.sort();
     estates.dedup();
-    let mut count = 0;
-    for estate in estates {
-        let open =
-            store.obligations(&estate, Namespace::Live).map_err(|error| store_error(&error))?;
-        for item in &open {
-            let obligation = &item.obligation;
-            context.terminal.out(&format!("open: {} ({})", obligation.say, obligation.id));
-            context.terminal.out(&format!("  {}", obligation.how));
-            context.terminal.out(&format!(
-                "  when it is done: phoenix-dr mark-done {} --evidence HOW-YOU-KNOW",
-                obligation.id
-            ));
-        }
-        count += open.len();
-    }
-    Ok(count)
-}
-
-/// Lists runs, newest first.
-pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
-    let store = context.store()?;
-    let mut shown = Vec::new();
-    for listed in store.list().map_err(|error| store_error(&error))? {
-        match listed {
-            Listed::Run(summary) => {
-                let standing = standing(&store, &summary.run, &summary.standing);
-                if context.json() {
-                    shown.push(json!({
-                        "run": summary.run, "estate": summary.estate, "runbook": summary.runbook,
-                        "title": summary.title, "started": summary.started, "last": summary.last,
-                        "who": summary.who, "standing": standing,
-                    }));
-                } else {
-                    let started = summary.started.strftime("%Y-%m-%d %H:%M UTC");
-                    context.terminal.out(&format!(
-                        "{}  {started}  {}  {}  {standing}",
-                        summary.run.short(),
-                        summary.runbook,
-                        summary.estate
-                    ));
-                }
-            }
-            Listed::Unreadable { name, why } => {
-                shown.push(json!({ "run": name, "unreadable": chain(&why) }));
-                if !context.json() {
-                    context.terminal.out(&format!("{name}  cannot be read: {}", chain(&why)));
-                }
-            }
-        }
-    }
-    if context.json() {
-        context
-            .terminal
-            .out(&json!({ "format": "phoenix-dr/runs", "version": 1, "runs": shown }).to_string());
-    }
-    Ok(Exit::Ok)
-}
-
-fn standing(store: &Store, run: &RunId, standing: &Standing) -> String {
-    let alive = matches!(store.liveness(run), Ok(Liveness::Held(_)));
-    if alive { "going on".to_owned() } else { describe(standing) }
-}
-
-fn describe(standing: &Standing) -> String {
-    match standing {
-        Standing::Running => "interrupted; resumable".to_owned(),
-        Standing::Stopped { why, exit } => format!("stopped (exit {exit}): {why}"),
-        Standing::Finished { end, exit } => {
-            format!("finished (exit {exit}): {}", crate::report::words::run_end(*end))
-        }
-        Standing::Abandoned { reason } => format!("abandoned: {reason}"),
-    }
+    Ok(estates)
 }
 
 /// Shows how a run stands.
@@ -171,54 +129,72 @@ pub(super) fn status(
 ) -> Result<Exit, UserError> {
     let store = context.store()?;
     let run = named_or_newest(&store, text)?;
-    let path = store.dir(&run).journal();
-    let records = read(&path, &run)?;
-    let mut human = Human::new(context.terminal.clone(), TimeZone::system());
+    if follow {
+        return follow_run(context, &store, &run);
+    }
+    // What can be proved by now is closed before it is shown as open.
+    obligations::open(context, &store)?;
+    let records = read(&store.dir(&run).journal(), &run)?;
     if context.json() {
         let state = fold(&run, &records)?;
-        context.terminal.out(&status_json(&state).to_string());
+        context.terminal.out(&status_json(&store, &state).to_string());
         return Ok(Exit::Ok);
     }
-    for record in &records {
-        human.record(record);
+    let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
+    let view = ViewState::fold(&records);
+    let (now, columns) = (context.clock.now(), context.terminal.columns());
+    for line in runs::status(&view, held, now, columns, &TimeZone::system()) {
+        context.terminal.out(&line);
     }
-    if !follow {
-        next_for(context, &store, &run, &records)?;
-        return Ok(Exit::Ok);
+    for mark in obligations::marked(&store, &run) {
+        let said = format!(
+            "{} is marked done: {}; recorded when the run ends",
+            mark.obligation, mark.evidence
+        );
+        context.terminal.out(&said);
     }
-    let mut shown = records.len();
+    Ok(Exit::Ok)
+}
+
+/// Shows a run's records until no process carries it out any more.
+fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
+    let path = store.dir(run).journal();
+    let mut human = Human::new(context.terminal.clone(), TimeZone::system());
+    let json = context.json().then(|| JsonLines::begin(context.terminal.clone()));
     let runtime = context.runtime()?;
+    let mut shown = 0;
     loop {
-        let records = read(&path, &run)?;
+        // Looked at first: what a process wrote before it ended is then read below.
+        let held = matches!(store.liveness(run), Ok(Liveness::Held(_)));
+        let records = read(&path, run)?;
         for record in records.iter().skip(shown) {
-            human.record(record);
+            match &json {
+                Some(json) => json.record(record),
+                None => human.record(record),
+            }
         }
         shown = records.len();
-        let alive = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
-        if !alive {
-            next_for(context, &store, &run, &records)?;
+        if !held {
+            context.terminal.finish();
+            let stopped = !fold(run, &records)?.is_final();
+            if stopped && json.is_none() {
+                let said = format!("It has stopped. Go on: phoenix-dr resume {}", run.short());
+                context.terminal.out(&said);
+            }
             return Ok(Exit::Ok);
         }
-        human.tick(context.clock.now());
-        runtime.block_on(context.clock.sleep(FOLLOW_EVERY));
+        if context.terminal.out_closed() {
+            return Ok(Exit::Ok);
+        }
+        if json.is_none() {
+            human.tick(context.clock.now());
+        }
+        // A timer is made inside the runtime that drives it.
+        runtime.block_on(async { context.clock.sleep(FOLLOW_EVERY).await });
     }
 }
 
-fn next_for(
-    context: &Context,
-    store: &Store,
-    run: &RunId,
-    records: &[Record],
-) -> Result<(), UserError> {
-    let state = fold(run, records)?;
-    let alive = matches!(store.liveness(run), Ok(Liveness::Held(_)));
-    if !alive && !state.is_final() {
-        context.terminal.out(&format!("It has stopped. Go on: phoenix-dr resume {}", run.short()));
-    }
-    Ok(())
-}
-
-fn status_json(state: &RunState) -> serde_json::Value {
+fn status_json(store: &Store, state: &RunState) -> serde_json::Value {
     let steps: Vec<_> = state
         .plan
         .steps
@@ -229,7 +205,8 @@ fn status_json(state: &RunState) -> serde_json::Value {
         })
         .collect();
     json!({ "format": "phoenix-dr/status", "version": 1, "run": state.run, "steps": steps,
-        "obligations": state.obligations.values().collect::<Vec<_>>() })
+        "obligations": state.obligations.values().collect::<Vec<_>>(),
+        "marked": obligations::marked(store, &state.run) })
 }
 
 /// Prints a run's trail, or checks it.
@@ -279,6 +256,12 @@ pub(super) fn abandon(
         None => the_stopped_run(&store)?,
     };
     let still = give_up(context, &store, &run, reason)?;
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
+            "still_changed": still });
+        context.terminal.out(&answer.to_string());
+        return Ok(Exit::Ok);
+    }
     context.terminal.out(&format!("run {} is abandoned; nothing was reverted", run.short()));
     for step in &still {
         context.terminal.out(&format!("  still changed: {step}"));
@@ -331,11 +314,8 @@ pub(super) fn mark_done(
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
         None => run_with(&store, what)?,
     };
-    let mut records = Vec::new();
-    let now = context.clock.now();
-    let mut open = store
-        .open_run(&run, now, |record| records.push(record))
-        .map_err(|error| store_error(&error))?;
+    let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
+    let records = read(&store.dir(&run).journal(), &run)?;
     let state = fold(&run, &records)?;
     if !state.obligations.contains_key(what) {
         let known: Vec<&str> = state.obligations.keys().map(String::as_str).collect();
@@ -347,10 +327,25 @@ pub(super) fn mark_done(
         let message = format!("run {} has nothing open that is called `{what}`", run.short());
         return Err(UserError::new(Exit::Usage, message).hint(hint));
     }
-    let event = Event::ObligationClosed { id: what.to_owned(), said: evidence.to_owned() };
-    let record = open.chain.seal(event, now);
-    write(&mut open.writer, &[record])?;
-    context.terminal.out(&format!("{what} is closed: {evidence}"));
+    // Only the process that carries a run out writes its journal.
+    if held {
+        obligations::mark_later(context, &store.dir(&run), what, evidence)?;
+    } else {
+        obligations::close(context, &store, &run, what, evidence.to_owned())?;
+    }
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/mark-done", "version": 1, "run": run,
+            "obligation": what, "recorded": !held });
+        context.terminal.out(&answer.to_string());
+    } else if held {
+        let said = format!(
+            "{what} is marked done; run {} goes on and records it when it ends",
+            run.short()
+        );
+        context.terminal.out(&said);
+    } else {
+        context.terminal.out(&format!("{what} is closed: {evidence}"));
+    }
     Ok(Exit::Ok)
 }
 
@@ -445,6 +440,7 @@ pub(super) fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserErro
     })
 }
 
-fn write(journal: &mut impl Journal, records: &[Record]) -> Result<(), UserError> {
+/// Appends records to a journal; on return they are durable.
+pub(super) fn write(journal: &mut impl Journal, records: &[Record]) -> Result<(), UserError> {
     journal.append(records).map_err(|error| UserError::new(Exit::Journal, error.to_string()))
 }

@@ -138,10 +138,13 @@ pub(super) struct Job {
 /// Composes everything and lets the engine go on from a state.
 pub(super) fn carry_on(context: &Context, job: Job) -> Result<Exit, UserError> {
     let runtime = context.runtime()?;
+    let run = job.state.run.clone();
     let exit = runtime.block_on(engine(context, job));
     // A prompt that was given up may still be reading keys on its thread.
     runtime.shutdown_background();
     restore();
+    // The run's lock is free now.
+    super::obligations::settle(context, &context.store()?, &run);
     exit
 }
 

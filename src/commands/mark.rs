@@ -1,6 +1,6 @@
 //! Marking a step of a stopped run done by hand: `resume` verifies it and goes on with the outputs that were given.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::context::{Context, find_error, store_error};
 use super::ledger;
@@ -77,6 +77,12 @@ fn step(
     let event = Event::StepMarked { step, evidence: evidence.to_owned(), outputs };
     let record = open.chain.seal(event, now);
     append(&mut open, &[record])?;
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/mark-done", "version": 1, "run": run,
+            "step": id, "recorded": true });
+        context.terminal.out(&answer.to_string());
+        return Ok(Exit::Ok);
+    }
     context.terminal.out(&format!("step {id} of run {} is marked done: {evidence}", run.short()));
     context.terminal.out(&format!("verify it and go on: phoenix-dr resume {}", run.short()));
     Ok(Exit::Ok)

@@ -12,6 +12,7 @@ mod go;
 mod ledger;
 mod live;
 mod mark;
+mod obligations;
 mod observe;
 mod past;
 mod preflight;

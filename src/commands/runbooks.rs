@@ -12,7 +12,10 @@ use crate::estate::{init as estate_init, load as estate_file};
 use crate::exit::Exit;
 use crate::plan::resolve::resolve;
 use crate::report::terminal::Tone;
+use crate::runbook::catalogue::actions::ActionName;
+use crate::runbook::catalogue::checks::CheckName;
 use crate::runbook::load::{self, FindError};
+use crate::runbook::problem::Problems;
 use crate::runbook::{draw, render, validate as rules};
 
 /// Lists the runbooks.
@@ -48,12 +51,27 @@ pub(super) fn list(context: &Context) -> Result<Exit, UserError> {
 /// Explains a runbook, the catalogue, or a runbook with real names.
 pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserError> {
     if given.actions {
+        if context.json() {
+            let named = |name: &str, schema: Value| json!({ "name": name, "fields": schema });
+            let actions = ActionName::ALL.map(|action| named(action.name(), action.schema()));
+            let checks = CheckName::ALL.map(|check| named(check.name(), check.schema()));
+            let answer = json!({ "format": "phoenix-dr/catalogue", "version": 1,
+                "actions": actions.as_slice(), "checks": checks.as_slice() });
+            context.terminal.out(&answer.to_string());
+            return Ok(Exit::Ok);
+        }
         context.terminal.out(render::show_actions().trim_end());
         return Ok(Exit::Ok);
     }
     let name = given.runbook.as_deref().unwrap_or_default();
     let loaded = context.runbook(name)?;
     if !given.rendered {
+        if context.json() {
+            let answer = json!({ "format": "phoenix-dr/runbook", "version": 1,
+                "file": loaded.name, "runbook": loaded.runbook });
+            context.terminal.out(&answer.to_string());
+            return Ok(Exit::Ok);
+        }
         context.terminal.out(render::show(&loaded.runbook).trim_end());
         return Ok(Exit::Ok);
     }
@@ -65,7 +83,14 @@ pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserErro
         .collect();
     let plan = resolve(&loaded, &estate, &inputs)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-    context.terminal.out(render::rendered(&plan).trim_end());
+    let rendered = render::rendered(&plan);
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/rendered", "version": 1, "plan": plan,
+            "markdown": rendered });
+        context.terminal.out(&answer.to_string());
+    } else {
+        context.terminal.out(rendered.trim_end());
+    }
     Ok(Exit::Ok)
 }
 
@@ -87,44 +112,81 @@ pub(super) fn validate(context: &Context, files: &[PathBuf]) -> Result<Exit, Use
     } else {
         files.iter().map(|file| load::read(file)).collect()
     };
-    let mut exit = Exit::Ok;
-    for found in found {
-        let problems = match found {
-            Ok(loaded) => {
-                let problems = rules::validate(&loaded);
-                if !problems.has_errors() {
-                    context.terminal.out(&format!("{}: good", loaded.name));
-                }
-                problems
-            }
-            Err(FindError::Invalid(problems)) => problems,
-            Err(error) => {
-                exit = Exit::RunbookInvalid;
-                context.terminal.loud(Tone::Bad, &chain(&error));
-                continue;
-            }
-        };
-        if problems.has_errors() {
-            exit = Exit::RunbookInvalid;
-        }
-        let text = problems.render(context.terminal.colored());
-        if !text.trim().is_empty() {
-            context.terminal.loud(Tone::Plain, text.trim_end());
-        }
-    }
+    let mut checked: Vec<Checked> = found.into_iter().map(check).collect();
     if let Ok(path) = estate_file::find(context.global.estate.as_deref())
         && files.is_empty()
     {
-        match estate_file::read(&path) {
-            Ok(_) => context.terminal.out(&format!("{}: good", path.display())),
-            Err(problems) => {
-                exit = if exit == Exit::Ok { Exit::Usage } else { exit };
-                let text = problems.render(context.terminal.colored());
-                context.terminal.loud(Tone::Plain, text.trim_end());
-            }
+        let problems = estate_file::read(&path).err();
+        let file = path.display().to_string();
+        checked.push(Checked { file, problems, why: None, exit: Exit::Usage });
+    }
+    let mut exit = Exit::Ok;
+    for found in &checked {
+        if !found.good() && exit != Exit::RunbookInvalid {
+            exit = found.exit;
         }
     }
+    if context.json() {
+        let files: Vec<Value> = checked.iter().map(Checked::json).collect();
+        let answer = json!({ "format": "phoenix-dr/validate", "version": 1, "files": files });
+        context.terminal.out(&answer.to_string());
+        return Ok(exit);
+    }
+    for found in &checked {
+        found.show(context);
+    }
     Ok(exit)
+}
+
+/// A file that was checked.
+struct Checked {
+    file: String,
+    problems: Option<Problems>,
+    /// Why it could not be checked at all
+    why: Option<String>,
+    /// How the command ends if it is not good
+    exit: Exit,
+}
+
+fn check(found: Result<load::Loaded, FindError>) -> Checked {
+    let exit = Exit::RunbookInvalid;
+    match found {
+        Ok(loaded) => {
+            let problems = Some(rules::validate(&loaded));
+            Checked { file: loaded.name, problems, why: None, exit }
+        }
+        Err(FindError::Invalid(problems)) => {
+            Checked { file: problems.file.clone(), problems: Some(problems), why: None, exit }
+        }
+        Err(error) => {
+            Checked { file: String::new(), problems: None, why: Some(chain(&error)), exit }
+        }
+    }
+}
+
+impl Checked {
+    fn good(&self) -> bool {
+        self.why.is_none() && !self.problems.as_ref().is_some_and(Problems::has_errors)
+    }
+
+    fn show(&self, context: &Context) {
+        if let Some(why) = &self.why {
+            context.terminal.loud(Tone::Bad, why);
+            return;
+        }
+        if self.good() {
+            context.terminal.out(&format!("{}: good", self.file));
+        }
+        let text = self.problems.as_ref().map(|found| found.render(context.terminal.colored()));
+        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
+            context.terminal.loud(Tone::Plain, text.trim_end());
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "file": self.file, "good": self.good(), "why": self.why,
+            "problems": self.problems.as_ref().map(Problems::json) })
+    }
 }
 
 /// Writes a commented estate file.

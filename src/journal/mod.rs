@@ -5,6 +5,7 @@
 
 mod durable;
 pub(crate) mod facts;
+pub(crate) mod inbox;
 pub(crate) mod lease;
 mod lines;
 pub(crate) mod lock;

@@ -1,7 +1,7 @@
 //! The state directory: every run with its journal and artifacts, the locks, the facts.
 //!
 //! Each run's directory stands alone: one that cannot be read is listed as such and hides no other. The layout
-//! is `runs/<RunId>/{journal.jsonl,run.lock,artifacts/}`, `locks/`, `facts/`; rehearsals keep their locks and
+//! is `runs/<RunId>/{journal.jsonl,run.lock,artifacts/,inbox/}`, `locks/`, `facts/`; rehearsals keep their locks and
 //! facts below `rehearsal/`.
 
 use std::ffi::OsString;
@@ -65,6 +65,11 @@ impl RunDir {
     /// Returns the directory of what the run's steps leave behind.
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
+    }
+
+    /// Returns the directory of what was marked done while the run goes on.
+    pub(crate) fn inbox(&self) -> PathBuf {
+        self.path.join("inbox")
     }
 
     /// Returns the file whose lock a process holds as long as it carries the run out.

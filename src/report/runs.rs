@@ -13,6 +13,7 @@ use super::words;
 use crate::clock::since;
 use crate::event::Mode;
 use crate::ids::RunId;
+use crate::journal::summary::{Standing, Summary};
 use crate::outcome::{Obligation, StepEnd};
 
 /// One run in a list.
@@ -45,21 +46,29 @@ pub(crate) struct Home {
 }
 
 impl RunLine {
-    /// Returns the line of a run, from what its records say; `held` says whether a process holds it now.
-    pub(crate) fn of(view: &ViewState, held: bool) -> Option<Self> {
-        let plan = view.plan.as_ref()?;
-        Some(Self {
-            run: view.run.clone()?,
-            mode: view.mode?,
-            estate: plan.estate.estate.clone(),
-            runbook: plan.runbook.clone(),
-            title: plan.title.clone(),
-            started: view.started?,
-            state: state(view, held),
-            unfinished: unfinished(view) && !held,
+    /// Returns the line of a run; `held` says whether a process holds it now, `obligations` what is still open of it.
+    pub(crate) fn of(run: &Summary, held: bool, obligations: Vec<Obligation>) -> Self {
+        let state = match &run.standing {
+            Standing::Finished { end, .. } => words::run_end(*end).to_owned(),
+            Standing::Abandoned { .. } => "given up".to_owned(),
+            Standing::Stopped { why, .. } => format!("stopped: {why}"),
+            Standing::Running if !held => "its process was lost".to_owned(),
+            Standing::Running if run.last_kind == "asked" => "waiting for an answer".to_owned(),
+            Standing::Running if run.rolling_back => "rolling back".to_owned(),
+            Standing::Running => "running".to_owned(),
+        };
+        Self {
+            run: run.run.clone(),
+            mode: run.mode,
+            estate: run.estate.clone(),
+            runbook: run.runbook.clone(),
+            title: run.title.clone(),
+            started: run.started,
+            state,
+            unfinished: !run.standing.is_final() && !held,
             held,
-            obligations: view.obligations.values().cloned().collect(),
-        })
+            obligations,
+        }
     }
 }
 
@@ -199,6 +208,9 @@ fn obligations(all: &[&Obligation], columns: usize) -> Vec<String> {
     for obligation in all {
         lines.extend(text::wrap(&format!("! {}: {}", obligation.id, obligation.say), columns, 4));
         lines.extend(text::block(&format!("to close it: {}", obligation.how), columns, 4));
+        // A command is for pasting: one line, whatever the width.
+        let id = &obligation.id;
+        lines.push(format!("    when it is done: phoenix-dr mark-done {id} --evidence HOW"));
     }
     lines
 }
@@ -208,7 +220,7 @@ fn ways_on(short: &str, columns: usize) -> Vec<String> {
         (format!("phoenix-dr resume {short}"), "looks at what is in doubt and goes on"),
         (format!("phoenix-dr rollback {short}"), "undoes what it changed, as far as it may"),
         (
-            format!("phoenix-dr abandon {short}"),
+            format!("phoenix-dr abandon {short} --reason WHY"),
             "gives it up; undoes nothing, lists what is changed",
         ),
     ];
@@ -275,9 +287,6 @@ fn beginnings(home: &Home, columns: usize) -> Vec<String> {
         None => {
             row("init", "writes a phoenix-dr.yaml to describe your estate in");
             row("list", "shows the runbooks");
-            if let Some((command, _)) = home.runbooks.first() {
-                row(&format!("{command} --rehearse"), "practises in a simulation, needs no estate");
-            }
             "No estate file was found. To begin:".to_owned()
         }
     };
@@ -324,7 +333,14 @@ mod tests {
     }
 
     fn line(script: &Script, held: bool) -> RunLine {
-        RunLine::of(&ViewState::fold(&script.records), held).expect("a run")
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let lines = script.records.iter().map(crate::journal::record::line);
+        let text = lines.map(|line| line + "\n").collect::<String>();
+        std::fs::write(file.path(), text).expect("writes");
+        let summary = crate::journal::summary::summarise(file.path()).expect("a run");
+        let open = crate::journal::summary::open_obligations(summary.obligations.clone());
+        let open = open.into_iter().map(|open| open.obligation).collect();
+        RunLine::of(&summary, held, open)
     }
 
     fn fits(lines: &[String]) -> String {
@@ -370,10 +386,12 @@ mod tests {
     ! unfenced-phoenix-prod: The old primary phoenix-prod is not fenced: it may take
         writes when it comes back
         to close it: Fence it as soon as us-east-1 answers: phoenix-dr resume
+        when it is done: phoenix-dr mark-done unfenced-phoenix-prod --evidence HOW
 
-      phoenix-dr resume 7F3A    looks at what is in doubt and goes on
-      phoenix-dr rollback 7F3A  undoes what it changed, as far as it may
-      phoenix-dr abandon 7F3A   gives it up; undoes nothing, lists what is changed
+      phoenix-dr resume 7F3A                looks at what is in doubt and goes on
+      phoenix-dr rollback 7F3A              undoes what it changed, as far as it may
+      phoenix-dr abandon 7F3A --reason WHY  gives it up; undoes nothing, lists what
+                                            is changed
     "#);
     }
 
@@ -403,17 +421,16 @@ mod tests {
         let both = format!("{}\n=====\n{}", fits(&home(&nothing, 80)), fits(&home(&waiting, 80)));
         insta::assert_snapshot!(both, @r#"
     No estate file was found. To begin:
-      phoenix-dr init                 writes a phoenix-dr.yaml to describe your
-                                      estate in
-      phoenix-dr list                 shows the runbooks
-      phoenix-dr failover --rehearse  practises in a simulation, needs no estate
-      phoenix-dr help                 shows everything else
+      phoenix-dr init  writes a phoenix-dr.yaml to describe your estate in
+      phoenix-dr list  shows the runbooks
+      phoenix-dr help  shows everything else
     =====
     LIVE run 7F3A of phoenix waits: DR-001 Regional failover, since 2026-07-14 02:18
       UTC. Stopped: SIGTERM.
-      phoenix-dr resume 7F3A    looks at what is in doubt and goes on
-      phoenix-dr rollback 7F3A  undoes what it changed, as far as it may
-      phoenix-dr abandon 7F3A   gives it up; undoes nothing, lists what is changed
+      phoenix-dr resume 7F3A                looks at what is in doubt and goes on
+      phoenix-dr rollback 7F3A              undoes what it changed, as far as it may
+      phoenix-dr abandon 7F3A --reason WHY  gives it up; undoes nothing, lists what
+                                            is changed
 
     LIVE run 7F3A of phoenix goes on now: phoenix-dr status 7F3A --follow
 
@@ -421,6 +438,7 @@ mod tests {
     ! unfenced-phoenix-prod: The old primary phoenix-prod is not fenced: it may take
         writes when it comes back
         to close it: Fence it as soon as us-east-1 answers: phoenix-dr resume
+        when it is done: phoenix-dr mark-done unfenced-phoenix-prod --evidence HOW
 
     Estate phoenix. To begin (--dry-run shows what would happen):
       phoenix-dr failover  Regional failover

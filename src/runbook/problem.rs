@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
 
 /// Problems shown in full; the rest is counted.
 const SHOWN_MAX: usize = 50;
@@ -120,6 +121,13 @@ pub(crate) struct Problems {
     pub items: Vec<Problem>,
 }
 
+/// Returns the line and column of a byte of a text, both from 1.
+fn place(source: &str, at: usize) -> (usize, usize) {
+    let before = source.get(..at).unwrap_or(source);
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+}
+
 impl Problems {
     /// Returns the problems of a file, in the order of their places.
     pub(crate) fn new(file: impl Into<String>, source: Arc<str>, mut items: Vec<Problem>) -> Self {
@@ -132,6 +140,21 @@ impl Problems {
             }
         }
         Self { file: file.into(), source, items: kept }
+    }
+
+    /// Returns every problem with its line and column, for programs.
+    pub(crate) fn json(&self) -> Value {
+        let items = self.items.iter().map(|item| {
+            let place = item.range.as_ref().map(|range| place(&self.source, range.start));
+            let gravity = match item.gravity {
+                Gravity::Error => "error",
+                Gravity::Warning => "warning",
+            };
+            json!({ "gravity": gravity, "line": place.map(|(line, _)| line),
+                "column": place.map(|(_, column)| column), "message": item.message,
+                "help": item.help })
+        });
+        items.collect()
     }
 
     /// Says whether anything here must stop what was asked for.

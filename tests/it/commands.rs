@@ -205,3 +205,159 @@ fn every_missing_answer_is_named_at_once() {
     let (_, events) = folder.journals().remove(0);
     assert!(!events.iter().any(|event| event["kind"] == "step_started"), "nothing was changed");
 }
+
+/// A run that waits in its second step until `goes_on` is there, with something left open by its first.
+fn waiting() -> (Folder, std::process::Child) {
+    let folder = Folder::new();
+    folder.write("phoenix-dr.yaml", ESTATE);
+    let dir = folder.path().display();
+    folder.write("wait.yaml", &format!(
+        "runbook: T-1\ntitle: Test\ncommand: test\nsteps:\n  - id: notify\n    needs: []\n    action: manual\n    with: {{ say: Tell them., later: true }}\n    critical: false\n    rollback: {{ none: x }}\n  - id: wait\n    action: command.run\n    with: {{ argv: [sh, -c, 'touch {dir}/began; while ! test -e {dir}/goes_on; do sleep 0.05; done'] }}\n    rollback: {{ none: x }}\n    verify: {{ none: x }}\n"
+    ));
+    let mut child = folder.start(&["run", "wait.yaml", "--yes"]);
+    while !there(&folder, "began") && child.try_wait().expect("look at it").is_none() {
+        std::thread::yield_now();
+    }
+    (folder, child)
+}
+
+fn opened(folder: &Folder) -> String {
+    let (_, events) = folder.journals().remove(0);
+    let opened =
+        events.iter().find(|event| event["kind"] == "obligation_opened").expect("it is open");
+    opened["obligation"]["id"].as_str().expect("its id").to_owned()
+}
+
+#[test]
+fn what_is_open_can_be_marked_done_while_the_run_goes_on() {
+    let (folder, mut child) = waiting();
+    let id = opened(&folder);
+    let ran = folder.run(&["status"]).exits(0);
+    assert!(ran.out.contains(&format!("phoenix-dr mark-done {id} --evidence")), "{}", ran.out);
+    let ran = folder.run(&["mark-done", &id, "--evidence", "posted in #status"]).exits(0);
+    assert!(ran.out.contains("records it when it ends"), "{}", ran.out);
+    let ran = folder.run(&["status", "--output", "json"]).exits(0);
+    let status: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(status["marked"][0]["obligation"], id.as_str());
+    assert!(folder.run(&["status"]).out.contains("posted in #status"));
+    folder.run(&["mark-done", "nothing", "--evidence", "x"]).exits(2);
+    folder.write("goes_on", "");
+    child.wait().expect("it ends");
+    let (path, events) = folder.journals().remove(0);
+    let closed: Vec<_> =
+        events.iter().filter(|event| event["kind"] == "obligation_closed").collect();
+    assert_eq!(closed.len(), 1);
+    let said = closed[0]["said"].as_str().expect("text");
+    assert!(said.starts_with("posted in #status (marked by "), "{said}");
+    assert_eq!(std::fs::read_dir(path.join("inbox")).expect("an inbox").count(), 0);
+    folder.run(&["audit", "--verify"]).exits(0);
+    assert!(!folder.run(&["status"]).out.contains("mark-done"));
+    folder.run(&["mark-done", &id, "--evidence", "again"]).exits(2);
+}
+
+#[test]
+fn a_killed_run_loses_no_mark() {
+    let (folder, mut child) = waiting();
+    let id = opened(&folder);
+    folder.run(&["mark-done", &id, "--evidence", "posted"]).exits(0);
+    child.kill().expect("kill it");
+    child.wait().expect("it is gone");
+    folder.write("goes_on", "");
+    let ran = folder.run::<&str>(&[]).exits(0);
+    assert!(!ran.out.contains(&format!("mark-done {id}")), "{}", ran.out);
+    assert!(ran.out.contains("phoenix-dr resume"), "{}", ran.out);
+    let (_, events) = folder.journals().remove(0);
+    assert!(events.iter().any(|event| event["kind"] == "obligation_closed"));
+}
+
+#[test]
+fn a_run_is_followed_as_json_like_its_journal() {
+    let (folder, mut child) = waiting();
+    let follower = folder.start(&["status", "--follow", "--output", "json"]);
+    folder.write("goes_on", "");
+    child.wait().expect("it ends");
+    let followed = super::harness::ran(follower.wait_with_output().expect("it ends")).exits(0);
+    let mut lines = followed.out.lines();
+    assert!(lines.next().expect("a first line").contains("phoenix-dr/events"));
+    let text = journal(&folder);
+    assert_eq!(lines.collect::<Vec<_>>(), text.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn programs_can_read_every_answer() {
+    let folder = stopped(&[], &[]);
+    folder.write("bad.yaml", "runbook: X-1\ntitle: t\ncommand: c\nstps: []\nsteps: []\n");
+    let json = |arguments: &[&str], exit: i32| -> serde_json::Value {
+        let ran = folder.run(&[arguments, &["--output", "json"]].concat()).exits(exit);
+        serde_json::from_str(&ran.out).unwrap_or_else(|why| panic!("{why}: {}", ran.out))
+    };
+    let checked = json(&["validate", "bad.yaml"], 3);
+    assert_eq!(checked["files"][0]["good"], false);
+    assert_eq!(checked["files"][0]["problems"][0]["line"], 4);
+    assert_eq!(json(&["validate", "chain.yaml"], 0)["files"][0]["good"], true);
+    assert_eq!(json(&["show", "chain.yaml"], 0)["runbook"]["runbook"], "T-1");
+    assert!(json(&["show", "--actions"], 0)["actions"].as_array().expect("a list").len() > 10);
+    assert!(json(&["show", "chain.yaml", "--rendered"], 0)["markdown"].is_string());
+    assert_eq!(json(&["runs"], 0)["runs"][0]["unfinished"], true);
+    assert_eq!(json(&[], 0)["runs"][0]["runbook"], "T-1");
+    assert_eq!(json(&["rollback", "--dry-run"], 0)["reverts"][0]["step"], "two");
+    assert_eq!(json(&["abandon", "--reason", "drill"], 0)["still_changed"][1], "two");
+}
+
+#[test]
+fn a_check_that_proves_it_closes_what_is_open() {
+    let folder = folder(&[]);
+    folder.write("repaired", "");
+    folder.run(&["run", "chain.yaml", "--yes"]).exits(0);
+    let (path, _) = folder.journals().remove(0);
+    // What an action leaves open names the check that closes it: here one that looks for a file.
+    let proof = folder.path().join("proof");
+    let closed_by = serde_json::json!({ "check": "command",
+        "with": { "argv": ["test", "-e", proof], "reads_only": true } });
+    open_by_hand(&path, &closed_by);
+    let ran = folder.run::<&str>(&[]).exits(0);
+    assert!(ran.out.contains("mark-done no-replica"), "{}", ran.out);
+    folder.write("proof", "");
+    let ran = folder.run(&["status"]).exits(0);
+    assert!(!ran.out.contains("no-replica"), "{}", ran.out);
+    let (_, events) = folder.journals().remove(0);
+    let last = events.last().expect("a last event");
+    assert_eq!(
+        (last["kind"].as_str(), last["id"].as_str()),
+        (Some("obligation_closed"), Some("no-replica"))
+    );
+    assert!(last["said"].as_str().expect("text").starts_with("proved by command"), "{last}");
+    folder.run(&["audit", "--verify"]).exits(0);
+}
+
+/// Puts an obligation into a journal before the run's end, the chain made good again.
+fn open_by_hand(run: &std::path::Path, closed_by: &serde_json::Value) {
+    use sha2::Digest as _;
+    let path = run.join("journal.jsonl");
+    let text = std::fs::read_to_string(&path).expect("a journal");
+    let mut lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
+    let mut opened = lines.last().expect("records").clone();
+    opened["event"] = serde_json::json!({ "kind": "obligation_opened", "step": null, "obligation": {
+        "id": "no-replica", "say": "There is no replica", "how": "Make one", "closed_by": closed_by } });
+    lines.insert(lines.len() - 1, opened);
+    let mut out = String::new();
+    for (seq, record) in lines.iter_mut().enumerate() {
+        record["seq"] = seq.into();
+        if let Some(before) = out.lines().last() {
+            let digest = sha2::Sha256::digest(before.as_bytes());
+            record["prev"] =
+                digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        }
+        // The order of a record's fields is part of its line.
+        out += &ordered(record);
+        out.push('\n');
+    }
+    std::fs::write(&path, out).expect("write it back");
+}
+
+fn ordered(record: &serde_json::Value) -> String {
+    let field = |name: &str| format!("\"{name}\":{}", record[name]);
+    let fields = ["format", "seq", "time", "prev", "who", "event"].map(field);
+    format!("{{{}}}", fields.join(","))
+}

@@ -74,12 +74,10 @@ impl Looker<'_> {
 
     async fn foresee(&mut self, i: usize, call: &Call, seen: &Observation) {
         let foreseen = foresee(self.sight.clients, call, seen);
-        match within(&*self.sight.ports.clock, self.left(), foreseen).await {
-            Ok(Ok(Some(foreseen))) => {
-                drop(self.foreseen.insert(self.sight.plan.steps[i].id.clone(), foreseen))
-            }
-            // What cannot be foreseen is known when it is done: nothing is concluded from it.
-            Ok(Ok(None) | Err(_)) | Err(_) => {}
+        let foreseen = within(&*self.sight.ports.clock, self.left(), foreseen).await;
+        // What cannot be foreseen is known when it is done: nothing is concluded from it.
+        if let Ok(Ok(Some(foreseen))) = foreseen {
+            self.foreseen.insert(self.sight.plan.steps[i].id.clone(), foreseen);
         }
     }
 
