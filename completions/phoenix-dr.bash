@@ -305,7 +305,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__failover)
-            opts="-y -q -v -h --from --region --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --from --region --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -316,6 +316,14 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --region)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -352,6 +360,18 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --surprise)
+                    COMPREPLY=($(compgen -W "mild hard cruel" -- "${cur}"))
+                    return 0
+                    ;;
+                --seed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -843,13 +863,21 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__plan)
-            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --set --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -886,6 +914,18 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --surprise)
+                    COMPREPLY=($(compgen -W "mild hard cruel" -- "${cur}"))
+                    return 0
+                    ;;
+                --seed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -947,12 +987,20 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__resume)
-            opts="-y -q -v -h --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --answers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1013,13 +1061,21 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__rollback)
-            opts="-y -q -v -h --past --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --past --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --past)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1051,13 +1107,21 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__run)
-            opts="-y -q -v -h --set --dry-run --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --set --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1094,6 +1158,18 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --surprise)
+                    COMPREPLY=($(compgen -W "mild hard cruel" -- "${cur}"))
+                    return 0
+                    ;;
+                --seed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -57,6 +57,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Prin
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'DR-001 Regional failover'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
@@ -68,6 +70,11 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure
 rollback\t''
 stop\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
+hard\t'What takes a decision'
+cruel\t'What may end the run'"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -86,6 +93,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s v -l verbo
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l set -d 'Input of the runbook (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
@@ -97,6 +106,11 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failur
 rollback\t''
 stop\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
+hard\t'What takes a decision'
+cruel\t'What may end the run'"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -186,6 +200,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s q -l qu
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
@@ -214,6 +230,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s v -l ve
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l past -d 'Revert this one step although a point of no return seals it; asks for a typed word' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -331,6 +349,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l no-progres
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s h -l help -d 'Print help'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l from -d 'Region that failed [default: estate.primary.region]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l region -d 'Region that takes over' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l accept-loss -d 'Accept to lose this much data, where it is more than the objective allows; `unknown` where nobody can tell' -r
@@ -342,6 +362,11 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-fa
 rollback\t''
 stop\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
+hard\t'What takes a decision'
+cruel\t'What may end the run'"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l runbooks -d 'Directory with further runbooks' -r -F

@@ -1,5 +1,6 @@
 //! Time. Everything that reads a clock or waits does it through [`Clock`]; nothing else may.
 
+pub(crate) mod jump;
 #[cfg(test)]
 pub(crate) mod manual;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-/// A source of time: the real one, or a test's.
+/// A source of time: the real one, a rehearsal's, or a test's.
 pub(crate) trait Clock: Send + Sync {
     /// Returns the present instant, to the microsecond.
     fn now(&self) -> Timestamp;

@@ -37,6 +37,16 @@ pub(crate) enum Mode {
     Rehearsal,
 }
 
+impl Mode {
+    /// Returns what a command on a run of this mode must say besides.
+    pub(crate) const fn flag(self) -> &'static str {
+        match self {
+            Self::Live | Self::DryRun => "",
+            Self::Rehearsal => " --rehearse",
+        }
+    }
+}
+
 /// Something that happened. Every state change is one of these, applied by `RunState::apply`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -25,6 +25,7 @@ mod outcome;
 mod plan;
 mod report;
 mod runbook;
+mod sandbox;
 mod signals;
 mod span;
 

@@ -151,7 +151,10 @@ async fn run(
 
 fn failed(error: &ProgramError) -> ActionError {
     match error {
-        ProgramError::Empty | ProgramError::Start { .. } | ProgramError::Artifact { .. } => {
+        ProgramError::Empty
+        | ProgramError::Rehearsed { .. }
+        | ProgramError::Start { .. }
+        | ProgramError::Artifact { .. } => {
             ActionError::unchanged(FailureClass::Invalid, error.to_string())
         }
         ProgramError::Wait { .. } => {

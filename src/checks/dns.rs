@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::net::UdpSocket;
 
 use super::Seen;
-use crate::clients::Clients;
 use crate::clients::tcp;
+use crate::clients::{Clients, Network};
 use crate::clock::within;
 use crate::runbook::catalogue::checks::Dns;
 
@@ -93,6 +93,10 @@ pub(crate) async fn ask(
         Some(resolver) => resolver.to_owned(),
         None => system_resolver()?,
     };
+    if let Network::Simulated(sandbox) = &clients.network {
+        let answers = sandbox.question(&resolver, name, record_type.name()).await;
+        return answers.ok_or(DnsError::Silent { resolver });
+    }
     let failed = |why: String| DnsError::Resolver { resolver: resolver.clone(), why };
     let (host, port) =
         tcp::split(&resolver, Some(53)).map_err(|failure| failed(failure.to_string()))?;

@@ -14,7 +14,8 @@ pub(crate) use builtin::{
     AuditForm, Builtin, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
 };
 pub(crate) use options::{
-    ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, WhoFlags,
+    ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, Speed, SurpriseArg,
+    WhoFlags,
 };
 
 use crate::runbook::schema::Runbook;

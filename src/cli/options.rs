@@ -62,6 +62,24 @@ pub(crate) struct RunFlags {
     #[command(flatten)]
     pub how: HowFlags,
 
+    /// Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)
+    #[arg(long, value_name = "FAULT", help_heading = "Rehearsing", env = "PHOENIX_DR_INJECT")]
+    pub inject: Vec<String>,
+
+    /// Draw faults nobody is told of until the end
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LEVEL",
+        help_heading = "Rehearsing",
+        env = "PHOENIX_DR_SURPRISE"
+    )]
+    pub surprise: Option<SurpriseArg>,
+
+    /// Chance of the rehearsal: the same seed, the same faults
+    #[arg(long, value_name = "N", help_heading = "Rehearsing", env = "PHOENIX_DR_SEED")]
+    pub seed: Option<u64>,
+
     /// When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)
     #[arg(long, value_name = "WHEN", env = "PHOENIX_DR_INCIDENT_STARTED")]
     pub incident_started: Option<String>,
@@ -115,6 +133,16 @@ pub(crate) struct WhoFlags {
     #[arg(long, env = "PHOENIX_DR_DRY_RUN")]
     pub dry_run: bool,
 
+    /// Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]
+    #[arg(long, value_name = "WORLD", num_args = 0..=1, default_missing_value = "phoenix")]
+    #[arg(help_heading = "Rehearsing", env = "PHOENIX_DR_REHEARSE")]
+    pub rehearse: Option<String>,
+
+    /// How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]
+    #[arg(long, value_name = "N|max", value_parser = speed)]
+    #[arg(help_heading = "Rehearsing", env = "PHOENIX_DR_SPEED")]
+    pub speed: Option<Speed>,
+
     /// With --dry-run, end with 20 when there are changes
     #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
     pub detailed_exitcode: bool,
@@ -134,6 +162,34 @@ pub(crate) struct WhoFlags {
     /// Go live although an AWS endpoint override is set in the environment or profile
     #[arg(long, env = "PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE")]
     pub allow_endpoint_override: bool,
+}
+
+/// `--speed`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speed {
+    Max,
+    Times(f64),
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.parse::<f64>() {
+        Ok(times) if (1.0..=1_000_000.0).contains(&times) => Ok(Speed::Times(times)),
+        Ok(_) | Err(_) => Err("max, or a number from 1 to 1000000".to_owned()),
+    }
+}
+
+/// `--surprise`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SurpriseArg {
+    /// What retries get over
+    Mild,
+    /// What takes a decision
+    Hard,
+    /// What may end the run
+    Cruel,
 }
 
 /// `--confirm`.

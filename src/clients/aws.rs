@@ -9,6 +9,7 @@ pub(crate) mod error;
 mod guarded;
 pub(crate) mod records;
 mod source;
+mod time;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,7 +20,6 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::SharedCredentialsProvider;
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
@@ -172,7 +172,8 @@ impl Aws {
             .credentials_provider(source.provider.clone())
             .identity_cache(source.identities.clone())
             .http_client(FailClosed { inner: http, guard: self.guard.clone() })
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .sleep_impl(time::sleep(&self.clock))
+            .time_source(time::source(&self.clock))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts())
             .app_name(AppName::new("phoenix-dr").expect("a valid application name"))

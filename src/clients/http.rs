@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::Clients;
 use super::tcp::{self, Failure};
+use super::{Clients, Network};
 use crate::clock::within;
+use crate::sandbox::Sandbox;
 
 /// Most of a body that is read.
 const BODY_MAX: usize = 64 * 1024;
@@ -46,13 +47,11 @@ pub(crate) async fn get(clients: &Clients, get: &Get<'_>) -> Result<Answer, Fail
     let mut url = parse(get.url)?;
     let mut connect_to = get.connect_to.map(str::to_owned);
     for _ in 0..=REDIRECTS_MAX {
-        let hop = Hop::prepare(clients, &url, connect_to.as_deref()).await?;
-        let answer = match within(clients.clock.as_ref(), get.limit, hop.go()).await {
-            Ok(answer) => answer?,
-            Err(_) if hop.proxied => {
-                return Err(Failure::Unclear("the proxy gave no answer in time".to_owned()));
+        let answer = match &clients.network {
+            Network::Real => ask(clients, &url, connect_to.as_deref(), get.limit).await?,
+            Network::Simulated(sandbox) => {
+                simulated(sandbox, &url, connect_to.as_deref(), get.limit).await?
             }
-            Err(_) => return Err(Failure::silent(get.limit)),
         };
         let next = answer.location.as_deref().filter(|_| get.follow);
         match next.and_then(|location| same_host(&url, location, connect_to.as_deref())) {
@@ -61,6 +60,44 @@ pub(crate) async fn get(clients: &Clients, get: &Get<'_>) -> Result<Answer, Fail
         }
     }
     Err(Failure::Unclear(format!("{} redirects more than {REDIRECTS_MAX} times", get.url)))
+}
+
+async fn ask(
+    clients: &Clients,
+    url: &Url,
+    connect_to: Option<&str>,
+    limit: Duration,
+) -> Result<Answer, Failure> {
+    let hop = Hop::prepare(clients, url, connect_to).await?;
+    match within(clients.clock.as_ref(), limit, hop.go()).await {
+        Ok(answer) => answer,
+        Err(_) if hop.proxied => {
+            Err(Failure::Unclear("the proxy gave no answer in time".to_owned()))
+        }
+        Err(_) => Err(Failure::silent(limit)),
+    }
+}
+
+async fn simulated(
+    sandbox: &Sandbox,
+    url: &Url,
+    connect_to: Option<&str>,
+    limit: Duration,
+) -> Result<Answer, Failure> {
+    let own = url.port_or_known_default().unwrap_or(80);
+    let (host, port) = match connect_to {
+        Some(to) => tcp::split(to, Some(own))?,
+        None => (url.host_str().unwrap_or_default(), own),
+    };
+    let page = sandbox.get(host, port, url.path(), limit).await;
+    let page = page.map_err(|no_way| tcp::simulated(no_way, limit))?;
+    Ok(Answer {
+        status: page.status,
+        body: page.body.into_bytes(),
+        content_type: Some("text/plain".to_owned()),
+        location: None,
+        proxied: false,
+    })
 }
 
 fn parse(url: &str) -> Result<Url, Failure> {

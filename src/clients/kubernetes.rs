@@ -20,7 +20,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::guard::{Guard, Refused, refusal};
 use super::tcp::Failure;
-use super::{Clients, via};
+use super::{Clients, Network, via};
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
@@ -93,6 +93,32 @@ pub(crate) async fn cluster(clients: &Clients, region: &str) -> Result<Arc<Clust
         )
         .hint(format!("add `clusters.{region}.context` to the estate file"))
     })?;
+    let client = match &clients.network {
+        Network::Real => connect(clients, region, known).await?,
+        Network::Simulated(sandbox) => {
+            let service = sandbox.kubernetes(region).ok_or_else(|| {
+                let message = format!("the world has no Kubernetes cluster in {region}");
+                ActionError::unchanged(FailureClass::NotFound, message)
+            })?;
+            let layer = GuardLayer { guard: clients.guard.clone() };
+            Client::new(layer.layer(service), "default")
+        }
+    };
+    let cluster = Arc::new(Cluster {
+        client,
+        context: known.context.clone(),
+        kubeconfig: known.kubeconfig.clone(),
+    });
+    open.insert(region.to_owned(), Arc::clone(&cluster));
+    Ok(cluster)
+}
+
+/// Connects to a cluster as the kubeconfig says.
+async fn connect(
+    clients: &Clients,
+    region: &str,
+    known: &crate::estate::types::Cluster,
+) -> Result<Client, ActionError> {
     via::open(clients, &known.via).await.map_err(|error| {
         ActionError::unchanged(
             FailureClass::Transient,
@@ -105,26 +131,15 @@ pub(crate) async fn cluster(clients: &Clients, region: &str) -> Result<Arc<Clust
     let built = tokio::task::spawn_blocking(move || {
         Ok::<_, Error>(ClientBuilder::try_from(config)?.with_layer(&layer).build())
     });
-    let client = match within(clients.clock.as_ref(), PREPARE_LIMIT, built).await {
-        Ok(Ok(built)) => built.map_err(|error| explain(&error, "connect", Purpose::Read))?,
-        Ok(Err(error)) => {
-            return Err(ActionError::unchanged(FailureClass::Internal, error.to_string()));
-        }
-        Err(elapsed) => {
-            return Err(ActionError::unchanged(
-                FailureClass::Credentials,
-                format!("credentials for context {}: {elapsed}", known.context),
-            )
-            .hint("run the kubeconfig's credential plugin by hand and see what it waits for"));
-        }
-    };
-    let cluster = Arc::new(Cluster {
-        client,
-        context: known.context.clone(),
-        kubeconfig: known.kubeconfig.clone(),
-    });
-    open.insert(region.to_owned(), Arc::clone(&cluster));
-    Ok(cluster)
+    match within(clients.clock.as_ref(), PREPARE_LIMIT, built).await {
+        Ok(Ok(built)) => built.map_err(|error| explain(&error, "connect", Purpose::Read)),
+        Ok(Err(error)) => Err(ActionError::unchanged(FailureClass::Internal, error.to_string())),
+        Err(elapsed) => Err(ActionError::unchanged(
+            FailureClass::Credentials,
+            format!("credentials for context {}: {elapsed}", known.context),
+        )
+        .hint("run the kubeconfig's credential plugin by hand and see what it waits for")),
+    }
 }
 
 /// Returns the URL of a context's API server, as its kubeconfig names it.

@@ -19,18 +19,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
 use crate::clock::Clock;
 use crate::estate::secrets;
 use crate::estate::types::{Estate, SecretRef};
 use crate::mask::Masker;
+use crate::sandbox::{Connector, Sandbox};
 use aws::Aws;
 use guard::Guard;
+
+/// What connections are made over.
+#[derive(Clone)]
+pub(crate) enum Network {
+    Real,
+    /// No socket is ever opened
+    Simulated(Sandbox),
+}
 
 /// Every client of one process.
 pub(crate) struct Clients {
     pub estate: Arc<Estate>,
     pub guard: Guard,
     pub clock: Arc<dyn Clock>,
+    pub network: Network,
     pub aws: Aws,
     pub kubernetes: kubernetes::Clusters,
     /// Port forwards this process started
@@ -67,6 +80,7 @@ impl Clients {
             estate,
             guard,
             clock,
+            network: Network::Real,
             aws,
             kubernetes: kubernetes::Clusters::default(),
             tunnels: via::Tunnels::default(),
@@ -101,12 +115,31 @@ impl Clients {
                 self.masks.learn(&value);
             }
         }
+        if matches!(self.network, Network::Simulated(_)) {
+            // A simulated server asks for none.
+            return;
+        }
         let database = self.estate.database.as_ref().map(|db| &db.connection.password_from);
         for reference in database.into_iter().chain(inputs).filter(|from| from.command.is_none()) {
             if let Ok(secret) = secrets::read(reference).await {
                 self.masks.hide(&secret);
             }
         }
+    }
+
+    /// Returns clients of a simulated estate: everything they ask, they ask the sandbox.
+    pub(crate) fn simulated(
+        estate: Arc<Estate>,
+        guard: Guard,
+        clock: Arc<dyn Clock>,
+        sandbox: Sandbox,
+    ) -> Self {
+        let http = SharedHttpClient::new(Connector::to(sandbox.clone()));
+        let keys = Credentials::new("REHEARSAL", "REHEARSAL", None, None, "rehearsal");
+        let keys = SharedCredentialsProvider::new(keys);
+        let aws = Aws::over(estate.clone(), guard.clone(), clock.clone(), http, keys);
+        let network = Network::Simulated(sandbox);
+        Self { aws, network, ..Self::new(estate, guard, clock) }
     }
 
     /// Says where the output of programs is kept.

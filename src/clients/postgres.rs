@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::guard::Refused;
 use super::tcp::{self, Failure};
-use super::{Clients, via};
+use super::{Clients, Network, via};
 use crate::clock::within;
 use crate::estate::secrets;
 use crate::estate::types::{Connection, Database, TlsMode, Via};
@@ -30,6 +30,7 @@ mod heartbeat;
 mod proof;
 mod replay;
 mod server;
+mod simulated;
 mod tables;
 mod usage;
 
@@ -170,6 +171,9 @@ pub(crate) async fn connect(
     let database = database(clients).map_err(NoSession::Failed)?;
     let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
     let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
+    if let Network::Simulated(sandbox) = &clients.network {
+        return simulated::connect(clients, sandbox, instance, address).await;
+    }
     via::open(clients, way(database, instance)).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
     })?;

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use super::Clients;
+use super::{Clients, Network};
 use crate::clock::{Clock, within};
 use crate::mask::Masker;
 use crate::span::Span;
@@ -91,6 +91,8 @@ impl Ended {
 pub(crate) enum ProgramError {
     #[error("argv is empty")]
     Empty,
+    #[error("`{program}` is not run: a rehearsal starts no program")]
+    Rehearsed { program: String },
     #[error("start `{program}`: {why}")]
     Start { program: String, why: String },
     #[error("open `{path}` for its output: {why}")]
@@ -293,6 +295,10 @@ async fn listen(
 /// Runs a program to its end, or ends it when its time is over.
 pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
     let name = program.argv.first().ok_or(ProgramError::Empty)?;
+    if let Network::Simulated(sandbox) = &clients.network {
+        sandbox.left(&format!("the program `{name}`"));
+        return Err(ProgramError::Rehearsed { program: name.clone() });
+    }
     let artifact = program.artifact.as_deref().map(artifact).transpose()?;
     let mut command = command(clients, program.argv, program.env, program.scrub);
     if let Some(cwd) = program.cwd {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::{Clients, Network};
 use crate::clock::{Clock, within};
+use crate::sandbox::NoWay;
 use crate::span::Span;
 
 /// Resolving must leave time to connect within a check's three seconds.
@@ -154,6 +156,30 @@ pub(crate) async fn connect(
         Err(last)
     };
     within(clock, limit, work).await.unwrap_or_else(|_| Err(Failure::silent(limit)))
+}
+
+/// Connects to an address and no more, over the real network or the simulated one.
+pub(crate) async fn reach(
+    clients: &Clients,
+    address: &str,
+    limit: Duration,
+) -> Result<(), Failure> {
+    match &clients.network {
+        Network::Real => connect(clients.clock.as_ref(), address, limit).await.map(drop),
+        Network::Simulated(sandbox) => {
+            let (host, port) = split(address, None)?;
+            sandbox.reach(host, port, limit).await.map_err(|no_way| simulated(no_way, limit))
+        }
+    }
+}
+
+/// Returns what the simulated network said in the words of the real one.
+pub(super) fn simulated(no_way: NoWay, limit: Duration) -> Failure {
+    match no_way {
+        NoWay::Silent => Failure::silent(limit),
+        NoWay::Refused => Failure::Unreachable("refused the connection".to_owned()),
+        NoWay::NoName(host) => Failure::Unclear(format!("the name {host} does not resolve")),
+    }
 }
 
 #[cfg(test)]

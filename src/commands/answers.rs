@@ -36,7 +36,7 @@ pub(super) fn of_run(context: &Context, plan: &Plan, how: &HowFlags) -> Result<G
         waive: how.waive.iter().cloned().collect(),
         ..of_anybody(context, &how.who)?
     };
-    checked(given, plan)
+    checked(context, given, plan)
 }
 
 /// Reads the answers a rollback can use.
@@ -45,7 +45,7 @@ pub(super) fn of_rollback(
     plan: &Plan,
     who: &WhoFlags,
 ) -> Result<Given, UserError> {
-    checked(of_anybody(context, who)?, plan)
+    checked(context, of_anybody(context, who)?, plan)
 }
 
 fn of_anybody(context: &Context, who: &WhoFlags) -> Result<Given, UserError> {
@@ -66,9 +66,9 @@ fn read_file(context: &Context, path: &Path) -> Result<BTreeMap<String, String>,
         .map_err(|problems| context.invalid(&problems, Exit::Usage))
 }
 
-fn checked(mut given: Given, plan: &Plan) -> Result<Given, UserError> {
+fn checked(context: &Context, mut given: Given, plan: &Plan) -> Result<Given, UserError> {
     given.guard(plan);
-    let problems = given.problems(plan, Mode::Live);
+    let problems = given.problems(plan, context.mode());
     if problems.is_empty() {
         return Ok(given);
     }
@@ -100,6 +100,7 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
 pub(super) struct Run<'a> {
     pub plan: &'a Plan,
     pub given: &'a Given,
+    pub mode: Mode,
     /// What an earlier process was answered already
     pub state: Option<&'a RunState>,
 }
@@ -112,8 +113,7 @@ impl Run<'_> {
         found: &[DryRunStep],
         alone: bool,
     ) -> Vec<String> {
-        let Self { plan, given, state } = *self;
-        let mode = Mode::Live;
+        let Self { plan, given, mode, state } = *self;
         needed::needed(&Asked { plan, given, found, mode, confirm_each, alone, state })
     }
 }
@@ -132,7 +132,15 @@ pub(super) fn refusal(missing: &[String]) -> UserError {
 }
 
 /// An endpoint override left in the shell would send a real failover to a test server, or a child to another one.
-pub(super) fn refuse_overrides(plan: &Plan, who: &WhoFlags) -> Result<(), UserError> {
+pub(super) fn refuse_overrides(
+    context: &Context,
+    plan: &Plan,
+    who: &WhoFlags,
+) -> Result<(), UserError> {
+    // A rehearsal calls no endpoint.
+    if context.rehearsal().is_some() {
+        return Ok(());
+    }
     let overrides = endpoints::overrides(&plan.estate);
     if overrides.is_empty() || who.allow_endpoint_override {
         return Ok(());

@@ -1,19 +1,21 @@
 //! What a run is made of: clients, ports, the lease. The only place where they meet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::context::Context;
+use super::rehearsal::AtRealTime;
 use crate::actions::Actions;
 use crate::checks::Checks;
 use crate::clients::Clients;
 use crate::clients::guard::Guard;
 use crate::clients::lease_store::LeaseStore;
-use crate::engine::ports::{Lease, Ports};
+use crate::engine::ports::{Lease, Operator, Ports};
 use crate::engine::state::RunState;
+use crate::error::UserError;
 use crate::estate::types::{SecretRef, StateBucket};
 use crate::event::Mode;
 use crate::journal::facts::facts_key;
@@ -32,13 +34,20 @@ pub(super) fn clients(
     plan: &Plan,
     guard: Guard,
     artifacts: Option<PathBuf>,
-) -> Arc<Clients> {
+) -> Result<Arc<Clients>, UserError> {
     let estate = Arc::new(plan.estate.clone());
     let masks = context.terminal.masker().clone();
     masks.open(serde_json::to_string(plan).unwrap_or_default());
+    let clock = Arc::clone(&context.clock);
+    let clients = match context.rehearsal() {
+        None => Clients::new(estate, guard, clock),
+        Some(rehearsal) => {
+            let directory = artifacts.as_deref().and_then(Path::parent);
+            Clients::simulated(estate, guard, clock, rehearsal.sandbox(directory)?)
+        }
+    };
     // What earlier runs left open is not asked about again.
     let open = super::ledger::open_obligations(context, &plan.estate.estate);
-    let clients = Clients::new(estate, guard, Arc::clone(&context.clock));
     let clients = clients.with_masks(masks).knowing(open);
     let clients = match artifacts {
         Some(directory) => clients.with_artifacts(directory),
@@ -47,7 +56,7 @@ pub(super) fn clients(
     if let Some(region) = plan.inputs.get("region").and_then(Value::as_str) {
         clients.aws.survive_in(region);
     }
-    Arc::new(clients)
+    Ok(Arc::new(clients))
 }
 
 /// Returns flags first, then the person at the terminal; without `hung_up` nobody is there.
@@ -61,7 +70,13 @@ pub(super) fn operator(
     let objective = Some((state.incident_started, state.plan.objectives.rto_max));
     let (terminal, clock) = (context.terminal.clone(), Arc::clone(&context.clock));
     let person = TerminalOperator::new(terminal, clock, objective, hung_up);
-    Chain::before(given, state.mode, Arc::new(person))
+    let person: Arc<dyn Operator> = match context.rehearsal() {
+        None => Arc::new(person),
+        Some(rehearsal) => {
+            Arc::new(AtRealTime { clock: rehearsal.clock.clone(), person: Arc::new(person) })
+        }
+    };
+    Chain::before(given, state.mode, person)
 }
 
 /// Has the secrets hidden that can be read, and says when one cannot be.

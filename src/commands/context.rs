@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::rehearsal::Rehearsal;
 use crate::cli::{ColorChoice as Color, Global, OutputFormat, Usage};
 use crate::clock::{Clock, RealClock};
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
+use crate::event::Mode;
 use crate::exit::Exit;
-use crate::journal::store::{FindError as RunFindError, Store, StoreError};
+use crate::journal::store::{FindError as RunFindError, Namespace, Store, StoreError};
 use crate::mask::Masker;
 use crate::report::terminal::{ColorChoice, Look, Terminal, Tone, Volume};
 use crate::report::text::count;
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub global: Global,
     pub terminal: Terminal,
     pub clock: Arc<dyn Clock>,
+    /// The rehearsal that takes the estate's place, where one does
+    rehearsal: Option<Rehearsal>,
     directories: Vec<PathBuf>,
     /// Runbooks that are commands
     pub known: Vec<Runbook>,
@@ -82,7 +86,40 @@ impl Context {
         };
         let bars_off = global.no_progress || global.output == OutputFormat::Json;
         let terminal = Terminal::new(Look::detect(color, volume, bars_off), Masker::default());
-        Self { global, terminal, clock: Arc::new(RealClock), directories, known }
+        Self { global, terminal, clock: Arc::new(RealClock), rehearsal: None, directories, known }
+    }
+
+    /// Returns this context in a rehearsal.
+    pub(super) fn rehearsing(&self, rehearsal: Rehearsal) -> Self {
+        Self {
+            global: self.global.clone(),
+            terminal: self.terminal.clone(),
+            clock: Arc::new(rehearsal.clock.clone()),
+            rehearsal: Some(rehearsal),
+            directories: self.directories.clone(),
+            known: self.known.clone(),
+        }
+    }
+
+    /// Returns the rehearsal, in one.
+    pub(super) fn rehearsal(&self) -> Option<&Rehearsal> {
+        self.rehearsal.as_ref()
+    }
+
+    /// Returns how a run that changes things treats the world.
+    pub(super) fn mode(&self) -> Mode {
+        if self.rehearsal.is_some() { Mode::Rehearsal } else { Mode::Live }
+    }
+
+    /// Returns whose locks and facts count.
+    pub(super) fn namespace(&self) -> Namespace {
+        if self.rehearsal.is_some() { Namespace::Rehearsal } else { Namespace::Live }
+    }
+
+    /// Returns where what was seen is kept and looked up; a rehearsal's world is new, what was seen of another is no
+    /// memory of it.
+    pub(super) fn memory(&self) -> Option<Store> {
+        self.store().ok().filter(|_| self.rehearsal.is_none())
     }
 
     /// Says whether output is for a program.
@@ -136,6 +173,9 @@ impl Context {
 
     /// Reads the estate file.
     pub(super) fn estate(&self) -> Result<Estate, UserError> {
+        if let Some(rehearsal) = &self.rehearsal {
+            return Ok(rehearsal.estate());
+        }
         let path = estate_file::find(self.global.estate.as_deref()).map_err(|error| {
             UserError::new(Exit::Usage, error.to_string())
                 .hint("write one: phoenix-dr init")
@@ -151,12 +191,18 @@ impl Context {
 
     /// Returns a runtime. Commands that only read files never make one.
     pub(super) fn runtime(&self) -> Result<tokio::runtime::Runtime, UserError> {
-        // The journal blocks one thread for each sync, a terminal that is held may block another.
-        let threads = std::thread::available_parallelism().map_or(THREADS_MIN, usize::from);
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(THREADS_MIN))
-            .enable_all()
-            .build()
+        let runtime = match &self.rehearsal {
+            Some(rehearsal) => rehearsal.clock.runtime(),
+            None => {
+                // The journal blocks one thread for each sync, a terminal that is held may block another.
+                let threads = std::thread::available_parallelism().map_or(THREADS_MIN, usize::from);
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(threads.max(THREADS_MIN))
+                    .enable_all()
+                    .build()
+            }
+        };
+        runtime
             .map_err(|error| UserError::new(Exit::Internal, format!("start the runtime: {error}")))
     }
 }

@@ -51,19 +51,19 @@ pub(super) fn look(
 ) -> Result<Preflight, UserError> {
     let runtime = context.runtime()?;
     // Without a state directory nothing can be kept, but everything can be looked at.
-    let store = context.store().ok();
+    let store = context.memory();
     let seen = runtime.block_on(async {
-        let clients = compose::clients(context, plan, Guard::closed(), None);
+        let clients = compose::clients(context, plan, Guard::closed(), None)?;
         compose::learn_secrets(context, &clients, plan).await;
         let ports = compose::looking(context, &clients);
         let run = state.map_or_else(RunId::generate, |state| state.run.clone());
         let sight = Sight { plan, run: &run, ports: &ports, clients: &clients, state, point };
         let seen = preflight::look(&sight, store.as_ref()).await;
         clients.tunnels.close().await;
-        seen
+        Ok(seen)
     });
     runtime.shutdown_background();
-    Ok(seen)
+    seen
 }
 
 fn show(context: &Context, report: &DryRunReport, detailed: bool) -> Result<Exit, UserError> {

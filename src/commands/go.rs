@@ -38,7 +38,7 @@ pub(super) struct Before {
     pub first: Record,
     pub given: Given,
     /// Where what was seen is kept
-    pub store: Store,
+    pub store: Option<Store>,
 }
 
 /// Returns what builds the go question of a run.
@@ -67,12 +67,13 @@ async fn look_at(state: &RunState, before: &Before) -> Preflight {
         state: None,
         point: before.given.recovery_point.as_deref(),
     };
-    preflight::look(&sight, Some(&before.store)).await
+    preflight::look(&sight, before.store.as_ref()).await
 }
 
 fn build(state: &RunState, before: &Before, seen: Preflight) -> Go {
     let Before { ports, first, given, .. } = before;
-    let asked = answers::Run { plan: &state.plan, given, state: Some(state) };
+    let mode = state.mode;
+    let asked = answers::Run { plan: &state.plan, given, mode, state: Some(state) };
     let missing = asked.missing(state.settings.confirm_each, &seen.report.steps, seen.alone);
     let mut findings = seen.report.findings.clone();
     findings.extend(gone(state));

@@ -253,7 +253,7 @@ pub(super) fn abandon(
     let store = context.store()?;
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
-        None => the_stopped_run(&store)?,
+        None => the_stopped_run(&store, Mode::Live)?,
     };
     let still = give_up(context, &store, &run, reason)?;
     if context.json() {
@@ -365,12 +365,12 @@ pub(super) fn run_with(store: &Store, obligation: &str) -> Result<RunId, UserErr
 }
 
 /// Returns the one run that stopped; several, or none, are an error that names them.
-pub(super) fn the_stopped_run(store: &Store) -> Result<RunId, UserError> {
+pub(super) fn the_stopped_run(store: &Store, mode: Mode) -> Result<RunId, UserError> {
     let mut stopped = Vec::new();
     for listed in store.list().map_err(|error| store_error(&error))? {
         if let Listed::Run(summary) = listed
             && !summary.standing.is_final()
-            && summary.mode == Mode::Live
+            && summary.mode == mode
         {
             stopped.push(summary.run);
         }

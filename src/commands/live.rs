@@ -1,6 +1,7 @@
 //! Carrying a plan out: a new run, and the composition a resumed one shares with it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, chain, store_error};
 use super::show::Screen;
-use super::{answers, compose, dry_run, facts, go, rollback};
+use super::{answers, compose, dry_run, facts, go, rehearsal, rollback};
 use crate::cli::RunFlags;
 use crate::clients::Clients;
 use crate::clients::guard::Guard;
@@ -21,11 +22,11 @@ use crate::engine::dispatcher::{self, Setup};
 use crate::engine::ports::{Armed, Lease};
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::lock::{FileLock, Holder, LockError};
-use crate::journal::store::{Namespace, OpenRun, Store};
+use crate::journal::store::{OpenRun, Store};
 use crate::operator::scripted::Given;
 use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
@@ -40,6 +41,8 @@ pub(super) fn run(
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
+    let rehearsal = rehearsal::staged(context, flags)?;
+    let context = rehearsal.as_ref().unwrap_or(context);
     let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref())?;
     let who = &flags.how.who;
     if who.dry_run {
@@ -47,23 +50,27 @@ pub(super) fn run(
         return dry_run::of_plan(context, &plan, who.detailed_exitcode, point);
     }
     let given = answers::of_run(context, &plan, &flags.how)?;
-    answers::refuse_overrides(&plan, who)?;
+    answers::refuse_overrides(context, &plan, who)?;
     let store = context.store()?;
     let settings = given.settle(answers::settings(&flags.how, None));
     let now = context.clock.now();
     let incident_started = incident_started(flags, now)?;
     let run = RunId::generate();
     // The lock comes first: what is seen of other runs then stays true.
-    let estate_lock = lock_estate(&store, &plan, &run, now)?;
-    let superseded = unfinished(&store, &plan)?;
+    let estate_lock = lock_estate(context, &store, &plan, &run)?;
+    let superseded = unfinished(context, &store, &plan)?;
     if !settings.interactive {
         demand(context, &plan, &given, settings.confirm_each)?;
     }
     let mut open = store.create_run(&run, now).map_err(|error| store_error(&error))?;
+    if let Some(rehearsal) = context.rehearsal() {
+        // Its world is there before its first record: a rehearsal that can be read can be taken up.
+        rehearsal.sandbox(open.dir.journal().parent())?;
+    }
     let first = open.chain.seal(
         Event::RunStarted {
             run: run.clone(),
-            mode: Mode::Live,
+            mode: context.mode(),
             plan,
             incident_started,
             settings,
@@ -112,7 +119,7 @@ fn demand(
     given: &Given,
     confirm_each: bool,
 ) -> Result<(), UserError> {
-    let run = answers::Run { plan, given, state: None };
+    let run = answers::Run { plan, given, mode: context.mode(), state: None };
     if answers::certain(run.missing(confirm_each, &[], false)).is_empty() {
         return Ok(());
     }
@@ -150,9 +157,10 @@ pub(super) fn carry_on(context: &Context, job: Job) -> Result<Exit, UserError> {
 
 async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let Job { mut open, state, records, mut opening, consent, given, estate_lock } = job;
-    let store = context.store()?;
+    let store = context.memory();
     let guard = Guard::closed();
-    let clients = compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()));
+    let clients =
+        compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()))?;
     compose::learn_secrets(context, &clients, &state.plan).await;
     open.chain = open.chain.masked_by(clients.masks.clone());
     let interactive = state.settings.interactive && attended();
@@ -212,18 +220,23 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     screen.finish().await;
     sharing.done.await;
     clients.tunnels.close().await;
-    if !context.json() {
-        last_lines(context, &super::ledger::read(&dir.journal(), &run)?);
-    }
+    last_lines(context, &dir.journal(), &run)?;
+    let exit = rehearsal::debriefed(context, &dir.journal(), &run, exit)?;
     drop((lock, estate_lock));
     Ok(exit)
 }
 
 /// Says what came of it, what is changed, what is open, what to type next.
-fn last_lines(context: &Context, records: &[Record]) {
-    let Some(found) = summary::of(records, context.clock.now()) else { return };
-    let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
-    context.terminal.out(&lines.join("\n"));
+fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), UserError> {
+    if context.json() {
+        return Ok(());
+    }
+    let records = super::ledger::read(journal, run)?;
+    if let Some(found) = summary::of(&records, context.clock.now()) {
+        let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
+        context.terminal.out(&lines.join("\n"));
+    }
+    Ok(())
 }
 
 /// Lets whoever is refused by the lease or by a lock read which step is under way.
@@ -245,9 +258,10 @@ fn incident_started(flags: &RunFlags, now: Timestamp) -> Result<Timestamp, UserE
 /// Refuses to start beside a run that may have changed something; names those that never did.
 ///
 /// The estate's lock must be held: a run that begins right now would not be seen.
-fn unfinished(store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
+fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
     let estate = &plan.estate.estate;
-    let found = store.unfinished(estate, Namespace::Live).map_err(|error| store_error(&error))?;
+    let found =
+        store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
     if let Some((name, why)) = found.unreadable.first() {
         let message = format!("run {name} cannot be read and may be unfinished: {}", chain(why));
         return Err(UserError::new(Exit::Journal, message)
@@ -259,12 +273,12 @@ fn unfinished(store: &Store, plan: &Plan) -> Result<Vec<RunId>, UserError> {
             superseded.push(summary.run);
             continue;
         }
-        let short = summary.run.short();
+        let (short, flag) = (summary.run.short(), context.mode().flag());
         let message =
             format!("run {short} of {} on estate `{estate}` is not finished", summary.runbook);
         return Err(UserError::new(Exit::Held, message)
-            .hint(format!("go on with it: phoenix-dr resume {short}"))
-            .hint(format!("or undo it: phoenix-dr rollback {short}"))
+            .hint(format!("go on with it: phoenix-dr resume {short}{flag}"))
+            .hint(format!("or undo it: phoenix-dr rollback {short}{flag}"))
             .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")));
     }
     Ok(superseded)
@@ -278,13 +292,14 @@ pub(super) fn append(open: &mut OpenRun, records: &[Record]) -> Result<(), UserE
 
 /// Takes the estate's lock on this machine, or names who has it.
 pub(super) fn lock_estate(
+    context: &Context,
     store: &Store,
     plan: &Plan,
     run: &RunId,
-    now: Timestamp,
 ) -> Result<FileLock, UserError> {
+    let holder = Holder::this_process(run, context.clock.now());
     store
-        .lock_estate(&plan.estate.estate, Namespace::Live, Holder::this_process(run, now))
+        .lock_estate(&plan.estate.estate, context.namespace(), holder)
         .map_err(|error| lock_error(&error))
 }
 
@@ -312,9 +327,10 @@ impl Sharing {
         context: &Context,
         clients: &Arc<Clients>,
         plan: &Arc<Plan>,
-        store: Store,
+        store: Option<Store>,
     ) -> Self {
-        let Some(place) = compose::facts_store(clients, &plan.runbook) else {
+        let place = compose::facts_store(clients, &plan.runbook);
+        let (Some(place), Some(store)) = (place, store) else {
             return Self { armed: None, done: futures::future::ready(()).boxed() };
         };
         let (armed, was_armed) = oneshot::channel();

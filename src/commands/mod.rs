@@ -16,6 +16,7 @@ mod obligations;
 mod observe;
 mod past;
 mod preflight;
+mod rehearsal;
 mod report;
 mod resume;
 mod rollback;

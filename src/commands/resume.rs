@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, dry_run, ledger};
-use crate::cli::ResumeArgs;
+use super::{answers, dry_run, ledger, rehearsal};
+use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
 use crate::event::{Event, Mode, Record};
@@ -17,8 +17,10 @@ use crate::report::terminal::Tone;
 /// Goes on with a stopped run, or shows what that would do.
 pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let run = named(&store, given.run.as_deref())?;
     let who = &given.flags.who;
+    let run = named(&store, given.run.as_deref(), who)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &run, who)?;
+    let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
         let point = given.flags.recovery_point.as_deref();
@@ -27,16 +29,17 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let Taken { open, state, records } = take(context, &store, &run)?;
     let plan = Arc::clone(&state.plan);
     let answers = answers::of_run(context, &plan, &given.flags)?;
-    answers::refuse_overrides(&plan, who)?;
+    answers::refuse_overrides(context, &plan, who)?;
     let settings = answers.settle(answers::settings(&given.flags, Some(&state.settings)));
     if !settings.interactive && !rolls_back(&state) {
-        let asked = answers::Run { plan: &plan, given: &answers, state: Some(&state) };
+        let asked =
+            answers::Run { plan: &plan, given: &answers, mode: state.mode, state: Some(&state) };
         let missing = answers::certain(asked.missing(settings.confirm_each, &[], false));
         if !missing.is_empty() {
             return Err(answers::refusal(&missing));
         }
     }
-    let estate_lock = lock_estate(&store, &plan, &run, context.clock.now())?;
+    let estate_lock = lock_estate(context, &store, &plan, &run)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
     let given = answers;
@@ -51,14 +54,15 @@ pub(super) struct Taken {
 }
 
 /// Returns the run that was named, or the one that stopped.
-pub(super) fn named(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
+pub(super) fn named(store: &Store, text: Option<&str>, who: &WhoFlags) -> Result<RunId, UserError> {
+    let mode = if who.rehearse.is_some() { Mode::Rehearsal } else { Mode::Live };
     match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error)),
-        None => ledger::the_stopped_run(store),
+        None => ledger::the_stopped_run(store, mode),
     }
 }
 
-/// Takes a run's lock and reads its journal. A run that is over or a rehearsal is refused.
+/// Takes a run's lock and reads its journal. A run that is over is refused.
 pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Taken, UserError> {
     let mut records = Vec::new();
     let open = store
@@ -72,7 +76,7 @@ pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Take
     Ok(Taken { open, state, records })
 }
 
-/// Reads a run's journal without taking its lock. A run that is over or a rehearsal is refused.
+/// Reads a run's journal without taking its lock. A run that is over is refused.
 pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<RunState, UserError> {
     let records = ledger::read(&store.dir(run).journal(), run)?;
     goes_on(ledger::fold(run, &records)?)
@@ -83,10 +87,6 @@ fn goes_on(state: RunState) -> Result<RunState, UserError> {
     if state.is_final() {
         let hint = "see what it did: phoenix-dr audit ".to_owned() + run.short();
         return Err(UserError::new(Exit::Usage, format!("run {run} is over")).hint(hint));
-    }
-    if state.mode != Mode::Live {
-        let message = format!("run {run} is a rehearsal and can only be resumed as one");
-        return Err(UserError::new(Exit::Usage, message));
     }
     Ok(state)
 }

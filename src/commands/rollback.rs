@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::live::{Job, append, carry_on, lock_estate};
 use super::resume::{Taken, looked_at, named, rolls_back, take};
-use super::{answers, past};
+use super::{answers, past, rehearsal};
 use crate::cli::RollbackArgs;
 use crate::engine::driver::Halt;
 use crate::engine::ports::Ports;
@@ -28,8 +28,10 @@ const VALUES_MAX: usize = 4;
 /// Reverts what a run changed, as far as it may be reverted.
 pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let run = named(&store, given.run.as_deref())?;
     let who = &given.flags;
+    let run = named(&store, given.run.as_deref(), who)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &run, who)?;
+    let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
         let scope = scope(&state, given.past.as_deref())?;
@@ -37,7 +39,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     }
     let Taken { open, state, records } = take(context, &store, &run)?;
     let answers = answers::of_rollback(context, &state.plan, who)?;
-    answers::refuse_overrides(&state.plan, who)?;
+    answers::refuse_overrides(context, &state.plan, who)?;
     let interactive = answers::interactive(who);
     let settings = answers.settle(RunSettings { interactive, ..state.settings.clone() });
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -58,7 +60,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
         };
         Some(Box::new(Consent { question, scope }))
     };
-    let estate_lock = lock_estate(&store, &state.plan, &run, context.clock.now())?;
+    let estate_lock = lock_estate(context, &store, &state.plan, &run)?;
     let given = answers;
     carry_on(context, Job { open, state, records, opening, consent, given, estate_lock })
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::context::Context;
-use crate::clock::Clock;
+use crate::clock::{Clock, RealClock};
 use crate::engine::dispatcher::Shown;
 use crate::engine::ports::ProgressNote;
 use crate::event::Record;
@@ -69,13 +69,14 @@ async fn show(
     terminal: Terminal,
     clock: &dyn Clock,
 ) {
-    let mut tick = clock.sleep(TICK);
+    // A rehearsal is watched in real time, however its own time goes.
+    let mut tick = RealClock.sleep(TICK);
     loop {
         // Receiving and waiting lose nothing when another arm wins. The tick comes first: facts may never pause.
         tokio::select! {
             biased;
             () = &mut tick => {
-                tick = clock.sleep(TICK);
+                tick = RealClock.sleep(TICK);
                 if let Sink::Human(human) = &mut sink {
                     human.tick(clock.now());
                 }

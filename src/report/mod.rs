@@ -1,6 +1,7 @@
 //! Events made readable, for people and programs. Nothing here can alter a run.
 
 pub(crate) mod audit;
+pub(crate) mod debrief;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub(crate) mod forecast;

@@ -328,7 +328,11 @@ fn total(intervals: &[Interval]) -> Duration {
 
 fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, String)> {
     let short = run.short();
-    let command = |verb: &str, does: &str| (format!("phoenix-dr {verb} {short}"), does.to_owned());
+    let flag = view.mode.map_or("", Mode::flag);
+    let command = |verb: &str, does: &str| {
+        let flag = if matches!(verb, "resume" | "rollback") { flag } else { "" };
+        (format!("phoenix-dr {verb} {short}{flag}"), does.to_owned())
+    };
     let mut next = Vec::new();
     match &view.ending {
         Some(Ending::Finished { end: RunEnd::Restored | RunEnd::WithExceptions, .. }) => {
@@ -343,7 +347,7 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
         }) => {
             let plan = view.plan.as_ref().map(|plan| plan.command.as_str()).unwrap_or_default();
             next.push((
-                format!("phoenix-dr {plan}"),
+                format!("phoenix-dr {plan}{flag}"),
                 "starts again, from the beginning".to_owned(),
             ));
             next.push(command("audit", "shows every record of this run"));

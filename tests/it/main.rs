@@ -18,6 +18,7 @@ mod pty;
 mod pty_failover;
 mod pty_signals;
 mod refused;
+mod rehearse;
 mod screen;
 mod secrets;
 mod traffic;

@@ -27,6 +27,16 @@ impl RecordType {
         }
     }
 
+    /// Returns its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Cname => "CNAME",
+            Self::Txt => "TXT",
+            Self::Aaaa => "AAAA",
+        }
+    }
+
     const fn number(self) -> u16 {
         match self {
             Self::A => 1,

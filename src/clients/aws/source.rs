@@ -13,7 +13,6 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sts::config::{
     ProvideCredentials, ResolveCachedIdentity, SharedCredentialsProvider, SharedIdentityCache,
 };
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::identity::{
     Identity, IdentityFuture, ResolveIdentity as _, SharedIdentityResolver,
@@ -26,7 +25,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use jiff::Timestamp;
 
 use super::error::refuses_credentials;
-use super::{Aws, Held, said, timeouts};
+use super::{Aws, Held, said, time, timeouts};
 use crate::clock::{Clock, within};
 use crate::estate::types::CredentialSource;
 use crate::outcome::{ActionError, FailureClass};
@@ -215,7 +214,8 @@ impl Aws {
     ) -> Result<SharedCredentialsProvider, String> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(self.transport()?)
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .sleep_impl(time::sleep(&self.clock))
+            .time_source(time::source(&self.clock))
             .timeout_config(timeouts())
             .region(Region::new(self.survivor()));
         if let Some(profile) = &candidate.profile {

@@ -1,0 +1,347 @@
+//! What takes the place of the estate in a rehearsal: a world, virtual time, and a person who takes real time.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::context::{Context, chain, store_error};
+use super::ledger;
+use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
+use crate::clock::jump::{JumpClock, Pace};
+use crate::clock::since;
+use crate::engine::ports::Operator;
+use crate::error::UserError;
+use crate::estate::types::Estate;
+use crate::event::{Answer, Mode, Question};
+use crate::exit::Exit;
+use crate::ids::RunId;
+use crate::journal::store::{Listed, Store};
+use crate::operator::terminal::attended;
+use crate::report::debrief::{self, Earlier, WorldTold};
+use crate::report::summary::{self, Summary};
+use crate::report::terminal::Tone;
+use crate::runbook::load::read_text;
+use crate::runbook::near;
+use crate::sandbox::fault::{Level, Rule, surprise};
+use crate::sandbox::world::{self, World};
+use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError};
+use crate::span::Span;
+
+/// Chance of a rehearsal that names no seed.
+const SEED: u64 = 1;
+/// How much faster than real time a person sees it.
+const SPEED: f64 = 60.0;
+/// Earlier rehearsals a debrief compares with.
+const EARLIER_MAX: usize = 3;
+
+/// A rehearsal: its time, and the world it takes place in.
+pub(super) struct Rehearsal {
+    pub clock: JumpClock,
+    source: Source,
+    begun: OnceLock<Sandbox>,
+}
+
+enum Source {
+    New {
+        world: Box<World>,
+        faults: Vec<Rule>,
+        seed: u64,
+        secret: bool,
+    },
+    /// A rehearsal that stopped, by its directory
+    Resumed {
+        directory: PathBuf,
+        estate: Box<Estate>,
+    },
+}
+
+/// Returns the context of a new rehearsal, or of the real estate where none is asked for.
+pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Context>, UserError> {
+    let who = &flags.how.who;
+    let Some(name) = &who.rehearse else {
+        refuse_without(flags)?;
+        return Ok(None);
+    };
+    refuse_live_only(context, who)?;
+    let world = world(context, name)?;
+    let seed = flags.seed.unwrap_or(SEED);
+    let mut faults = injected(context, &flags.inject, &world)?;
+    let secret = flags.surprise.is_some();
+    if let Some(level) = flags.surprise {
+        let primary = &world.estate.primary.region;
+        let survivor = world.estate.regions.keys().find(|region| *region != primary);
+        let level = match level {
+            SurpriseArg::Mild => Level::Mild,
+            SurpriseArg::Hard => Level::Hard,
+            SurpriseArg::Cruel => Level::Cruel,
+        };
+        faults.extend(surprise(level, seed, survivor.unwrap_or(primary)));
+    }
+    // On a whole second, as services tell time: otherwise the moment of the start decides what is rounded up.
+    let now = context.clock.now();
+    let began = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let clock = JumpClock::at(began, pace(who));
+    let source = Source::New { world: Box::new(world), faults, seed, secret };
+    Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+}
+
+/// Returns the context in which a run that stopped is taken up: a rehearsal as a rehearsal and nothing else, where the
+/// estate's own is meant none.
+pub(super) fn taken_up(
+    context: &Context,
+    store: &Store,
+    run: &RunId,
+    who: &WhoFlags,
+) -> Result<Option<Context>, UserError> {
+    let journal = store.dir(run).journal();
+    let records = ledger::read(&journal, run)?;
+    let state = ledger::fold(run, &records)?;
+    let refused = |said: String| UserError::new(Exit::Usage, said);
+    match (state.mode == Mode::Rehearsal, &who.rehearse) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            Err(refused(format!("run {run} is live and cannot be resumed as a rehearsal")))
+        }
+        (true, None) => {
+            let hint = format!("go on with it: phoenix-dr resume {} --rehearse", run.short());
+            let said = format!("run {run} is a rehearsal and can only be resumed as one");
+            Err(refused(said).hint(hint))
+        }
+        (true, Some(name)) if name != world::SHIPPED => {
+            Err(refused(format!("the world of rehearsal {run} is its own; `{name}` is another"))
+                .hint("write --rehearse last, without a world"))
+        }
+        (true, Some(_)) => {
+            let directory = journal.parent().map(Path::to_owned).unwrap_or_default();
+            let read = Resumed::read(&directory).map_err(|error| sandbox_error(&error))?;
+            let last = records.last().map_or(read.until, |record| record.time);
+            let clock = JumpClock::at(read.until.max(last), pace(who));
+            let estate = Box::new(state.plan.estate.clone());
+            let source = Source::Resumed { directory, estate };
+            Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+        }
+    }
+}
+
+fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
+    let given = [
+        (flags.seed.is_some(), "--seed"),
+        (!flags.inject.is_empty(), "--inject"),
+        (flags.surprise.is_some(), "--surprise"),
+        (flags.how.who.speed.is_some(), "--speed"),
+    ];
+    match given.iter().find(|(given, _)| *given) {
+        Some((_, flag)) => Err(UserError::new(Exit::Usage, format!("{flag} is for rehearsals"))
+            .hint("add --rehearse, and nothing real is touched")),
+        None => Ok(()),
+    }
+}
+
+fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> {
+    if who.allow_endpoint_override {
+        return Err(UserError::new(
+            Exit::Usage,
+            "--allow-endpoint-override is for live runs; a rehearsal calls no endpoint",
+        ));
+    }
+    if context.global.estate.is_some() {
+        return Err(UserError::new(Exit::Usage, "a rehearsal takes its estate from its world")
+            .hint("leave --estate (and PHOENIX_DR_ESTATE) out; name a world: --rehearse WORLD"));
+    }
+    Ok(())
+}
+
+/// Reads a world: one that comes with the program by its name, or a file.
+fn world(context: &Context, name: &str) -> Result<World, UserError> {
+    if let Some(text) = world::shipped(name) {
+        return world::parse(name, text)
+            .map_err(|problems| context.invalid(&problems, Exit::Usage));
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        let error = UserError::new(Exit::Usage, format!("there is no world `{name}`"));
+        let meant = near::hint(name, std::iter::once(world::SHIPPED));
+        return Err(error.hint(meant.unwrap_or_else(|| {
+            format!("name a world file, or the one that is built in: --rehearse {}", world::SHIPPED)
+        })));
+    }
+    let text = read_text(path).map_err(|error| {
+        UserError::new(Exit::Usage, format!("read the world `{name}`: {error}"))
+    })?;
+    world::parse(name, &text).map_err(|problems| context.invalid(&problems, Exit::Usage))
+}
+
+fn injected(context: &Context, given: &[String], world: &World) -> Result<Vec<Rule>, UserError> {
+    let mut rules = Vec::new();
+    for text in given {
+        if Path::new(text).exists() {
+            let read = read_text(Path::new(text)).map_err(|error| {
+                UserError::new(Exit::Usage, format!("read the faults `{text}`: {error}"))
+            })?;
+            let parsed = crate::runbook::yaml::parse::<Vec<Rule>>(text, &read)
+                .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+            rules.extend(parsed.value);
+            continue;
+        }
+        rules.push(text.parse().map_err(|error| {
+            UserError::new(Exit::Usage, format!("--inject {text}: {error}")).hint(
+                "write FAULT[@SERVICE[/OPERATION]][,region=…][,times=…], or name a file of faults",
+            )
+        })?);
+    }
+    let known = &world.estate.regions;
+    for rule in &rules {
+        if let Some(region) = rule.region.as_ref().filter(|region| !known.contains_key(*region)) {
+            let error = UserError::new(Exit::Usage, format!("the world has no region `{region}`"));
+            let meant = near::hint(region, known.keys().map(String::as_str));
+            return Err(meant.into_iter().fold(error, UserError::hint));
+        }
+    }
+    Ok(rules)
+}
+
+fn pace(who: &WhoFlags) -> Pace {
+    match who.speed {
+        Some(Speed::Max) => Pace::Max,
+        Some(Speed::Times(times)) => Pace::Times(times),
+        None if attended() && !who.non_interactive => Pace::Times(SPEED),
+        None => Pace::Max,
+    }
+}
+
+fn sandbox_error(error: &SandboxError) -> UserError {
+    UserError::new(Exit::Journal, chain(error))
+}
+
+impl Rehearsal {
+    /// Returns the estate of its world.
+    pub(super) fn estate(&self) -> Estate {
+        match &self.source {
+            Source::New { world, .. } => world.estate.clone(),
+            Source::Resumed { estate, .. } => (**estate).clone(),
+        }
+    }
+
+    /// Returns the world to act on; with a run's directory, one that is kept there.
+    pub(super) fn sandbox(&self, directory: Option<&Path>) -> Result<Sandbox, UserError> {
+        if let Some(begun) = self.begun.get().filter(|_| directory.is_some()) {
+            return Ok(begun.clone());
+        }
+        let clock = Arc::new(self.clock.clone());
+        let made = match (&self.source, directory) {
+            (Source::Resumed { directory, .. }, _) => {
+                Resumed::read(directory).and_then(|resumed| Sandbox::go_on(resumed, clock))
+            }
+            (Source::New { world, faults, seed, secret }, directory) => {
+                let (world, faults) = ((**world).clone(), faults.clone());
+                let beginning = Beginning { world, faults, seed: *seed, secret: *secret };
+                Sandbox::begin(beginning, clock, directory)
+            }
+        };
+        let sandbox = made.map_err(|error| sandbox_error(&error))?;
+        if directory.is_some() {
+            // The first one is the run's.
+            self.begun.get_or_init(|| sandbox.clone());
+        }
+        Ok(sandbox)
+    }
+
+    /// Says what is told of its world at the end.
+    fn told(&self) -> Option<(WorldTold, Option<String>)> {
+        let sandbox = self.begun.get()?;
+        let (world, told) = (sandbox.world(), sandbox.told());
+        let world = WorldTold {
+            world: world.world.clone(),
+            captured: world.captured,
+            measured: world.durations.measured,
+            faults: told.faults,
+            left: told.left,
+        };
+        Some((world, told.log_failure))
+    }
+}
+
+/// Ends a rehearsal with its debrief; one that left the simulation does not end well.
+pub(super) fn debriefed(
+    context: &Context,
+    journal: &Path,
+    run: &RunId,
+    exit: Exit,
+) -> Result<Exit, UserError> {
+    let Some((world, log_failure)) = context.rehearsal().and_then(Rehearsal::told) else {
+        return Ok(exit);
+    };
+    let records = ledger::read(journal, run)?;
+    let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
+    let left = !world.left.is_empty();
+    let debrief = debrief::of(&records, &found, world, earlier(context, &found));
+    if context.json() {
+        context.terminal.out(&serde_json::to_string(&debrief).unwrap_or_default());
+    } else {
+        context.terminal.out("");
+        for line in debrief::lines(&debrief, context.terminal.columns()) {
+            context.terminal.out(&line);
+        }
+    }
+    if let Some(why) = log_failure {
+        let said =
+            format!("the world's changes could not be kept, it cannot be taken up again: {why}");
+        context.terminal.loud(Tone::Warn, &said);
+    }
+    if left {
+        let said = "LEFT THE SIMULATION: something was asked that it does not know; what came of it proves nothing";
+        context.terminal.loud(Tone::Bad, said);
+        return Ok(exit.graver(Exit::WithExceptions));
+    }
+    Ok(exit)
+}
+
+/// Returns the earlier rehearsals of the same runbook and estate, newest first.
+fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
+    let Ok(listed) = context.store().and_then(|store| {
+        let listed = store.list().map_err(|error| store_error(&error))?;
+        Ok((store, listed))
+    }) else {
+        return Vec::new();
+    };
+    let (store, listed) = listed;
+    let mut found = Vec::new();
+    for listed in listed {
+        let Listed::Run(other) = listed else { continue };
+        let same = other.mode == Mode::Rehearsal
+            && other.runbook == summary.runbook
+            && other.estate == summary.estate
+            && other.run != summary.run;
+        if !same || found.len() >= EARLIER_MAX {
+            continue;
+        }
+        let Ok(records) = ledger::read(&store.dir(&other.run).journal(), &other.run) else {
+            continue;
+        };
+        let Some(other) = summary::of(&records, summary.until) else { continue };
+        found.push(Earlier {
+            run: other.run.short().to_owned(),
+            at: other.started,
+            length: Span::seconds(since(other.started, other.until).as_secs()),
+            exit: other.exit,
+        });
+    }
+    found
+}
+
+/// A person at a rehearsal: while they are asked, virtual time runs with real time.
+pub(super) struct AtRealTime {
+    pub clock: JumpClock,
+    pub person: Arc<dyn Operator>,
+}
+
+impl Operator for AtRealTime {
+    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let _held = self.clock.hold();
+            self.person.ask(question).await
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! The debrief after a rehearsal: where the time went, what was decided on what knowledge, what was injected, how it
+//! compares with earlier ones, and how far the world can be trusted.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::summary::Summary;
+use super::text;
+use super::view::ViewState;
+use super::words;
+use crate::clock::since;
+use crate::event::{Event, Record};
+use crate::span::Span;
+
+/// Decisions that are listed, at most.
+const DECISIONS_MAX: usize = 20;
+
+/// Whose world a rehearsal took place in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct WorldTold {
+    pub world: String,
+    pub captured: Option<Timestamp>,
+    /// Its durations were measured
+    pub measured: bool,
+    /// Each fault and how often it struck
+    pub faults: Vec<(String, u32)>,
+    /// What was asked that the simulation does not know
+    pub left: Vec<String>,
+}
+
+/// An earlier rehearsal of the same runbook in the same estate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Earlier {
+    pub run: String,
+    pub at: Timestamp,
+    pub length: Span,
+    pub exit: Option<u8>,
+}
+
+/// A decision, and how long it took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Decided {
+    pub at: Timestamp,
+    pub question: String,
+    pub answer: String,
+    pub took: Span,
+    /// What was known: the evidence shown with the question
+    pub known: Vec<String>,
+}
+
+/// A step that took time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Took {
+    pub step: String,
+    pub length: Span,
+    pub attempts: u32,
+}
+
+/// A rehearsal, looked back at.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Debrief {
+    pub format: &'static str,
+    pub version: u32,
+    pub run: String,
+    pub length: Span,
+    pub people: Span,
+    pub cloud: Span,
+    /// Neither: gates, checks and pauses
+    pub other: Span,
+    pub steps: Vec<Took>,
+    pub decisions: Vec<Decided>,
+    pub world: WorldTold,
+    pub earlier: Vec<Earlier>,
+}
+
+/// Looks back at a rehearsal.
+pub(crate) fn of(
+    records: &[Record],
+    summary: &Summary,
+    world: WorldTold,
+    earlier: Vec<Earlier>,
+) -> Debrief {
+    let length = since(summary.started, summary.until);
+    let accounted = summary.waited_for_people.0 + summary.waited_for_cloud.0;
+    Debrief {
+        format: "phoenix-dr/debrief",
+        version: 1,
+        run: summary.run.0.clone(),
+        length: whole(length),
+        people: whole(summary.waited_for_people.0),
+        cloud: whole(summary.waited_for_cloud.0),
+        other: whole(length.saturating_sub(accounted)),
+        steps: steps(records),
+        decisions: decisions(records),
+        world,
+        earlier,
+    }
+}
+
+fn whole(length: std::time::Duration) -> Span {
+    Span::seconds(length.as_secs())
+}
+
+fn steps(records: &[Record]) -> Vec<Took> {
+    let view = ViewState::fold(records);
+    let mut taken = Vec::new();
+    for step in view.plan.iter().flat_map(|plan| &plan.steps) {
+        let (mut began, mut attempts, mut length) = (None, 0, std::time::Duration::ZERO);
+        for record in records {
+            match &record.event {
+                Event::StepStarted { step: id, .. } if *id == step.id => {
+                    began.get_or_insert(record.time);
+                    attempts += 1;
+                }
+                Event::StepFinished { step: id, .. } if *id == step.id => {
+                    length = began.map_or(length, |began| since(began, record.time));
+                }
+                _ => {}
+            }
+        }
+        if attempts > 0 && length.as_secs() > 0 {
+            taken.push(Took { step: step.id.0.clone(), length: whole(length), attempts });
+        }
+    }
+    taken.sort_by_key(|took| std::cmp::Reverse(took.length));
+    taken
+}
+
+fn decisions(records: &[Record]) -> Vec<Decided> {
+    let mut asked = std::collections::BTreeMap::new();
+    let mut decided = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::Asked { question } => {
+                let key = serde_json::to_string(&question.key).unwrap_or_default();
+                asked.insert(key, (record.time, question.clone()));
+            }
+            Event::Decided { question, answer } => {
+                let key = serde_json::to_string(question).unwrap_or_default();
+                let Some((since_then, question)) = asked.get(&key) else { continue };
+                decided.push(Decided {
+                    at: record.time,
+                    question: question.title.clone(),
+                    answer: words::answer(answer),
+                    took: whole(since(*since_then, record.time)),
+                    known: question.lines.clone(),
+                });
+            }
+            _ => {}
+        }
+    }
+    decided
+}
+
+/// Returns the debrief as lines of at most `columns`.
+pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, said: String| rows.push(vec![name.to_owned(), said]);
+    row(
+        "Time",
+        format!(
+            "{}: {} waiting for people, {} for the cloud, {} for gates and checks",
+            debrief.length, debrief.people, debrief.cloud, debrief.other
+        ),
+    );
+    for (index, took) in debrief.steps.iter().take(5).enumerate() {
+        let tries =
+            if took.attempts > 1 { format!(", {} attempts", took.attempts) } else { String::new() };
+        let name = if index == 0 { "Longest" } else { "" };
+        row(name, format!("{} {}{tries}", took.step, took.length));
+    }
+    for (index, decided) in debrief.decisions.iter().take(DECISIONS_MAX).enumerate() {
+        let name = if index == 0 { "Decisions" } else { "" };
+        let known = decided.known.first().map(|known| format!("; known: {known}"));
+        let known = known.unwrap_or_default();
+        let time = text::clock(decided.at);
+        row(name, format!("{time} {}: {}{known}", decided.question, decided.answer));
+    }
+    for (index, (fault, struck)) in debrief.world.faults.iter().enumerate() {
+        let name = if index == 0 { "Faults" } else { "" };
+        let said = match struck {
+            0 => format!("{fault} never struck: nothing it names was called in its time"),
+            1 => format!("{fault} struck once"),
+            times => format!("{fault} struck {times} times"),
+        };
+        row(name, said);
+    }
+    for (index, left) in debrief.world.left.iter().enumerate() {
+        let name = if index == 0 { "NOT KNOWN" } else { "" };
+        row(name, format!("left the simulation: {left}"));
+    }
+    row("World", trust(&debrief.world));
+    match debrief.earlier.as_slice() {
+        [] => row("Earlier", "the first rehearsal of this runbook here".to_owned()),
+        earlier => {
+            for (index, earlier) in earlier.iter().take(3).enumerate() {
+                let name = if index == 0 { "Earlier" } else { "" };
+                let exit = earlier.exit.map_or_else(String::new, |exit| format!(", exit {exit}"));
+                let day = text::day(earlier.at);
+                row(name, format!("{} on {day}: {}{exit}", earlier.run, earlier.length));
+            }
+        }
+    }
+    let mut lines = vec!["DEBRIEF OF A REHEARSAL: nothing real was touched".to_owned()];
+    lines.extend(text::table(&rows, columns, 2));
+    lines
+}
+
+fn trust(world: &WorldTold) -> String {
+    let whose = match world.captured {
+        Some(at) => format!("`{}`, captured on {}", world.world, text::day(at)),
+        None => format!("`{}`, written by hand: it is not your estate", world.world),
+    };
+    let durations = match world.measured {
+        true => "its durations were measured",
+        false => "its durations are guesses, not measured ones",
+    };
+    format!("{whose}; {durations}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{fixtures, summary};
+
+    fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
+        let records = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity").records;
+        let summary = summary::of(&records, fixtures::at("02:30:00")).expect("a run");
+        let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
+        let left = left.iter().map(|left| (*left).to_owned()).collect();
+        let world = WorldTold {
+            world: "phoenix".to_owned(),
+            captured: None,
+            measured: false,
+            faults,
+            left,
+        };
+        of(&records, &summary, world, Vec::new())
+    }
+
+    #[test]
+    fn tells_what_can_be_trusted_and_what_never_struck() {
+        let found = debrief(&[("throttled@rds", 0), ("dark,region=us-east-1", 1)], &["rds Foo"]);
+        let text = lines(&found, 80).join("\n");
+        assert!(text.starts_with("DEBRIEF OF A REHEARSAL"), "{text}");
+        assert!(text.contains("throttled@rds never struck"), "{text}");
+        assert!(text.contains("struck once"), "{text}");
+        assert!(text.contains("left the simulation: rds Foo"), "{text}");
+        assert!(text.contains("not your estate") && text.contains("guesses"), "{text}");
+        assert!(text.contains("the first rehearsal"), "{text}");
+        assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
+    }
+}

@@ -1,0 +1,256 @@
+//! AWS's wire formats between a request and JSON in the AWS CLI's shape: query forms, XML both ways, and CBOR.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use xmlparser::{ElementEnd, Token, Tokenizer};
+
+/// Parameters of a query request or of a URL.
+pub(in crate::sandbox) type Params = BTreeMap<String, String>;
+
+/// What an operation answers when it cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AwsError {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl AwsError {
+    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+}
+
+/// Reads a form body or a URL's query.
+pub(in crate::sandbox) fn form(text: &str) -> Params {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// Undoes URL encoding.
+pub(super) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let hex = (*byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) => {
+                plain.push(value);
+                at += 3;
+            }
+            None => {
+                plain.push(if *byte == b'+' { b' ' } else { *byte });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+/// Returns a list parameter's members, e.g. of `VpcSecurityGroupIds.VpcSecurityGroupId`.
+pub(super) fn list(params: &Params, prefix: &str) -> Vec<String> {
+    (1..).map_while(|i| params.get(&format!("{prefix}.{i}")).cloned()).collect()
+}
+
+/// Returns the tags of a query request.
+pub(super) fn tags(params: &Params) -> Vec<(String, String)> {
+    let tag = |i: usize| {
+        let key = params.get(&format!("Tags.Tag.{i}.Key"))?.clone();
+        let value = params.get(&format!("Tags.Tag.{i}.Value")).cloned().unwrap_or_default();
+        Some((key, value))
+    };
+    (1..).map_while(tag).collect()
+}
+
+/// Element of each list's members, where it is not `member`.
+const MEMBERS: [(&str, &str); 21] = [
+    ("DBInstances", "DBInstance"),
+    ("DBSnapshots", "DBSnapshot"),
+    ("DBInstanceAutomatedBackups", "DBInstanceAutomatedBackup"),
+    ("DBInstanceAutomatedBackupsReplications", "DBInstanceAutomatedBackupsReplication"),
+    ("DBSubnetGroups", "DBSubnetGroup"),
+    ("DBParameterGroups", "DBParameterGroup"),
+    ("DBSecurityGroups", "DBSecurityGroup"),
+    ("OptionGroupMemberships", "OptionGroupMembership"),
+    ("DomainMemberships", "DomainMembership"),
+    ("AssociatedRoles", "DBInstanceRole"),
+    ("VpcSecurityGroups", "VpcSecurityGroupMembership"),
+    ("Subnets", "Subnet"),
+    ("StatusInfos", "DBInstanceStatusInfo"),
+    ("ReadReplicaDBInstanceIdentifiers", "ReadReplicaDBInstanceIdentifier"),
+    ("TagList", "Tag"),
+    ("ResourceRecordSets", "ResourceRecordSet"),
+    ("ResourceRecords", "ResourceRecord"),
+    ("HostedZones", "HostedZone"),
+    ("HealthCheckObservations", "HealthCheckObservation"),
+    ("RecordData", "RecordDataEntry"),
+    ("Changes", "Change"),
+];
+
+/// Writes a value as an element.
+pub(super) fn xml(name: &str, value: &Value, out: &mut String) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            let _ = write!(out, "<{name}>");
+            // What begins with `_` is the simulation's own.
+            let shown = fields.iter().filter(|(name, _)| !name.starts_with('_'));
+            shown.for_each(|(name, value)| xml(name, value, out));
+            let _ = write!(out, "</{name}>");
+        }
+        Value::Array(items) => {
+            let known = MEMBERS.iter().find(|(list, _)| *list == name);
+            let member = known.map_or("member", |(_, member)| member);
+            let _ = write!(out, "<{name}>");
+            items.iter().for_each(|item| xml(member, item, out));
+            let _ = write!(out, "</{name}>");
+        }
+        Value::String(text) => {
+            let _ = write!(out, "<{name}>{}</{name}>", escaped(text));
+        }
+        Value::Bool(_) | Value::Number(_) => {
+            let _ = write!(out, "<{name}>{value}</{name}>");
+        }
+    }
+}
+
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Reads an XML body: elements with children become objects, lists become lists, the rest are texts.
+pub(super) fn read_xml(text: &str) -> Result<Value, AwsError> {
+    let invalid =
+        |why: String| AwsError::new(400, "MalformedXML", format!("the body is no XML: {why}"));
+    let mut open: Vec<(String, Vec<(String, Value)>, String)> = Vec::new();
+    let mut root = None;
+    for token in Tokenizer::from(text) {
+        match token.map_err(|error| invalid(error.to_string()))? {
+            Token::ElementStart { local, .. } => {
+                open.push((local.as_str().to_owned(), Vec::new(), String::new()));
+            }
+            Token::Text { text } | Token::Cdata { text, .. } => {
+                if let Some((_, _, inner)) = open.last_mut() {
+                    inner.push_str(text.as_str());
+                }
+            }
+            Token::ElementEnd { end: ElementEnd::Close(..) | ElementEnd::Empty, .. } => {
+                let closed = open.pop().ok_or_else(|| invalid("it closes too much".to_owned()))?;
+                let (name, value) = element(closed);
+                match open.last_mut() {
+                    Some((_, children, _)) => children.push((name, value)),
+                    None => root = Some(value),
+                }
+            }
+            _ => {}
+        }
+    }
+    root.ok_or_else(|| invalid("it holds no element".to_owned()))
+}
+
+fn element((name, children, text): (String, Vec<(String, Value)>, String)) -> (String, Value) {
+    if children.is_empty() {
+        let text = text
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&apos;", "'")
+            .replace("&amp;", "&");
+        return (name, Value::String(text));
+    }
+    if MEMBERS.iter().any(|(list, _)| *list == name) {
+        return (name, children.into_iter().map(|(_, value)| value).collect());
+    }
+    (name, Value::Object(children.into_iter().collect::<Map<_, _>>()))
+}
+
+/// Writes a value in CBOR, as smithy's RPC v2 has it: fields that end in `Time` are instants.
+pub(super) fn cbor(name: &str, value: &Value, out: &mut Vec<u8>) {
+    let head = |major: u8, number: usize, out: &mut Vec<u8>| {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        match u8::try_from(number) {
+            Ok(small @ 0..=23) => out.push(major << 5 | small),
+            Ok(byte) => out.extend([major << 5 | 24, byte]),
+            Err(_) => {
+                out.push(major << 5 | 27);
+                out.extend(number.to_be_bytes());
+            }
+        }
+    };
+    match value {
+        Value::Null => out.push(0xf6),
+        Value::Bool(value) => out.push(0xf4 + u8::from(*value)),
+        Value::Number(number) => {
+            out.push(0xfb);
+            out.extend(number.as_f64().unwrap_or(0.0).to_be_bytes());
+        }
+        Value::String(text) => {
+            let instant = name.ends_with("Time").then(|| text.parse::<Timestamp>().ok()).flatten();
+            if let Some(instant) = instant {
+                // Tag 1: seconds since 1970.
+                out.extend([0xc1, 0xfb]);
+                out.extend((instant.as_millisecond() as f64 / 1000.0).to_be_bytes());
+            } else {
+                head(3, text.len(), out);
+                out.extend(text.as_bytes());
+            }
+        }
+        Value::Array(items) => {
+            head(4, items.len(), out);
+            items.iter().for_each(|item| cbor("", item, out));
+        }
+        Value::Object(fields) => {
+            head(5, fields.len(), out);
+            for (name, value) in fields {
+                head(3, name.len(), out);
+                out.extend(name.as_bytes());
+                cbor(name, value, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let value = json!({ "ChangeBatch": { "Comment": "a < b & \"c\"", "Changes": [
+            { "Action": "UPSERT", "ResourceRecordSet": { "Name": "a.example.", "TTL": "60",
+              "ResourceRecords": [{ "Value": "x" }, { "Value": "y" }] } },
+        ] } });
+        let mut text = "<?xml version=\"1.0\"?>".to_owned();
+        xml("ChangeResourceRecordSetsRequest", &value, &mut text);
+        assert_eq!(read_xml(&text), Ok(value));
+        assert!(read_xml("<a>").is_err());
+        assert!(read_xml("not xml").is_err());
+    }
+
+    #[test]
+    fn forms_are_decoded() {
+        let params = form("Action=A&Tags.Tag.1.Key=phoenix-dr%3Arun&Tags.Tag.1.Value=a+b&G.Id.1=x");
+        assert_eq!(tags(&params), [("phoenix-dr:run".to_owned(), "a b".to_owned())]);
+        assert_eq!(list(&params, "G.Id"), ["x"]);
+        assert_eq!(decode("%zz%4"), "%zz%4");
+    }
+
+    #[test]
+    fn instants_are_tagged() {
+        let mut out = Vec::new();
+        cbor("startTime", &json!("1970-01-01T00:00:01Z"), &mut out);
+        assert_eq!(out[..2], [0xc1, 0xfb]);
+        assert_eq!(out[2..], 1.0_f64.to_be_bytes());
+    }
+}

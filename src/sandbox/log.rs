@@ -1,0 +1,125 @@
+//! The log of a rehearsal's world, beside the journal: where it began, every change with the virtual time of it, and
+//! what was met on the way. Reading it back is how a rehearsal that was killed is gone on with.
+//!
+//! A line is written in one piece before the answer to what caused it is given. It is not synced: a process that is
+//! killed has written it, and a rehearsal need not outlive the machine.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fault::Rule;
+use super::objects::{Key, Object};
+use super::world::World;
+
+/// Name of the file in a run's directory.
+pub(crate) const FILE_NAME: &str = "world.jsonl";
+
+/// A line of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Entry {
+    /// The first line: everything the rehearsal began with
+    World { at: Timestamp, seed: u64, secret: bool, faults: Vec<Rule>, world: Box<World> },
+    /// An object is so from here on
+    Put { at: Timestamp, key: Key, object: Object, named: u64 },
+    /// An object is no more
+    Gone { at: Timestamp, key: Key },
+    /// An object of a cluster is so from here on; `gone` names it when it is no more
+    Cluster { at: Timestamp, region: String, object: Value, gone: bool },
+    /// A fault struck
+    Fault { at: Timestamp, rule: usize, call: String },
+    /// Something was asked that the simulation does not know
+    Left { at: Timestamp, what: String },
+    /// Time passed
+    Clock { at: Timestamp },
+}
+
+impl Entry {
+    /// Returns the virtual time of it.
+    pub(super) const fn at(&self) -> Timestamp {
+        match self {
+            Self::World { at, .. }
+            | Self::Put { at, .. }
+            | Self::Gone { at, .. }
+            | Self::Cluster { at, .. }
+            | Self::Fault { at, .. }
+            | Self::Left { at, .. }
+            | Self::Clock { at } => *at,
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: File,
+    failure: Option<String>,
+}
+
+/// Why a log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error("use the world of the rehearsal, `{}`", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("the world of the rehearsal, `{}`, is damaged at line {line}: {why}", path.display())]
+    Damaged { path: PathBuf, line: usize, why: String },
+    #[error("the world of the rehearsal, `{}`, does not begin with its world", path.display())]
+    NoWorld { path: PathBuf },
+}
+
+impl Log {
+    /// Makes a log.
+    pub(super) fn create(path: &Path) -> Result<Self, LogError> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let failed = |source| LogError::Io { path: path.to_owned(), source };
+        Ok(Self { file: file.map_err(failed)?, failure: None })
+    }
+
+    /// Opens a log to go on with; a torn last line is cut off.
+    pub(super) fn go_on(path: &Path) -> Result<(Self, Vec<Entry>), LogError> {
+        let failed = |source| LogError::Io { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let mut reader = BufReader::new(&file);
+        let (mut entries, mut whole, mut text) = (Vec::new(), 0, String::new());
+        loop {
+            text.clear();
+            let length = reader.read_line(&mut text).map_err(failed)?;
+            if length == 0 || !text.ends_with('\n') {
+                break;
+            }
+            let entry = serde_json::from_str(&text).map_err(|error| LogError::Damaged {
+                path: path.to_owned(),
+                line: entries.len() + 1,
+                why: error.to_string(),
+            })?;
+            entries.push(entry);
+            whole += u64::try_from(length).unwrap_or(0);
+        }
+        if !matches!(entries.first(), Some(Entry::World { .. })) {
+            return Err(LogError::NoWorld { path: path.to_owned() });
+        }
+        file.set_len(whole).map_err(failed)?;
+        let mut log = Self { file, failure: None };
+        io::Seek::seek(&mut log.file, io::SeekFrom::End(0)).map_err(failed)?;
+        Ok((log, entries))
+    }
+
+    /// Writes a line. A failure is kept and told at the end: the rehearsal itself goes on.
+    pub(super) fn append(&mut self, entry: &Entry) {
+        let line = serde_json::to_string(entry);
+        let line = line.expect("every map in an entry has text keys, and nothing else can fail");
+        if let Err(error) = self.file.write_all(format!("{line}\n").as_bytes()) {
+            self.failure.get_or_insert(error.to_string());
+        }
+    }
+
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}

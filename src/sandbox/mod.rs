@@ -1,0 +1,337 @@
+//! The simulated estate behind `--rehearse`: a world, what is done to it, and what it answers.
+//!
+//! The program's own clients talk to it: the AWS SDK through a connector, kube through a service, PostgreSQL over a
+//! stream in memory, HTTP, TCP and DNS where `clients` would open a socket. Nothing leaves the process. What the
+//! simulation does not know it refuses as an unknown action, and remembers that it was asked.
+
+mod application;
+mod aws;
+mod cluster;
+mod dns;
+pub(crate) mod fault;
+pub(crate) mod kubernetes;
+pub(crate) mod log;
+mod network;
+mod objects;
+mod postgres;
+mod random;
+#[cfg(test)]
+mod tests;
+mod validate;
+pub(crate) mod world;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::io::DuplexStream;
+
+pub(crate) use aws::Connector;
+pub(crate) use network::NoWay;
+
+use crate::clock::{Clock, since};
+use aws::{Answer, Desk, Request};
+use dns::{Dark, Resolvers};
+use fault::{Call, Fault, Faults, Rule};
+use kubernetes::{Behaviour, Cluster};
+use log::{Entry, Log, LogError};
+use objects::Objects;
+use random::Random;
+use world::{Durations, World};
+
+/// Bytes of a connection in memory that are not read yet.
+const STREAM_BYTES: usize = 64 * 1024;
+
+/// Virtual time that passes without a line in the log, at most.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// A simulated estate. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    world: World,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    clusters: BTreeMap<String, Cluster>,
+}
+
+/// What changes while a rehearsal goes on.
+pub(crate) struct State {
+    objects: Objects,
+    faults: Faults,
+    random: Random,
+    resolvers: Resolvers,
+    /// What was asked that the simulation does not know
+    left: Vec<String>,
+    /// Latest time in the log
+    logged: Timestamp,
+    /// Where the application's pods find their database, by region: since when, which host
+    hosts: BTreeMap<String, Vec<(Timestamp, String)>>,
+}
+
+impl State {
+    /// Returns the regions that are dark now.
+    fn dark(&self) -> Dark {
+        self.faults.dark(self.objects.now())
+    }
+}
+
+/// How a rehearsal begins.
+pub(crate) struct Beginning {
+    pub world: World,
+    /// Faults besides the world's own
+    pub faults: Vec<Rule>,
+    pub seed: u64,
+    /// Whether the faults besides the world's own are told only at the end
+    pub secret: bool,
+}
+
+/// Why a world cannot be begun with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("load the cluster of {region}: {why}")]
+    Cluster { region: String, why: String },
+}
+
+impl Sandbox {
+    /// Begins a world; every change is logged to a file in the run's directory.
+    pub(crate) fn begin(
+        beginning: Beginning,
+        clock: Arc<dyn Clock>,
+        directory: Option<&Path>,
+    ) -> Result<Self, SandboxError> {
+        let Beginning { world, faults, seed, secret } = beginning;
+        let now = clock.now();
+        let mut objects = Objects::of(&world, now);
+        if let Some(directory) = directory {
+            let mut log = Log::create(&directory.join(log::FILE_NAME))?;
+            let (world, faults) = (Box::new(world.clone()), faults.clone());
+            log.append(&Entry::World { at: now, seed, secret, faults, world });
+            objects.log_to(log);
+        }
+        Self::with(world, faults, seed, now, objects, clock, Vec::new())
+    }
+
+    /// Goes on with a world as its log has it.
+    pub(crate) fn go_on(resumed: Resumed, clock: Arc<dyn Clock>) -> Result<Self, SandboxError> {
+        let Resumed { log, entries, began, seed, faults, world, .. } = resumed;
+        let mut objects = Objects::of(&world, began);
+        for entry in &entries {
+            objects.replay(entry.clone());
+        }
+        objects.log_to(log);
+        let clone = Self::with(*world, faults, seed, began, objects, clock, entries)?;
+        Ok(clone)
+    }
+
+    fn with(
+        world: World,
+        faults: Vec<Rule>,
+        seed: u64,
+        began: Timestamp,
+        objects: Objects,
+        clock: Arc<dyn Clock>,
+        entries: Vec<Entry>,
+    ) -> Result<Self, SandboxError> {
+        let mut all = world.faults.clone();
+        all.extend(faults);
+        let mut state = State {
+            objects,
+            faults: Faults::new(all, began),
+            random: Random::new(seed),
+            resolvers: Resolvers::default(),
+            left: Vec::new(),
+            logged: began,
+            hosts: BTreeMap::new(),
+        };
+        let mut clusters = BTreeMap::new();
+        for (region, cluster) in &world.clusters {
+            let mut manifests: Vec<Value> =
+                cluster.objects.iter().map(|object| Value::Object(object.clone())).collect();
+            application::replay(&mut manifests, region, &entries);
+            let behaviour = Behaviour {
+                startup: cluster.startup.0,
+                capacity: cluster.capacity,
+                broken: cluster.broken.clone(),
+            };
+            let loaded = Cluster::load(manifests, behaviour, Arc::clone(&clock));
+            let loaded =
+                loaded.map_err(|why| SandboxError::Cluster { region: region.clone(), why })?;
+            clusters.insert(region.clone(), loaded);
+        }
+        for entry in &entries {
+            match entry {
+                Entry::Fault { rule, .. } => state.faults.struck_before(*rule),
+                Entry::Left { what, .. } => state.left.push(what.clone()),
+                Entry::World { .. }
+                | Entry::Put { .. }
+                | Entry::Gone { .. }
+                | Entry::Cluster { .. }
+                | Entry::Clock { .. } => {}
+            }
+        }
+        let inner = Inner { world, clock, state: Mutex::new(state), clusters };
+        let sandbox = Self(Arc::new(inner));
+        sandbox.watch_clusters(&entries);
+        Ok(sandbox)
+    }
+
+    /// Returns the world it began as.
+    pub(crate) fn world(&self) -> &World {
+        &self.0.world
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    fn durations(&self) -> &Durations {
+        &self.0.world.durations
+    }
+
+    /// Returns the state as it is at this moment.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let now = self.0.clock.now();
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.objects.settle(now);
+        if since(state.logged, now) >= LOG_EVERY {
+            state.logged = now;
+            state.objects.write(&Entry::Clock { at: now });
+        }
+        state
+    }
+
+    /// Returns the fault that strikes a call, if one does.
+    fn strike(&self, call: &Call) -> Option<Rule> {
+        let mut state = self.state();
+        let now = state.objects.now();
+        let (rule, fault) = state.faults.strike(call, now)?;
+        // A dark region strikes with every call; its being dark is told at the beginning.
+        if fault.times.is_some() || fault.fault != Fault::Dark {
+            state.objects.write(&Entry::Fault { at: now, rule, call: call.to_string() });
+        }
+        Some(fault)
+    }
+
+    /// Remembers that something was asked that the simulation does not know.
+    pub(crate) fn left(&self, what: &str) {
+        let mut state = self.state();
+        let at = state.objects.now();
+        state.objects.write(&Entry::Left { at, what: what.to_owned() });
+        state.left.push(what.to_owned());
+    }
+
+    /// Works on what a service of a region has.
+    fn desk<T>(&self, region: &str, work: impl FnOnce(&mut Desk<'_>) -> T) -> T {
+        let mut state = self.state();
+        let dark = state.dark();
+        let State { objects, random, .. } = &mut *state;
+        let (durations, account) = (self.durations(), self.0.world.account.as_str());
+        work(&mut Desk { objects, durations, account, region, dark: &dark, random })
+    }
+
+    /// Answers a call to AWS.
+    fn aws(&self, call: &Call, request: &Request<'_>, fault: Option<Fault>) -> Answer {
+        let (answer, left) = match fault {
+            Some(Fault::Stale) => {
+                let mut state = self.state();
+                let dark = state.dark();
+                let State { objects, random, .. } = &mut *state;
+                let (durations, account) = (self.durations(), self.0.world.account.as_str());
+                objects.stale(|objects| {
+                    let region = call.region.as_str();
+                    let desk =
+                        &mut Desk { objects, durations, account, region, dark: &dark, random };
+                    aws::answer(desk, call, request)
+                })
+            }
+            _ => self.desk(&call.region, |desk| {
+                let answer = aws::answer(desk, call, request);
+                if fault == Some(Fault::Stuck) {
+                    desk.objects.stick();
+                }
+                answer
+            }),
+        };
+        if let Some(what) = left {
+            self.left(&what);
+        }
+        answer
+    }
+
+    /// Connects to the PostgreSQL server at an address.
+    pub(crate) async fn postgres(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<DuplexStream, NoWay> {
+        let (region, id) = self.database(host, port, limit).await?;
+        let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
+        tokio::spawn(postgres::serve(self.clone(), region, id, theirs));
+        Ok(ours)
+    }
+
+    /// Returns what happened to the world, for the debrief.
+    pub(crate) fn told(&self) -> Told {
+        let state = self.state();
+        let faults = state.faults.told().map(|(rule, struck)| (rule.to_string(), struck));
+        Told {
+            faults: faults.collect(),
+            left: state.left.clone(),
+            log_failure: state.objects.log_failure(),
+        }
+    }
+}
+
+/// What happened to a world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Each fault and how often it struck
+    pub faults: Vec<(String, u32)>,
+    /// What the simulation was asked and does not know
+    pub left: Vec<String>,
+    /// Why the log could not be written
+    pub log_failure: Option<String>,
+}
+
+/// A world's log, read back.
+pub(crate) struct Resumed {
+    log: Log,
+    entries: Vec<Entry>,
+    began: Timestamp,
+    pub seed: u64,
+    pub secret: bool,
+    faults: Vec<Rule>,
+    world: Box<World>,
+    /// The latest virtual time in the log
+    pub until: Timestamp,
+}
+
+impl Resumed {
+    /// Reads the log in a run's directory.
+    pub(crate) fn read(directory: &Path) -> Result<Self, SandboxError> {
+        let (log, mut entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
+        let until = entries.iter().map(Entry::at).max().unwrap_or_default();
+        match entries.remove(0) {
+            Entry::World { at, seed, secret, faults, world } => {
+                Ok(Self { log, entries, began: at, seed, secret, faults, world, until })
+            }
+            Entry::Put { .. }
+            | Entry::Gone { .. }
+            | Entry::Cluster { .. }
+            | Entry::Fault { .. }
+            | Entry::Left { .. }
+            | Entry::Clock { .. } => {
+                let path = directory.join(log::FILE_NAME);
+                Err(SandboxError::Log(LogError::NoWorld { path }))
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The statements this program sends, as the simulation understands them.
+
+use serde_json::Value;
+
+use super::wire::Type;
+
+/// A statement the simulation knows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Statement {
+    /// Is it a replica?
+    InRecovery {
+        negated: bool,
+    },
+    /// How far has it replayed?
+    Replay,
+    /// The database's own default and whether it is a replica
+    FenceSetting,
+    /// Who of the roles may log in?
+    Logins,
+    /// How many sessions have the roles?
+    Sessions,
+    /// What was this program's user granted?
+    Grants,
+    /// What of a fence still stands?
+    FenceStands,
+    /// Which of the roles may not log in?
+    Locked,
+    /// How do transactions begin?
+    Defaults,
+    /// Who uses it, and was anything changed?
+    Usage,
+    /// Which process is it?
+    Process,
+    /// Which system and timeline is it?
+    Lineage,
+    /// Is a table there?
+    HasTable,
+    /// Where could a table be made?
+    TablePlace,
+    /// Is a run's heartbeat there, this very one where its instant is asked for?
+    HeartbeatSeen {
+        exact: bool,
+    },
+    /// Who is connected?
+    Connections,
+    /// May none of the roles log in?
+    AllFenced {
+        roles: Vec<String>,
+    },
+    /// A value the world gives to this text
+    Answer {
+        value: Value,
+    },
+    /// A table of this program is made
+    Make {
+        table: String,
+    },
+    /// What a fence changed is kept
+    Keep {
+        what: String,
+        was: Option<String>,
+    },
+    /// What a fence changed is forgotten
+    Forget,
+    /// A table is made to see whether it can be
+    Attempt,
+    Heartbeat,
+    SetReadOnly {
+        value: Option<String>,
+    },
+    SetLogin {
+        role: String,
+        may: bool,
+    },
+    Terminate,
+    Control(Control),
+}
+
+/// A transaction begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    /// `None` is the session's default
+    Begin {
+        read_only: Option<bool>,
+    },
+    Commit,
+    Rollback,
+}
+
+/// Statements known by their beginning, blanks taken together.
+const KNOWN: [(&str, Statement); 18] = [
+    (
+        "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
+        Statement::Replay,
+    ),
+    ("select pg_is_in_recovery(), (select substr(entry", Statement::FenceSetting),
+    ("select rolname::text, rolcanlogin from pg_roles", Statement::Logins),
+    ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
+    ("select count(*) from pg_stat_activity where usename::text = any", Statement::Sessions),
+    ("select (select count(*) from pg_stat_activity where usename::text = any", Statement::Usage),
+    ("select me.rolsuper, pg_has_role(", Statement::Grants),
+    ("select what, was from public.phoenix_dr_fence where case what", Statement::FenceStands),
+    ("select setting = 'on', source from pg_settings", Statement::Defaults),
+    ("select coalesce(host(inet_server_addr()), 'local')", Statement::Process),
+    ("select (select system_identifier::text from pg_control_system())", Statement::Lineage),
+    ("select to_regclass('public.' || $1) is not null", Statement::HasTable),
+    ("select coalesce(has_schema_privilege(", Statement::TablePlace),
+    (
+        "select coalesce(host(client_addr), ''), coalesce(application_name, '')",
+        Statement::Connections,
+    ),
+    ("create table phoenix_dr_must_fail", Statement::Attempt),
+    ("insert into public.phoenix_dr_heartbeat", Statement::Heartbeat),
+    ("delete from public.phoenix_dr_fence", Statement::Forget),
+    ("select pg_terminate_backend(pid) from pg_stat_activity", Statement::Terminate),
+];
+
+/// Understands a text; `None` where the simulation does not know it.
+pub(super) fn understand(sql: &str, answer: impl Fn(&str) -> Option<Value>) -> Option<Statement> {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let text = words.join(" ");
+    let plain = text.trim_end_matches(';');
+    if let Some(value) = answer(plain) {
+        return Some(Statement::Answer { value });
+    }
+    let lower = plain.to_ascii_lowercase();
+    if let Some(control) = control(&lower) {
+        return Some(Statement::Control(control));
+    }
+    match lower.as_str() {
+        "select pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: false }),
+        "select not pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: true }),
+        _ => {}
+    }
+    if let Some((_, known)) = KNOWN.iter().find(|(start, _)| lower.starts_with(start)) {
+        return Some(known.clone());
+    }
+    if lower.starts_with("select not exists (select 1 from pg_roles where rolname in (")
+        && lower.ends_with("and rolcanlogin)")
+    {
+        let roles = plain.split('\'').skip(1).step_by(2).map(str::to_owned).collect();
+        return Some(Statement::AllFenced { roles });
+    }
+    if lower.starts_with("select 1 from public.phoenix_dr_heartbeat where") {
+        return Some(Statement::HeartbeatSeen { exact: lower.contains("and at =") });
+    }
+    let made = lower.strip_prefix("create table if not exists public.phoenix_dr_");
+    if let Some(rest) = made {
+        let name = rest.split([' ', '(']).next().unwrap_or_default();
+        return Some(Statement::Make { table: format!("phoenix_dr_{name}") });
+    }
+    if let Some(rest) =
+        plain.strip_prefix("insert into public.phoenix_dr_fence (what, was) values ")
+    {
+        let quoted: Vec<&str> = rest.split('\'').skip(1).step_by(2).collect();
+        let what = (*quoted.first()?).to_owned();
+        let was = quoted.get(1).map(|was| (*was).to_owned());
+        return Some(Statement::Keep { what, was });
+    }
+    altered(plain, &lower)
+}
+
+fn control(lower: &str) -> Option<Control> {
+    let read_only = match (lower.contains("read only"), lower.contains("read write")) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    };
+    match lower.split(' ').next()? {
+        "begin" | "start" => Some(Control::Begin { read_only }),
+        "commit" | "end" => Some(Control::Commit),
+        "rollback" | "abort" => Some(Control::Rollback),
+        _ => None,
+    }
+}
+
+fn altered(plain: &str, lower: &str) -> Option<Statement> {
+    if let Some(rest) = lower.strip_prefix("alter database ") {
+        let setting = rest.split_once(" set default_transaction_read_only = ");
+        if let Some((_, value)) = setting {
+            return Some(Statement::SetReadOnly {
+                value: Some(value.trim_matches('\'').to_owned()),
+            });
+        }
+        let resets = rest.ends_with(" reset default_transaction_read_only");
+        return resets.then_some(Statement::SetReadOnly { value: None });
+    }
+    let rest = plain.get("alter role ".len()..).filter(|_| lower.starts_with("alter role "))?;
+    let (role, word) = rest.rsplit_once(' ')?;
+    let role = role.trim_matches('"').replace("\"\"", "\"");
+    match word {
+        "login" => Some(Statement::SetLogin { role, may: true }),
+        "nologin" => Some(Statement::SetLogin { role, may: false }),
+        _ => None,
+    }
+}
+
+impl Statement {
+    /// Returns the types of its parameters.
+    pub(super) fn parameters(&self) -> &'static [Type] {
+        match self {
+            Self::FenceSetting => &[Type::Text],
+            Self::Logins | Self::Sessions | Self::Grants | Self::Locked | Self::Usage => {
+                &[Type::TextArray]
+            }
+            Self::HasTable | Self::HeartbeatSeen { exact: false } => &[Type::Text, Type::Text],
+            Self::HeartbeatSeen { exact: true } | Self::Heartbeat => {
+                &[Type::Text, Type::Text, Type::Int8]
+            }
+            Self::InRecovery { .. }
+            | Self::Replay
+            | Self::FenceStands
+            | Self::Defaults
+            | Self::Process
+            | Self::Lineage
+            | Self::TablePlace
+            | Self::Connections
+            | Self::AllFenced { .. }
+            | Self::Answer { .. }
+            | Self::Make { .. }
+            | Self::Keep { .. }
+            | Self::Forget
+            | Self::Attempt
+            | Self::SetReadOnly { .. }
+            | Self::SetLogin { .. }
+            | Self::Terminate
+            | Self::Control(_) => &[],
+        }
+    }
+
+    /// Returns the types of its columns.
+    pub(super) fn columns(&self) -> Vec<Type> {
+        match self {
+            Self::InRecovery { .. } | Self::AllFenced { .. } | Self::Terminate => vec![Type::Bool],
+            Self::Replay => vec![Type::Bool, Type::Int8, Type::Int8, Type::Bool, Type::Int8],
+            Self::FenceSetting => vec![Type::Bool, Type::Text],
+            Self::Logins => vec![Type::Text, Type::Bool],
+            Self::Sessions => vec![Type::Int8],
+            Self::Grants => vec![Type::Bool; 6],
+            Self::FenceStands => vec![Type::Text, Type::Text],
+            Self::Locked => vec![Type::Text],
+            Self::Defaults => vec![Type::Bool, Type::Text],
+            Self::Usage => vec![Type::Int8, Type::Int8],
+            Self::Process => vec![Type::Text, Type::Bool],
+            Self::Lineage => vec![Type::Text, Type::Int8],
+            Self::HasTable | Self::TablePlace => vec![Type::Bool; 2],
+            Self::HeartbeatSeen { .. } => vec![Type::Int4],
+            Self::Connections => vec![Type::Text, Type::Text, Type::Bool],
+            Self::Answer { value } => vec![match value {
+                Value::Bool(_) => Type::Bool,
+                Value::Number(number) if number.is_i64() => Type::Int8,
+                Value::Number(_) => Type::Float8,
+                Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => Type::Text,
+            }],
+            Self::Make { .. }
+            | Self::Keep { .. }
+            | Self::Forget
+            | Self::Attempt
+            | Self::Heartbeat
+            | Self::SetReadOnly { .. }
+            | Self::SetLogin { .. }
+            | Self::Control(_) => Vec::new(),
+        }
+    }
+
+    /// Says whether it changes something.
+    pub(super) fn writes(&self) -> bool {
+        match self {
+            Self::Make { .. }
+            | Self::Keep { .. }
+            | Self::Forget
+            | Self::Attempt
+            | Self::Heartbeat
+            | Self::SetReadOnly { .. }
+            | Self::SetLogin { .. } => true,
+            Self::InRecovery { .. }
+            | Self::Replay
+            | Self::FenceSetting
+            | Self::Logins
+            | Self::Sessions
+            | Self::Grants
+            | Self::FenceStands
+            | Self::Locked
+            | Self::Defaults
+            | Self::Usage
+            | Self::Process
+            | Self::Lineage
+            | Self::HasTable
+            | Self::TablePlace
+            | Self::HeartbeatSeen { .. }
+            | Self::Connections
+            | Self::AllFenced { .. }
+            | Self::Answer { .. }
+            | Self::Terminate
+            | Self::Control(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(sql: &str) -> Option<Statement> {
+        understand(sql, |_| None)
+    }
+
+    #[test]
+    fn understands_what_is_sent() {
+        let read_only = Statement::Control(Control::Begin { read_only: Some(true) });
+        assert_eq!(
+            known("START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"),
+            Some(read_only)
+        );
+        let login = Statement::SetLogin { role: "App\"x".to_owned(), may: false };
+        assert_eq!(known("alter role \"App\"\"x\" nologin"), Some(login));
+        let set = Statement::SetReadOnly { value: Some("on".to_owned()) };
+        let sql = "alter database \"phoenix\" set default_transaction_read_only = 'on'";
+        assert_eq!(known(sql), Some(set));
+        let sql = "select not exists (select 1 from pg_roles where rolname in ('a', 'b') and rolcanlogin)";
+        let fenced = Statement::AllFenced { roles: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(known(sql), Some(fenced));
+    }
+
+    #[test]
+    fn knows_nothing_else_unless_the_world_answers_it() {
+        assert_eq!(known("select count(*) from orders"), None);
+        assert_eq!(known("drop table orders"), None);
+        let told = understand("select  count(*)\n from orders;", |sql| {
+            (sql == "select count(*) from orders").then(|| json!(7))
+        });
+        assert_eq!(told, Some(Statement::Answer { value: json!(7) }));
+    }
+}

@@ -1,0 +1,225 @@
+//! What a world must be beyond its types: references that lead somewhere, ids that are given once, faults that can
+//! strike.
+
+use std::collections::BTreeSet;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::world::{Endpoint, FORMAT, Kind, Postgres, World, WorldObject};
+use crate::estate::load as estate_file;
+use crate::runbook::near;
+use crate::runbook::path::Path;
+use crate::runbook::problem::Problem;
+use crate::runbook::yaml::Index;
+
+/// Returns everything that is wrong with a world.
+pub(super) fn check(world: &World, places: &Index) -> Vec<Problem> {
+    let mut checks = Checks { world, places, problems: Vec::new() };
+    checks.file();
+    checks.faults();
+    checks.objects();
+    checks.references();
+    checks.clusters();
+    checks.problems
+}
+
+struct Checks<'a> {
+    world: &'a World,
+    places: &'a Index,
+    problems: Vec<Problem>,
+}
+
+impl Checks<'_> {
+    fn wrong(&mut self, path: &Path, message: impl Into<String>) {
+        self.problems.push(Problem::at(self.places.at(path), message));
+    }
+
+    fn missing<'n>(
+        &mut self,
+        path: &Path,
+        message: String,
+        given: &str,
+        known: impl Iterator<Item = &'n str>,
+    ) {
+        let help = near::hint(given, known);
+        self.problems.push(Problem::at(self.places.at(path), message).maybe_help(help));
+    }
+
+    fn file(&mut self) {
+        let root = Path::root();
+        if self.world.format != FORMAT {
+            let message =
+                format!("format {} is not known; this version reads {FORMAT}", self.world.format);
+            self.wrong(&root.key("format"), message);
+        }
+        // The estate is held to its own rules, in its own words.
+        let text = serde_json::to_string(&self.world.estate).unwrap_or_default();
+        if let Err(problems) = estate_file::parse("estate", &text) {
+            for problem in problems.items {
+                self.wrong(&root.key("estate"), problem.message);
+            }
+        }
+    }
+
+    fn region(&mut self, path: &Path, name: &str) {
+        let known = &self.world.estate.regions;
+        if !known.contains_key(name) {
+            let message = format!("the world's estate has no region `{name}`");
+            self.missing(path, message, name, known.keys().map(String::as_str));
+        }
+    }
+
+    fn faults(&mut self) {
+        for (i, rule) in self.world.faults.iter().enumerate() {
+            if let Some(region) = &rule.region {
+                self.region(&Path::root().key("faults").item(i).key("region"), region);
+            }
+        }
+    }
+
+    fn objects(&mut self) {
+        let mut seen = BTreeSet::new();
+        for (i, object) in self.world.objects.iter().enumerate() {
+            let path = Path::root().key("objects").item(i);
+            match (&object.region, object.kind.is_global()) {
+                (Some(_), true) => {
+                    self.wrong(&path.key("region"), "what this is belongs to no region");
+                }
+                (None, false) => self.wrong(&path, "`region` is missing"),
+                (Some(region), false) => self.region(&path.key("region"), region),
+                (None, true) => {}
+            }
+            if !seen.insert((object.kind, object.region.clone(), object.id.clone())) {
+                self.wrong(&path.key("id"), format!("`{}` is there twice", object.id));
+            }
+            match object.kind {
+                Kind::Endpoint => self.body::<Endpoint>(&path, object),
+                Kind::Postgres => self.body::<Postgres>(&path, object),
+                Kind::RdsInstance => self.named(&path, object, "DBInstanceIdentifier"),
+                Kind::RdsSnapshot => self.named(&path, object, "DBSnapshotIdentifier"),
+                Kind::RdsSubnetGroup => self.named(&path, object, "DBSubnetGroupName"),
+                Kind::RdsParameterGroup => self.named(&path, object, "DBParameterGroupName"),
+                Kind::RdsBackup
+                | Kind::Zone
+                | Kind::HealthCheck
+                | Kind::Change
+                | Kind::Bucket
+                | Kind::S3Object
+                | Kind::HealthEvent => {}
+            }
+        }
+    }
+
+    fn body<T: DeserializeOwned>(&mut self, path: &Path, object: &WorldObject) {
+        let mut body = Value::Object(object.body.clone());
+        super::world::resolve_instants(&mut body, jiff::Timestamp::UNIX_EPOCH);
+        if let Err(error) = serde_path_to_error::deserialize::<_, T>(&body) {
+            let mut at = path.key("body");
+            at.0.extend(Path::from(error.path()).0);
+            self.wrong(&at, error.inner().to_string());
+        }
+    }
+
+    /// An AWS object names itself in its body as well, where it was pasted from the CLI.
+    fn named(&mut self, path: &Path, object: &WorldObject, field: &str) {
+        let named = object.body.get(field).and_then(Value::as_str);
+        if named != Some(object.id.as_str()) {
+            let message = format!("`{field}` of the body must be the object's id, `{}`", object.id);
+            self.wrong(&path.key("body"), message);
+        }
+    }
+
+    fn has(&self, kind: Kind, id: &str) -> bool {
+        self.world.objects.iter().any(|object| object.kind == kind && object.id == id)
+    }
+
+    fn ids(&self, kind: Kind) -> Vec<String> {
+        let of_kind = self.world.objects.iter().filter(|object| object.kind == kind);
+        of_kind.map(|object| object.id.clone()).collect()
+    }
+
+    fn refers(&mut self, path: &Path, kind: Kind, id: &str, what: &str) {
+        if self.has(kind, id) {
+            return;
+        }
+        let known = self.ids(kind);
+        let message = format!("the world has no {what} `{id}`");
+        self.missing(path, message, id, known.iter().map(String::as_str));
+    }
+
+    fn references(&mut self) {
+        for (i, object) in self.world.objects.iter().enumerate() {
+            let body = Path::root().key("objects").item(i).key("body");
+            match object.kind {
+                Kind::Postgres => {
+                    let path = Path::root().key("objects").item(i).key("id");
+                    self.refers(&path, Kind::RdsInstance, &object.id, "rds.instance");
+                }
+                Kind::RdsInstance => {
+                    let field = "ReadReplicaSourceDBInstanceIdentifier";
+                    if let Some(source) = object.body.get(field).and_then(Value::as_str) {
+                        let id = source.rsplit(':').next().unwrap_or(source);
+                        self.refers(&body.key(field), Kind::RdsInstance, id, "rds.instance");
+                    }
+                }
+                Kind::Zone => self.records(&body, object),
+                Kind::S3Object => {
+                    let bucket = object.id.split('/').next().unwrap_or_default();
+                    let path = Path::root().key("objects").item(i).key("id");
+                    self.refers(&path, Kind::Bucket, bucket, "s3.bucket");
+                }
+                Kind::RdsSnapshot
+                | Kind::RdsBackup
+                | Kind::RdsSubnetGroup
+                | Kind::RdsParameterGroup
+                | Kind::HealthCheck
+                | Kind::Change
+                | Kind::Bucket
+                | Kind::HealthEvent
+                | Kind::Endpoint => {}
+            }
+        }
+    }
+
+    fn records(&mut self, body: &Path, object: &WorldObject) {
+        let records = object.body.get("ResourceRecordSets").and_then(Value::as_array);
+        for (i, record) in records.into_iter().flatten().enumerate() {
+            if let Some(check) = record.get("HealthCheckId").and_then(Value::as_str) {
+                let path = body.key("ResourceRecordSets").item(i).key("HealthCheckId");
+                self.refers(&path, Kind::HealthCheck, check, "route53.health_check");
+            }
+        }
+    }
+
+    fn clusters(&mut self) {
+        for region in self.world.clusters.keys() {
+            let path = Path::root().key("clusters").key(region);
+            self.region(&path, region);
+        }
+        for (i, object) in self.world.objects.iter().enumerate() {
+            let workloads = object.body.get("workloads").and_then(Value::as_array);
+            let region = object.region.as_deref().unwrap_or_default();
+            for (j, workload) in workloads.into_iter().flatten().enumerate() {
+                let workload = workload.as_str().unwrap_or_default();
+                let known = self.workloads(region);
+                if !known.iter().any(|known| known == workload) {
+                    let path = Path::root().key("objects").item(i).key("body");
+                    let path = path.key("workloads").item(j);
+                    let message = format!("the cluster of {region} has no workload `{workload}`");
+                    self.missing(&path, message, workload, known.iter().map(String::as_str));
+                }
+            }
+        }
+    }
+
+    fn workloads(&self, region: &str) -> Vec<String> {
+        let Some(cluster) = self.world.clusters.get(region) else { return Vec::new() };
+        let name = |object: &serde_json::Map<String, Value>| {
+            let metadata = object.get("metadata")?;
+            let namespace = metadata.get("namespace").and_then(Value::as_str).unwrap_or("default");
+            Some(format!("{namespace}/{}", metadata.get("name")?.as_str()?))
+        };
+        cluster.objects.iter().filter_map(name).collect()
+    }
+}

@@ -1,0 +1,342 @@
+//! World files: what a simulated estate consists of and how it behaves, as `docs/world.schema.json` describes them.
+//!
+//! Owns the file's types and its reading. What the types cannot say is [`super::validate`]; what happens to a world
+//! while somebody acts on it is [`super::objects`] and the services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::fault::Rule;
+use crate::estate::types::Estate;
+use crate::runbook::problem::Problems;
+use crate::runbook::yaml;
+use crate::span::Span;
+
+/// The format of world files this version reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The world that comes with the program.
+pub(crate) const SHIPPED: &str = "phoenix";
+const PHOENIX: &str = include_str!("worlds/phoenix.yaml");
+
+/// A simulated estate.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct World {
+    /// Name of the world
+    pub world: String,
+    /// Format of this file: 1
+    pub format: u32,
+    /// What it shows, in a sentence
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// When it was captured from a real estate; left out where it was written by hand
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub captured: Option<Timestamp>,
+    /// AWS account
+    #[serde(default = "account")]
+    pub account: String,
+    /// The estate, as in `phoenix-dr.yaml`
+    pub estate: Estate,
+    /// How long things take
+    #[serde(default)]
+    pub durations: Durations,
+    /// What is broken from the start
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Rule>,
+    /// Everything outside of Kubernetes
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<WorldObject>,
+    /// Kubernetes clusters by region
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, WorldCluster>,
+}
+
+fn account() -> String {
+    "123456789012".to_owned()
+}
+
+/// How long things take; guesses from practice until they are measured.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Durations {
+    /// An answer of an AWS API or a server
+    pub answer: Span,
+    /// Making an instance before any data is read
+    pub create_instance: Span,
+    /// Reading a GiB of a snapshot or backup, in seconds
+    pub restore_seconds_per_gib: u32,
+    /// Replaying logs up to the instant asked for
+    pub replay_logs: Span,
+    /// First backup of a new or promoted instance
+    pub first_backup: Span,
+    /// Promoting a replica, its restart included
+    pub promote: Span,
+    /// Changing an instance
+    pub modify: Span,
+    /// Adding a standby in another zone
+    pub add_standby: Span,
+    /// Deleting an instance
+    pub delete_instance: Span,
+    /// Until every name server of Route 53 has a change
+    pub route53_sync: Span,
+    /// True where these were measured on the estate
+    pub measured: bool,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self {
+            answer: Span(std::time::Duration::from_millis(120)),
+            create_instance: Span::minutes(6),
+            restore_seconds_per_gib: 20,
+            replay_logs: Span::minutes(5),
+            first_backup: Span::minutes(3),
+            promote: Span::minutes(7),
+            modify: Span::minutes(2),
+            add_standby: Span::minutes(12),
+            delete_instance: Span::minutes(4),
+            route53_sync: Span::seconds(35),
+            measured: false,
+        }
+    }
+}
+
+/// What an object is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub(crate) enum Kind {
+    #[serde(rename = "rds.instance")]
+    RdsInstance,
+    #[serde(rename = "rds.snapshot")]
+    RdsSnapshot,
+    #[serde(rename = "rds.automated_backup")]
+    RdsBackup,
+    #[serde(rename = "rds.subnet_group")]
+    RdsSubnetGroup,
+    #[serde(rename = "rds.parameter_group")]
+    RdsParameterGroup,
+    #[serde(rename = "route53.zone")]
+    Zone,
+    #[serde(rename = "route53.health_check")]
+    HealthCheck,
+    #[serde(rename = "route53.change")]
+    Change,
+    #[serde(rename = "s3.bucket")]
+    Bucket,
+    #[serde(rename = "s3.object")]
+    S3Object,
+    #[serde(rename = "health.event")]
+    HealthEvent,
+    /// Something that answers HTTP and TCP
+    #[serde(rename = "endpoint")]
+    Endpoint,
+    /// What SQL finds behind an RDS instance of the same id
+    #[serde(rename = "postgres")]
+    Postgres,
+}
+
+impl Kind {
+    /// Says whether objects of this kind belong to no region.
+    pub(crate) const fn is_global(self) -> bool {
+        match self {
+            Self::Zone | Self::HealthCheck | Self::Change | Self::HealthEvent => true,
+            Self::RdsInstance
+            | Self::RdsSnapshot
+            | Self::RdsBackup
+            | Self::RdsSubnetGroup
+            | Self::RdsParameterGroup
+            | Self::Bucket
+            | Self::S3Object
+            | Self::Endpoint
+            | Self::Postgres => false,
+        }
+    }
+}
+
+/// One object of a world.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorldObject {
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Its region; left out for what has none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    pub id: String,
+    /// As the AWS CLI prints it, where it is AWS's. A text `now`, `now-7s` or `now+1h` is an instant counted from the
+    /// beginning of the rehearsal
+    pub body: Map<String, Value>,
+    /// What becomes of it by itself, in order
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<WorldDue>,
+}
+
+/// A change that comes by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorldDue {
+    /// How long after the beginning
+    pub after: Span,
+    /// Fields that get these values; null takes one away
+    pub set: Map<String, Value>,
+}
+
+/// One Kubernetes cluster.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorldCluster {
+    /// Until a pod is ready
+    #[serde(default = "startup")]
+    pub startup: Span,
+    /// Pods that find a place
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+    /// Workloads (`namespace/name`) whose pods never become ready, and why
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken: BTreeMap<String, String>,
+    /// Manifests
+    pub objects: Vec<Map<String, Value>>,
+}
+
+fn startup() -> Span {
+    Span::seconds(25)
+}
+
+/// What answers HTTP and TCP at an address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Endpoint {
+    /// Names it is reached by
+    pub hosts: Vec<String>,
+    /// Address its names resolve to
+    pub address: String,
+    pub ports: Vec<u16>,
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default)]
+    pub body: String,
+    /// Answers 503 unless these workloads (`namespace/name`) of its region have a ready pod
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// Answers 503 unless the application's pods are connected to a database that takes writes
+    #[serde(default)]
+    pub database: bool,
+}
+
+const fn ok() -> u16 {
+    200
+}
+
+/// What SQL finds behind an RDS instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    /// System identifier: a replica has its primary's
+    pub system: String,
+    #[serde(default = "first")]
+    pub timeline: u32,
+    /// Commit time of the last transaction a replica has replayed
+    #[serde(default)]
+    pub replayed: Option<Timestamp>,
+    /// Roles of the application and whether each may log in
+    pub roles: BTreeMap<String, bool>,
+    /// The database's own `default_transaction_read_only`
+    #[serde(default)]
+    pub read_only: Option<String>,
+    /// Sessions of the application from outside of the simulated clusters
+    #[serde(default)]
+    pub sessions: u32,
+    /// Tables of this program that were made
+    #[serde(default)]
+    pub tables: BTreeSet<String>,
+    /// Heartbeats of runs
+    #[serde(default)]
+    pub heartbeats: BTreeMap<String, Heartbeat>,
+    /// What a fence changed: what it was before
+    #[serde(default)]
+    pub fence: BTreeMap<String, Option<String>>,
+    /// Values of further queries, by the query's text
+    #[serde(default)]
+    pub answers: BTreeMap<String, Value>,
+}
+
+/// A run's heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Heartbeat {
+    pub identity: String,
+    /// In microseconds since 1970
+    pub at: i64,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+/// Reads a world's text.
+pub(crate) fn parse(name: &str, text: &str) -> Result<World, Problems> {
+    let parsed = yaml::parse::<World>(name, text)?;
+    let problems = super::validate::check(&parsed.value, &parsed.document.index);
+    if !problems.is_empty() {
+        return Err(parsed.document.problems(problems));
+    }
+    // Reading an estate fills in what follows from the rest of it.
+    let text = serde_json::to_string(&parsed.value.estate).unwrap_or_default();
+    let estate = crate::estate::load::parse("estate", &text)?;
+    Ok(World { estate, ..parsed.value })
+}
+
+/// Returns the text of a world that comes with the program.
+pub(crate) fn shipped(name: &str) -> Option<&'static str> {
+    (name == SHIPPED).then_some(PHOENIX)
+}
+
+/// Returns the JSON Schema of world files.
+#[cfg(test)]
+pub(crate) fn schema() -> Value {
+    crate::runbook::shape::Schema::of::<World>().root().clone()
+}
+
+/// Replaces texts like `now-7s` by instants.
+pub(super) fn resolve_instants(value: &mut Value, now: Timestamp) {
+    match value {
+        Value::String(text) => {
+            if let Some(instant) = instant(text, now) {
+                *text = stamp(instant);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| resolve_instants(item, now)),
+        Value::Object(entries) => {
+            entries.values_mut().for_each(|entry| resolve_instants(entry, now));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let rest = text.strip_prefix("now")?;
+    if rest.is_empty() {
+        return Some(now);
+    }
+    let span = |text: &str| {
+        let span: Span = text.parse().ok()?;
+        SignedDuration::try_from(span.0).ok()
+    };
+    match rest.split_at(1) {
+        ("-", length) => now.checked_sub(span(length)?).ok(),
+        ("+", length) => now.checked_add(span(length)?).ok(),
+        _ => None,
+    }
+}
+
+/// Returns an instant as AWS prints it.
+pub(super) fn stamp(instant: Timestamp) -> String {
+    instant.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}

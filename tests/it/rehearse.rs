@@ -1,0 +1,128 @@
+//! Rehearsals: DR-001 in the simulation from outside, with faults, killed and taken up again.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::Folder;
+
+const ANSWERS: [&str; 8] = [
+    "--rehearse",
+    "--yes",
+    "--approve=all",
+    "--waive=fence=unfenced",
+    "--recovery-point=replica",
+    "--non-interactive",
+    "--speed=max",
+    "--on-failure=stop",
+];
+
+fn rehearsed(folder: &Folder, more: &[&str]) -> crate::harness::Ran {
+    let mut arguments = vec!["failover", "--region", "us-west-2"];
+    arguments.extend(ANSWERS);
+    arguments.extend(more);
+    folder.run(&arguments)
+}
+
+/// Returns the run's directory.
+fn run_of(folder: &Folder) -> std::path::PathBuf {
+    let runs = folder.path().join("state/runs");
+    let mut runs = std::fs::read_dir(runs).expect("runs").filter_map(Result::ok);
+    runs.next().expect("a run").path()
+}
+
+fn lines_of(path: &std::path::Path) -> usize {
+    std::fs::read(path).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+}
+
+#[test]
+fn a_failover_is_flown_with_nothing_at_all() {
+    let folder = Folder::new();
+    let ran = rehearsed(&folder, &[]).exits(0);
+    for said in ["REHEARSAL", "restored and verified", "nothing real was touched", "guesses"] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
+    assert!(ran.err.contains("REHEARSAL"), "{}", ran.err);
+    assert!(!ran.out.contains("left the simulation"), "{}", ran.out);
+}
+
+/// Each fault where DR-001 meets it, with the end it must come to.
+#[test]
+fn each_fault_ends_as_documented() {
+    let table: &[(&str, &[i32])] = &[
+        // What a retry, or a second look, gets over.  From the eleventh second on the run is past its looks.
+        ("throttled@rds/Describe,times=2", &[0, 10]),
+        ("throttled@rds/PromoteReadReplica,times=1", &[0]),
+        ("lost_answer@rds/PromoteReadReplica,times=1", &[0]),
+        ("lost_answer@kubernetes/PATCH,from=11s,times=1", &[0]),
+        ("throttled@kubernetes/PATCH,from=11s,times=1", &[0]),
+        ("refused@postgres,region=us-west-2,from=5m,times=3", &[0]),
+        ("stale@rds/Describe,from=1m,times=2", &[0]),
+        ("latency@kubernetes,delay=2s,times=10", &[0]),
+        ("truncated@rds/Describe,from=2m,times=1", &[0]),
+        // What a person must see to: nothing is rolled back behind a promotion.
+        ("stuck@rds/PromoteReadReplica", &[14]),
+        ("denied@kubernetes/PATCH,region=us-west-2", &[4, 10, 14]),
+        ("denied@rds/PromoteReadReplica", &[4, 14]),
+        ("expired@rds/PromoteReadReplica,times=1", &[0, 13, 14]),
+    ];
+    for (fault, ends) in table {
+        let folder = Folder::new();
+        let ran = rehearsed(&folder, &["--inject", fault]);
+        assert!(ends.contains(&ran.exit), "{fault}: exit {}\n{}\n{}", ran.exit, ran.out, ran.err);
+        let rule = fault.split(',').next().unwrap_or(fault);
+        assert!(ran.out.contains(rule), "{fault} is told: {}", ran.out);
+        assert!(!ran.out.contains(&format!("{fault} never struck")), "{fault}: {}", ran.out);
+    }
+}
+
+#[test]
+fn killed_and_taken_up_again() {
+    for at in [3, 20, 33, 45, 58] {
+        let folder = Folder::new();
+        let mut arguments = vec!["failover", "--region", "us-west-2"];
+        arguments.extend(ANSWERS.iter().filter(|flag| **flag != "--speed=max"));
+        arguments.push("--speed=3000");
+        let mut child = folder.start(&arguments);
+        let began = Instant::now();
+        loop {
+            let runs = folder.path().join("state/runs");
+            let journal = std::fs::read_dir(runs).ok().and_then(|mut runs| runs.next()?.ok());
+            let journal = journal.map(|run| run.path().join("journal.jsonl"));
+            if journal.is_some_and(|journal| lines_of(&journal) >= at) {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(120), "never came to record {at}");
+            std::thread::yield_now();
+        }
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        let run = run_of(&folder);
+        let name = run.file_name().expect("a name").to_string_lossy().into_owned();
+        folder.run(&["resume", &name, "--non-interactive"]).exits(2).says("is a rehearsal");
+        let mut arguments = vec!["resume", name.as_str()];
+        arguments.extend(ANSWERS);
+        let resumed = folder.run(&arguments).exits(0);
+        assert!(resumed.out.contains("restored and verified"), "{at}: {}", resumed.out);
+        let log = std::fs::read_to_string(run.join("world.jsonl")).expect("a log");
+        let promoted = log.lines().filter(|line| {
+            line.contains("\"put\"")
+                && line.contains("\"DBInstanceStatus\":\"modifying\"")
+                && line.contains("rebooting")
+        });
+        assert_eq!(promoted.count(), 1, "promoted once, killed at {at}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let folder = Folder::new();
+    let failover = ["failover", "--region", "us-west-2"];
+    let with = |more: &[&str]| folder.run(&[&failover[..], more].concat());
+    with(&["--seed", "7"]).exits(2).says("--seed is for rehearsals");
+    with(&["--rehearse", "pheonix"]).exits(2).says("did you mean `phoenix`?");
+    with(&["--rehearse", "--inject", "throtled@rds"]).exits(2).says("did you mean `throttled`?");
+    with(&["--rehearse", "--inject", "dark,region=us-west-1"])
+        .exits(2)
+        .says("no region `us-west-1`");
+    with(&["--rehearse", "--allow-endpoint-override"]).exits(2).says("live runs");
+    with(&["--rehearse", "--estate", "x.yaml"]).exits(2).says("estate from its world");
+}
