@@ -23,6 +23,8 @@ struct Way {
     name: &'static str,
     options: &'static str,
     once: &'static str,
+    /// The step that asks for it
+    step: &'static str,
 }
 
 const WAYS: [Way; 2] = [
@@ -30,11 +32,13 @@ const WAYS: [Way; 2] = [
         name: "promotion",
         options: r#"{"transition_seconds": 0.3}"#,
         once: "PromoteReadReplica",
+        step: "database",
     },
     Way {
         name: "restore",
         options: r#"{"transition_seconds": 0.3, "restore_only": true}"#,
         once: "RestoreDBInstanceToPointInTime",
+        step: "restore",
     },
 ];
 
@@ -80,7 +84,7 @@ fn prepare(way: &'static Way) -> Cuts {
             records.push(record);
         }
     }
-    for step in ["capacity", "database", "repoint", "traffic", "p1"] {
+    for step in ["capacity", way.step, "repoint", "traffic", "p1"] {
         for kind in ["step_started", "attempt_finished", "step_finished"] {
             let wanted = format!("\"event\":{{\"kind\":\"{kind}\",\"step\":\"{step}\"");
             assert!(records.contains(&wanted), "{}: no {wanted}", way.name);
