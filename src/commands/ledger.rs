@@ -176,9 +176,10 @@ fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, Use
         shown = records.len();
         if !held {
             context.terminal.finish();
-            let stopped = !fold(run, &records)?.is_final();
-            if stopped && json.is_none() {
-                let said = format!("It has stopped. Go on: phoenix-dr resume {}", run.short());
+            let state = fold(run, &records)?;
+            if !state.is_final() && json.is_none() {
+                let (short, flag) = (run.short(), state.mode.flag());
+                let said = format!("It has stopped. Go on: phoenix-dr resume {short}{flag}");
                 context.terminal.out(&said);
             }
             return Ok(Exit::Ok);

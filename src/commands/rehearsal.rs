@@ -256,6 +256,7 @@ impl Rehearsal {
             world: world.world.clone(),
             captured: world.captured,
             measured: world.durations.measured,
+            seed: told.seed,
             faults: told.faults,
             left: told.left,
         };

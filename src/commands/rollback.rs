@@ -174,6 +174,8 @@ fn fits(form: &AnswerForm, answer: &Answer) -> bool {
 #[derive(Debug)]
 struct View {
     run: RunId,
+    /// What a command on it must say besides
+    flag: &'static str,
     about: String,
     reverts: Vec<Revert>,
     stays: Vec<Stay>,
@@ -206,6 +208,7 @@ impl View {
         let order = rollback_order(&again, scope);
         let mut view = Self {
             run: state.run.clone(),
+            flag: state.mode.flag(),
             about: format!("{} on estate {}", state.plan.runbook, state.plan.estate.estate),
             reverts: Vec::new(),
             stays: Vec::new(),
@@ -252,8 +255,9 @@ impl View {
             message = format!("{message}\n  {} stays: {}", stay.step, stay.why);
         }
         let short = self.run.short();
+        let flag = self.flag;
         Err(UserError::new(Exit::ChangesLeft, message)
-            .hint(format!("go on with it: phoenix-dr resume {short}"))
+            .hint(format!("go on with it: phoenix-dr resume {short}{flag}"))
             .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")))
     }
 

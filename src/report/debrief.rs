@@ -22,6 +22,8 @@ pub(crate) struct WorldTold {
     pub captured: Option<Timestamp>,
     /// Its durations were measured
     pub measured: bool,
+    /// What its chance, and a surprise, is drawn from
+    pub seed: u64,
     /// Each fault and how often it struck
     pub faults: Vec<(String, u32)>,
     /// What was asked that the simulation does not know
@@ -174,7 +176,11 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         let known = decided.known.first().map(|known| format!("; known: {known}"));
         let known = known.unwrap_or_default();
         let time = text::clock(decided.at);
-        row(name, format!("{time} {}: {}{known}", decided.question, decided.answer));
+        let waited = match decided.took.0.as_secs() {
+            0 => String::new(),
+            _ => format!(" after {}", decided.took),
+        };
+        row(name, format!("{time} {}: {}{waited}{known}", decided.question, decided.answer));
     }
     for (index, (fault, struck)) in debrief.world.faults.iter().enumerate() {
         let name = if index == 0 { "Faults" } else { "" };
@@ -190,6 +196,8 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         row(name, format!("left the simulation: {left}"));
     }
     row("World", trust(&debrief.world));
+    let seed = debrief.world.seed;
+    row("Seed", format!("{seed}: the same faults and answers again with --seed {seed}"));
     match debrief.earlier.as_slice() {
         [] => row("Earlier", "the first rehearsal of this runbook here".to_owned()),
         earlier => {
@@ -232,6 +240,7 @@ mod tests {
             world: "phoenix".to_owned(),
             captured: None,
             measured: false,
+            seed: 7,
             faults,
             left,
         };
@@ -248,6 +257,7 @@ mod tests {
         assert!(text.contains("left the simulation: rds Foo"), "{text}");
         assert!(text.contains("not your estate") && text.contains("guesses"), "{text}");
         assert!(text.contains("the first rehearsal"), "{text}");
+        assert!(text.contains("again with --seed 7"), "{text}");
         assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
     }
 }

@@ -170,7 +170,7 @@ pub(crate) fn status(
         && let Some(run) = &view.run
     {
         lines.push(String::new());
-        lines.extend(ways_on(run.short(), columns));
+        lines.extend(ways_on(run.short(), view.mode, columns));
     }
     lines
 }
@@ -215,10 +215,11 @@ fn obligations(all: &[&Obligation], columns: usize) -> Vec<String> {
     lines
 }
 
-fn ways_on(short: &str, columns: usize) -> Vec<String> {
+fn ways_on(short: &str, mode: Option<Mode>, columns: usize) -> Vec<String> {
+    let flag = mode.map_or("", Mode::flag);
     let rows = [
-        (format!("phoenix-dr resume {short}"), "looks at what is in doubt and goes on"),
-        (format!("phoenix-dr rollback {short}"), "undoes what it changed, as far as it may"),
+        (format!("phoenix-dr resume {short}{flag}"), "looks at what is in doubt and goes on"),
+        (format!("phoenix-dr rollback {short}{flag}"), "undoes what it changed, as far as it may"),
         (
             format!("phoenix-dr abandon {short} --reason WHY"),
             "gives it up; undoes nothing, lists what is changed",
@@ -244,7 +245,7 @@ pub(crate) fn home(home: &Home, columns: usize) -> Vec<String> {
             sentence(&run.state)
         );
         lines.extend(text::wrap(&about, columns, 2));
-        lines.extend(ways_on(run.run.short(), columns));
+        lines.extend(ways_on(run.run.short(), Some(run.mode), columns));
         lines.push(String::new());
     }
     for run in home.runs.iter().filter(|run| run.held) {

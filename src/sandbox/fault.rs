@@ -375,6 +375,9 @@ pub(crate) enum Level {
     Cruel,
 }
 
+/// Surprises begin when an unattended run has had its looks: what strikes these only delays the start.
+const AFTER_LOOKS: Span = Span::seconds(12);
+
 /// Draws faults nobody is told of until the end.
 pub(crate) fn surprise(level: Level, seed: u64, region: &str) -> Vec<Rule> {
     let mut random = Random::new(seed);
@@ -382,6 +385,7 @@ pub(crate) fn surprise(level: Level, seed: u64, region: &str) -> Vec<Rule> {
         service: Some(service),
         operation: (!operation.is_empty()).then(|| operation.to_owned()),
         region: Some(region.to_owned()),
+        from: Some(AFTER_LOOKS),
         times: Some(times),
         ..Rule::of(fault)
     };

@@ -54,6 +54,7 @@ pub(crate) struct Sandbox(Arc<Inner>);
 
 struct Inner {
     world: World,
+    seed: u64,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     clusters: BTreeMap<String, Cluster>,
@@ -176,7 +177,7 @@ impl Sandbox {
                 | Entry::Clock { .. } => {}
             }
         }
-        let inner = Inner { world, clock, state: Mutex::new(state), clusters };
+        let inner = Inner { world, seed, clock, state: Mutex::new(state), clusters };
         let sandbox = Self(Arc::new(inner));
         sandbox.watch_clusters(&entries);
         Ok(sandbox)
@@ -285,6 +286,7 @@ impl Sandbox {
         Told {
             faults: faults.collect(),
             left: state.left.clone(),
+            seed: self.0.seed,
             log_failure: state.objects.log_failure(),
         }
     }
@@ -297,6 +299,8 @@ pub(crate) struct Told {
     pub faults: Vec<(String, u32)>,
     /// What the simulation was asked and does not know
     pub left: Vec<String>,
+    /// What its chance is drawn from
+    pub seed: u64,
     /// Why the log could not be written
     pub log_failure: Option<String>,
 }
