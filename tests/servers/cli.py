@@ -92,6 +92,7 @@ def interact(estate, command):
     if not command:
         say("estate: a shell; `exit` stops everything")
         command = [os.environ.get("SHELL", "/bin/sh")]
+    common.LENT = True
     child = subprocess.Popen(command, cwd=estate.folder, env=env)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -106,6 +107,7 @@ def interact(estate, command):
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGHUP, pass_on)
     code = child.wait()
+    common.LENT = False
     return 128 - code if code < 0 else code
 
 

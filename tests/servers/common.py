@@ -15,6 +15,7 @@ from .reaper import began
 BEGAN = time.monotonic()
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUIET = False
+LENT = False  # the terminal belongs to a command: a line of ours would tear what it draws
 
 _print_lock = threading.Lock()
 
@@ -29,7 +30,7 @@ class ServerEnded(ServerError):
 
 def say(message):
     """One progress line on stderr with the seconds since the start; stdout belongs to whoever called us."""
-    if QUIET:
+    if QUIET or (LENT and sys.stderr.isatty()):
         return
     # a terminal that has been closed must not keep us from stopping the servers
     with _print_lock, contextlib.suppress(OSError):
