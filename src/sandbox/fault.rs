@@ -376,7 +376,7 @@ pub(crate) enum Level {
 }
 
 /// Surprises begin when an unattended run has had its looks: what strikes these only delays the start.
-const AFTER_LOOKS: Span = Span::seconds(12);
+const AFTER_LOOKS: Span = Span::seconds(17);
 
 /// Draws faults nobody is told of until the end.
 pub(crate) fn surprise(level: Level, seed: u64, region: &str) -> Vec<Rule> {

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::harness::Folder;
+use crate::pty::GO;
 
 const ANSWERS: [&str; 8] = [
     "--rehearse",
@@ -48,12 +51,12 @@ fn a_failover_is_flown_with_nothing_at_all() {
 #[test]
 fn each_fault_ends_as_documented() {
     let table: &[(&str, &[i32])] = &[
-        // What a retry, or a second look, gets over.  From the eleventh second on the run is past its looks.
+        // What a retry, or a second look, gets over.  From the seventeenth second on the run is past its looks.
         ("throttled@rds/Describe,times=2", &[0, 10]),
         ("throttled@rds/PromoteReadReplica,times=1", &[0]),
         ("lost_answer@rds/PromoteReadReplica,times=1", &[0]),
-        ("lost_answer@kubernetes/PATCH,from=11s,times=1", &[0]),
-        ("throttled@kubernetes/PATCH,from=11s,times=1", &[0]),
+        ("lost_answer@kubernetes/PATCH,from=17s,times=1", &[0]),
+        ("throttled@kubernetes/PATCH,from=17s,times=1", &[0]),
         ("refused@postgres,region=us-west-2,from=5m,times=3", &[0]),
         ("stale@rds/Describe,from=1m,times=2", &[0]),
         ("latency@kubernetes,delay=2s,times=10", &[0]),
@@ -110,6 +113,69 @@ fn killed_and_taken_up_again() {
         });
         assert_eq!(promoted.count(), 1, "promoted once, killed at {at}");
     }
+}
+
+/// Returns every event's kind and step, with its instant counted from the first one.
+fn told(folder: &Folder) -> Vec<(String, String, i128)> {
+    let text = std::fs::read_to_string(run_of(folder).join("journal.jsonl")).expect("a journal");
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record"));
+    let mut began = None;
+    let of = |record: Value| {
+        let part = |at: &str| record.pointer(at).and_then(Value::as_str).unwrap_or("").to_owned();
+        let time: jiff::Timestamp = part("/time").parse().expect("an instant");
+        let since = time.as_nanosecond() - *began.get_or_insert(time.as_nanosecond());
+        (part("/event/kind"), part("/event/step"), since)
+    };
+    records.map(of).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events_at_the_same_virtual_time() {
+    let flown = || {
+        let folder = Folder::new();
+        rehearsed(&folder, &["--seed=7"]).exits(0);
+        told(&folder)
+    };
+    let first = flown();
+    assert!(first.len() > 60, "{first:#?}");
+    assert_eq!(first, flown());
+}
+
+#[test]
+fn surprises_end_as_their_level_says_and_are_told_at_the_end() {
+    let levels: [(&str, &[i32]); 2] = [("mild", &[0]), ("hard", &[0, 7])];
+    for (level, ends) in levels {
+        for seed in 1..5 {
+            let folder = Folder::new();
+            let surprise = format!("--surprise={level}");
+            let ran = rehearsed(&folder, &[&surprise, &format!("--seed={seed}")]);
+            assert!(ends.contains(&ran.exit), "{level} {seed}: {}\n{}", ran.exit, ran.out);
+            assert!(ran.out.contains("from=17s"), "{level} {seed} is told: {}", ran.out);
+            assert!(!ran.err.contains("from=17s"), "{level} {seed} is a surprise: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_person_is_asked_what_a_live_run_asks() {
+    let folder = Folder::new();
+    let arguments = ["failover", "--region", "us-west-2", "--rehearse", "--speed=max"];
+    let mut person = folder.at_terminal(&arguments);
+    person.asked(GO).types("y");
+    person.asked_about("? Choose the recovery point", "Which?").types("1");
+    person
+        .asked_about("? Cannot be done: Fence the old primary", "Type unfenced")
+        .types("unfenced");
+    person.asked_about("? Bring the database up", "Type us-west-2").types("us-west-2");
+    person.asked_about("? Move traffic to us-west-2", "Do it? [y/n]").types("y");
+    let left = person.exits(0).shows("restored and verified");
+    for said in ["REHEARSAL", "DEBRIEF OF A REHEARSAL: nothing real was touched", "after "] {
+        assert!(left.all.contains(said), "{said}:\n{}", left.all);
+    }
+    let allowed =
+        |row: &&String| row.trim_start().starts_with('$') || row.starts_with("REHEARSAL ");
+    let long: Vec<&String> = left.ran_over.iter().filter(|row| !allowed(row)).collect();
+    assert!(long.is_empty(), "rows that are too long: {long:#?}");
 }
 
 #[test]
