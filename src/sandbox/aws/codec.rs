@@ -131,23 +131,23 @@ pub(super) fn escaped(text: &str) -> String {
 pub(super) fn read_xml(text: &str) -> Result<Value, AwsError> {
     let invalid =
         |why: String| AwsError::new(400, "MalformedXML", format!("the body is no XML: {why}"));
-    let mut open: Vec<(String, Vec<(String, Value)>, String)> = Vec::new();
+    let mut open: Vec<Element> = Vec::new();
     let mut root = None;
     for token in Tokenizer::from(text) {
         match token.map_err(|error| invalid(error.to_string()))? {
             Token::ElementStart { local, .. } => {
-                open.push((local.as_str().to_owned(), Vec::new(), String::new()));
+                open.push(Element { name: local.as_str().to_owned(), ..Element::default() });
             }
             Token::Text { text } | Token::Cdata { text, .. } => {
-                if let Some((_, _, inner)) = open.last_mut() {
-                    inner.push_str(text.as_str());
+                if let Some(inner) = open.last_mut() {
+                    inner.text.push_str(text.as_str());
                 }
             }
             Token::ElementEnd { end: ElementEnd::Close(..) | ElementEnd::Empty, .. } => {
                 let closed = open.pop().ok_or_else(|| invalid("it closes too much".to_owned()))?;
-                let (name, value) = element(closed);
+                let (name, value) = closed.read();
                 match open.last_mut() {
-                    Some((_, children, _)) => children.push((name, value)),
+                    Some(parent) => parent.children.push((name, value)),
                     None => root = Some(value),
                 }
             }
@@ -157,20 +157,32 @@ pub(super) fn read_xml(text: &str) -> Result<Value, AwsError> {
     root.ok_or_else(|| invalid("it holds no element".to_owned()))
 }
 
-fn element((name, children, text): (String, Vec<(String, Value)>, String)) -> (String, Value) {
-    if children.is_empty() {
-        let text = text
-            .replace("&lt;", "<")
-            .replace("&gt;", ">")
-            .replace("&quot;", "\"")
-            .replace("&apos;", "'")
-            .replace("&amp;", "&");
-        return (name, Value::String(text));
+/// An element while it is read.
+#[derive(Default)]
+struct Element {
+    name: String,
+    children: Vec<(String, Value)>,
+    text: String,
+}
+
+impl Element {
+    /// Returns its name and what it holds.
+    fn read(self) -> (String, Value) {
+        let Self { name, children, text } = self;
+        if children.is_empty() {
+            let text = text
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&quot;", "\"")
+                .replace("&apos;", "'")
+                .replace("&amp;", "&");
+            return (name, Value::String(text));
+        }
+        if MEMBERS.iter().any(|(list, _)| *list == name) {
+            return (name, children.into_iter().map(|(_, value)| value).collect());
+        }
+        (name, Value::Object(children.into_iter().collect::<Map<_, _>>()))
     }
-    if MEMBERS.iter().any(|(list, _)| *list == name) {
-        return (name, children.into_iter().map(|(_, value)| value).collect());
-    }
-    (name, Value::Object(children.into_iter().collect::<Map<_, _>>()))
 }
 
 /// Writes a value in CBOR, as smithy's RPC v2 has it: fields that end in `Time` are instants.
