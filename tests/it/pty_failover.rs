@@ -123,6 +123,8 @@ fn a_session_that_drops_in_the_middle_of_a_restore_stops_nothing_and_resume_fini
     let mut person = folder.at_terminal(&FAILOVER);
     up_to_the_database(&mut person, "backup");
     person.records("step_started", "restore");
+    // What was typed has been read: the restore may have begun before the fence was asked about.
+    person.records("step_finished", "fence");
     person.leaves();
     // The restore and what follows it were approved with go and go on; traffic asks, and finds nobody.
     person.exits(13);
