@@ -9,7 +9,7 @@ mod rds;
 mod repoint;
 mod route53;
 mod s3;
-mod traffic;
+pub(crate) mod traffic;
 mod wait;
 
 use std::sync::Arc;

@@ -213,7 +213,7 @@ fn applied(error: ActionError) -> ActionError {
 }
 
 /// Returns where health checkers look for the object.
-fn url(clients: &Clients, object: &FailoverObject) -> String {
+pub(super) fn url(clients: &Clients, object: &FailoverObject) -> String {
     if let Some(url) = &object.url {
         return url.clone();
     }

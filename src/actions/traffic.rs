@@ -3,6 +3,8 @@
 //! The failover object works while Route 53 takes no changes; the record sets are moved as well where they can be, and
 //! are an open obligation where they cannot. How each method went is in the journal as the output `methods`.
 
+pub(crate) mod wiring;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

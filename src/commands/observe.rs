@@ -25,7 +25,7 @@ use crate::engine::state::RunState;
 use crate::engine::step::StepState;
 use crate::event::Mode;
 use crate::ids::{RunId, StepId};
-use crate::outcome::{Candidate, CheckReport, Fidelity, Verdict};
+use crate::outcome::{ActionError, Candidate, CheckReport, Fidelity, Verdict};
 use crate::plan::late::About;
 use crate::plan::{Body, CheckSpec, Plan, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
@@ -37,6 +37,10 @@ const LIMIT: Duration = Duration::from_secs(13);
 
 /// One look: less than all of them, so that what depends on its failing can still be looked at.
 const LOOK_LIMIT: Duration = Duration::from_secs(11);
+
+/// A failure that came sooner than this is looked at once more, after the pause.
+const QUICK: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(700);
 
 /// Looks at the same time: a runbook of thousands of programs must not start them all at once.
 const LOOKS_MAX: usize = 64;
@@ -372,13 +376,28 @@ async fn look(ports: &Ports, task: Task, until: Timestamp) -> Look {
     match task {
         Task::Gate(checks) => Look::Gate(look_at_gate(&checks, ports, limit).await),
         Task::Action(call) => {
-            let looked = within(&*ports.clock, limit, ports.actions.observe(&call)).await;
+            let looked = within(&*ports.clock, limit, look_again(ports, &call)).await;
             match looked {
                 Ok(Ok(seen)) => Look::Seen(call, Box::new(seen)),
                 Ok(Err(error)) => Look::Unseen { why: error.message, hint: error.hint },
                 Err(late) => Look::Unseen { why: late.to_string(), hint: None },
             }
         }
+    }
+}
+
+/// Looks, and once more where the first answer was a quick refusal that passes: one throttled request must not keep a
+/// run from starting. What took its time to fail is not worth as much time again.
+async fn look_again(ports: &Ports, call: &Call) -> Result<Observation, ActionError> {
+    let began = ports.clock.now();
+    let first = ports.actions.observe(call).await;
+    let quick = since(began, ports.clock.now()) < QUICK;
+    match first {
+        Err(error) if error.class.retryable() && quick => {
+            ports.clock.sleep(PAUSE).await;
+            ports.actions.observe(call).await
+        }
+        first => first,
     }
 }
 

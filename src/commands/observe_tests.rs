@@ -25,6 +25,8 @@ use crate::report::fixtures::{candidates as some_candidates, plan as dr_001, run
 enum Sees {
     State(Box<Observation>),
     Fails(ActionError),
+    /// Fails the first time it is asked
+    Passes(ActionError, Box<Observation>),
     Silence,
 }
 
@@ -37,10 +39,14 @@ struct World {
 
 impl Action for World {
     fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {
-        self.asked.lock().expect("one thread").insert(call.step.0.clone(), call.with.clone());
+        let asked = (call.step.0.clone(), call.with.clone());
+        let before = self.asked.lock().expect("one thread").insert(asked.0, asked.1);
         match self.steps.get(&call.step.0).cloned() {
             Some(Sees::State(seen)) => futures::future::ready(Ok(*seen)).boxed(),
             Some(Sees::Fails(error)) => futures::future::ready(Err(error)).boxed(),
+            Some(Sees::Passes(error, seen)) => {
+                futures::future::ready(before.map_or(Err(error), |_| Ok(*seen))).boxed()
+            }
             Some(Sees::Silence) => futures::future::pending().boxed(),
             None => panic!("`{}` is not looked at", call.step),
         }
@@ -134,6 +140,22 @@ fn found<'a>(report: &'a DryRunReport, id: &str) -> &'a DryRunStep {
 
 fn nothing() -> Script {
     Script::new(|_, _| query_error(404, "DBInstanceNotFound", "none"))
+}
+
+#[tokio::test]
+async fn a_quick_failure_that_passes_by_itself_is_looked_at_once_more() {
+    let steps = ["throttled", "denied"].map(|id| act(id, &[], "kubernetes.scale", json!({})));
+    let passes =
+        |class, said: &str| Sees::Passes(ActionError::unchanged(class, said), Box::new(open()));
+    let sees = vec![
+        ("throttled", passes(FailureClass::Throttled, "slow down")),
+        ("denied", passes(FailureClass::Denied, "not yours")),
+    ];
+    let scene = Scene::new(steps.to_vec(), sees, nothing());
+    let (report, unseen) = scene.look().await;
+    assert!(matches!(found(&report, "throttled").found, Found::State { .. }));
+    let [unseen] = unseen.as_slice() else { panic!("{unseen:?}") };
+    assert_eq!((unseen.step.0.as_str(), unseen.why.as_str()), ("denied", "not yours"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use super::facts::{self, Known};
 use super::observe::{self, Sight, Unseen};
 use super::{compose, go};
+use crate::actions::traffic::wiring::{Wiring, wiring};
 use crate::clients::aws::Identity;
 use crate::clients::{Clients, via};
 use crate::clock::{since, within};
@@ -38,11 +39,12 @@ pub(super) struct Preflight {
 /// Looks at the steps and at what the whole run needs, keeps what was seen, and words what was found.
 pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight {
     let (clients, plan) = (sight.clients, sight.plan);
-    let (looked, identity, shared, ways) = futures::join!(
+    let (looked, identity, shared, ways, switch) = futures::join!(
         observe::plan(sight),
         identity(plan, clients),
         shared(plan, clients, sight.run),
         ways(plan, clients),
+        switch(plan, clients),
     );
     let (mut report, unseen) = looked;
     let mut known = Known::default();
@@ -59,6 +61,7 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
     findings.extend(unseen.iter().filter_map(|unseen| of_step(plan, &report, unseen)));
     findings.extend(finding);
     findings.extend(ways);
+    findings.extend(switch);
     findings.extend(hosts(plan).into_iter().map(|(about, said)| good(about, said)));
     known.learn(&report);
     if let Some(store) = store
@@ -243,6 +246,28 @@ fn needed_longest(
     ends.truncate(1);
     ends.extend(longest.map(|(_, span)| ("the run is done".to_owned(), span)));
     ends
+}
+
+/// Says whether the failover object would move traffic, where the runbook moves any.
+async fn switch(plan: &Plan, clients: &Clients) -> Option<Finding> {
+    let moves = |step: &PlannedStep| matches!(&step.body, Body::Action { action, .. } if action == "traffic.shift");
+    if !plan.steps.iter().any(moves) {
+        return None;
+    }
+    let wiring = within(&*clients.clock, ASK_LIMIT, wiring(clients)).await;
+    let wiring = wiring.unwrap_or_else(|late| Some(Wiring::Unproved(format!("Route 53: {late}"))));
+    let about = "failover object";
+    Some(match wiring? {
+        Wiring::Proved(said) => good(about, said),
+        Wiring::Broken(why) => warning(
+            about,
+            format!("it would move no traffic: {why}"),
+            Some("correct it, or count on the record sets alone".to_owned()),
+        ),
+        Wiring::Unproved(why) => {
+            warning(about, format!("whether it moves traffic is not proved: {why}"), None)
+        }
+    })
 }
 
 /// What is kept in the surviving region.

@@ -125,7 +125,11 @@ fn without_route_53_the_failover_object_moves_traffic_and_the_weights_stay_owed(
     let owed = "records-app.phoenix.example".to_owned();
     assert!(open(&folder).contains(&owed), "{:?}", open(&folder));
 
+    let doctor = || folder.run(&["doctor"]).out;
+    assert!(doctor().contains("failover object: whether it moves traffic is not proved"));
     estate.dark("global.route53", false);
+    let proved = doctor();
+    assert!(proved.contains("inverted,") && proved.contains("/phoenix-dr-switch/"), "{proved}");
     folder.run(&quick(&[])).exits(0);
     let world = estate.world();
     assert_eq!((&world["switch_present"], &world["weights"]["use1"]), (&json!(true), &json!(0)));
