@@ -286,7 +286,11 @@ fn beginnings(home: &Home, columns: usize) -> Vec<String> {
             format!("Estate {estate}. To begin (--dry-run shows what would happen):")
         }
         None => {
-            row("init", "writes a phoenix-dr.yaml to describe your estate in");
+            if home.runbooks.iter().any(|(command, _)| command == "failover") {
+                let command = "failover --region us-west-2 --rehearse";
+                row(command, "practises in a simulation");
+            }
+            row("init", "writes a phoenix-dr.yaml");
             row("list", "shows the runbooks");
             "No estate file was found. To begin:".to_owned()
         }
@@ -422,9 +426,10 @@ mod tests {
         let both = format!("{}\n=====\n{}", fits(&home(&nothing, 80)), fits(&home(&waiting, 80)));
         insta::assert_snapshot!(both, @r#"
     No estate file was found. To begin:
-      phoenix-dr init  writes a phoenix-dr.yaml to describe your estate in
-      phoenix-dr list  shows the runbooks
-      phoenix-dr help  shows everything else
+      phoenix-dr failover --region us-west-2 --rehearse  practises in a simulation
+      phoenix-dr init                                    writes a phoenix-dr.yaml
+      phoenix-dr list                                    shows the runbooks
+      phoenix-dr help                                    shows everything else
     =====
     LIVE run 7F3A of phoenix waits: DR-001 Regional failover, since 2026-07-14 02:18
       UTC. Stopped: SIGTERM.
