@@ -111,17 +111,15 @@ impl<'a> Scene<'a> {
         commands
     }
 
-    /// Restarts the pods that were started for another address, and waits until all run.
+    /// Has the pods restarted that were started for another address.
     async fn restart(
         &self,
         clients: &Clients,
-        call: &Call,
         from: &Value,
         to: &Value,
     ) -> Result<(), ActionError> {
         let mark = Mark { annotation: MARK, from, to, dry_run: false };
-        restart::mark(clients, &self.cluster, &self.workloads, mark).await?;
-        restart::rolled_out(clients, &self.cluster, call, &self.workloads).await
+        restart::mark(clients, &self.cluster, &self.workloads, mark).await
     }
 }
 
@@ -223,8 +221,11 @@ pub(crate) async fn perform(
     let scene = Scene::set(clients, with).await?;
     let (from, to) = (&seen.live, &seen.desired);
     let wrote = scene.write(clients, call, &from["endpoint"], &to["endpoint"], false).await?;
-    let restarted = scene.restart(clients, call, &from["pods"], &to["pods"]).await;
-    restarted.map_err(|error| if wrote { applied(error) } else { error })?;
+    let restarted = async {
+        scene.restart(clients, &from["pods"], &to["pods"]).await?;
+        restart::rolled_out(clients, &scene.cluster, call, &scene.workloads).await
+    };
+    restarted.await.map_err(|error| if wrote { applied(error) } else { error })?;
     let mut notes = vec![format!("{} names {}", scene.what(), with.address)];
     notes.extend(scene.workloads.iter().map(|workload| format!("restarted {workload}")));
     let (outputs, obligations) = (Map::new(), Vec::new());
@@ -232,6 +233,9 @@ pub(crate) async fn perform(
 }
 
 /// Writes the endpoint back as it was and restarts the application once more.
+///
+/// Whether the pods come up then is not waited for: the database they go back to may be lost, or fenced by a step that
+/// is reverted after this one.
 pub(crate) async fn revert(
     clients: &Clients,
     _armed: &Armed,
@@ -242,7 +246,7 @@ pub(crate) async fn revert(
     let scene = Scene::set(clients, with).await?;
     let (ours, before) = (&image.ours, &image.before);
     let wrote = scene.write(clients, call, &ours["endpoint"], &before["endpoint"], false).await?;
-    let restarted = scene.restart(clients, call, &ours["pods"], &before["pods"]).await;
+    let restarted = scene.restart(clients, &ours["pods"], &before["pods"]).await;
     restarted.map_err(|error| if wrote { applied(error) } else { error })
 }
 

@@ -118,6 +118,20 @@ async fn a_secret_is_written_the_pods_restarted_and_all_of_it_given_back() {
 }
 
 #[tokio::test]
+async fn taking_it_back_does_not_wait_for_pods_on_a_database_that_may_be_fenced() {
+    let world = World::secret().await;
+    world.arm();
+    let call = call("new.example:6432");
+    let seen = observe(&world.clients, &call).await.expect("observed");
+    let done = perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
+    // From here on no pod becomes ready any more.
+    world.fake.control(|_| {});
+    world.undo(&call, &seen.live, &done.after).await.expect("reverted");
+    assert_eq!(world.fake.object(SECRET)["data"]["host"], encoded("old.example"));
+    assert_eq!(world.pods_for("worker"), Value::Null, "they are to restart");
+}
+
+#[tokio::test]
 async fn right_values_with_older_pods_are_not_done() {
     let world = World::secret().await;
     world.arm();
