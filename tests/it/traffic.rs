@@ -135,7 +135,6 @@ fn without_route_53_the_failover_object_moves_traffic_and_the_weights_stay_owed(
     assert_eq!((&world["switch_present"], &world["weights"]["use1"]), (&json!(true), &json!(0)));
     assert_ne!(world["weights"]["usw2"], 0);
     assert!(!open(&folder).contains(&owed), "the second run owes nothing of it");
-    let done = folder.run(&["mark-done", &owed, "--evidence", "the record sets say us-west-2"]);
-    done.exits(0);
+    // Nobody has to say so: what the first run owed is proved by its check.
     assert!(!folder.run::<&str>(&[]).out.contains(&owed));
 }
