@@ -48,11 +48,17 @@ fn four_questions_answered_by_hand_restore_the_platform() {
     }
     person.types("m").sees("We are investigating an outage of us-east-1").asked(GO);
     person.types("c").sees("# 5 capacity");
-    while !person.screen.at_cursor().starts_with(GO) {
-        person.types("").until("the next page", |person| {
+    // Each page says how much is left: its prompt is another than the one before.
+    let mut page = String::new();
+    while !page.starts_with(GO) {
+        person.until("the next page", |person| {
             let row = person.screen.at_cursor();
-            row.starts_with(GO) || row.ends_with("goes back:")
+            row != page && (row.starts_with(GO) || row.ends_with("goes back:"))
         });
+        page = person.screen.at_cursor();
+        if !page.starts_with(GO) {
+            person.types("");
+        }
     }
     person.screen.ran_over.clear();
     up_to_the_database(&mut person, "1");
