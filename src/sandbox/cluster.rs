@@ -5,13 +5,12 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::Body;
-use serde_json::json;
-use tower::{BoxError, Service, ServiceExt as _};
+use tower::{BoxError, Service};
 
 use super::Sandbox;
 use super::aws::delay;
 use super::fault::{Call, Fault, Service as Called};
-use super::kubernetes::Cluster;
+use super::kubernetes::{Cluster, Failure};
 
 /// A cluster as it is reached from this host.
 #[derive(Clone)]
@@ -59,19 +58,19 @@ impl Reached {
                 return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into());
             }
             Some(Fault::Throttled) => {
-                return Ok(status(
-                    429,
-                    "TooManyRequests",
-                    "too many requests, please try again later",
-                ));
+                let said = "too many requests, please try again later";
+                return Failure::new(429, "TooManyRequests", said).response();
             }
             Some(Fault::Denied) => {
                 let said = format!("User \"phoenix-dr\" cannot do this: {}", call.operation);
-                return Ok(status(403, "Forbidden", &said));
+                return Failure::new(403, "Forbidden", said).response();
             }
-            Some(Fault::Expired) => return Ok(status(401, "Unauthorized", "Unauthorized")),
+            Some(Fault::Expired) => {
+                return Failure::new(401, "Unauthorized", "Unauthorized").response();
+            }
             Some(Fault::NoCapacity) => {
-                return Ok(status(503, "ServiceUnavailable", "the server is overloaded"));
+                let said = "the server is overloaded";
+                return Failure::new(503, "ServiceUnavailable", said).response();
             }
             Some(Fault::Latency) => {
                 clock.sleep(rule.as_ref().map_or_else(Default::default, delay)).await;
@@ -79,27 +78,11 @@ impl Reached {
             Some(Fault::LostAnswer | Fault::Truncated | Fault::Stale | Fault::Stuck) | None => {}
         }
         clock.sleep(sandbox.durations().answer.0).await;
-        let answer = cluster.oneshot(request).await?;
+        let answer = cluster.answer(request).await?;
         match fault {
             Some(Fault::LostAnswer) => std::future::pending().await,
             Some(Fault::Truncated) => Ok(Response::new(Body::from(b"{\"kind\":\"Dep".to_vec()))),
             _ => Ok(answer),
         }
     }
-}
-
-/// Returns an error as an API server gives it.
-fn status(code: u16, reason: &str, message: &str) -> Response<Body> {
-    let status = json!({
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    });
-    let mut response = Response::new(Body::from(status.to_string().into_bytes()));
-    *response.status_mut() = code.try_into().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    response
 }

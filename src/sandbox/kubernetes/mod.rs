@@ -8,17 +8,16 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use serde_json::{Value, json};
-use tower::{BoxError, Service};
+use tower::BoxError;
 
 use crate::clock::Clock;
-use store::{Failure, Store};
+pub(super) use store::Failure;
+use store::Store;
 
 /// How a cluster behaves.
 #[derive(Debug, Clone)]
@@ -95,7 +94,8 @@ impl Cluster {
         done
     }
 
-    async fn answer(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    /// Answers a request as the API server does.
+    pub(super) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await?;
         let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
@@ -103,20 +103,29 @@ impl Cluster {
             Some(asked) => self.settled(|store| route(store, &asked, &body)),
             None => Err(store::nowhere()),
         };
-        let (status, value) = match answered {
-            Ok((status, value)) => (status, value),
-            Err(Failure { code, reason, message }) => {
-                let status = json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": message, "reason": reason, "code": code,
-                });
-                (code, status)
-            }
-        };
-        let mut response = Response::new(Body::from(value.to_string().into_bytes()));
-        *response.status_mut() = StatusCode::from_u16(status)?;
-        response.headers_mut().insert("content-type", "application/json".parse()?);
-        Ok(response)
+        match answered {
+            Ok((code, value)) => response(code, &value),
+            Err(failure) => failure.response(),
+        }
+    }
+}
+
+fn response(code: u16, value: &Value) -> Result<Response<Body>, BoxError> {
+    let mut response = Response::new(Body::from(value.to_string().into_bytes()));
+    *response.status_mut() = StatusCode::from_u16(code)?;
+    response.headers_mut().insert("content-type", "application/json".parse()?);
+    Ok(response)
+}
+
+impl Failure {
+    /// Returns it as an API server tells it.
+    pub(super) fn response(&self) -> Result<Response<Body>, BoxError> {
+        let Self { code, reason, message } = self;
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": reason, "code": code,
+        });
+        response(*code, &status)
     }
 }
 
@@ -188,19 +197,5 @@ fn route(store: &mut Store, asked: &Asked<'_>, body: &[u8]) -> Result<(u16, Valu
             let message = format!("{method} {subresource} is not simulated");
             Err(Failure::new(405, "MethodNotAllowed", message))
         }
-    }
-}
-
-impl Service<Request<Body>> for Cluster {
-    type Response = Response<Body>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().answer(request))
     }
 }

@@ -16,14 +16,18 @@ pub(super) type Key = (String, String, String);
 
 /// A request that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(in crate::sandbox) struct Failure {
     pub code: u16,
     pub reason: &'static str,
     pub message: String,
 }
 
 impl Failure {
-    pub(super) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::sandbox) fn new(
+        code: u16,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { code, reason, message: message.into() }
     }
 }
