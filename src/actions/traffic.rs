@@ -71,9 +71,9 @@ pub(crate) async fn observe(
     seen.desired = whole(|part| &part.desired);
     seen.satisfied = seen.live == seen.desired;
     if records.is_none() && seen.satisfied {
-        // The object is in place, and nobody can tell how the record sets are: what is left of the step is to say
-        // that they stay open, which the end of an attempt does.
-        (seen.satisfied, seen.under_way) = (false, true);
+        // The object is in place, and nobody can tell how the record sets are.
+        let open = unmoved(clients, with, &seen);
+        seen.obligations.push(open);
     }
     for part in [object, records].into_iter().flatten() {
         seen.evidence.extend(part.evidence);
@@ -271,8 +271,7 @@ impl Done {
         }
         let mut obligations = Vec::new();
         if !records_moved {
-            let name = clients.estate.dns.as_ref().map_or("the record", |dns| dns.name.as_str());
-            obligations.push(unmoved(name, with, seen));
+            obligations.push(unmoved(clients, with, seen));
         }
         Ok(Performed { after, outputs, obligations, notes })
     }
@@ -298,7 +297,8 @@ fn joined(failures: Vec<ActionError>, worked: Option<&str>) -> ActionError {
     }
 }
 
-fn unmoved(name: &str, with: &TrafficShift, seen: &Observation) -> Obligation {
+fn unmoved(clients: &Clients, with: &TrafficShift, seen: &Observation) -> Obligation {
+    let name = clients.estate.dns.as_ref().map_or("the record", |dns| dns.name.as_str());
     let command = seen.commands.iter().find(|command| command.starts_with("aws route53"));
     Obligation {
         id: format!("records-{name}"),
