@@ -1,7 +1,8 @@
 //! Action `database.repoint`: tells the application where its database is now, and restarts it so that it listens.
 //!
 //! A pod reads its endpoint once. So a mark on the pod template with the address says which pods have read it:
-//! values that are right with pods that are older are not done.
+//! values that are right with pods that are older are not done. Where the mark of an earlier run names the address
+//! already, the run's id behind it makes it another.
 
 mod cname;
 mod object;
@@ -15,6 +16,7 @@ use crate::clients::kubernetes::{Cluster, cluster};
 use crate::clients::tcp;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::estate::types::ApplicationEndpoint;
+use crate::ids::RunId;
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::DatabaseRepoint;
 use object::{Kind, Object};
@@ -67,14 +69,28 @@ impl<'a> Scene<'a> {
         Ok((json!({ "endpoint": endpoint, "pods": pods }), complete))
     }
 
-    fn desired(&self, live: &Value) -> Value {
+    /// Returns what the run wants: a pod whose mark names the address while its endpoint does not was started for it
+    /// earlier, and has to be started once more.
+    fn desired(&self, live: &Value, run: &RunId) -> Value {
         let endpoint = match &self.holder {
             Holder::Object(object) => object.desired(&live["endpoint"], self.host, self.port),
             Holder::Cname(record) => record.desired(self.host),
         };
         let address = format!("{}:{}", self.host, self.port);
-        let pods: Map<String, Value> =
-            self.workloads.iter().map(|workload| (workload.to_string(), json!(address))).collect();
+        let again = format!("{address} {run}");
+        let told = endpoint == live["endpoint"];
+        let mark = |name: String| {
+            let present = live["pods"][&name].as_str();
+            let started = present.filter(|mark| mark.split(' ').next() == Some(&address));
+            let mark = match started {
+                Some(mark) if told => mark.to_owned(),
+                Some(_) => again.clone(),
+                None => address.clone(),
+            };
+            (name, json!(mark))
+        };
+        let names = self.workloads.iter().map(Workload::to_string);
+        let pods: Map<String, Value> = names.map(mark).collect();
         json!({ "endpoint": endpoint, "pods": pods })
     }
 
@@ -148,7 +164,7 @@ pub(crate) async fn observe(
 ) -> Result<Observation, ActionError> {
     let scene = Scene::set(clients, with).await?;
     let (live, complete) = scene.look(clients).await?;
-    let desired = scene.desired(&live);
+    let desired = scene.desired(&live, &call.run);
     let mut seen = Observation::new(live, desired);
     if !clients.guard.is_open() && !seen.satisfied {
         let (from, to) = (&seen.live, &seen.desired);

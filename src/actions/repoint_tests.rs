@@ -132,6 +132,36 @@ async fn taking_it_back_does_not_wait_for_pods_on_a_database_that_may_be_fenced(
 }
 
 #[tokio::test]
+async fn pods_of_an_earlier_run_are_restarted_although_their_mark_names_the_address() {
+    let world = World::secret().await;
+    world.arm();
+    let call = call("new.example:6432");
+    let first = observe(&world.clients, &call).await.expect("observed");
+    perform(&world.clients, &world.armed, &call, &first).await.expect("performed");
+    // Somebody leads the application back by hand and leaves the mark.
+    let mut secret = world.fake.object(SECRET);
+    secret["data"]["host"] = encoded("old.example");
+    world.fake.put(SECRET, secret);
+    let seen = observe(&world.clients, &call).await.expect("observed");
+    assert_eq!(seen.differences.len(), 3, "{:?}", seen.differences);
+    perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
+    assert_ne!(world.pods_for("api"), "new.example:6432", "which would be no new rollout");
+    let done = observe(&world.clients, &call).await.expect("observed");
+    assert!(done.satisfied, "{:?}", done.differences);
+}
+
+#[tokio::test]
+async fn a_connection_string_is_not_taken_for_a_host() {
+    let world = World::secret().await;
+    let mut secret = world.fake.object(SECRET);
+    secret["data"]["host"] = encoded("postgres://app:hunter2@old.example/phoenix");
+    world.fake.put(SECRET, secret);
+    let error = observe(&world.clients, &call("new.example:6432")).await.expect_err("refused");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
 async fn right_values_with_older_pods_are_not_done() {
     let world = World::secret().await;
     world.arm();

@@ -93,6 +93,13 @@ impl Object<'_> {
             let value = match data.get(key) {
                 None => Value::Null,
                 Some(bytes) => match std::str::from_utf8(bytes) {
+                    // It may hold a password, which a journal must not.
+                    Ok(text) if text.contains('@') || text.contains("://") => {
+                        let said = format!("{self}: the value of `{key}` is a connection string");
+                        return Err(ActionError::unchanged(FailureClass::Invalid, said).hint(
+                            "give the host a key of its own; `database.application` names it",
+                        ));
+                    }
                     Ok(text) => json!(text),
                     Err(_) => {
                         let message = format!("{self}: the value of `{key}` is no text");
