@@ -27,6 +27,21 @@ fn init_writes_an_estate_that_is_good_and_never_over_another() {
 }
 
 #[test]
+fn completions_and_the_manual_are_those_of_this_command_line() {
+    let folder = Folder::new();
+    for (arguments, file) in [
+        (&["completions", "bash"][..], "completions/phoenix-dr.bash"),
+        (&["completions", "fish"], "completions/phoenix-dr.fish"),
+        (&["completions", "zsh"], "completions/_phoenix-dr"),
+        (&["man"], "docs/phoenix-dr.1"),
+    ] {
+        let made = folder.run(arguments).exits(0).out;
+        let kept = std::fs::read_to_string(file).expect(file);
+        assert!(made == kept, "{file} is not what `phoenix-dr {}` prints", arguments.join(" "));
+    }
+}
+
+#[test]
 fn the_built_in_runbooks_are_good() {
     let ran = Folder::new().run(&["validate"]).exits(0);
     assert!(ran.out.contains("DR-001-regional-failover.yaml: good"), "{}", ran.out);

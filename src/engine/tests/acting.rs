@@ -434,7 +434,10 @@ impl Lease for World {
             if !delay.is_zero() {
                 self.clock.sleep(delay).await;
             }
-            self.with(|w| w.lease.held = false);
+            self.with(|w| {
+                w.lease.held = false;
+                w.lease.given_back += u32::from(!w.disarmed);
+            });
         })
     }
 }

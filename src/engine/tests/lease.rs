@@ -28,6 +28,18 @@ fn rollback(world: &World) -> Ran {
 }
 
 #[test]
+fn it_is_given_back_before_the_guard_closes() {
+    let world = World::new();
+    assert_eq!(start(&world, failover(), settings(true)).exit, Exit::Ok);
+    let lease = world.with(|w| w.lease.clone());
+    assert_eq!((lease.held, lease.given_back), (false, 1), "giving it back is a write");
+    assert!(world.with(|w| w.disarmed));
+    let world = World::new();
+    stopped(&world);
+    assert_eq!(world.with(|w| w.lease.given_back), 1, "a run that stops gives it back, too");
+}
+
+#[test]
 fn a_rollback_takes_the_lease_and_proves_it_before_each_revert() {
     let world = World::new();
     stopped(&world);

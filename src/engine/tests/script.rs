@@ -87,6 +87,8 @@ pub(super) struct LeaseScript {
     /// Times it was taken, and proved
     pub taken: u32,
     pub assured: u32,
+    /// Times it was given back while changes were still let through
+    pub given_back: u32,
 }
 
 #[derive(Default)]
