@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! phoenix-dr carries out disaster-recovery runbooks.
 //!
 //! The map: `cli` is what the operator typed, `commands` composes everything, `runbook` is the language,

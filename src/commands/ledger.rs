@@ -17,7 +17,7 @@ use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::journal::lock::Liveness;
-use crate::journal::reader;
+use crate::journal::reader::{self, Reader};
 use crate::journal::record::Entry;
 use crate::journal::store::{Listed, Namespace, Store};
 use crate::journal::summary::OpenObligation;
@@ -162,18 +162,19 @@ fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, Use
     let mut human = Human::new(context.terminal.clone(), TimeZone::system());
     let json = context.json().then(|| JsonLines::begin(context.terminal.clone()));
     let runtime = context.runtime()?;
-    let mut shown = 0;
+    let mut reader = Reader::open(&path, Some(run)).map_err(|error| error.user())?;
+    let mut records = Vec::new();
     loop {
         // Looked at first: what a process wrote before it ended is then read below.
         let held = matches!(store.liveness(run), Ok(Liveness::Held(_)));
-        let records = read(&path, run)?;
-        for record in records.iter().skip(shown) {
+        while let Some(record) = reader.next_record().map_err(|error| error.user())? {
             match &json {
-                Some(json) => json.record(record),
-                None => human.record(record),
+                Some(json) => json.record(&record),
+                None => human.record(&record),
             }
+            records.push(record);
         }
-        shown = records.len();
+        reader.again().map_err(|error| error.user())?;
         if !held {
             context.terminal.finish();
             let state = fold(run, &records)?;

@@ -87,7 +87,7 @@ async fn show(
                     Sink::Json(json) => json.record(&record),
                 },
                 Some(Shown::Unwritten { records, why }) => unwritten(&terminal, &records, &why),
-                Some(Shown::Asking(_)) => {}
+                Some(Shown::Asking) => {}
                 Some(Shown::Stopping { why, running }) => {
                     if let Sink::Human(human) = &mut sink {
                         human.stopping(&why, &running, clock.now());

@@ -114,7 +114,7 @@ impl Dispatcher {
         self.fit_menu(&mut question);
         self.record(vec![Event::Asked { question: question.clone() }]);
         self.sync();
-        self.show_question(&question);
+        self.show_question();
         let key = question.key.clone();
         let (operator, inner) = (Arc::clone(&self.ports.operator), self.inner.clone());
         let asking = tokio::spawn(async move {

@@ -37,7 +37,7 @@ pub(crate) enum Shown {
         why: String,
     },
     /// A question opens: bars make way
-    Asking(Box<Question>),
+    Asking,
     /// Nothing new starts; these steps reach a safe point first
     Stopping {
         why: String,
@@ -307,7 +307,6 @@ impl Dispatcher {
             state: self.state.steps[index].clone(),
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
-            past: self.state.past(),
             vouched: self.state.vouched,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
@@ -395,8 +394,8 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn show_question(&self, question: &Question) {
-        drop(self.shown.send(Shown::Asking(Box::new(question.clone()))));
+    pub(super) fn show_question(&self) {
+        drop(self.shown.send(Shown::Asking));
     }
 
     pub(super) fn halted(&self) -> watch::Receiver<Halt> {

@@ -76,8 +76,6 @@ pub(super) struct Driver {
     /// What its expressions may name, with the outputs of the steps upstream
     pub upstream: Scope,
     pub settings: RunSettings,
-    /// A point of no return has been passed
-    pub past: bool,
     /// An operator vouched for being alone: no lease is asked for
     pub vouched: bool,
     pub post: mpsc::UnboundedSender<Message>,

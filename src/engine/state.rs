@@ -374,11 +374,6 @@ impl RunState {
         matches!(self.phase, RunPhase::Finished { .. } | RunPhase::Abandoned { .. })
     }
 
-    /// Says whether every step has ended.
-    pub(crate) const fn all_ended(&self) -> bool {
-        self.unended == 0
-    }
-
     /// Says whether an operator said go.
     pub(crate) fn going(&self) -> bool {
         self.answers.get(&QuestionKey::Go) == Some(&Answer::Yes)

@@ -117,7 +117,6 @@ pub(crate) enum Liveness {
 #[derive(Debug)]
 pub(crate) struct FileLock {
     file: File,
-    path: PathBuf,
     holder: Holder,
 }
 
@@ -142,7 +141,7 @@ impl FileLock {
                 }
             }
         }
-        let lock = Self { file, path: path.to_owned(), holder };
+        let lock = Self { file, holder };
         lock.write().map_err(failed)?;
         Ok(lock)
     }
@@ -158,11 +157,6 @@ impl FileLock {
     /// Returns what the lock says about its holder.
     pub(crate) const fn holder(&self) -> &Holder {
         &self.holder
-    }
-
-    /// Returns where the lock is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Looks whether somebody holds a lock, without taking it and without creating its file.

@@ -167,6 +167,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Returns where the journal ended, once there are no more entries.
+    #[cfg(test)]
     pub(crate) const fn end(&self) -> &End {
         &self.end
     }

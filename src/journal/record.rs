@@ -70,11 +70,6 @@ impl Chain {
         self.next += 1;
         record
     }
-
-    /// Returns the number of the record that comes next.
-    pub(crate) const fn next(&self) -> u64 {
-        self.next
-    }
 }
 
 /// Returns an event without the secrets a masker knows.
@@ -263,7 +258,7 @@ mod tests {
         let mut chain = Chain::begin(&run, "ops@bastion");
         let first = chain.seal(fixtures::started(), fixtures::time(0));
         let second = chain.seal(fixtures::note("a"), fixtures::time(1));
-        assert_eq!((first.seq, second.seq, chain.next()), (0, 1, 2));
+        assert_eq!((first.seq, second.seq, chain.next), (0, 1, 2));
         assert_eq!(first.prev, digest(run.0.as_bytes()));
         assert_eq!(second.prev, digest(line(&first).as_bytes()));
         let resumed = Chain::go_on(2, digest(line(&second).as_bytes()), "ops@bastion");

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -18,9 +18,7 @@ use super::record::Chain;
 use super::summary::{self, OpenObligation, Summary, SummaryError};
 use super::writer::JournalWriter;
 use super::{durable, who};
-use crate::error::UserError;
 use crate::event::{Mode, Record};
-use crate::exit::Exit;
 use crate::ids::RunId;
 
 /// Runs named in an error.
@@ -148,31 +146,6 @@ pub(crate) enum FindError {
     Io { text: String, why: String },
 }
 
-impl StoreError {
-    /// Returns the error as the command line shows it.
-    pub(crate) fn user(&self) -> UserError {
-        match self {
-            Self::NoHome => UserError::new(Exit::Journal, self.to_string())
-                .hint("set PHOENIX_DR_STATE to a directory that survives a reboot"),
-            Self::Io { path, source } => UserError::new(Exit::Journal, format!("{self}: {source}"))
-                .hint(format!("look at `ls -ld {0}` and `df {0}`", path.display())),
-            Self::Lock(why) => why.user(),
-            Self::Read(why) => why.user(),
-        }
-    }
-}
-
-impl FindError {
-    /// Returns the error as the command line shows it.
-    pub(crate) fn user(&self) -> UserError {
-        let exit = match self {
-            Self::Unknown { .. } | Self::Ambiguous { .. } => Exit::Usage,
-            Self::Io { .. } => Exit::Journal,
-        };
-        UserError::new(exit, self.to_string()).hint("`phoenix-dr runs` lists them")
-    }
-}
-
 fn names(runs: &[RunId]) -> String {
     let more = runs.len().saturating_sub(NAMED_MAX);
     let named: Vec<&str> = runs.iter().take(NAMED_MAX).map(|run| run.0.as_str()).collect();
@@ -199,11 +172,6 @@ impl Store {
             .or_else(|| absolute("XDG_STATE_HOME").map(|dir| dir.join("phoenix-dr")))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/state/phoenix-dr")));
         root.map(Self::at).ok_or(StoreError::NoHome)
-    }
-
-    /// Returns the state directory.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Returns where a run is kept, whether it exists or not.
@@ -368,16 +336,6 @@ impl Store {
             return Err(LockError::Io { path, source });
         }
         FileLock::take(&path, holder)
-    }
-
-    /// Says whether a process holds the estate's lock right now.
-    pub(crate) fn estate_liveness(
-        &self,
-        estate: &str,
-        namespace: Namespace,
-    ) -> Result<Liveness, StoreError> {
-        let path = self.estate_lock(estate, namespace);
-        FileLock::look(&path).map_err(|source| StoreError::Io { path, source })
     }
 
     fn estate_lock(&self, estate: &str, namespace: Namespace) -> PathBuf {

@@ -62,16 +62,6 @@ impl JournalWriter {
         Self { disk: Disk::new(file), path, length, next, broken: None, unwritten }
     }
 
-    /// Returns the lines that could not be written, for standard error.
-    pub(crate) fn unwritten(&self) -> &[String] {
-        &self.unwritten
-    }
-
-    /// Returns where the journal is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Writes and syncs lines that make one buffer; on failure says why, and cuts off what was half written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         let doing = match self.disk.write_all(bytes) {

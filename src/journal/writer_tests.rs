@@ -60,7 +60,7 @@ impl Scene {
     }
 
     fn on_disk(&self) -> Vec<u8> {
-        std::fs::read(self.writer.path()).expect("read")
+        std::fs::read(&self.writer.path).expect("read")
     }
 }
 
@@ -72,7 +72,7 @@ fn records_are_on_disk_as_they_were_given() {
         scene.writer.append(std::slice::from_ref(record)).expect("append");
     }
     assert_eq!(scene.on_disk(), fixtures::bytes(&scene.records));
-    let path = scene.writer.path();
+    let path = &scene.writer.path;
     assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
     assert!(JournalWriter::create(path).is_err(), "a journal is created once");
 }
@@ -80,7 +80,7 @@ fn records_are_on_disk_as_they_were_given() {
 #[test]
 fn a_resumed_journal_goes_on() {
     let scene = Scene::new();
-    let path = scene.writer.path().to_owned();
+    let path = scene.writer.path.to_owned();
     drop(scene.writer);
     let recovered = recover(&path, &fixtures::run(), drop).expect("recover");
     let mut writer = JournalWriter::go_on(&path, &recovered.end).expect("open");
@@ -119,13 +119,13 @@ fn a_failed_write_leaves_no_torn_end_and_poisons() {
         assert!(why.to_string().contains("journal.jsonl"), "{why}");
         scene.writer.disk.faults = Faults::default();
         let kept: Vec<String> = scene.records[3..5].iter().map(record::line).collect();
-        assert_eq!(scene.writer.unwritten(), kept);
+        assert_eq!(scene.writer.unwritten, kept);
         assert_eq!(scene.on_disk(), before, "cut back to what was synced");
 
         let again = scene.writer.append(&scene.records[5..6]).expect_err("poisoned");
         assert_eq!(again, why, "the first reason stays");
         assert!(scene.writer.append(&[]).is_err(), "a broken journal is never fine");
-        assert_eq!(scene.writer.unwritten().len(), 3);
+        assert_eq!(scene.writer.unwritten.len(), 3);
         assert_eq!(scene.on_disk(), before);
     }
 }
@@ -139,7 +139,7 @@ fn what_cannot_be_cut_off_is_a_torn_end() {
     let why = scene.writer.append(&scene.records[3..]).expect_err("full");
     assert!(why.to_string().contains("could not be cut off: Input/output error"), "{why}");
     assert_eq!(scene.on_disk().len(), before.len() + 50);
-    let end = read(scene.writer.path(), drop).expect("readable");
+    let end = read(&scene.writer.path, drop).expect("readable");
     assert_eq!((end.records, end.torn.map(|torn| torn.length)), (3, Some(50)));
 }
 
@@ -149,7 +149,7 @@ fn a_full_device_is_told() {
     let mut writer = JournalWriter::over(file, Path::new("/dev/full"), 0, 0);
     let why = writer.append(&fixtures::records()[..1]).expect_err("full");
     assert!(why.to_string().contains("No space left on device"), "{why}");
-    assert_eq!(writer.unwritten(), [record::line(&fixtures::records()[0])]);
+    assert_eq!(writer.unwritten, [record::line(&fixtures::records()[0])]);
 }
 
 #[test]

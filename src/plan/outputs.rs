@@ -25,9 +25,7 @@ pub(crate) struct WantedOutput {
 pub(crate) enum OutputKind {
     Text,
     Integer,
-    Number,
     Boolean,
-    List,
     Object,
     Any,
 }
@@ -37,11 +35,8 @@ impl OutputKind {
         match shape {
             Shape::String => Self::Text,
             Shape::Integer => Self::Integer,
-            Shape::Number => Self::Number,
             Shape::Boolean => Self::Boolean,
-            Shape::List => Self::List,
             Shape::Object => Self::Object,
-            Shape::Any => Self::Any,
         }
     }
 
@@ -49,9 +44,7 @@ impl OutputKind {
         match self {
             Self::Text => "a text",
             Self::Integer => "a whole number",
-            Self::Number => "a number",
             Self::Boolean => "true or false",
-            Self::List => "a list, as JSON",
             Self::Object => "an object, as JSON",
             Self::Any => "a value",
         }
@@ -61,9 +54,7 @@ impl OutputKind {
         match self {
             Self::Text => value.is_string(),
             Self::Integer => value.is_i64() || value.is_u64(),
-            Self::Number => value.is_number(),
             Self::Boolean => value.is_boolean(),
-            Self::List => value.is_array(),
             Self::Object => value.is_object(),
             Self::Any => true,
         }
@@ -83,11 +74,9 @@ impl WantedOutput {
             OutputKind::Any => {
                 Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)))
             }
-            OutputKind::Integer
-            | OutputKind::Number
-            | OutputKind::Boolean
-            | OutputKind::List
-            | OutputKind::Object => serde_json::from_str(text).ok(),
+            OutputKind::Integer | OutputKind::Boolean | OutputKind::Object => {
+                serde_json::from_str(text).ok()
+            }
         };
         value
             .filter(|value| self.kind.holds(value))
@@ -199,13 +188,9 @@ mod tests {
         assert_eq!(read(OutputKind::Boolean, "false"), Ok(json!(false)));
         assert_eq!(read(OutputKind::Object, r#"{"a":1}"#), Ok(json!({"a": 1})));
         assert_eq!(read(OutputKind::Any, "db:5432"), Ok(json!("db:5432")));
-        for (kind, text) in [
-            (OutputKind::Text, ""),
-            (OutputKind::Integer, "7.5"),
-            (OutputKind::Boolean, "yes"),
-            (OutputKind::List, "a, b"),
-            (OutputKind::Number, "\"7\""),
-        ] {
+        for (kind, text) in
+            [(OutputKind::Text, ""), (OutputKind::Integer, "7.5"), (OutputKind::Boolean, "yes")]
+        {
             let why = read(kind, text).expect_err(text);
             assert!(why.contains("`x`"), "{why}");
         }

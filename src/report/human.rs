@@ -72,11 +72,6 @@ impl Human {
         }
     }
 
-    /// Returns what is known of the run.
-    pub(crate) const fn view(&self) -> &ViewState {
-        &self.view
-    }
-
     /// Takes in one durable record and prints it.
     pub(crate) fn record(&mut self, record: &Record) {
         self.view.apply(record);

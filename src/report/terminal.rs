@@ -86,7 +86,6 @@ impl Line {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Look {
     pub volume: Volume,
-    pub color_out: bool,
     pub color_err: bool,
     /// Live bars on stderr
     pub bars: bool,
@@ -100,15 +99,14 @@ impl Look {
         let err_is_terminal = io::stderr().is_terminal();
         let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !dumb;
-        let colored = |terminal: bool| match color {
-            ColorChoice::Auto => terminal && wanted,
+        let colored = match color {
+            ColorChoice::Auto => err_is_terminal && wanted,
             ColorChoice::Always => true,
             ColorChoice::Never => false,
         };
         Self {
             volume,
-            color_out: colored(out_is_terminal),
-            color_err: colored(err_is_terminal),
+            color_err: colored,
             bars: err_is_terminal && !dumb && !no_progress && volume != Volume::Quiet,
             out_is_terminal,
         }
@@ -222,11 +220,6 @@ impl Terminal {
         self.put(Stream::Out, self.masker.mask(text));
     }
 
-    /// Prints one line of data on stdout, coloured.
-    pub(crate) fn out_toned(&self, tone: Tone, text: &str) {
-        self.put(Stream::Out, paint(self.look.color_out, tone, &self.masker.mask(text)));
-    }
-
     /// Prints a line for a person on stderr, if the volume asks for it.
     pub(crate) fn line(&self, line: &Line) {
         if !self.wants(line.weight) {
@@ -243,11 +236,6 @@ impl Terminal {
             format!("{head}{}{tail}", paint(self.look.color_err, line.tone, tinted))
         };
         self.put(Stream::Err, text);
-    }
-
-    /// Prints a status line on stderr; nothing with `--quiet`.
-    pub(crate) fn say(&self, text: &str) {
-        self.line(&Line::new(Weight::Normal, Tone::Plain, text));
     }
 
     /// Prints a line on stderr whatever the volume.
@@ -346,12 +334,6 @@ impl Terminal {
         if inner.questions > 0 {
             inner.err.line(&text);
         }
-    }
-
-    /// Runs `ask` with the screen to itself.
-    pub(crate) fn suspend<R>(&self, ask: impl FnOnce() -> R) -> R {
-        let _open = self.question();
-        ask()
     }
 
     /// Returns a writer for diagnostics, a line at a time on stderr above the bars.

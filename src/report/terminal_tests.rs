@@ -45,15 +45,15 @@ fn a_closed_pipe_is_silence() {
     assert!(!printer.out_closed());
     for at in 0..3 {
         printer.out(&format!("record {at}"));
-        printer.say(&format!("line {at}"));
+        printer.line(&Line::new(Weight::Normal, Tone::Plain, format!("line {at}")));
     }
     assert!(printer.out_closed());
     assert_eq!(err.text(), "line 0\nline 1\nline 2\n");
 
     let dead = Tape { broken: true, ..Tape::default() };
     let printer = terminal(Look::default(), &Tape::default(), &dead, Bars::hidden());
-    printer.suspend(|| printer.loud(Tone::Bad, "nobody sees this"));
-    printer.say("nor this");
+    printer.loud(Tone::Bad, "nobody sees this");
+    printer.line(&Line::new(Weight::Normal, Tone::Plain, "nor this"));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn volume_decides_what_is_said() {
         let look = Look { volume, ..Look::default() };
         let printer = terminal(look, &Tape::default(), &err, Bars::hidden());
         printer.loud(Tone::Plain, "loud");
-        printer.say("said");
+        printer.line(&Line::new(Weight::Normal, Tone::Plain, "said"));
         printer.line(&Line::new(Weight::Detail, Tone::Plain, "more"));
         assert_eq!(err.text(), expected);
     }
@@ -79,7 +79,7 @@ fn lines_wait_while_a_question_is_open() {
     let printer = terminal(Look::default(), &out, &err, Bars::hidden());
     let question = printer.question();
     question.line(Tone::Plain, "Start?");
-    printer.say("02:20:01  ok    fence");
+    printer.line(&Line::new(Weight::Normal, Tone::Plain, "02:20:01  ok    fence"));
     printer.out("{}");
     assert_eq!(err.text(), "Start?\n");
     assert_eq!(out.text(), "{}\n", "data for a pipe does not wait for a person");
@@ -104,7 +104,7 @@ fn secrets_are_hidden_everywhere() {
     printer.masker().learn("hunter2hunter2");
     printer.out("data hunter2hunter2");
     printer.loud(Tone::Bad, "bad hunter2hunter2");
-    printer.suspend(|| printer.question().line(Tone::Plain, "asked hunter2hunter2"));
+    printer.question().line(Tone::Plain, "asked hunter2hunter2");
     let mut log = printer.log_writer();
     log.write_all(b"part hunter2").expect("log");
     log.write_all(b"hunter2\nrest hunter2hunter2").expect("log");
@@ -189,7 +189,7 @@ fn nothing_is_drawn_while_a_question_is_open() {
     let question = printer.question();
     assert!(canvas.take().contains("<clear>"), "the bars leave the screen");
     printer.show(&[row("capacity", "4 of 5 ready"), row("restore", "creating")]);
-    printer.say("02:20:01  ok    fence");
+    printer.line(&Line::new(Weight::Normal, Tone::Plain, "02:20:01  ok    fence"));
     assert_eq!(canvas.take(), "");
     drop(question);
     let after = canvas.take();

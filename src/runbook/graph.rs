@@ -10,8 +10,6 @@ use super::schema::{Runbook, Step};
 pub(crate) struct Graph {
     /// Direct dependencies of each step
     pub needs: Vec<Vec<usize>>,
-    /// Steps that directly depend on each
-    pub dependents: Vec<Vec<usize>>,
     /// Every step after everything it needs; shorter than the steps where there is a cycle
     pub order: Vec<usize>,
 }
@@ -43,7 +41,7 @@ impl Graph {
             }
             next += 1;
         }
-        Self { needs, dependents, order }
+        Self { needs, order }
     }
 
     /// Says whether every step can be reached.
@@ -76,11 +74,6 @@ impl Graph {
         reach(&self.needs, step)
     }
 
-    /// Returns every step after a step, in no order.
-    pub(crate) fn descendants(&self, step: usize) -> Vec<usize> {
-        reach(&self.dependents, step)
-    }
-
     /// Returns when each step ends at the earliest, from the start, by the steps' durations.
     pub(crate) fn finish(&self, lengths: &[Duration]) -> Vec<Duration> {
         let mut finish = vec![Duration::ZERO; self.needs.len()];
@@ -102,15 +95,6 @@ impl Graph {
         }
         way.reverse();
         way
-    }
-
-    /// Returns the longest way through by the steps' durations: its steps in order and its length.
-    pub(crate) fn critical_path(&self, lengths: &[Duration]) -> (Vec<usize>, Duration) {
-        let finish = self.finish(lengths);
-        match self.order.iter().copied().max_by_key(|step| finish[*step]) {
-            Some(last) => (self.way_to(last, lengths), finish[last]),
-            None => (Vec::new(), Duration::ZERO),
-        }
     }
 
     /// Returns which of the marked steps are upstream of each step.
@@ -269,7 +253,6 @@ mod tests {
             for (step, needs) in graph.needs.iter().enumerate() {
                 for needed in needs {
                     prop_assert!(place(*needed) < place(step));
-                    prop_assert!(graph.descendants(*needed).contains(&step));
                 }
             }
         }
@@ -294,8 +277,6 @@ mod tests {
     fn the_longest_way_through() {
         let graph = Graph::over(vec![vec![], vec![0], vec![0], vec![1, 2], vec![]]);
         let lengths = [1, 5, 2, 1, 4].map(Duration::from_secs);
-        assert_eq!(graph.critical_path(&lengths), (vec![0, 1, 3], Duration::from_secs(7)));
-        assert_eq!(graph.finish(&lengths)[4], Duration::from_secs(4));
-        assert_eq!(Graph::over(Vec::new()).critical_path(&[]), (vec![], Duration::ZERO));
+        assert_eq!(graph.finish(&lengths), [1, 6, 3, 7, 4].map(Duration::from_secs));
     }
 }

@@ -11,7 +11,8 @@ pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod render;
 pub(crate) mod schema;
-pub(crate) mod schema_json;
+#[cfg(test)]
+mod schema_json;
 pub(crate) mod shape;
 pub(crate) mod validate;
 pub(crate) mod yaml;

@@ -311,7 +311,6 @@ pub(crate) struct Resumed {
     entries: Vec<Entry>,
     began: Timestamp,
     pub seed: u64,
-    pub secret: bool,
     faults: Vec<Rule>,
     world: Box<World>,
     /// The latest virtual time in the log
@@ -324,8 +323,8 @@ impl Resumed {
         let (log, mut entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
         let until = entries.iter().map(Entry::at).max().unwrap_or_default();
         match entries.remove(0) {
-            Entry::World { at, seed, secret, faults, world } => {
-                Ok(Self { log, entries, began: at, seed, secret, faults, world, until })
+            Entry::World { at, seed, faults, world, .. } => {
+                Ok(Self { log, entries, began: at, seed, faults, world, until })
             }
             Entry::Put { .. }
             | Entry::Gone { .. }

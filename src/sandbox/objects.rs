@@ -240,11 +240,6 @@ impl Objects {
         self.named += 1;
         format!("{prefix}{:013X}", 0x5A11_0000_u64 + self.named)
     }
-
-    /// Returns every object, for a world that is gone on with.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Object)> {
-        self.all.iter()
-    }
 }
 
 /// Sets fields of a body; null takes one away.

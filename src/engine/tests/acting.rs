@@ -97,10 +97,9 @@ impl World {
         };
         let outputs = ActionName::parse(&call.action).map(ActionName::outputs).unwrap_or_default();
         let value = |shape| match shape {
-            Shape::String | Shape::Any => json!(format!("of-{}", call.step)),
-            Shape::Integer | Shape::Number => json!(0),
+            Shape::String => json!(format!("of-{}", call.step)),
+            Shape::Integer => json!(0),
             Shape::Boolean => json!(reversible),
-            Shape::List => json!([]),
             Shape::Object => point(reversible),
         };
         outputs.iter().map(|output| (output.name.to_owned(), value(output.shape))).collect()

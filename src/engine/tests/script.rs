@@ -169,10 +169,6 @@ impl World {
         self.with(|w| w.strikes.push(Strike { step: step.to_owned(), op, fault, times }));
     }
 
-    pub(super) fn irreversible(&self, step: &str) {
-        self.with(|w| w.irreversible.insert(step.to_owned()));
-    }
-
     /// Lets a check with this in its title go on failing.
     pub(super) fn fail_check(&self, part: &str, verdict: Verdict) {
         self.with(|w| w.failing_checks.insert(part.to_owned(), (verdict, u32::MAX)));

@@ -10,12 +10,8 @@ use serde_json::Value;
 pub(crate) enum Shape {
     String,
     Integer,
-    Number,
     Boolean,
-    List,
     Object,
-    /// Known only when the run gets there
-    Any,
 }
 
 /// A value a step gives to later ones.

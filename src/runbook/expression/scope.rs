@@ -16,7 +16,6 @@ pub(crate) struct Scope {
     base: Arc<Base>,
     /// Outputs by step
     steps: BTreeMap<String, Value>,
-    value: Option<Value>,
 }
 
 /// What stays the same for a whole run, converted once.
@@ -58,7 +57,7 @@ impl Scope {
         ] {
             debug_assert!(added.is_ok(), "{name} is no function of CEL's own");
         }
-        Self { base: Arc::new(Base { context, data }), steps: BTreeMap::new(), value: None }
+        Self { base: Arc::new(Base { context, data }), steps: BTreeMap::new() }
     }
 
     /// Adds facts of the run itself: `run.id`, `run.started`, …
@@ -75,12 +74,6 @@ impl Scope {
         self.steps.insert(step.to_owned(), Value::Object(outputs));
     }
 
-    /// Returns the scope of a condition over a check's value.
-    #[must_use]
-    pub(crate) fn with_value(&self, value: Value) -> Self {
-        Self { value: Some(value), ..self.clone() }
-    }
-
     /// Returns the context for one expression, with only the steps it names.
     pub(super) fn context(&self, steps: &[&str]) -> Context<'_, 'static> {
         let mut context = self.base.context.new_inner_scope();
@@ -92,9 +85,6 @@ impl Scope {
                 .collect();
             context.add_variable_from_value("steps", named);
         }
-        if let Some(value) = &self.value {
-            context.add_variable_from_value("value", cel_value(value));
-        }
         context
     }
 
@@ -104,7 +94,6 @@ impl Scope {
             "steps" => Some(Value::Object(
                 self.steps.iter().map(|(id, step)| (id.clone(), step.clone())).collect(),
             )),
-            "value" => self.value.clone(),
             _ => self.base.data.get(name).cloned(),
         }
     }

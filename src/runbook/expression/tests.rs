@@ -234,7 +234,7 @@ fn templates_keep_types_or_become_text() {
 
 #[test]
 fn conditions_are_true_or_false() {
-    let scope = scope().with_value(json!({"lag": 4}));
+    let scope = Scope::over(Map::from_iter([("value".to_owned(), json!({"lag": 4}))]));
     assert_eq!(evaluate_bool("value.lag < 5", &scope), Ok(true));
     assert_eq!(evaluate_bool("value.lag > 5", &scope), Ok(false));
     let error = evaluate_bool("value.lag", &scope).expect_err("is a number");

@@ -85,11 +85,9 @@ impl Type {
     pub(super) fn of_shape(shape: Shape) -> Self {
         match shape {
             Shape::String => Self::Text,
-            Shape::Integer | Shape::Number => Self::Number,
+            Shape::Integer => Self::Number,
             Shape::Boolean => Self::Bool,
-            Shape::List => Self::List(Box::new(Self::Unknown)),
             Shape::Object => Self::Map,
-            Shape::Any => Self::Unknown,
         }
     }
 }
