@@ -1,6 +1,8 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod settings;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +14,8 @@ use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, St
 use crate::plan::Plan;
 use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
+
+pub(crate) use settings::{OnFailureFlag, RunSettings};
 
 /// A fact with its place in the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -240,36 +244,6 @@ impl RollbackScope {
     const fn is_run(&self) -> bool {
         matches!(self, Self::Run)
     }
-}
-
-/// Flags that matter while a run goes on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RunSettings {
-    pub jobs: usize,
-    /// What happens after a failure when nobody can be asked
-    pub on_failure: OnFailureFlag,
-    /// Ask before every changing step
-    pub confirm_each: bool,
-    pub interactive: bool,
-    /// Steps whose inconclusive gate is overridden, with the reason
-    #[serde(default)]
-    pub overrides: BTreeMap<String, String>,
-    /// What follows these failures was answered beforehand: the step, and which of its failures, from 1
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub failures_answered: BTreeSet<(StepId, u32)>,
-    /// The same of reverts that fail
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub reverts_answered: BTreeSet<(StepId, u32)>,
-}
-
-/// `--on-failure`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OnFailureFlag {
-    /// Ask where someone answers; else roll back before a point of no return and stop after one
-    Auto,
-    Rollback,
-    Stop,
 }
 
 /// How an attempt ended.

@@ -92,6 +92,7 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
         overrides,
         failures_answered: BTreeSet::new(),
         reverts_answered: BTreeSet::new(),
+        typed: before.map(|before| before.typed.clone()).unwrap_or_default(),
     }
 }
 

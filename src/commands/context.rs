@@ -33,6 +33,8 @@ pub(crate) struct Context {
     directories: Vec<PathBuf>,
     /// Runbooks that are commands
     pub known: Vec<Runbook>,
+    /// The words behind the program's name
+    pub typed: Vec<String>,
 }
 
 /// Returns where runbooks are looked for besides the binary.
@@ -86,7 +88,15 @@ impl Context {
         };
         let bars_off = global.no_progress || global.output == OutputFormat::Json;
         let terminal = Terminal::new(Look::detect(color, volume, bars_off), Masker::default());
-        Self { global, terminal, clock: Arc::new(RealClock), rehearsal: None, directories, known }
+        Self {
+            global,
+            terminal,
+            clock: Arc::new(RealClock),
+            rehearsal: None,
+            directories,
+            known,
+            typed: Vec::new(),
+        }
     }
 
     /// Returns this context in a rehearsal.
@@ -98,6 +108,7 @@ impl Context {
             rehearsal: Some(rehearsal),
             directories: self.directories.clone(),
             known: self.known.clone(),
+            typed: self.typed.clone(),
         }
     }
 

@@ -52,7 +52,8 @@ pub(super) fn run(
     let given = answers::of_run(context, &plan, &flags.how)?;
     answers::refuse_overrides(context, &plan, who)?;
     let store = context.store()?;
-    let settings = given.settle(answers::settings(&flags.how, None));
+    let mut settings = given.settle(answers::settings(&flags.how, None));
+    settings.typed.clone_from(&context.typed);
     let now = context.clock.now();
     let incident_started = incident_started(flags, now)?;
     let run = RunId::generate();

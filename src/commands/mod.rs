@@ -43,7 +43,9 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
             global.clone()
         }
     };
-    let context = Context::new(global, directories, known);
+    let mut context = Context::new(global, directories, known);
+    context.typed =
+        arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     diagnostics::start(&context);
     match carry_out(&context, typed) {
         Ok(exit) => exit,

@@ -354,6 +354,7 @@ impl Script {
             overrides: BTreeMap::new(),
             failures_answered: Default::default(),
             reverts_answered: Default::default(),
+            typed: ["failover", "--region", "us-west-2"].map(str::to_owned).to_vec(),
         };
         Self::default().event(
             "02:18:00",

@@ -2,16 +2,17 @@
 //!
 //! From the records alone, so that a resumed, a finished and a lost run are summed up the same way.
 
+mod lines;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::forecast::{Assume, Network, Outlook};
 use super::human::objective;
-use super::text::{self, about, length, minutes};
+use super::text;
 use super::view::{Ending, StepStatus, ViewState};
 use super::words;
 use crate::clock::since;
@@ -21,6 +22,8 @@ use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
 use crate::span::Span;
+
+pub(crate) use lines::lines;
 
 /// Columns of why a step is not done.
 const REASON_COLUMNS: usize = 100;
@@ -345,9 +348,9 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
             end: RunEnd::RolledBack | RunEnd::FailedUnchanged | RunEnd::NotStarted,
             ..
         }) => {
-            let plan = view.plan.as_ref().map(|plan| plan.command.as_str()).unwrap_or_default();
+            let again = view.typed.iter().map(|word| text::shell(word)).collect::<Vec<_>>();
             next.push((
-                format!("phoenix-dr {plan}{flag}"),
+                format!("phoenix-dr {}", again.join(" ")),
                 "starts again, from the beginning".to_owned(),
             ));
             next.push(command("audit", "shows every record of this run"));
@@ -369,117 +372,6 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
         }
     }
     next
-}
-
-/// Returns the summary as lines of at most `columns`.
-pub(crate) fn lines(summary: &Summary, columns: usize, zone: &TimeZone) -> Vec<String> {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut row = |name: &str, said: String| rows.push(vec![name.to_owned(), said]);
-    let exit = summary.exit.map(|exit| format!(" (exit {exit})")).unwrap_or_default();
-    row("Result", format!("{}{exit}", summary.result));
-    row("", run_line(summary, zone));
-    if !summary.restored.is_empty() {
-        row("Restored", restored_line(summary));
-    }
-    if let Some(loss) = &summary.loss {
-        row("Data loss", loss_line(loss));
-    }
-    row(
-        "Time",
-        format!(
-            "{} since the incident began: {} waiting for people, {} for the cloud",
-            minutes(since(summary.incident_started, summary.until)),
-            length(summary.waited_for_people.duration()),
-            length(summary.waited_for_cloud.duration())
-        ),
-    );
-    steps(&mut row, "Not done", &summary.not_done, None);
-    steps(&mut row, "Changed", &summary.changed, Some("nothing"));
-    let all = summary.still_changed.len() == summary.changed.len() && !summary.changed.is_empty();
-    if all {
-        row("Still changed", "all of that".to_owned());
-    } else {
-        steps(&mut row, "Still changed", &summary.still_changed, Some("nothing"));
-    }
-    for (at, obligation) in summary.obligations.iter().enumerate() {
-        row(if at == 0 { "Open" } else { "" }, format!("{}: {}", obligation.id, obligation.say));
-        row("", format!("to close it: {}", obligation.how));
-    }
-    if summary.obligations.is_empty() {
-        row("Open", "nothing".to_owned());
-    }
-    for (at, (command, does)) in summary.next.iter().enumerate() {
-        row(if at == 0 { "Next" } else { "" }, format!("{command} # {does}"));
-    }
-    text::table(&rows, columns, 0)
-}
-
-fn run_line(summary: &Summary, zone: &TimeZone) -> String {
-    format!(
-        "{} {} · {} · estate {} · run {} · {} to {}",
-        summary.runbook,
-        summary.title,
-        words::mode(summary.mode),
-        summary.estate,
-        summary.run.short(),
-        text::hour(summary.started),
-        text::hour_both(summary.until, zone)
-    )
-}
-
-fn restored_line(summary: &Summary) -> String {
-    let cells = summary.restored.iter().map(|restored| {
-        let priority = restored.priority;
-        let of = restored.objective.map(|span| format!(" of {}", minutes(span.duration())));
-        let of = of.unwrap_or_default();
-        match restored.after {
-            Some(after) => {
-                let late = restored.objective.is_some_and(|most| after > most);
-                let late = if late { " LATE" } else { "" };
-                format!("{priority:?} {}{of}{late}", minutes(after.duration()))
-            }
-            None => format!("{priority:?} NOT"),
-        }
-    });
-    let cells = cells.collect::<Vec<_>>().join(" · ");
-    match summary.verified {
-        Some(at) => format!("{cells} · verified {}", minutes(since(summary.incident_started, at))),
-        None => format!("{cells} · not verified as a whole"),
-    }
-}
-
-fn loss_line(loss: &LossReached) -> String {
-    let lost = loss.loss.map_or("not known".to_owned(), about);
-    let over = match loss.loss {
-        Some(lost) if lost > loss.most => ", MORE THAN ALLOWED",
-        Some(lost) if lost > loss.objective => ", over the objective",
-        Some(_) | None => "",
-    };
-    format!(
-        "{lost} of {}, at most {}{over}; {}",
-        about(loss.objective),
-        about(loss.most),
-        loss.from
-    )
-}
-
-fn steps(
-    row: &mut impl FnMut(&str, String),
-    name: &str,
-    steps: &[ChangedStep],
-    none: Option<&str>,
-) {
-    if steps.is_empty() {
-        if let Some(none) = none {
-            row(name, none.to_owned());
-        }
-        return;
-    }
-    for (at, step) in steps.iter().enumerate() {
-        let said = if step.said.is_empty() { String::new() } else { format!(" ({})", step.said) };
-        let name = if at == 0 { name } else { "" };
-        row(name, format!("{}: {}{said}", step.step, step.title));
-    }
 }
 
 #[cfg(test)]

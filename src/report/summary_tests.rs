@@ -168,7 +168,10 @@ fn the_next_command_fits_how_it_ended() {
     assert_eq!(next(stop(sealed)), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
     // A process that was lost left no ending.
     assert_eq!(next(changed())[0], "phoenix-dr resume 7F3A");
-    assert_eq!(next(finish(RunEnd::NotStarted)), ["phoenix-dr failover", "phoenix-dr audit 7F3A"]);
+    assert_eq!(
+        next(finish(RunEnd::NotStarted)),
+        ["phoenix-dr failover --region us-west-2", "phoenix-dr audit 7F3A"]
+    );
     let abandoned = Event::RunAbandoned {
         reason: "finished by hand".to_owned(),
         still_changed: vec!["fence".into()],
@@ -199,4 +202,14 @@ fn intervals_join_and_cut() {
 fn no_records_no_summary() {
     assert!(of(&[], at("03:00:00")).is_none());
     assert_eq!(of(&restored(0).records, at("03:00:00")).map(|summary| summary.run), Some(run_id()));
+}
+
+#[test]
+fn a_long_list_of_steps_leaves_the_next_command_in_view() {
+    let mut summary = of(&restored(0).records, at("03:00:00")).expect("a run");
+    let step = summary.changed[0].clone();
+    summary.changed = vec![step; 1000];
+    let lines = lines(&summary, 80, &zone());
+    assert!(lines.len() < 60, "{}", lines.len());
+    assert!(lines.iter().any(|line| line.contains("and 980 more steps: phoenix-dr status 7F3A")));
 }

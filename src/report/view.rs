@@ -127,6 +127,8 @@ pub(crate) struct ViewState {
     pub run: Option<RunId>,
     pub mode: Option<Mode>,
     pub plan: Option<Arc<Plan>>,
+    /// What was typed behind the program's name to start it
+    pub typed: Vec<String>,
     pub incident_started: Option<Timestamp>,
     /// Somebody is asked: what preflight found is on the go screen
     pub interactive: bool,
@@ -181,6 +183,7 @@ impl ViewState {
             Event::RunStarted { run, mode, plan, incident_started, settings, .. } => {
                 self.run = Some(run.clone());
                 self.interactive = settings.interactive;
+                self.typed.clone_from(&settings.typed);
                 self.mode = Some(*mode);
                 self.incident_started = Some(*incident_started);
                 self.started = Some(time);
