@@ -146,13 +146,10 @@ pub(super) struct Job {
 /// Composes everything and lets the engine go on from a state.
 pub(super) fn carry_on(context: &Context, job: Job) -> Result<Exit, UserError> {
     let runtime = context.runtime()?;
-    let run = job.state.run.clone();
     let exit = runtime.block_on(engine(context, job));
     // A prompt that was given up may still be reading keys on its thread.
     runtime.shutdown_background();
     restore();
-    // The run's lock is free now.
-    super::obligations::settle(context, &context.store()?, &run);
     exit
 }
 
@@ -221,10 +218,11 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     screen.finish().await;
     sharing.done.await;
     clients.tunnels.close().await;
-    last_lines(context, &dir.journal(), &run)?;
-    let exit = rehearsal::debriefed(context, &dir.journal(), &run, exit)?;
+    // What was marked done meanwhile can be recorded once the locks are free, and belongs to what is said of the run.
     drop((lock, estate_lock));
-    Ok(exit)
+    super::obligations::settle(context, &context.store()?, &run);
+    last_lines(context, &dir.journal(), &run)?;
+    rehearsal::debriefed(context, &dir.journal(), &run, exit)
 }
 
 /// Says what came of it, what is changed, what is open, what to type next.

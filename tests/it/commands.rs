@@ -230,7 +230,7 @@ fn opened(folder: &Folder) -> String {
 
 #[test]
 fn what_is_open_can_be_marked_done_while_the_run_goes_on() {
-    let (folder, mut child) = waiting();
+    let (folder, child) = waiting();
     let id = opened(&folder);
     let ran = folder.run(&["status"]).exits(0);
     assert!(ran.out.contains(&format!("phoenix-dr mark-done {id} --evidence")), "{}", ran.out);
@@ -242,7 +242,8 @@ fn what_is_open_can_be_marked_done_while_the_run_goes_on() {
     assert!(folder.run(&["status"]).out.contains("posted in #status"));
     folder.run(&["mark-done", "nothing", "--evidence", "x"]).exits(2);
     folder.write("goes_on", "");
-    child.wait().expect("it ends");
+    let last = super::harness::ran(child.wait_with_output().expect("it ends"));
+    assert!(last.out.contains("Open") && !last.out.contains(&id), "{}", last.out);
     let (path, events) = folder.journals().remove(0);
     let closed: Vec<_> =
         events.iter().filter(|event| event["kind"] == "obligation_closed").collect();
