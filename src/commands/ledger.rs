@@ -407,11 +407,7 @@ pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId
     if let Some(text) = text {
         return store.find(text).map_err(|error| find_error(&error));
     }
-    let listed = store.list().map_err(|error| store_error(&error))?;
-    let newest = listed.into_iter().find_map(|listed| match listed {
-        Listed::Run(summary) => Some(summary.run),
-        Listed::Unreadable { .. } => None,
-    });
+    let newest = store.newest().map_err(|error| store_error(&error))?;
     newest.ok_or_else(|| UserError::new(Exit::Usage, "there has been no run yet"))
 }
 

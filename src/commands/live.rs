@@ -221,11 +221,12 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     // What was marked done meanwhile can be recorded once the locks are free, and belongs to what is said of the run.
     drop((lock, estate_lock));
     super::obligations::settle(context, &context.store()?, &run);
+    let exit = rehearsal::debriefed(context, &dir.journal(), &run, exit)?;
     last_lines(context, &dir.journal(), &run)?;
-    rehearsal::debriefed(context, &dir.journal(), &run, exit)
+    Ok(exit)
 }
 
-/// Says what came of it, what is changed, what is open, what to type next.
+/// Says what came of it, what is changed, what is open, what to type next: last of all, so that it stays in view.
 fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), UserError> {
     if context.json() {
         return Ok(());
@@ -233,6 +234,9 @@ fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), User
     let records = super::ledger::read(journal, run)?;
     if let Some(found) = summary::of(&records, context.clock.now()) {
         let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
+        if context.rehearsal().is_some() {
+            context.terminal.out("");
+        }
         context.terminal.out(&lines.join("\n"));
     }
     Ok(())

@@ -246,6 +246,17 @@ impl Store {
         Ok(all)
     }
 
+    /// Returns the newest run whose journal can be begun with.
+    pub(crate) fn newest(&self) -> Result<Option<RunId>, StoreError> {
+        let mut names = self.names()?;
+        names.sort_unstable();
+        let begins = |name: &String| {
+            let journal = self.runs().join(name).join("journal.jsonl");
+            summary::run_of(&journal).is_ok_and(|run| run.0 == *name)
+        };
+        Ok(names.into_iter().rev().find(begins).map(RunId))
+    }
+
     /// Says whether a run's process died between making its directory and its journal.
     fn never_began(&self, name: &str) -> bool {
         let dir = self.dir(&RunId(name.to_owned()));

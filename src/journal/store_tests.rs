@@ -117,6 +117,7 @@ fn a_torn_run_goes_on_and_a_damaged_one_does_not() {
 fn lists_are_newest_first_and_hide_nothing() {
     let scene = Scene::new();
     assert!(scene.store.list().expect("no directory yet").is_empty());
+    assert_eq!(scene.store.newest().expect("no directory yet"), None);
     scene.add(OLD, Mode::Live, "phoenix", vec![finished()]);
     scene.add(NEW, Mode::Rehearsal, "phoenix", vec![]);
     let runs = scene.store.root.join("runs");
@@ -156,6 +157,7 @@ fn lists_are_newest_first_and_hide_nothing() {
     for (seen, start) in seen.iter().zip(starts) {
         assert!(seen.starts_with(start), "{seen} does not start with {start}");
     }
+    assert_eq!(scene.store.newest().expect("list"), Some(id(NEW)), "not the file named later");
 }
 
 #[test]

@@ -218,6 +218,18 @@ pub(crate) fn summarise(path: &Path) -> Result<Summary, SummaryError> {
     scan(Lines::open(path)?)
 }
 
+/// Returns the run a journal begins, from its first record alone.
+pub(crate) fn run_of(path: &Path) -> Result<RunId, SummaryError> {
+    let mut lines = Lines::open(path)?;
+    let Next::Line { bytes, .. } = lines.next()? else { return Err(SummaryError::Empty) };
+    let mut summary = None;
+    match line(&mut summary, bytes) {
+        Ok(()) => summary.map(|summary| summary.run).ok_or(SummaryError::Empty),
+        Err(LineTrouble::Newer(format)) => Err(SummaryError::Newer(format)),
+        Err(LineTrouble::Damaged { why, .. }) => Err(SummaryError::Damaged { record: 0, why }),
+    }
+}
+
 fn scan<R: BufRead>(mut lines: Lines<R>) -> Result<Summary, SummaryError> {
     let mut summary: Option<Summary> = None;
     let mut record = 0;
