@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_rds::types::Tag;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -103,6 +104,9 @@ pub(crate) fn revert(with: &PromoteReplica, image: &Image) -> Result<(), ActionE
         .hint("go forward: make a new replica in the other region, and fail back to it later"))
 }
 
+/// Requests that RDS may refuse, throttled or because of a state it does not show yet, before the attempt gives up.
+const REFUSALS_MAX: u32 = 12;
+
 /// What is known of the request of an attempt.
 enum Asked {
     No,
@@ -138,7 +142,7 @@ pub(super) async fn promoted(
     notes: &mut Vec<String>,
 ) -> Result<(Instance, Option<Lineage>), ActionError> {
     let mut asked = Asked::No;
-    let mut before = None;
+    let (mut before, mut refusals) = (None, 0);
     loop {
         let found = watch.look().await.map_err(|error| asked.failure(error))?.ok_or_else(|| {
             let message = format!("there is no RDS instance {} in {}", with.replica, with.region);
@@ -157,9 +161,11 @@ pub(super) async fn promoted(
         }
         let waited = watch.waited();
         asked = match asked {
-            Asked::No if idle && !just_requested(clients, call, &found) => {
+            // What was refused a moment ago is known not to be under way, whatever the tag says.
+            Asked::No if idle && (refusals > 0 || !just_requested(clients, call, &found)) => {
                 before = lineage(clients, &found, notes).await?;
-                mark(clients, call, with, &found, before.as_ref(), notes).await;
+                let tagged = Tagged { clients, call, with, found: &found };
+                tagged.requested(before.as_ref(), notes).await;
                 match request(clients, with).await {
                     Ok(()) => {
                         notes.push(format!("requested the promotion of {}", found.id));
@@ -169,7 +175,15 @@ pub(super) async fn promoted(
                         notes.push(format!("the answer to the promotion was lost: {error}"));
                         Asked::Lost { at: waited, error }
                     }
-                    Err(error) => return Err(error),
+                    Err(error) if error.class.retryable() && refusals < REFUSALS_MAX => {
+                        refusals += 1;
+                        watch.tell(&format!("not taken yet: {error}"));
+                        Asked::No
+                    }
+                    Err(error) => {
+                        tagged.refused(notes).await;
+                        return Err(error);
+                    }
                 }
             }
             // What it does now is what was asked for.
@@ -210,34 +224,42 @@ async fn lineage(
     }
 }
 
-/// Tags the replica before the promotion, so that a later run knows it for what it is.
+/// A replica's tags, so that this run and later ones know it for what it is.
 ///
 /// Best effort: a missing tag makes a later run ask, a failed one must not stop a failover.
-async fn mark(
-    clients: &Clients,
-    call: &Call,
-    with: &PromoteReplica,
-    found: &Instance,
-    before: Option<&Lineage>,
-    notes: &mut Vec<String>,
-) {
-    let mut tags = run_tags(call);
-    tags.push(tag(TAG_PROMOTED, format!("{:.0}", clients.clock.now())));
-    tags.extend(before.map(|before| tag(TAG_LINEAGE, before.to_string())));
-    let outcome = match clients.aws.region(&with.region).await {
-        Ok(aws) => {
-            let request = aws.rds.add_tags_to_resource().resource_name(&found.arn);
-            request
-                .set_tags(Some(tags))
-                .send()
-                .await
-                .map(drop)
-                .map_err(|error| change_failure("AddTagsToResource", &with.region, &error))
+struct Tagged<'a> {
+    clients: &'a Clients,
+    call: &'a Call,
+    with: &'a PromoteReplica,
+    found: &'a Instance,
+}
+
+impl Tagged<'_> {
+    /// Tags it before the promotion is requested.
+    async fn requested(&self, before: Option<&Lineage>, notes: &mut Vec<String>) {
+        let mut tags = run_tags(self.call);
+        tags.push(tag(TAG_PROMOTED, format!("{:.0}", self.clients.clock.now())));
+        tags.extend(before.map(|before| tag(TAG_LINEAGE, before.to_string())));
+        if let Err(error) = self.add(tags).await {
+            let id = &self.found.id;
+            notes.push(format!("{id} could not be tagged ({error}): a later run will ask"));
         }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
-        notes.push(format!("{} could not be tagged ({error}): a later run will ask", found.id));
+    }
+
+    /// Takes that back after a refusal: nobody has to wait for a promotion that RDS did not take.
+    async fn refused(&self, notes: &mut Vec<String>) {
+        if let Err(error) = self.add(vec![tag(TAG_PROMOTED, "refused")]).await {
+            let id = &self.found.id;
+            notes.push(format!("{id} keeps the tag of a promotion that was refused: {error}"));
+        }
+    }
+
+    async fn add(&self, tags: Vec<Tag>) -> Result<(), ActionError> {
+        let region = &self.with.region;
+        let aws = self.clients.aws.region(region).await?;
+        let request = aws.rds.add_tags_to_resource().resource_name(&self.found.arn);
+        let added = request.set_tags(Some(tags)).send().await;
+        added.map(drop).map_err(|error| change_failure("AddTagsToResource", region, &error))
     }
 }
 

@@ -118,6 +118,8 @@ pub(super) struct Region {
     /// What a create leaves behind, and whether its answer is lost, or that of a promotion
     pub creates: Option<Made>,
     pub lose_answer: bool,
+    /// Refuses so many promotions with this code
+    pub refuses: (&'static str, usize),
     /// Looks that still show a promoted replica as it was
     pub stale: u32,
     /// Kinds of groups that are not there, e.g. `DBSubnetGroup`
@@ -229,6 +231,10 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
             };
             if region.instances[at].source.is_none() {
                 return query_error(400, "InvalidDBInstanceState", "not a read replica");
+            }
+            if region.refuses.1 > 0 {
+                region.refuses.1 -= 1;
+                return query_error(400, region.refuses.0, "not now");
             }
             region.promoted = Some(id.to_owned());
             match region.lose_answer {

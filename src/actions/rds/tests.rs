@@ -204,6 +204,31 @@ async fn a_promotion_whose_answer_was_lost_is_adopted_when_it_shows() {
 }
 
 #[tokio::test]
+async fn a_promotion_that_is_refused_for_now_is_asked_for_again_at_once() {
+    for (code, times) in [("Throttling", 1), ("InvalidDBInstanceState", 3)] {
+        let instances = vec![replica(&["available"])];
+        let (script, _) = region(Region { instances, refuses: (code, times), ..Region::default() });
+        let (clients, _armed) = armed(estate(|_| {}), &script);
+        let began = clients.clock.now();
+        promoted(&clients).await.expect("promoted");
+        assert_eq!(script.count("PromoteReadReplica"), times + 1);
+        let waited = since(began, clients.clock.now());
+        assert!(waited < Duration::from_secs(60), "{code}: it holds nobody up: {waited:?}");
+    }
+    for (code, requests) in [("Throttling", 13), ("AccessDenied", 1)] {
+        let instances = vec![replica(&["available"])];
+        let (script, _) = region(Region { instances, refuses: (code, 99), ..Region::default() });
+        let (clients, _armed) = armed(estate(|_| {}), &script);
+        let error = promoted(&clients).await.expect_err("refused");
+        assert_eq!(error.effect, Effect::None, "{error}");
+        assert_eq!(script.count("PromoteReadReplica"), requests);
+        let (call, _news) = call("rds.promote_replica");
+        let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+        assert!(!seen.under_way, "{code}: nothing was taken that had to be waited for");
+    }
+}
+
+#[tokio::test]
 async fn a_promotion_this_run_has_just_requested_is_waited_for() {
     let asked = |at: &str| replica(&["available"]).ours().tagged("phoenix-dr:promoted-at", at);
     let (clients, _armed, script) = over(vec![asked("2026-11-22T02:17:00Z")]);
