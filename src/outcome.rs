@@ -69,8 +69,10 @@ pub(crate) enum FailureClass {
     Conflict,
     /// No capacity for what was asked
     Capacity,
-    /// The attempt's time ran out
+    /// No answer in time
     Timeout,
+    /// All the time an attempt has ran out: whether to wait on is for a person to decide
+    Overdue,
     /// The guard of a dry run refused it
     Refused,
     /// A defect in phoenix-dr
@@ -88,6 +90,7 @@ impl FailureClass {
             | Self::NotFound
             | Self::Conflict
             | Self::Capacity
+            | Self::Overdue
             | Self::Refused
             | Self::Internal => false,
         }

@@ -334,6 +334,7 @@ const fn lost(error: &ActionError) -> bool {
         FailureClass::Throttled
         | FailureClass::Transient
         | FailureClass::Timeout
+        | FailureClass::Overdue
         | FailureClass::Denied => true,
         FailureClass::Credentials
         | FailureClass::Invalid

@@ -192,6 +192,7 @@ fn credentials(
                 | FailureClass::Conflict
                 | FailureClass::Capacity
                 | FailureClass::Timeout
+                | FailureClass::Overdue
                 | FailureClass::Refused
                 | FailureClass::Internal => FindingLevel::Warning,
             };

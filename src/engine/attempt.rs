@@ -144,12 +144,7 @@ impl Driver {
             choice: call.choice.clone(),
         }])
         .await?;
-        let mut call = call.clone();
-        let limit = jiff::SignedDuration::try_from(self.step().timeout.0).unwrap_or_default();
-        if let Ok(deadline) = self.ports.clock.now().checked_add(limit) {
-            // An action that waits can then say why it gave up, instead of being cut off.
-            call.progress = call.progress.until(deadline);
-        }
+        let call = self.bounded(call.clone());
         let outcome = self.perform_within(&armed, &call, seen).await;
         let (result, obligations) = match outcome {
             Ok(Performed { after, outputs, obligations, notes }) => {
@@ -162,6 +157,16 @@ impl Driver {
         events.push(Event::AttemptFinished { step, attempt, result });
         self.record(events);
         Ok(())
+    }
+
+    /// Returns a call that knows when its time is over: an action that waits can then say why it gave up, instead of
+    /// being cut off.
+    pub(super) fn bounded(&self, mut call: Call) -> Call {
+        let limit = jiff::SignedDuration::try_from(self.step().timeout.0).unwrap_or_default();
+        if let Ok(deadline) = self.ports.clock.now().checked_add(limit) {
+            call.progress = call.progress.until(deadline);
+        }
+        call
     }
 
     /// Performs with the step's time limit; a hard stop ends the waiting, not the change.

@@ -156,7 +156,8 @@ impl Driver {
         let image = Image { before, ours, now };
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
-        self.change("revert", actions.revert(armed, call, &image)).await?;
+        let bounded = self.bounded(call.clone());
+        self.change("revert", actions.revert(armed, &bounded, &image)).await?;
         if !tells {
             return Ok(RevertResult::Reverted);
         }
@@ -186,7 +187,8 @@ impl Driver {
         }
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
-        self.change("rollback", actions.perform(armed, &call, &seen)).await?;
+        let bounded = self.bounded(call);
+        self.change("rollback", actions.perform(armed, &bounded, &seen)).await?;
         Ok(RevertResult::Reverted)
     }
 
@@ -201,7 +203,7 @@ impl Driver {
         match self.look_on(within(&*self.ports.clock, limit, work)).await {
             Ok(Ok(done)) => done,
             Ok(Err(elapsed)) => {
-                Err(ActionError::unknown(FailureClass::Timeout, format!("{what}: {elapsed}")))
+                Err(ActionError::unknown(FailureClass::Overdue, format!("{what}: {elapsed}")))
             }
             Err(_) => Err(ActionError::unknown(FailureClass::Transient, interrupted)),
         }

@@ -67,6 +67,8 @@ pub(crate) struct StepState {
     pub undone: bool,
     /// What was known before the present attempt: what holds again if the attempt changed nothing
     prior_effect: Effect,
+    /// Of some attempt nobody knew at its end what it had done: that may show late
+    doubted: bool,
     /// Why it cannot be undone, as its observation said
     pub irreversible: Option<String>,
     pub choice: Option<Candidate>,
@@ -95,6 +97,7 @@ impl Default for StepState {
             effect: Effect::None,
             undone: false,
             prior_effect: Effect::None,
+            doubted: false,
             irreversible: None,
             choice: None,
             tried: BTreeSet::new(),
@@ -297,6 +300,7 @@ impl StepState {
             | Stage::Ended(_) => return Err(self.refuse("probed")),
         };
         self.effect = effect;
+        self.doubted = true;
         self.stage = match effect {
             Effect::Applied => {
                 self.ours = Some(live.clone());
@@ -316,8 +320,9 @@ impl StepState {
             return Err(self.refuse("step_satisfied"));
         }
         self.outputs.extend(outputs.clone());
-        if self.before.is_some() {
+        if self.before.is_some() && (self.doubted || self.effect != Effect::None) {
             // This run asked for it and it was not so before: its effect showed late, and it is taken back as ours.
+            // After nothing but proved refusals it is somebody else's.
             self.effect = Effect::Applied;
         }
         self.stage = Stage::AsDesired;

@@ -185,6 +185,7 @@ fn changed(view: &ViewState) -> Vec<ChangedStep> {
 }
 
 fn not_done(view: &ViewState) -> Vec<ChangedStep> {
+    let failed = |id: &StepId| view.steps.get(id).is_some_and(|step| step.error.is_some());
     let word = |id: &StepId| match view.steps.get(id).map(|step| step.status) {
         Some(StepStatus::Ended(StepEnd::Failed) | StepStatus::Undecided) => Some("failed"),
         Some(StepStatus::Ended(StepEnd::Omitted)) => Some("skipped by an operator"),
@@ -196,13 +197,15 @@ fn not_done(view: &ViewState) -> Vec<ChangedStep> {
             | StepStatus::Running
             | StepStatus::Verifying
             | StepStatus::Ended(_)
-            | StepStatus::Reverting
-            | StepStatus::Reverted
+            | StepStatus::Reverting,
+        )
+        | None => None,
+        Some(
+            StepStatus::Reverted
             | StepStatus::Kept
             | StepStatus::RevertFailed
             | StepStatus::RevertSkipped,
-        )
-        | None => None,
+        ) => failed(id).then_some("failed"),
     };
     let steps = view.plan.iter().flat_map(|plan| &plan.steps);
     let ids: Vec<StepId> =

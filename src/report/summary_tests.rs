@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult, RollbackScope};
-use crate::report::fixtures::{Script, at, candidates, obligation, question, quorum, run_id, zone};
+use crate::report::fixtures::{
+    Script, at, candidates, failure, obligation, question, quorum, run_id, zone,
+};
 
 fn approve() -> QuestionKey {
     QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() }
@@ -108,7 +110,10 @@ fn a_run_whose_revert_failed_ends_like_this() {
     Restored       P0 NOT · P1 NOT · not verified as a whole
     Time           0:12 since the incident began: 0s waiting for people, 3m 00s for
                    the cloud
-    Not done       p1: Restore P1 services (never started)
+    Not done       capacity: Get P0 capacity in us-west-2 (failed: pods of
+                   phoenix-system/phoenix-api are not ready: 3 of 5, two are
+                   Pending: 0/6 nodes are available,…)
+                   p1: Restore P1 services (never started)
     Changed        fence: Fence the old primary (undone since)
                    capacity: Get P0 capacity in us-west-2 (could not be undone)
     Still changed  capacity: Get P0 capacity in us-west-2
@@ -212,4 +217,21 @@ fn a_long_list_of_steps_leaves_the_next_command_in_view() {
     let lines = lines(&summary, 80, &zone());
     assert!(lines.len() < 60, "{}", lines.len());
     assert!(lines.iter().any(|line| line.contains("and 980 more steps: phoenix-dr status 7F3A")));
+}
+
+#[test]
+fn a_failed_step_that_was_undone_is_no_change_that_stays() {
+    let reverted = RevertResult::Reverted;
+    let script = Script::started()
+        .start("02:19:00", "capacity")
+        .perform("02:20:00", "capacity")
+        .event("02:22:00", Event::StepFailed { step: "capacity".into(), error: failure() })
+        .event("02:23:00", Event::RevertStarted { step: "capacity".into(), attempt: 1 })
+        .event("02:24:00", Event::RevertFinished { step: "capacity".into(), result: reverted })
+        .end("02:24:00", "capacity", StepEnd::Failed)
+        .event("02:24:01", Event::RunFinished { end: RunEnd::RolledBack, exit: 5 });
+    let summary = of(&script.records, at("02:25:00")).expect("a run");
+    assert!(summary.still_changed.is_empty(), "{:?}", summary.still_changed);
+    assert_eq!(summary.changed[0].said, "undone since");
+    assert!(summary.not_done[0].said.starts_with("failed: "), "{:?}", summary.not_done);
 }

@@ -357,7 +357,10 @@ impl StepView {
                 self.status = StepStatus::Undecided;
             }
             Event::StepFinished { end, reason, .. } => {
-                self.status = StepStatus::Ended(*end);
+                // A run that was rolled back ends its steps last; how a revert went says more.
+                if !self.is_reverted() {
+                    self.status = StepStatus::Ended(*end);
+                }
                 self.ended = Some(time);
                 self.reason.clone_from(reason);
             }
@@ -386,6 +389,16 @@ impl StepView {
             | Event::RunAbandoned { .. }
             | Event::Noted { .. } => {}
         }
+    }
+
+    const fn is_reverted(&self) -> bool {
+        matches!(
+            self.status,
+            StepStatus::Reverted
+                | StepStatus::Kept
+                | StepStatus::RevertFailed
+                | StepStatus::RevertSkipped
+        )
     }
 
     fn seen(&mut self, verdict: Verdict, reports: &[CheckReport]) {

@@ -71,7 +71,8 @@ fn without_an_answer_nothing_starts_and_the_flag_is_named() {
 #[test]
 fn a_failure_rolls_everything_back() {
     let folder = folder(&NAMES, Some("three"));
-    folder.run(&["run", "chain.yaml", "--yes"]).exits(5);
+    let ran = folder.run(&["run", "chain.yaml", "--yes"]).exits(5);
+    assert!(ran.out.contains("Still changed  nothing"), "{}", ran.out);
     assert!(there(&folder, &NAMES).is_empty());
     folder.run(&["resume"]).exits(2);
 }

@@ -38,6 +38,7 @@ impl From<ActionError> for NotBySql {
             FailureClass::Throttled
             | FailureClass::Transient
             | FailureClass::Timeout
+            | FailureClass::Overdue
             | FailureClass::Credentials
             | FailureClass::Denied
             | FailureClass::NotFound => Self::Cannot {

@@ -70,7 +70,7 @@ async fn a_wait_ends_by_itself_before_its_attempt_is_ended() {
     let error = promote::promoted(&clients, &call, &promotion(), &mut watch, &mut Vec::new())
         .await
         .expect_err("late");
-    assert_eq!(error.class, FailureClass::Timeout, "{error}");
+    assert_eq!(error.class, FailureClass::Overdue, "{error}");
     assert!(error.message.contains("still `modifying`"), "{error}");
     assert!(clients.clock.now() < end, "it says why while somebody listens");
 }

@@ -79,7 +79,7 @@ impl<'a> Watch<'a> {
         }
         let waited = Span::seconds(self.waited().as_secs());
         let message = format!("{} is still `{}` after {waited}", self.id, self.state);
-        Err(ActionError::unchanged(FailureClass::Timeout, message)
+        Err(ActionError::unchanged(FailureClass::Overdue, message)
             .hint("RDS goes on with it: a retry waits on"))
     }
 

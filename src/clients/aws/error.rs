@@ -257,6 +257,7 @@ fn hint(class: FailureClass, call: &str, code: Option<&str>) -> Option<String> {
         }
         FailureClass::Invalid
         | FailureClass::Conflict
+        | FailureClass::Overdue
         | FailureClass::Refused
         | FailureClass::Internal => return None,
     };

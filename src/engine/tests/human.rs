@@ -68,6 +68,32 @@ fn with_nobody_there_a_revert_that_fails_is_tried_again_where_that_was_answered_
 }
 
 #[test]
+fn what_somebody_else_did_after_a_refusal_is_not_taken_back() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    world.strike("database", Op::Perform, Fault::Fail(FailureClass::Invalid, Effect::None), 9);
+    world.answer(failed("capacity"), menu(FailureChoice::Retry));
+    world.answer(failed("database"), menu(FailureChoice::Rollback));
+    let other = world.clone();
+    let process = Process::with(settings(true)).watched(move |record, _| {
+        if matches!(&record.event, Event::StepFailed { step, .. } if step.0 == "capacity") {
+            other.with(|w| {
+                w.places.live.insert(
+                    "capacity".to_owned(),
+                    serde_json::json!({ "switch": "on", "by": "earlier than this run" }),
+                )
+            });
+        }
+    });
+    let ran = process.start(&world, failover());
+    assert!(world.all_hit());
+    assert_eq!(ran.step("capacity").effect, Effect::None);
+    assert_eq!(ran.end("capacity"), Some(StepEnd::Satisfied));
+    assert_eq!(world.switched(), ["capacity"]);
+    assert_eq!(world.count("revert capacity"), 0);
+}
+
+#[test]
 fn nobody_at_the_menu_parks_the_run() {
     let world = World::new();
     world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);

@@ -285,6 +285,7 @@ fn failed<'a>(step: &'a StepId, what: &str, error: &ActionError) -> Told<'a> {
         FailureClass::Conflict => "conflict",
         FailureClass::Capacity => "capacity",
         FailureClass::Timeout => "timeout",
+        FailureClass::Overdue => "overdue",
         FailureClass::Refused => "refused",
         FailureClass::Internal => "internal",
     };
