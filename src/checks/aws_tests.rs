@@ -287,7 +287,7 @@ async fn the_record_sets_decide_and_one_old_answer_is_enough_to_fail() {
 #[tokio::test]
 async fn without_the_api_the_resolvers_decide() {
     let dark = broken(io::ErrorKind::ConnectionRefused);
-    let seen = answer(&dark, vec![]).await;
+    let seen = answer(&dark, vec!["127.0.0.1:1".to_owned()]).await;
     assert_eq!(seen.verdict, Verdict::Inconclusive, "{seen:?}");
     let seen = answer(&dark, vec![resolver([192, 0, 2, 2]).await]).await;
     assert_eq!((seen.verdict, &seen.value["records_moved"]), (Verdict::Holds, &json!(false)));

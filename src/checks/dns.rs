@@ -23,6 +23,8 @@ const TRY_LIMIT: Duration = Duration::from_secs(2);
 const TRIES: u32 = 3;
 /// Largest answer asked for and read.
 const ANSWER_MAX: usize = 4096;
+/// How the resolver of `/etc/resolv.conf` is called where it is not named.
+pub(crate) const OWN_RESOLVER: &str = "this host's resolver";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Why there is no answer.
@@ -89,14 +91,15 @@ pub(crate) async fn ask(
 ) -> Result<Vec<String>, DnsError> {
     let record_type =
         RecordType::parse(record_type).ok_or_else(|| DnsError::Type(record_type.to_owned()))?;
+    if let Network::Simulated(sandbox) = &clients.network {
+        let resolver = resolver.unwrap_or(OWN_RESOLVER).to_owned();
+        let answers = sandbox.question(&resolver, name, record_type.name()).await;
+        return answers.ok_or(DnsError::Silent { resolver });
+    }
     let resolver = match resolver {
         Some(resolver) => resolver.to_owned(),
         None => system_resolver()?,
     };
-    if let Network::Simulated(sandbox) = &clients.network {
-        let answers = sandbox.question(&resolver, name, record_type.name()).await;
-        return answers.ok_or(DnsError::Silent { resolver });
-    }
     let failed = |why: String| DnsError::Resolver { resolver: resolver.clone(), why };
     let (host, port) =
         tcp::split(&resolver, Some(53)).map_err(|failure| failed(failure.to_string()))?;

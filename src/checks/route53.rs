@@ -1,7 +1,7 @@
 //! Check `route53.answer`: whether only one region's record can be answered.
 //!
 //! Decided by the record sets and their health checks, by Route 53's own TestDNSAnswer where it answers, and by the
-//! resolvers the estate names. One sight of the old record is enough to fail; nothing but doubt never holds.
+//! resolvers the estate names, or this host's where it names none and nothing else can tell. One sight of the old record is enough to fail; nothing but doubt never holds.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +19,7 @@ use crate::clients::endpoints::host_of;
 use crate::clients::tcp;
 use crate::clock::within;
 use crate::estate::types::Dns;
+use crate::outcome::Verdict;
 use crate::runbook::catalogue::checks::Route53Answer;
 
 /// The API may be in the lost region.
@@ -57,15 +58,27 @@ pub(crate) async fn look(clients: &Clients, with: &Route53Answer) -> Seen {
     let (by_records, by_route53, by_resolvers) = futures::join!(
         by_records(clients, aws.as_deref(), own, &sets),
         by_test(clients, aws.as_deref(), dns, &targets),
-        join_all(
-            dns.resolvers.iter().map(|resolver| by_resolver(clients, dns, resolver, &targets))
-        ),
+        join_all(dns.resolvers.iter().map(|resolver| by_resolver(
+            clients,
+            dns,
+            Some(resolver),
+            &targets
+        ))),
     );
     let moved = sets.as_deref().is_ok_and(|sets| records_moved(sets, own));
     let (by_records, one_answer) = by_records;
     let mut voices = vec![("record sets".to_owned(), by_records)];
     voices.push(("Route 53".to_owned(), by_route53));
-    voices.extend(dns.resolvers.iter().cloned().zip(by_resolvers));
+    let named = dns.resolvers.iter().cloned();
+    voices.extend(named.zip(by_resolvers));
+    let seen = judged(&voices, moved, one_answer);
+    if seen.verdict != Verdict::Inconclusive || !dns.resolvers.is_empty() {
+        return seen;
+    }
+    // The estate names no resolver, and without Route 53's API nothing else can tell. This host's own may keep the old
+    // answer for its time to live: that fails, and is looked at again.
+    let own = by_resolver(clients, dns, None, &targets).await;
+    voices.push((dns::OWN_RESOLVER.to_owned(), own));
     judged(&voices, moved, one_answer)
 }
 
@@ -350,13 +363,13 @@ async fn by_test(
 async fn by_resolver(
     clients: &Clients,
     dns: &Dns,
-    resolver: &str,
+    resolver: Option<&str>,
     targets: &[(bool, Target)],
 ) -> Voice {
-    let values = Values::of(clients, dns, Some(resolver), targets).await;
+    let values = Values::of(clients, dns, resolver, targets).await;
     let mut voice = Voice::Silent("not asked".to_owned());
     for _ in 0..QUESTIONS {
-        voice = match dns::ask(clients, Some(resolver), &dns.name, &dns.record_type).await {
+        voice = match dns::ask(clients, resolver, &dns.name, &dns.record_type).await {
             Ok(answers) => values.judge(&answers),
             Err(error) => Voice::Silent(error.to_string()),
         };

@@ -77,6 +77,54 @@ fn each_fault_ends_as_documented() {
     }
 }
 
+/// Returns how long a step took in virtual time, from its first attempt to its end.
+fn took(folder: &Folder, step: &str) -> i128 {
+    let told = told(folder);
+    let of = |kind: &str| told.iter().find(|(is, of, _)| is == kind && of == step).expect(kind).2;
+    (of("step_finished") - of("step_started")) / 1_000_000_000
+}
+
+#[test]
+fn what_is_refused_for_a_moment_costs_a_moment() {
+    let undisturbed = Folder::new();
+    rehearsed(&undisturbed, &[]).exits(0);
+    let usual = took(&undisturbed, "database");
+    for fault in ["throttled", "refused"] {
+        let folder = Folder::new();
+        let fault = format!("{fault}@rds/PromoteReadReplica,times=3");
+        rehearsed(&folder, &["--inject", &fault]).exits(0);
+        let more = took(&folder, "database") - usual;
+        assert!((1..60).contains(&more), "{fault}: {more} s more than {usual} s");
+    }
+}
+
+#[test]
+fn a_restore_that_is_stuck_is_not_waited_for_twice() {
+    let folder = Folder::new();
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--recovery-point=backup"];
+    arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--recovery-point")));
+    arguments.extend(["--accept-loss=1h", "--inject=stuck@rds/RestoreDBInstanceToPointInTime"]);
+    folder.run(&arguments).exits(14).says("still");
+    let told = told(&folder);
+    let attempts =
+        told.iter().filter(|(kind, step, _)| kind == "step_started" && step == "restore");
+    assert_eq!(attempts.count(), 1);
+}
+
+#[test]
+fn without_named_resolvers_this_hosts_own_tells_that_traffic_has_moved() {
+    let folder = Folder::new();
+    let world = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
+    let kept = world.lines().filter(|line| !line.trim().starts_with("resolvers:"));
+    let text: String = kept.flat_map(|line| [line, "\n"]).collect();
+    assert_ne!(text, world);
+    folder.write("world.yaml", &text);
+    let mut arguments = vec!["failover", "--region", "us-west-2"];
+    arguments.extend(ANSWERS.iter().filter(|flag| **flag != "--rehearse"));
+    arguments.push("--rehearse=world.yaml");
+    folder.run(&arguments).exits(0);
+}
+
 #[test]
 fn killed_and_taken_up_again() {
     for at in [3, 20, 33, 45, 58] {
