@@ -58,7 +58,7 @@ fn with<'a>(plan: &'a Plan, step: &str) -> &'a Map<String, Value> {
 fn dr001_resolves() {
     let plan = plan(&dr001(), &to_west());
     assert_eq!(plan.inputs["from"], json!("us-east-1"));
-    assert_eq!(plan.steps.len(), 14);
+    assert_eq!(plan.steps.len(), 15);
     let ids = |id: &str| -> Vec<String> {
         plan.step(&id.into()).expect(id).needs.iter().map(ToString::to_string).collect()
     };
@@ -290,7 +290,7 @@ fn what_the_estate_lacks_is_said_once() {
         |                          ^^^^^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
-                also needed by traffic, verification
+                also needed by traffic, public_name, verification
     "#);
 
     // Found before anything is changed, not after the promotion by a check that cannot tell.

@@ -18,6 +18,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(9 * 60 + 30);
 /// Time left at the end of an attempt to find out why.
 const RESERVE: Duration = Duration::from_secs(10);
+/// What the cluster's clock may differ from ours.
+const CLOCKS: Duration = Duration::from_secs(60);
 /// Polls between two looks at the pods' reasons, for the progress line.
 const REASONS_EVERY: u32 = 5;
 
@@ -32,8 +34,15 @@ pub(crate) struct Rollout {
     pub total: i32,
     pub available: i32,
     pub ready: i32,
-    /// The controller has given up, and why
-    pub failed: Option<String>,
+    /// The controller has given up: when, as far as it says, and why
+    pub failed: Option<GaveUp>,
+}
+
+/// A rollout the controller has given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GaveUp {
+    pub at: Option<Timestamp>,
+    pub why: String,
 }
 
 impl Rollout {
@@ -46,7 +55,10 @@ impl Rollout {
             let gave_up = condition.type_ == "Progressing"
                 && condition.status == "False"
                 && condition.reason.as_deref() == Some("ProgressDeadlineExceeded");
-            (current && gave_up).then(|| condition.message.unwrap_or_default())
+            (current && gave_up).then(|| GaveUp {
+                at: condition.last_update_time.map(|time| time.0),
+                why: condition.message.unwrap_or_default(),
+            })
         });
         Self {
             asked,
@@ -95,7 +107,7 @@ struct Standing {
     ready: i32,
     wanted: i32,
     done: bool,
-    failed: Option<String>,
+    failed: Option<GaveUp>,
 }
 
 /// Waits until every goal is met. Its errors say `Applied`: what is waited for was done before.
@@ -105,7 +117,7 @@ pub(crate) async fn until(
     call: &Call,
     goals: &[Goal],
 ) -> Result<(), ActionError> {
-    let deadline = deadline(clients, call);
+    let (began, deadline) = (clients.clock.now(), deadline(clients, call));
     let mut reasons = String::new();
     for poll in 1_u32.. {
         let standings = look(clients, cluster, goals).await;
@@ -116,7 +128,12 @@ pub(crate) async fn until(
                 Ok(standing) => {
                     ready += standing.ready.min(standing.wanted);
                     wanted += standing.wanted;
-                    if let Some(why) = standing.failed {
+                    // What has come up is up, and what a rollout of before gave up about is old news: a workload
+                    // that is only scaled keeps its conditions.
+                    let new = |failed: &GaveUp| failed.at.is_none_or(|at| at + CLOCKS >= began);
+                    if let Some(GaveUp { why, .. }) = standing.failed.filter(new)
+                        && !standing.done
+                    {
                         let said = format!("the rollout of {} gave up: {why}", goal.workload);
                         return Err(explained(
                             clients,

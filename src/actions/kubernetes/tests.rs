@@ -387,6 +387,25 @@ async fn a_rollout_that_gave_up_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_rollout_gave_up_about_is_old_news() {
+    let world = world().await;
+    let call = scale(&[("api", 5)]);
+    let seen = world.look(&call).await;
+    let mut looks = 0;
+    world.fake.control(move |state| {
+        looks += 1;
+        settle(state);
+        let object = state.objects.get_mut(&deployment_path("prod", "api")).expect("api");
+        object["status"]["conditions"] = json!([{ "type": "Progressing", "status": "False",
+            "reason": "ProgressDeadlineExceeded", "lastUpdateTime": "2020-01-01T00:00:00Z" }]);
+        if looks < 4 {
+            object["status"]["availableReplicas"] = json!(1);
+        }
+    });
+    world.act(&call, &seen).await.expect("its pods came up");
+}
+
+#[tokio::test]
 async fn revert_leaves_another_writers_value_alone() {
     let world = world().await;
     let call = scale(&[("api", 5), ("gateway", 4)]);
