@@ -9,6 +9,8 @@ mod aws;
 mod cluster;
 mod dns;
 pub(crate) mod fault;
+#[cfg(test)]
+mod fidelity;
 pub(crate) mod kubernetes;
 pub(crate) mod log;
 mod network;
