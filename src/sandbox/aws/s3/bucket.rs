@@ -30,11 +30,23 @@ pub(super) fn all(desk: &Desk<'_>) -> Answer {
     document("ListAllMyBucketsResult", &(inner + "</Buckets>"))
 }
 
+/// The names of all buckets are kept in one region: without it none is given or given back.
+fn names_are_kept(desk: &Desk<'_>) -> Result<(), AwsError> {
+    match desk.dark.contains_key(FIRST_REGION) {
+        false => Ok(()),
+        true => {
+            let message = "Service is unable to handle request.";
+            Err(AwsError::new(503, "ServiceUnavailable", message))
+        }
+    }
+}
+
 pub(super) fn create(
     desk: &mut Desk<'_>,
     place: &Place,
     request: &Request<'_>,
 ) -> Result<Answer, AwsError> {
+    names_are_kept(desk)?;
     let asked = match request.body {
         [] => json!({}),
         _ => read_xml(&request.text())?,
@@ -72,6 +84,7 @@ pub(super) fn create(
 }
 
 pub(super) fn delete(desk: &mut Desk<'_>, place: &Place) -> Result<Answer, AwsError> {
+    names_are_kept(desk)?;
     let inside = format!("{}/", place.bucket);
     let holds = |kind| {
         let mut all = desk.objects.of_kind(kind, desk.region);

@@ -1,8 +1,10 @@
 //! The simulated services, asked by the real clients in virtual time.
 
+mod again;
 mod aurora;
 mod dns;
 mod front;
+mod identity;
 mod rds;
 mod s3;
 

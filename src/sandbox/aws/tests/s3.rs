@@ -109,3 +109,33 @@ fn bytes_that_were_changed_on_the_way_are_refused() {
         assert_eq!(read(&s3, "listed", "k").await.as_deref(), Some("hello"));
     });
 }
+
+#[test]
+fn a_stream_comes_in_chunks_with_its_sum_behind_it() {
+    let scene = Scene::of(lit(REPLICATED), &[]);
+    scene.run(async {
+        let s3 = scene.clients.aws.region("us-west-2").await.expect("clients").s3.clone();
+        let text = "a line of a stream\n".repeat(5000);
+        let stream =
+            aws_smithy_types::body::SdkBody::from_body_1_x(reqwest::Body::from(text.clone()));
+        let length = i64::try_from(text.len()).expect("it is short");
+        let put = s3.put_object().bucket("listed").key("stream").content_length(length);
+        let done = put.body(ByteStream::new(stream)).send().await.expect("written");
+        assert!(done.checksum_crc32().is_some(), "the sum came as a trailer");
+        assert_eq!(read(&s3, "listed", "stream").await, Some(text));
+    });
+}
+
+#[test]
+fn a_name_for_a_bucket_cannot_be_had_without_the_first_region() {
+    let scene = Scene::of(lit(REPLICATED), &["dark,region=us-east-1"]);
+    scene.run(async {
+        use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+        let s3 = scene.clients.aws.region("us-west-2").await.expect("clients").s3.clone();
+        let west = BucketLocationConstraint::UsWest2;
+        let place = CreateBucketConfiguration::builder().location_constraint(west).build();
+        let create = s3.create_bucket().bucket("new").create_bucket_configuration(place);
+        assert_eq!(code(create.send().await), "ServiceUnavailable");
+        assert_eq!(code(s3.delete_bucket().bucket("listed").send().await), "ServiceUnavailable");
+    });
+}
