@@ -17,7 +17,7 @@ use crate::clock::{Clock, RealClock};
 use crate::engine::ports::Armed;
 use crate::estate::types::Estate;
 use crate::sandbox::tests::{Scene, phoenix};
-use crate::sandbox::world::Kind;
+use crate::sandbox::world::World;
 
 /// Looks at something that changes by itself, at most.
 const LOOKS_MAX: usize = 600;
@@ -62,23 +62,26 @@ pub(super) struct Ours {
     pub left: Vec<String>,
 }
 
-/// Asks the simulation: the shipped world with both regions up, and a database like the servers'.
-pub(super) fn simulated(asked: impl AsyncFn(&Side) -> Notes) -> Ours {
-    let mut world = phoenix();
-    world.faults.clear();
-    world.objects.retain(|object| object.kind != Kind::RdsSnapshot);
-    for object in &mut world.objects {
-        if object.kind == Kind::RdsInstance {
-            object.body.insert("StorageEncrypted".to_owned(), json!(false));
-            object.body.remove("KmsKeyId");
-            let tags = json!([{ "Key": "estate", "Value": "phoenix" }]);
-            object.body.insert("TagList".to_owned(), tags);
-        }
-        if object.kind == Kind::RdsBackup {
-            object.body.insert("Encrypted".to_owned(), json!(false));
+/// Returns the shipped world with both regions up, and a database like the servers'.
+fn world() -> World {
+    let mut world = serde_json::to_value(phoenix()).expect("a world is JSON");
+    world["faults"] = json!([]);
+    let objects = world["objects"].as_array_mut().expect("objects");
+    objects.retain(|object| object["type"] != "rds.snapshot");
+    for object in objects {
+        let body = &mut object["body"];
+        if body.get("DBInstanceClass").is_some() {
+            body["StorageEncrypted"] = json!(false);
+            body["Encrypted"] = json!(false);
+            body["TagList"] = json!([{ "Key": "estate", "Value": "phoenix" }]);
         }
     }
-    let scene = Scene::of(world, &[]);
+    serde_json::from_value(world).expect("it is a world still")
+}
+
+/// Asks the simulation.
+pub(super) fn simulated(asked: impl AsyncFn(&Side) -> Notes) -> Ours {
+    let scene = Scene::of(world(), &[]);
     let estate = Arc::new(scene.sandbox.world().estate.clone());
     let clock: Arc<dyn Clock> = Arc::new(scene.clock.clone());
     let (notes, _) = scene.run(async {
