@@ -164,7 +164,7 @@ impl Sandbox {
         }
         let dark = self.state().dark();
         let mut found = Vec::new();
-        for region in self.0.clusters.keys().filter(|region| !dark.contains(*region)) {
+        for region in self.0.clusters.keys().filter(|region| !dark.contains_key(*region)) {
             let hosts = self.state().hosts.get(region).cloned().unwrap_or_default();
             for pod in self.pods(region) {
                 let told = hosts.iter().rev().find(|(since, _)| *since <= pod.started);

@@ -1,5 +1,6 @@
 //! Faults: which calls they strike, when and how often, and what `--inject` and `--surprise` make of them.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
@@ -307,7 +308,7 @@ pub(crate) struct Faults {
     rules: Vec<(Rule, u32)>,
     /// Calls each rule has spared
     spared: Vec<u32>,
-    began: Timestamp,
+    pub(super) began: Timestamp,
 }
 
 impl Faults {
@@ -334,20 +335,28 @@ impl Faults {
         None
     }
 
-    /// Returns the regions in which nothing answers now.
-    pub(super) fn dark(&self, now: Timestamp) -> std::collections::BTreeSet<String> {
+    /// Returns the regions in which nothing answers now, and since when.
+    pub(super) fn dark(&self, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        let mut dark = BTreeMap::new();
         let rules = self.rules.iter().map(|(rule, _)| rule);
-        rules
-            .filter(|rule| rule.fault == Fault::Dark && rule.service.is_none())
-            .filter(|rule| self.timely(rule, now))
-            .filter_map(|rule| rule.region.clone())
-            .collect()
+        for rule in rules.filter(|rule| rule.fault == Fault::Dark && rule.service.is_none()) {
+            let Some(region) = rule.region.clone().filter(|_| self.timely(rule, now)) else {
+                continue;
+            };
+            let since = rule.from.map_or(self.began, |from| self.after(from));
+            let known = dark.entry(region).or_insert(since);
+            *known = since.min(*known);
+        }
+        dark
+    }
+
+    fn after(&self, span: Span) -> Timestamp {
+        self.began + SignedDuration::try_from(span.0).unwrap_or_default()
     }
 
     fn timely(&self, rule: &Rule, now: Timestamp) -> bool {
-        let after = |span: Span| self.began + SignedDuration::try_from(span.0).unwrap_or_default();
-        rule.from.is_none_or(|from| now >= after(from))
-            && rule.until.is_none_or(|until| now < after(until))
+        rule.from.is_none_or(|from| now >= self.after(from))
+            && rule.until.is_none_or(|until| now < self.after(until))
     }
 
     /// Counts a strike of before the rehearsal was gone on with.

@@ -9,6 +9,8 @@ mod aws;
 mod cluster;
 mod dns;
 pub(crate) mod fault;
+#[cfg(test)]
+mod fidelity;
 pub(crate) mod kubernetes;
 pub(crate) mod log;
 mod network;
@@ -30,6 +32,8 @@ use serde_json::Value;
 use tokio::io::DuplexStream;
 
 pub(crate) use aws::Connector;
+#[allow(unused_imports, reason = "it is for whoever listens on loopback")]
+pub(crate) use aws::Front;
 pub(crate) use network::NoWay;
 
 use crate::clock::{Clock, since};
@@ -231,10 +235,10 @@ impl Sandbox {
     /// Works on what a service of a region has.
     fn desk<T>(&self, region: &str, work: impl FnOnce(&mut Desk<'_>) -> T) -> T {
         let mut state = self.state();
-        let dark = state.dark();
+        let (dark, began) = (state.dark(), state.faults.began);
         let State { objects, random, .. } = &mut *state;
         let (durations, account) = (self.durations(), self.0.world.account.as_str());
-        work(&mut Desk { objects, durations, account, region, dark: &dark, random })
+        work(&mut Desk { objects, durations, account, region, dark: &dark, began, random })
     }
 
     /// Answers a call to AWS.
@@ -242,13 +246,13 @@ impl Sandbox {
         let (answer, left) = match fault {
             Some(Fault::Stale) => {
                 let mut state = self.state();
-                let dark = state.dark();
+                let (dark, began) = (state.dark(), state.faults.began);
                 let State { objects, random, .. } = &mut *state;
                 let (durations, account) = (self.durations(), self.0.world.account.as_str());
                 objects.stale(|objects| {
-                    let region = call.region.as_str();
+                    let (region, dark) = (call.region.as_str(), &dark);
                     let desk =
-                        &mut Desk { objects, durations, account, region, dark: &dark, random };
+                        &mut Desk { objects, durations, account, region, dark, began, random };
                     aws::answer(desk, call, request)
                 })
             }

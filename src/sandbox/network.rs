@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Sandbox;
 use super::aws::anonymous;
-use super::dns::endpoint;
+use super::dns::{Asker, endpoint};
 use super::fault::{Call, Fault, Service};
 use super::objects::text;
 use super::world::{Endpoint, Kind};
@@ -197,7 +197,8 @@ impl Sandbox {
         let mut state = self.state();
         let dark = state.dark();
         let super::State { objects, resolvers, random, .. } = &mut *state;
-        resolvers.ask(objects, &dark, resolver, name, kind, random)
+        let asker = Asker { objects, dark: &dark };
+        resolvers.ask(asker, resolver, name, kind, random)
     }
 
     /// Asks a resolver over the network; `None` when it is silent.

@@ -15,7 +15,7 @@ use crate::clock::jump::{JumpClock, Pace};
 use crate::engine::ports::Armed;
 use crate::ids::RunId;
 
-fn phoenix() -> World {
+pub(super) fn phoenix() -> World {
     world::parse("phoenix", world::shipped("phoenix").expect("it is shipped"))
         .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
 }
@@ -24,14 +24,14 @@ fn clock() -> JumpClock {
     JumpClock::at("2026-11-22T02:18:00Z".parse().expect("an instant"), Pace::Max)
 }
 
-struct Scene {
-    clock: JumpClock,
-    clients: Clients,
-    sandbox: Sandbox,
+pub(super) struct Scene {
+    pub clock: JumpClock,
+    pub clients: Clients,
+    pub sandbox: Sandbox,
 }
 
 impl Scene {
-    fn of(world: World, faults: &[&str]) -> Self {
+    pub(super) fn of(world: World, faults: &[&str]) -> Self {
         let clock = clock();
         let faults: Vec<Rule> =
             faults.iter().map(|fault| fault.parse().expect("a fault")).collect();
@@ -45,12 +45,12 @@ impl Scene {
         Self { clock, clients, sandbox }
     }
 
-    fn new(faults: &[&str]) -> Self {
+    pub(super) fn new(faults: &[&str]) -> Self {
         Self::of(phoenix(), faults)
     }
 
     /// Runs work in virtual time; returns what it gave and how long it took.
-    fn run<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
         let began = self.clock.now();
         let runtime = self.clock.runtime().expect("a runtime");
         let done = runtime.block_on(work);
@@ -308,6 +308,7 @@ fn stale_and_stuck() {
         let aws = scene.clients.aws.region("us-west-2").await.expect("clients");
         let promote = aws.rds.promote_read_replica().db_instance_identifier("phoenix-dr-replica");
         promote.send().await.expect("accepted");
+        scene.clock.sleep(Duration::from_secs(10)).await;
         let status = || async {
             let found = aws.rds.describe_db_instances().send().await.expect("it answers");
             found.db_instances()[0].db_instance_status().unwrap_or_default().to_owned()

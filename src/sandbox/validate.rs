@@ -100,12 +100,17 @@ impl Checks<'_> {
                 Kind::RdsSnapshot => self.named(&path, object, "DBSnapshotIdentifier"),
                 Kind::RdsSubnetGroup => self.named(&path, object, "DBSubnetGroupName"),
                 Kind::RdsParameterGroup => self.named(&path, object, "DBParameterGroupName"),
+                Kind::RdsCluster => self.named(&path, object, "DBClusterIdentifier"),
+                Kind::RdsGlobal => self.named(&path, object, "GlobalClusterIdentifier"),
                 Kind::RdsBackup
                 | Kind::Zone
                 | Kind::HealthCheck
                 | Kind::Change
                 | Kind::Bucket
                 | Kind::S3Object
+                | Kind::S3Version
+                | Kind::S3Upload
+                | Kind::S3Underway
                 | Kind::HealthEvent => {}
             }
         }
@@ -169,8 +174,13 @@ impl Checks<'_> {
                     let path = Path::root().key("objects").item(i).key("id");
                     self.refers(&path, Kind::Bucket, bucket, "s3.bucket");
                 }
+                Kind::RdsGlobal => self.members(&body, object),
                 Kind::RdsSnapshot
                 | Kind::RdsBackup
+                | Kind::RdsCluster
+                | Kind::S3Version
+                | Kind::S3Upload
+                | Kind::S3Underway
                 | Kind::RdsSubnetGroup
                 | Kind::RdsParameterGroup
                 | Kind::HealthCheck
@@ -179,6 +189,17 @@ impl Checks<'_> {
                 | Kind::HealthEvent
                 | Kind::Endpoint => {}
             }
+        }
+    }
+
+    /// A global database's members are clusters of the world.
+    fn members(&mut self, body: &Path, object: &WorldObject) {
+        let members = object.body.get("GlobalClusterMembers").and_then(Value::as_array);
+        for (i, member) in members.into_iter().flatten().enumerate() {
+            let arn = member.get("DBClusterArn").and_then(Value::as_str).unwrap_or_default();
+            let id = arn.rsplit(':').next().unwrap_or(arn);
+            let path = body.key("GlobalClusterMembers").item(i).key("DBClusterArn");
+            self.refers(&path, Kind::RdsCluster, id, "rds.cluster");
         }
     }
 

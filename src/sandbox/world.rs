@@ -77,14 +77,20 @@ pub(crate) struct Durations {
     pub first_backup: Span,
     /// Promoting a replica, its restart included
     pub promote: Span,
+    /// Until a promotion that was accepted shows
+    pub promote_shows: Span,
     /// Changing an instance
     pub modify: Span,
     /// Adding a standby in another zone
     pub add_standby: Span,
     /// Deleting an instance
     pub delete_instance: Span,
+    /// Moving the writer of a global database to another region
+    pub global_failover: Span,
     /// Until every name server of Route 53 has a change
     pub route53_sync: Span,
+    /// Until an object is in the bucket its own is replicated to
+    pub object_replication: Span,
     /// True where these were measured on the estate
     pub measured: bool,
 }
@@ -98,10 +104,13 @@ impl Default for Durations {
             replay_logs: Span::minutes(5),
             first_backup: Span::minutes(3),
             promote: Span::minutes(7),
+            promote_shows: Span::seconds(6),
             modify: Span::minutes(2),
             add_standby: Span::minutes(12),
             delete_instance: Span::minutes(4),
+            global_failover: Span::minutes(2),
             route53_sync: Span::seconds(35),
+            object_replication: Span::seconds(20),
             measured: false,
         }
     }
@@ -122,6 +131,10 @@ pub(crate) enum Kind {
     RdsSubnetGroup,
     #[serde(rename = "rds.parameter_group")]
     RdsParameterGroup,
+    #[serde(rename = "rds.cluster")]
+    RdsCluster,
+    #[serde(rename = "rds.global_cluster")]
+    RdsGlobal,
     #[serde(rename = "route53.zone")]
     Zone,
     #[serde(rename = "route53.health_check")]
@@ -132,6 +145,15 @@ pub(crate) enum Kind {
     Bucket,
     #[serde(rename = "s3.object")]
     S3Object,
+    /// An older version of an object, or a delete marker
+    #[serde(rename = "s3.version")]
+    S3Version,
+    /// An upload in parts that is under way, or one of its parts
+    #[serde(rename = "s3.upload")]
+    S3Upload,
+    /// An object on its way into another bucket
+    #[serde(rename = "s3.underway")]
+    S3Underway,
     #[serde(rename = "health.event")]
     HealthEvent,
     /// Something that answers HTTP and TCP
@@ -146,14 +168,20 @@ impl Kind {
     /// Says whether objects of this kind belong to no region.
     pub(crate) const fn is_global(self) -> bool {
         match self {
-            Self::Zone | Self::HealthCheck | Self::Change | Self::HealthEvent => true,
+            Self::RdsGlobal | Self::Zone | Self::HealthCheck | Self::Change | Self::HealthEvent => {
+                true
+            }
             Self::RdsInstance
             | Self::RdsSnapshot
             | Self::RdsBackup
             | Self::RdsSubnetGroup
             | Self::RdsParameterGroup
+            | Self::RdsCluster
             | Self::Bucket
             | Self::S3Object
+            | Self::S3Version
+            | Self::S3Upload
+            | Self::S3Underway
             | Self::Endpoint
             | Self::Postgres => false,
         }

@@ -1,9 +1,8 @@
-//! AWS's wire formats between a request and JSON in the AWS CLI's shape: query forms, XML both ways, and CBOR.
+//! AWS's wire formats between a request and JSON in the AWS CLI's shape: query forms, and XML both ways.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use xmlparser::{ElementEnd, Token, Tokenizer};
 
@@ -16,11 +15,20 @@ pub(super) struct AwsError {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
+    /// Headers that say more
+    pub headers: Vec<(String, String)>,
 }
 
 impl AwsError {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), headers: Vec::new() }
+    }
+
+    /// Says more in a header.
+    #[must_use]
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
     }
 }
 
@@ -61,6 +69,15 @@ pub(super) fn list(params: &Params, prefix: &str) -> Vec<String> {
     (1..).map_while(|i| params.get(&format!("{prefix}.{i}")).cloned()).collect()
 }
 
+/// Returns the filters of a query request: each name with its values.
+pub(super) fn filters(params: &Params) -> Vec<(String, Vec<String>)> {
+    let filter = |i: usize| {
+        let name = params.get(&format!("Filters.Filter.{i}.Name"))?.clone();
+        Some((name, list(params, &format!("Filters.Filter.{i}.Values.Value"))))
+    };
+    (1..).map_while(filter).collect()
+}
+
 /// Returns the tags of a query request.
 pub(super) fn tags(params: &Params) -> Vec<(String, String)> {
     let tag = |i: usize| {
@@ -72,7 +89,7 @@ pub(super) fn tags(params: &Params) -> Vec<(String, String)> {
 }
 
 /// Element of each list's members, where it is not `member`.
-const MEMBERS: [(&str, &str); 21] = [
+const MEMBERS: [(&str, &str); 31] = [
     ("DBInstances", "DBInstance"),
     ("DBSnapshots", "DBSnapshot"),
     ("DBInstanceAutomatedBackups", "DBInstanceAutomatedBackup"),
@@ -94,6 +111,16 @@ const MEMBERS: [(&str, &str); 21] = [
     ("HealthCheckObservations", "HealthCheckObservation"),
     ("RecordData", "RecordDataEntry"),
     ("Changes", "Change"),
+    ("AvailabilityZones", "AvailabilityZone"),
+    ("DBClusters", "DBCluster"),
+    ("DBClusterMembers", "DBClusterMember"),
+    ("GlobalClusters", "GlobalClusterMember"),
+    ("GlobalClusterMembers", "GlobalClusterMember"),
+    ("ReadReplicaIdentifiers", "ReadReplicaIdentifier"),
+    ("HealthChecks", "HealthCheck"),
+    ("ChildHealthChecks", "ChildHealthCheck"),
+    ("Regions", "Region"),
+    ("NameServers", "NameServer"),
 ];
 
 /// Writes a value as an element.
@@ -181,53 +208,18 @@ impl Element {
         if MEMBERS.iter().any(|(list, _)| *list == name) {
             return (name, children.into_iter().map(|(_, value)| value).collect());
         }
-        (name, Value::Object(children.into_iter().collect::<Map<_, _>>()))
-    }
-}
-
-/// Writes a value in CBOR, as smithy's RPC v2 has it: fields that end in `Time` are instants.
-pub(super) fn cbor(name: &str, value: &Value, out: &mut Vec<u8>) {
-    let head = |major: u8, number: usize, out: &mut Vec<u8>| {
-        let number = u64::try_from(number).unwrap_or(u64::MAX);
-        match u8::try_from(number) {
-            Ok(small @ 0..=23) => out.push(major << 5 | small),
-            Ok(byte) => out.extend([major << 5 | 24, byte]),
-            Err(_) => {
-                out.push(major << 5 | 27);
-                out.extend(number.to_be_bytes());
+        let mut fields = Map::new();
+        for (name, value) in children {
+            match fields.get_mut(&name) {
+                None => {
+                    fields.insert(name, value);
+                }
+                // A list without an element around it.
+                Some(Value::Array(known)) => known.push(value),
+                Some(known) => *known = Value::Array(vec![known.take(), value]),
             }
         }
-    };
-    match value {
-        Value::Null => out.push(0xf6),
-        Value::Bool(value) => out.push(0xf4 + u8::from(*value)),
-        Value::Number(number) => {
-            out.push(0xfb);
-            out.extend(number.as_f64().unwrap_or(0.0).to_be_bytes());
-        }
-        Value::String(text) => {
-            let instant = name.ends_with("Time").then(|| text.parse::<Timestamp>().ok()).flatten();
-            if let Some(instant) = instant {
-                // Tag 1: seconds since 1970.
-                out.extend([0xc1, 0xfb]);
-                out.extend((instant.as_millisecond() as f64 / 1000.0).to_be_bytes());
-            } else {
-                head(3, text.len(), out);
-                out.extend(text.as_bytes());
-            }
-        }
-        Value::Array(items) => {
-            head(4, items.len(), out);
-            items.iter().for_each(|item| cbor("", item, out));
-        }
-        Value::Object(fields) => {
-            head(5, fields.len(), out);
-            for (name, value) in fields {
-                head(3, name.len(), out);
-                out.extend(name.as_bytes());
-                cbor(name, value, out);
-            }
-        }
+        (name, Value::Object(fields))
     }
 }
 
@@ -256,13 +248,5 @@ mod tests {
         assert_eq!(tags(&params), [("phoenix-dr:run".to_owned(), "a b".to_owned())]);
         assert_eq!(list(&params, "G.Id"), ["x"]);
         assert_eq!(decode("%zz%4"), "%zz%4");
-    }
-
-    #[test]
-    fn instants_are_tagged() {
-        let mut out = Vec::new();
-        cbor("startTime", &json!("1970-01-01T00:00:01Z"), &mut out);
-        assert_eq!(out[..2], [0xc1, 0xfb]);
-        assert_eq!(out[2..], 1.0_f64.to_be_bytes());
     }
 }

@@ -3,21 +3,30 @@
 //! Owns reading which service, region and operation a request is for, and the wire forms of answers and errors. What
 //! a service does is its own module's.
 
+mod cbor;
 mod codec;
 mod connector;
+mod digest;
+mod exchange;
+mod front;
 mod identity;
 mod rds;
+mod refusal;
 mod route53;
 mod s3;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use connector::Connector;
-pub(super) use connector::delay;
+pub(super) use exchange::delay;
+pub(crate) use front::Front;
 pub(super) use s3::anonymous;
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::Value;
 
 use super::dns::Dark;
-use super::fault::{Call, Fault, Service};
+use super::fault::{Call, Service};
 use super::objects::Objects;
 use super::random::Random;
 use super::world::Durations;
@@ -38,7 +47,24 @@ pub(super) struct Desk<'a> {
     pub account: &'a str,
     pub region: &'a str,
     pub dark: &'a Dark,
+    /// When the rehearsal began
+    pub began: Timestamp,
     pub random: &'a mut Random,
+}
+
+impl Desk<'_> {
+    /// Returns the desk of another region.
+    fn in_region<'b>(&'b mut self, region: &'b str) -> Desk<'b> {
+        Desk {
+            objects: &mut *self.objects,
+            durations: self.durations,
+            account: self.account,
+            region,
+            dark: self.dark,
+            began: self.began,
+            random: &mut *self.random,
+        }
+    }
 }
 
 /// A request, taken apart.
@@ -80,8 +106,12 @@ impl<'a> Request<'a> {
                 "unknown" => format!("{} {}", self.method, self.path),
                 known => known.to_owned(),
             },
-            Service::S3 => s3::operation(self.method, self.host, self.path, &self.query),
-            Service::Health => self.path.rsplit('/').next()?.to_owned(),
+            Service::S3 => s3::operation(self),
+            // Smithy's RPC v2 names it in the path, the JSON protocol in a header.
+            Service::Health => match self.header("x-amz-target") {
+                Some(target) => target.rsplit('.').next()?.to_owned(),
+                None => self.path.rsplit('/').next()?.to_owned(),
+            },
             Service::Kubernetes
             | Service::Http
             | Service::Tcp
@@ -98,31 +128,36 @@ impl<'a> Request<'a> {
     fn text(&self) -> String {
         String::from_utf8_lossy(self.body).into_owned()
     }
+
+    /// Returns a body of JSON or CBOR; null where it is neither.
+    fn value(&self) -> Value {
+        let json = || serde_json::from_slice(self.body).ok();
+        cbor::read(self.body).filter(Value::is_object).or_else(json).unwrap_or_default()
+    }
 }
 
 /// An answer on its way back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     fn new(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        let headers = vec![
-            ("content-type", content_type.to_owned()),
-            ("x-amzn-requestid", "00000000-0000-4000-8000-000000000000".to_owned()),
-        ];
-        Self { status, headers, body }
+        let mut answer = Self { status, headers: Vec::new(), body };
+        answer.header("content-type", content_type);
+        answer.header("x-amzn-requestid", "00000000-0000-4000-8000-000000000000");
+        answer
     }
 
     fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    fn header(&mut self, name: &'static str, value: &str) {
-        self.headers.push((name, value.to_owned()));
+    fn header(&mut self, name: &str, value: &str) {
+        self.headers.push((name.to_owned(), value.to_owned()));
     }
 }
 
@@ -140,17 +175,16 @@ pub(super) fn answer(
     let answered = match call.service {
         Service::Rds => rds::answer(desk, &call.operation, &request.form())
             .map(|value| query(RDS, call, &value)),
-        Service::Sts => {
-            identity::sts(desk.account, &call.operation).map(|value| query(STS, call, &value))
-        }
+        Service::Sts => identity::sts(desk, &call.operation, &request.form())
+            .map(|value| query(STS, call, &value)),
         Service::Route53 => {
             let (path, text) = (request.path, request.text());
             route53::answer(desk, request.method, path, &request.query, &text)
                 .map(|value| rest(call, &value))
         }
         Service::S3 => s3::answer(desk, request),
-        Service::Health => identity::health(desk.objects, &call.operation, request.body)
-            .map(|value| cbor(200, &value)),
+        Service::Health => identity::health(desk.objects, &call.operation, &request.value())
+            .map(|value| rpc(200, request, &value)),
         Service::Kubernetes | Service::Http | Service::Tcp | Service::Dns | Service::Postgres => {
             Err(unknown(&call.to_string()))
         }
@@ -159,7 +193,7 @@ pub(super) fn answer(
         Ok(answer) => (answer, None),
         Err(error) => {
             let left = (error.code == UNKNOWN).then(|| error.message.clone());
-            (refusal(call, request, &error), left)
+            (refusal::refusal(call, request, &error), left)
         }
     }
 }
@@ -177,105 +211,19 @@ fn rest(call: &Call, value: &Value) -> Answer {
     let mut inner = String::new();
     codec::xml(&format!("{}Response", call.operation), value, &mut inner);
     let named = inner.replacen('>', &format!(" xmlns=\"{ROUTE53}\">"), 1);
-    Answer::new(200, "text/xml", format!("<?xml version=\"1.0\"?>\n{named}").into_bytes())
+    let status = if call.operation.starts_with("Create") { 201 } else { 200 };
+    Answer::new(status, "text/xml", format!("<?xml version=\"1.0\"?>\n{named}").into_bytes())
 }
 
-fn cbor(status: u16, value: &Value) -> Answer {
+/// Answers in the protocol of the question: CBOR, or JSON.
+fn rpc(status: u16, request: &Request<'_>, value: &Value) -> Answer {
+    if request.header("x-amz-target").is_some() {
+        let body = refusal::instants(value).to_string().into_bytes();
+        return Answer::new(status, "application/x-amz-json-1.1", body);
+    }
     let mut body = Vec::new();
-    codec::cbor("", value, &mut body);
+    cbor::write("", value, &mut body);
     let mut answer = Answer::new(status, "application/cbor", body);
     answer.header("smithy-protocol", "rpc-v2-cbor");
     answer
-}
-
-/// Words an error as its service does.
-fn refusal(call: &Call, request: &Request<'_>, error: &AwsError) -> Answer {
-    let AwsError { status, code, message } = error;
-    let message = codec::escaped(message);
-    let wrapped = |namespace: &str| {
-        format!(
-            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}\
-             </Message></Error><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ErrorResponse>"
-        )
-    };
-    match call.service {
-        Service::Health => cbor(*status, &json!({ "__type": code, "message": error.message })),
-        // HEAD has no body, not even for an error.
-        Service::S3 if request.method == "HEAD" => Answer::empty(*status),
-        Service::S3 => {
-            let body = format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message>\
-                 <RequestId>REHEARSAL</RequestId><HostId>REHEARSAL</HostId></Error>"
-            );
-            Answer::new(*status, "application/xml", body.into_bytes())
-        }
-        Service::Route53 => Answer::new(*status, "text/xml", wrapped(ROUTE53).into_bytes()),
-        Service::Sts => Answer::new(*status, "text/xml", wrapped(STS).into_bytes()),
-        Service::Rds
-        | Service::Kubernetes
-        | Service::Http
-        | Service::Tcp
-        | Service::Dns
-        | Service::Postgres => Answer::new(*status, "text/xml", wrapped(RDS).into_bytes()),
-    }
-}
-
-/// Returns the answer of a fault a service tells itself; `None` for those of the connection.
-fn faulty(call: &Call, request: &Request<'_>, fault: Fault) -> Option<Answer> {
-    let operation = format!("{}:{}", call.service.name(), call.operation);
-    let error = match (fault, call.service) {
-        (Fault::Throttled, Service::S3) => {
-            AwsError::new(503, "SlowDown", "Please reduce your request rate.")
-        }
-        (Fault::Throttled, Service::Health) => {
-            AwsError::new(400, "ThrottlingException", "Rate exceeded")
-        }
-        (Fault::Throttled, _) => AwsError::new(400, "Throttling", "Rate exceeded"),
-        (Fault::Denied, Service::Health) => AwsError::new(
-            403,
-            "AccessDeniedException",
-            format!("not authorized to perform: {operation}"),
-        ),
-        (Fault::Denied, Service::S3) => AwsError::new(403, "AccessDenied", "Access Denied"),
-        (Fault::Denied, _) => AwsError::new(
-            403,
-            "AccessDenied",
-            format!(
-                "User: arn:aws:sts::123456789012:assumed-role/rehearsal/phoenix-dr is not authorized to perform: {operation}"
-            ),
-        ),
-        (Fault::Expired, Service::Health) => AwsError::new(
-            403,
-            "ExpiredTokenException",
-            "The security token included in the request is expired",
-        ),
-        (Fault::Expired, Service::S3) => {
-            AwsError::new(400, "ExpiredToken", "The provided token has expired.")
-        }
-        (Fault::Expired, _) => AwsError::new(
-            403,
-            "ExpiredToken",
-            "The security token included in the request is expired",
-        ),
-        (Fault::NoCapacity, Service::Rds) => AwsError::new(
-            400,
-            "InsufficientDBInstanceCapacity",
-            "The specified DB instance class is not available in the specified Availability Zone.",
-        ),
-        (Fault::NoCapacity, Service::S3) => {
-            AwsError::new(503, "ServiceUnavailable", "Reduce your request rate.")
-        }
-        (Fault::NoCapacity, _) => AwsError::new(503, "ServiceUnavailable", "no capacity"),
-        (
-            Fault::Dark
-            | Fault::Refused
-            | Fault::LostAnswer
-            | Fault::Latency
-            | Fault::Truncated
-            | Fault::Stale
-            | Fault::Stuck,
-            _,
-        ) => return None,
-    };
-    Some(refusal(call, request, &error))
 }

@@ -1,9 +1,12 @@
 //! Changing instances: promotion, settings, tags, the end.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
-use super::{Desk, allowed, get, instance, named, region_of, short};
+use super::{
+    Desk, allowed, get, instance, invalid_combination, named, reading, region_of, short, snapshots,
+    window,
+};
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::Kind;
 
@@ -12,13 +15,20 @@ pub(super) fn promote(desk: &mut Desk<'_>, params: &Params) -> Result<Value, Aws
     let mut body = instance(desk, id)?;
     let source = text(&body, "ReadReplicaSourceDBInstanceIdentifier").to_owned();
     if source.is_empty() {
-        let message = "The specified DB instance is not a Read Replica.";
+        let message = format!("DB Instance is not a read replica: {id}");
         return Err(AwsError::new(400, "InvalidDBInstanceState", message));
     }
     allowed(&body, &["available"])?;
     let retention = get(params, "BackupRetentionPeriod").parse::<i64>().unwrap_or(1);
     body["DBInstanceStatus"] = json!("modifying");
     let (now, length) = (desk.objects.now(), desk.durations.promote.0);
+    // Whoever looks within the next seconds sees what was there before.
+    window::shows(desk, &mut body, "available", desk.durations.promote_shows.0);
+    let backed_up = now + length + desk.durations.first_backup.0;
+    let mut usable = json!({ "DBInstanceStatus": "available" });
+    if let (true, Value::Object(begins)) = (retention > 0, window::begins(backed_up)) {
+        crate::sandbox::objects::merge(&mut usable, begins);
+    }
     let alone = json!({
         "DBInstanceStatus": if retention > 0 { "backing-up" } else { "available" },
         "ReadReplicaSourceDBInstanceIdentifier": null,
@@ -28,14 +38,11 @@ pub(super) fn promote(desk: &mut Desk<'_>, params: &Params) -> Result<Value, Aws
     let then = vec![
         Due::set(now + length.mul_f64(0.6), json!({ "DBInstanceStatus": "rebooting" })),
         Due::set(now + length, alone),
-        Due::set(
-            now + length + desk.durations.first_backup.0,
-            json!({ "DBInstanceStatus": "available" }),
-        ),
+        Due::set(backed_up, usable),
     ];
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
     forget(desk, &source, &body);
-    Ok(json!({ "DBInstance": body }))
+    Ok(json!({ "DBInstance": window::shown(desk, &body) }))
 }
 
 /// Takes a replica off its source's list.
@@ -53,75 +60,143 @@ fn forget(desk: &mut Desk<'_>, source: &str, replica: &Value) {
     desk.objects.change(Kind::RdsInstance, &from, short(source), set);
 }
 
+/// What a change of an instance wants to be otherwise.
+struct Wanted {
+    /// Values that take effect within minutes
+    soon: Map<String, Value>,
+    /// Values that wait for the maintenance window
+    later: Map<String, Value>,
+}
+
+impl Wanted {
+    fn of(body: &Value, params: &Params) -> Result<Self, AwsError> {
+        let number = |name: &str| params.get(name).and_then(|value| value.parse::<i64>().ok());
+        let mut wanted = Map::new();
+        for name in ["DBInstanceClass", "EngineVersion"] {
+            if let Some(value) = params.get(name) {
+                wanted.insert(name.to_owned(), json!(value));
+            }
+        }
+        if let Some(value) = params.get("MultiAZ") {
+            wanted.insert("MultiAZ".to_owned(), json!(value == "true"));
+        }
+        if let Some(size) = number("AllocatedStorage") {
+            if size < body["AllocatedStorage"].as_i64().unwrap_or(0) {
+                let message = "Invalid storage size: allocated storage cannot be made smaller.";
+                return Err(invalid_combination(message));
+            }
+            wanted.insert("AllocatedStorage".to_owned(), json!(size));
+        }
+        wanted.retain(|name, value| body.get(name) != Some(value));
+        let (mut soon, later) = match get(params, "ApplyImmediately") == "true" {
+            true => (wanted, Map::new()),
+            false => (Map::new(), wanted),
+        };
+        // How long backups are kept waits for nobody.
+        let days =
+            number("BackupRetentionPeriod").filter(|days| body["BackupRetentionPeriod"] != *days);
+        if let Some(days) = days {
+            soon.insert("BackupRetentionPeriod".to_owned(), json!(days));
+        }
+        Ok(Self { soon, later })
+    }
+}
+
 pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
     allowed(&body, &["available", "storage-optimization"])?;
-    let (now, mut pending) = (desk.objects.now(), json!({}));
+    let Wanted { mut soon, later } = Wanted::of(&body, params)?;
     // Protection takes effect at once and leaves the instance available.
     if let Some(value) = params.get("DeletionProtection") {
         body["DeletionProtection"] = json!(value == "true");
     }
-    if let Some(days) = params.get("BackupRetentionPeriod").and_then(|days| days.parse().ok()) {
-        let days: i64 = days;
-        if body["BackupRetentionPeriod"] != days {
-            pending["BackupRetentionPeriod"] = json!(days);
-        }
+    let groups = list(params, "VpcSecurityGroupIds.VpcSecurityGroupId");
+    if !groups.is_empty() {
+        body["VpcSecurityGroups"] = groups
+            .iter()
+            .map(|group| json!({ "VpcSecurityGroupId": group, "Status": "active" }))
+            .collect();
     }
-    if let Some(class) = params.get("DBInstanceClass")
-        && body["DBInstanceClass"] != class.as_str()
-    {
-        pending["DBInstanceClass"] = json!(class);
-    }
-    let standby = params.get("MultiAZ").map(|value| json!(value == "true"));
-    let standby = standby.filter(|wanted| body["MultiAZ"] != *wanted);
-    if let Some(wanted) = &standby {
-        pending["MultiAZ"] = wanted.clone();
-    }
+    let mut pending = later.clone();
+    pending.extend(soon.clone());
     let mut then = Vec::new();
-    if pending != json!({}) {
+    if !soon.is_empty() {
         body["DBInstanceStatus"] = json!("modifying");
-        body["PendingModifiedValues"] = pending.clone();
-        let mut soon = pending;
-        let mut left = json!({});
-        if let (Some(wanted), Value::Object(fields)) = (&standby, &mut soon) {
-            fields.remove("MultiAZ");
-            left["MultiAZ"] = wanted.clone();
+        let standby = soon.remove("MultiAZ");
+        let grown = soon.contains_key("AllocatedStorage");
+        let backed_up = soon.get("BackupRetentionPeriod").is_some_and(|days| *days != 0)
+            && body["BackupRetentionPeriod"] == 0;
+        let mut end = desk.objects.now() + desk.durations.modify.0;
+        let mut left = later;
+        if let Some(wanted) = &standby {
+            left.insert("MultiAZ".to_owned(), wanted.clone());
         }
-        soon["DBInstanceStatus"] = json!("available");
-        soon["PendingModifiedValues"] = if standby.is_some() { left } else { Value::Null };
-        then.push(Due::set(now + desk.durations.modify.0, soon));
+        let status = if grown { "storage-optimization" } else { "available" };
+        soon.insert("DBInstanceStatus".to_owned(), json!(status));
+        soon.insert("PendingModifiedValues".to_owned(), or_null(left.clone()));
+        if let (true, Value::Object(begins)) = (backed_up, window::begins(end)) {
+            soon.extend(begins);
+        }
+        then.push(Due::set(end, Value::Object(soon)));
         if let Some(wanted) = standby {
-            let done = json!({ "MultiAZ": wanted, "PendingModifiedValues": null });
-            let length = desk.durations.modify.0 + desk.durations.add_standby.0;
-            then.push(Due::set(now + length, done));
+            left.remove("MultiAZ");
+            end += desk.durations.add_standby.0;
+            let done = json!({ "MultiAZ": wanted, "PendingModifiedValues": or_null(left) });
+            then.push(Due::set(end, done));
         }
+        if grown {
+            end += reading(desk, &body) / 2;
+            then.push(Due::set(end, json!({ "DBInstanceStatus": "available" })));
+        }
+    }
+    if !pending.is_empty() {
+        body["PendingModifiedValues"] = Value::Object(pending);
     }
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
-    Ok(json!({ "DBInstance": body }))
+    Ok(json!({ "DBInstance": window::shown(desk, &body) }))
+}
+
+fn or_null(fields: Map<String, Value>) -> Value {
+    if fields.is_empty() { Value::Null } else { Value::Object(fields) }
 }
 
 pub(super) fn delete(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
-    if body["DeletionProtection"] == true {
-        let message = "Cannot delete protected DB Instance, please disable deletion protection and try again.";
-        return Err(AwsError::new(400, "InvalidParameterCombination", message));
-    }
-    if get(params, "SkipFinalSnapshot") != "true"
-        && get(params, "FinalDBSnapshotIdentifier").is_empty()
-    {
-        let message =
-            "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.";
-        return Err(AwsError::new(400, "InvalidParameterCombination", message));
-    }
     if text(&body, "DBInstanceStatus") == "deleting" {
         let message = format!("Instance {id} is already being deleted.");
         return Err(AwsError::new(400, "InvalidDBInstanceState", message));
     }
+    if body["DeletionProtection"] == true {
+        let message = "Cannot delete protected DB Instance, please disable deletion protection and try again.";
+        return Err(invalid_combination(message));
+    }
+    let last = get(params, "FinalDBSnapshotIdentifier");
+    match (get(params, "SkipFinalSnapshot") == "true", last) {
+        (true, "") => {}
+        (true, _) => {
+            let message = "FinalDBSnapshotIdentifier can not be specified when deleting with SkipFinalSnapshot.";
+            return Err(invalid_combination(message));
+        }
+        (false, "") => {
+            let message =
+                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.";
+            return Err(invalid_combination(message));
+        }
+        (false, last) => {
+            let mut wanted = Params::new();
+            wanted.insert("DBInstanceIdentifier".to_owned(), id.to_owned());
+            wanted.insert("DBSnapshotIdentifier".to_owned(), last.to_owned());
+            snapshots::create(desk, &wanted)?;
+        }
+    }
+    window::stands(desk, &mut body);
     body["DBInstanceStatus"] = json!("deleting");
     let then = vec![Due::gone(desk.objects.now() + desk.durations.delete_instance.0)];
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
+    let source = text(&body, "ReadReplicaSourceDBInstanceIdentifier").to_owned();
+    forget(desk, &source, &body);
     Ok(json!({ "DBInstance": body }))
 }
 
@@ -138,13 +213,22 @@ pub(super) fn switch(
         _ => ("available", "stopping", "stopped"),
     };
     allowed(&body, &[from])?;
+    if action == "StopDBInstance"
+        && !text(&body, "ReadReplicaSourceDBInstanceIdentifier").is_empty()
+    {
+        let message = format!("Cannot stop {id}: it is a read replica.");
+        return Err(AwsError::new(400, "InvalidDBInstanceState", message));
+    }
+    let end = desk.objects.now() + desk.durations.modify.0;
+    let mut done = json!({ "DBInstanceStatus": to });
+    match action {
+        "StopDBInstance" => window::stands(desk, &mut body),
+        "StartDBInstance" => window::goes_on(&mut done, end),
+        _ => {}
+    }
     body["DBInstanceStatus"] = json!(through);
-    let then = vec![Due::set(
-        desk.objects.now() + desk.durations.modify.0,
-        json!({ "DBInstanceStatus": to }),
-    )];
-    desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
-    Ok(json!({ "DBInstance": body }))
+    desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), vec![Due::set(end, done)]);
+    Ok(json!({ "DBInstance": window::shown(desk, &body) }))
 }
 
 pub(super) fn add_tags(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {

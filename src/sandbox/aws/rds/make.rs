@@ -1,4 +1,4 @@
-//! Making instances, snapshots and copies.
+//! Making instances: new ones, out of snapshots and backups, and replicas.
 
 use std::time::Duration;
 
@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
-use super::{Desk, allowed, get, gib, instance, instant, no_backup, region_of, short, snapshot};
+use super::{
+    Desk, allowed, arn, backups, get, instance, instant, invalid_combination, invalid_value,
+    reading, short, snapshot, snapshots, source_instance, window,
+};
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::{Kind, stamp};
 
 /// Fields an instance takes over from what it is made of.
-const INHERITED: [&str; 11] = [
+pub(super) const INHERITED: [&str; 11] = [
     "Engine",
     "EngineVersion",
     "AllocatedStorage",
@@ -25,36 +28,67 @@ const INHERITED: [&str; 11] = [
     "DBInstanceClass",
 ];
 
+/// Answers CreateDBInstance.
+pub(super) fn fresh(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
+    for name in ["DBInstanceClass", "Engine"] {
+        if get(params, name).is_empty() {
+            let message = format!("The request must contain the parameter {name}.");
+            return Err(AwsError::new(400, "MissingParameter", message));
+        }
+    }
+    let number = |name: &str| get(params, name).parse::<i64>().ok();
+    let mut source = json!({
+        "Engine": get(params, "Engine"),
+        "EngineVersion": "15.8",
+        "AllocatedStorage": number("AllocatedStorage").unwrap_or(20),
+        "StorageType": "gp3",
+        "StorageEncrypted": get(params, "StorageEncrypted") == "true",
+        "Port": number("Port").unwrap_or(5432),
+    });
+    for name in ["MasterUsername", "DBName"] {
+        if let Some(value) = params.get(name) {
+            source[name] = json!(value);
+        }
+    }
+    let id = get(params, "DBInstanceIdentifier").to_owned();
+    let length = desk.durations.create_instance.0;
+    made(desk, params, &id, &source, length)
+}
+
 pub(super) fn from_snapshot(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
     let source = snapshot(desk, get(params, "DBSnapshotIdentifier"))?;
-    if text(&source, "Status") != "available" {
-        let message = format!("The snapshot is in state {}", text(&source, "Status"));
-        return Err(AwsError::new(400, "InvalidDBSnapshotState", message));
-    }
+    snapshots::usable(&source)?;
     let length = desk.durations.create_instance.0 + reading(desk, &source);
     let id = get(params, "DBInstanceIdentifier").to_owned();
     made(desk, params, &id, &source, length)
 }
 
 pub(super) fn to_point_in_time(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let arn = get(params, "SourceDBInstanceAutomatedBackupsArn");
-    let source = if arn.is_empty() {
-        instance(desk, get(params, "SourceDBInstanceIdentifier"))?
-    } else {
-        let mut all = desk.objects.of_kind(Kind::RdsBackup, desk.region);
-        let found = all.find(|(_, body)| text(body, "DBInstanceAutomatedBackupsArn") == arn);
-        found.map(|(_, body)| body.clone()).ok_or_else(|| no_backup(arn))?
-    };
-    let latest = instant(&source, &["RestoreWindow", "LatestTime"])
-        .or_else(|| instant(&source, &["LatestRestorableTime"]));
-    let earliest = instant(&source, &["RestoreWindow", "EarliestTime"]);
-    let wanted: Option<Timestamp> = get(params, "RestoreTime").parse().ok();
-    let outside = wanted.is_some_and(|wanted| {
-        latest.is_none_or(|latest| wanted > latest) || earliest.is_some_and(|first| wanted < first)
-    });
-    if outside || latest.is_none() {
-        let message = "The specified time is outside of what can be restored.";
+    let (source, window) = restored_from(desk, params)?;
+    let wanted = params.get("RestoreTime");
+    let newest = get(params, "UseLatestRestorableTime") == "true";
+    if wanted.is_some() == newest {
+        let message = match newest {
+            true => "RestoreTime and UseLatestRestorableTime cannot be specified together.",
+            false => "Either RestoreTime or UseLatestRestorableTime must be specified.",
+        };
+        return Err(invalid_combination(message));
+    }
+    let Some((earliest, latest)) = window else {
+        let message = "The specified instance has no automated backups to restore from.";
         return Err(AwsError::new(400, "InvalidRestoreFault", message));
+    };
+    if let Some(wanted) = wanted {
+        let at: Timestamp =
+            wanted.parse().map_err(|_| invalid_value(format!("Invalid RestoreTime: {wanted}")))?;
+        if at > latest || at < earliest {
+            let (word, edge) = if at > latest { ("later", latest) } else { ("earlier", earliest) };
+            let message = format!(
+                "The specified instance cannot be restored to a time {word} than {}",
+                stamp(edge)
+            );
+            return Err(AwsError::new(400, "InvalidRestoreFault", message));
+        }
     }
     let length =
         desk.durations.create_instance.0 + reading(desk, &source) + desk.durations.replay_logs.0;
@@ -62,14 +96,39 @@ pub(super) fn to_point_in_time(desk: &mut Desk<'_>, params: &Params) -> Result<V
     made(desk, params, &id, &source, length)
 }
 
+/// From when to when something can be restored.
+type Window = (Timestamp, Timestamp);
+
+/// Returns what a restore to a point in time begins with, and its window.
+fn restored_from(desk: &Desk<'_>, params: &Params) -> Result<(Value, Option<Window>), AwsError> {
+    let by_arn = get(params, "SourceDBInstanceAutomatedBackupsArn");
+    let resource = get(params, "SourceDbiResourceId");
+    let backup = match (by_arn, resource) {
+        ("", "") => {
+            let source = instance(desk, get(params, "SourceDBInstanceIdentifier"))?;
+            let window = window::of_instance(desk, desk.region, &source);
+            return Ok((source, window));
+        }
+        ("", resource) => {
+            let mut all = backups::all(desk).into_iter().map(|(_, body)| body);
+            let found = all.find(|body| text(body, "DbiResourceId") == resource);
+            found.ok_or_else(|| backups::missing(resource))?
+        }
+        (named, _) => backups::by_arn(desk, named)?,
+    };
+    let edge = |name: &str| instant(&backup, &["RestoreWindow", name]);
+    let window = edge("EarliestTime").zip(edge("LatestTime"));
+    Ok((backup, window))
+}
+
 pub(super) fn replica(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
     let named = get(params, "SourceDBInstanceIdentifier").to_owned();
-    let from = region_of(&named).unwrap_or(desk.region).to_owned();
-    let found = desk.objects.get(Kind::RdsInstance, &from, short(&named)).cloned();
-    let source = found.ok_or_else(|| {
-        AwsError::new(404, "DBInstanceNotFound", format!("DBInstance {named} not found."))
-    })?;
+    let (source, from) = source_instance(desk, &named)?;
     allowed(&source, &["available", "backing-up", "storage-optimization"])?;
+    if source["BackupRetentionPeriod"].as_i64() == Some(0) {
+        let message = format!("Automated backups are not enabled for {}.", short(&named));
+        return Err(AwsError::new(400, "InvalidDBInstanceState", message));
+    }
     let length = desk.durations.create_instance.0 + reading(desk, &source) / 2;
     let id = get(params, "DBInstanceIdentifier").to_owned();
     made(desk, params, &id, &source, length)?;
@@ -88,15 +147,6 @@ pub(super) fn replica(desk: &mut Desk<'_>, params: &Params) -> Result<Value, Aws
     let set = json!({ "ReadReplicaDBInstanceIdentifiers": known });
     desk.objects.change(Kind::RdsInstance, &from, short(&named), set);
     Ok(json!({ "DBInstance": instance(desk, &id)? }))
-}
-
-fn arn(desk: &Desk<'_>, kind: &str, id: &str) -> String {
-    format!("arn:aws:rds:{}:{}:{kind}:{id}", desk.region, desk.account)
-}
-
-/// How long the data of a source takes to be read.
-fn reading(desk: &Desk<'_>, source: &Value) -> Duration {
-    Duration::from_secs(gib(source) * u64::from(desk.durations.restore_seconds_per_gib))
 }
 
 /// Makes an instance and what SQL finds in it.
@@ -126,7 +176,7 @@ fn made(
         ("DBInstanceArn", json!(arn(desk, "db", id))),
         ("DbiResourceId", json!(resource)),
         ("DBInstanceStatus", json!("creating")),
-        ("BackupRetentionPeriod", json!(1)),
+        ("BackupRetentionPeriod", json!(retention(params, source))),
     ] {
         body[name] = value;
     }
@@ -134,6 +184,8 @@ fn made(
     let address = format!("{id}.c0rehearsal.{}.rds.amazonaws.com", desk.region);
     let (ready, now) = (desk.objects.now() + length, desk.objects.now());
     let backed_up = ready + desk.durations.first_backup.0;
+    let mut usable = window::begins(backed_up);
+    usable["DBInstanceStatus"] = json!("available");
     let then = vec![
         Due::set(
             ready,
@@ -143,14 +195,18 @@ fn made(
                 "InstanceCreateTime": stamp(ready),
             }),
         ),
-        Due::set(
-            backed_up,
-            json!({ "DBInstanceStatus": "available", "LatestRestorableTime": stamp(backed_up) }),
-        ),
+        Due::set(backed_up, usable),
     ];
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
     inside(desk, id, text(source, "DBInstanceIdentifier"), &stamp(now));
     Ok(json!({ "DBInstance": body }))
+}
+
+/// Returns for how many days backups are kept: as asked for, else as the source's are.
+fn retention(params: &Params, source: &Value) -> i64 {
+    let asked = get(params, "BackupRetentionPeriod").parse().ok();
+    let known = source.get("BackupRetentionPeriod").and_then(Value::as_i64);
+    asked.or(known).unwrap_or(1)
 }
 
 /// What SQL finds in a restored instance: the source's data, roles and fence, on a timeline of its own.
@@ -204,99 +260,4 @@ fn asked(desk: &Desk<'_>, params: &Params, body: &mut Value) -> Result<(), AwsEr
         .collect();
     body["TagList"] = json!(tags);
     Ok(())
-}
-
-fn snapshot_body(desk: &Desk<'_>, id: &str, source: &Value) -> Value {
-    let mut body = Map::new();
-    for name in INHERITED.into_iter().chain(["DBInstanceIdentifier", "DbiResourceId"]) {
-        if let Some(value) = source.get(name).filter(|_| name != "DBInstanceClass") {
-            body.insert(name.to_owned(), value.clone());
-        }
-    }
-    let mut body = Value::Object(body);
-    body["Encrypted"] = json!(source["StorageEncrypted"] == true || source["Encrypted"] == true);
-    body["DBSnapshotIdentifier"] = json!(id);
-    body["DBSnapshotArn"] = json!(arn(desk, "snapshot", id));
-    body["SnapshotType"] = json!("manual");
-    body["Status"] = json!("creating");
-    body["PercentProgress"] = json!(0);
-    body
-}
-
-fn snapshot_put(
-    desk: &mut Desk<'_>,
-    id: &str,
-    body: Value,
-    length: Duration,
-) -> Result<Value, AwsError> {
-    if desk.objects.get(Kind::RdsSnapshot, desk.region, id).is_some() {
-        let message = "Cannot create the snapshot because one with this identifier already exists.";
-        return Err(AwsError::new(400, "DBSnapshotAlreadyExists", message));
-    }
-    let now = desk.objects.now();
-    let taken = stamp(now);
-    let half = json!({ "PercentProgress": 50 });
-    let done =
-        json!({ "Status": "available", "PercentProgress": 100, "SnapshotCreateTime": taken });
-    let then = vec![Due::set(now + length / 2, half), Due::set(now + length, done)];
-    desk.objects.put(Kind::RdsSnapshot, desk.region, id, body.clone(), then);
-    Ok(json!({ "DBSnapshot": body }))
-}
-
-pub(super) fn snapshot_of(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let source = instance(desk, get(params, "DBInstanceIdentifier"))?;
-    allowed(&source, &["available", "storage-optimization"])?;
-    let id = get(params, "DBSnapshotIdentifier").to_owned();
-    let mut body = snapshot_body(desk, &id, &source);
-    body["OriginalSnapshotCreateTime"] = json!(stamp(desk.objects.now()));
-    let length = Duration::from_secs(60) + reading(desk, &source) / 4;
-    snapshot_put(desk, &id, body, length)
-}
-
-pub(super) fn copy(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let named = get(params, "SourceDBSnapshotIdentifier").to_owned();
-    let source = snapshot(desk, &named)?;
-    if text(&source, "Status") != "available" {
-        let message = format!("The snapshot is in state {}", text(&source, "Status"));
-        return Err(AwsError::new(400, "InvalidDBSnapshotState", message));
-    }
-    let from = region_of(&named).unwrap_or(desk.region).to_owned();
-    if source["Encrypted"] == true && from != desk.region && get(params, "KmsKeyId").is_empty() {
-        let message = "KmsKeyId is required to copy an encrypted snapshot to another Region.";
-        return Err(AwsError::new(400, "InvalidParameterCombination", message));
-    }
-    let id = get(params, "TargetDBSnapshotIdentifier").to_owned();
-    let mut body = snapshot_body(desk, &id, &source);
-    body["SourceRegion"] = json!(from);
-    body["SourceDBSnapshotIdentifier"] = json!(named);
-    let taken =
-        source.get("OriginalSnapshotCreateTime").or_else(|| source.get("SnapshotCreateTime"));
-    body["OriginalSnapshotCreateTime"] = taken.cloned().unwrap_or(Value::Null);
-    let length = reading(desk, &source) / if from == desk.region { 2 } else { 1 };
-    snapshot_put(desk, &id, body, length)
-}
-
-pub(super) fn replicated_backup(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let named = get(params, "SourceDBInstanceArn").to_owned();
-    let from = region_of(&named).unwrap_or(desk.region).to_owned();
-    let found = desk.objects.get(Kind::RdsInstance, &from, short(&named)).cloned();
-    let mut body = found.ok_or_else(|| {
-        AwsError::new(404, "DBInstanceNotFound", format!("DBInstance {named} not found."))
-    })?;
-    let resource = text(&body, "DbiResourceId").to_lowercase();
-    let now = desk.objects.now();
-    let arn = arn(desk, "auto-backup", &format!("ab-{resource}"));
-    for name in ["Endpoint", "DBInstanceStatus", "TagList", "LatestRestorableTime"] {
-        if let Value::Object(fields) = &mut body {
-            fields.remove(name);
-        }
-    }
-    body["DBInstanceAutomatedBackupsArn"] = json!(arn);
-    body["Region"] = json!(from);
-    body["Status"] = json!("pending");
-    let ready = now + reading(desk, &body);
-    let window = json!({ "EarliestTime": stamp(ready), "LatestTime": stamp(ready) });
-    let then = vec![Due::set(ready, json!({ "Status": "replicating", "RestoreWindow": window }))];
-    desk.objects.put(Kind::RdsBackup, desk.region, &resource, body.clone(), then);
-    Ok(json!({ "DBInstanceAutomatedBackup": body }))
 }

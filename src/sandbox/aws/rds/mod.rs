@@ -1,18 +1,21 @@
-//! RDS: instances, snapshots and backups, with the states they go through and the errors RDS gives.
+//! RDS: instances, snapshots, backups and Aurora's clusters, with the states they go through and the errors RDS gives.
 
+mod backups;
 mod change;
+mod clusters;
+mod describe;
+mod global;
 mod make;
+mod snapshots;
+mod window;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::codec::{AwsError, Params};
 use super::{Desk, unknown};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
-
-/// Records of a page where a request names no number.
-const PAGE: usize = 100;
 
 /// Answers an action.
 pub(super) fn answer(
@@ -21,23 +24,21 @@ pub(super) fn answer(
     params: &Params,
 ) -> Result<Value, AwsError> {
     match action {
-        "DescribeDBInstances" => instances(desk, params),
-        "DescribeDBSnapshots" => snapshots(desk, params),
-        "DescribeDBInstanceAutomatedBackups" => backups(desk, params),
+        "DescribeDBInstances" => describe::instances(desk, params),
+        "DescribeDBSnapshots" => describe::snapshots(desk, params),
+        "DescribeDBInstanceAutomatedBackups" => backups::describe(desk, params),
         "DescribeDBSubnetGroups" => {
             let (field, fault) = ("DBSubnetGroupName", "DBSubnetGroupNotFoundFault");
-            groups(desk, params, Kind::RdsSubnetGroup, "DBSubnetGroups", field, fault)
+            describe::groups(desk, params, Kind::RdsSubnetGroup, "DBSubnetGroups", field, fault)
         }
         "DescribeDBParameterGroups" => {
+            let (list, kind) = ("DBParameterGroups", Kind::RdsParameterGroup);
             let (field, fault) = ("DBParameterGroupName", "DBParameterGroupNotFound");
-            groups(desk, params, Kind::RdsParameterGroup, "DBParameterGroups", field, fault)
+            describe::groups(desk, params, kind, list, field, fault)
         }
-        "ListTagsForResource" => {
-            let (kind, id) = named(desk, get(params, "ResourceName"))?;
-            let body = desk.objects.get(kind, desk.region, &id);
-            let tags = body.and_then(|body| body.get("TagList")).cloned();
-            Ok(json!({ "TagList": tags.unwrap_or_else(|| json!([])) }))
-        }
+        "DescribeDBClusters" => clusters::describe(desk, params),
+        "DescribeGlobalClusters" => global::describe(desk, params),
+        "ListTagsForResource" => describe::tags(desk, params),
         "PromoteReadReplica" => change::promote(desk, params),
         "ModifyDBInstance" => change::modify(desk, params),
         "DeleteDBInstance" => change::delete(desk, params),
@@ -46,12 +47,19 @@ pub(super) fn answer(
         }
         "AddTagsToResource" => change::add_tags(desk, params),
         "RemoveTagsFromResource" => change::remove_tags(desk, params),
+        "CreateDBInstance" => make::fresh(desk, params),
         "RestoreDBInstanceFromDBSnapshot" => make::from_snapshot(desk, params),
         "RestoreDBInstanceToPointInTime" => make::to_point_in_time(desk, params),
         "CreateDBInstanceReadReplica" => make::replica(desk, params),
-        "CreateDBSnapshot" => make::snapshot_of(desk, params),
-        "CopyDBSnapshot" => make::copy(desk, params),
-        "StartDBInstanceAutomatedBackupsReplication" => make::replicated_backup(desk, params),
+        "CreateDBSnapshot" => snapshots::create(desk, params),
+        "CopyDBSnapshot" => snapshots::copy(desk, params),
+        "DeleteDBSnapshot" => snapshots::delete(desk, params),
+        "StartDBInstanceAutomatedBackupsReplication" => backups::start(desk, params),
+        "StopDBInstanceAutomatedBackupsReplication" => backups::stop(desk, params),
+        "FailoverDBCluster" => clusters::failover(desk, params),
+        "FailoverGlobalCluster" => global::failover(desk, params),
+        "SwitchoverGlobalCluster" => global::switchover(desk, params),
+        "RemoveFromGlobalCluster" => global::remove(desk, params),
         other => Err(unknown(&format!("rds {other}"))),
     }
 }
@@ -60,96 +68,21 @@ fn get<'a>(params: &'a Params, name: &str) -> &'a str {
     params.get(name).map_or("", String::as_str)
 }
 
-fn instances(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let id = short(get(params, "DBInstanceIdentifier"));
-    if !id.is_empty() {
-        instance(desk, id)?;
-    }
-    Ok(page(desk, Kind::RdsInstance, "DBInstances", params, |found| {
-        id.is_empty() || text(found, "DBInstanceIdentifier") == id
-    }))
-}
-
-fn snapshots(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let (id, of) = (get(params, "DBSnapshotIdentifier"), get(params, "DBInstanceIdentifier"));
-    let kind = get(params, "SnapshotType");
-    if !id.is_empty() {
-        snapshot(desk, id)?;
-    }
-    Ok(page(desk, Kind::RdsSnapshot, "DBSnapshots", params, |found| {
-        (id.is_empty() || text(found, "DBSnapshotIdentifier") == short(id))
-            && (of.is_empty() || text(found, "DBInstanceIdentifier") == of)
-            && (kind.is_empty() || text(found, "SnapshotType") == kind)
-    }))
-}
-
-fn backups(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let arn = get(params, "DBInstanceAutomatedBackupsArn");
-    let of = get(params, "DBInstanceIdentifier");
-    let named = |found: &Value| {
-        (arn.is_empty() || text(found, "DBInstanceAutomatedBackupsArn") == arn)
-            && (of.is_empty() || text(found, "DBInstanceIdentifier") == of)
-    };
-    let any = desk.objects.of_kind(Kind::RdsBackup, desk.region).any(|(_, found)| named(found));
-    if !any && !arn.is_empty() {
-        return Err(no_backup(arn));
-    }
-    Ok(page(desk, Kind::RdsBackup, "DBInstanceAutomatedBackups", params, named))
-}
-
-fn no_backup(named: &str) -> AwsError {
-    let message = format!("Automated backup {named} not found.");
-    AwsError::new(404, "DBInstanceAutomatedBackupNotFound", message)
-}
-
-fn groups(
-    desk: &Desk<'_>,
-    params: &Params,
-    kind: Kind,
-    list: &str,
-    field: &str,
-    fault: &'static str,
-) -> Result<Value, AwsError> {
-    let name = get(params, field);
-    if !name.is_empty() && desk.objects.get(kind, desk.region, name).is_none() {
-        return Err(AwsError::new(404, fault, format!("{name} does not exist.")));
-    }
-    Ok(page(desk, kind, list, params, |found| name.is_empty() || text(found, field) == name))
-}
-
-/// Returns a page of what is wanted, in the order of ids.
-fn page(
-    desk: &Desk<'_>,
-    kind: Kind,
-    list: &str,
-    params: &Params,
-    wanted: impl Fn(&Value) -> bool,
-) -> Value {
-    let most = get(params, "MaxRecords").parse().unwrap_or(PAGE);
-    let after = get(params, "Marker");
-    let mut found = desk
-        .objects
-        .of_kind(kind, desk.region)
-        .filter(|(id, body)| *id > after && wanted(body))
-        .take(most + 1)
-        .collect::<Vec<_>>();
-    let more = found.len() > most;
-    found.truncate(most);
-    let marker = found.last().filter(|_| more).map(|(id, _)| *id);
-    let bodies: Vec<&Value> = found.iter().map(|(_, body)| *body).collect();
-    let mut answer = json!({ list: bodies });
-    if let Some(marker) = marker {
-        answer["Marker"] = json!(marker);
-    }
-    answer
-}
-
 /// Returns an instance of this region.
 fn instance(desk: &Desk<'_>, id: &str) -> Result<Value, AwsError> {
     let found = desk.objects.get(Kind::RdsInstance, desk.region, short(id));
-    found.cloned().ok_or_else(|| {
-        AwsError::new(404, "DBInstanceNotFound", format!("DBInstance {id} not found."))
-    })
+    found.cloned().ok_or_else(|| no_instance(id))
+}
+
+fn no_instance(id: &str) -> AwsError {
+    AwsError::new(404, "DBInstanceNotFound", format!("DBInstance {id} not found."))
+}
+
+/// Returns an instance named by ARN, of another region where that says so, with its region.
+fn source_instance(desk: &Desk<'_>, named: &str) -> Result<(Value, String), AwsError> {
+    let from = reached(desk, named)?;
+    let found = desk.objects.get(Kind::RdsInstance, &from, short(named)).cloned();
+    found.map(|found| (found, from)).ok_or_else(|| no_instance(named))
 }
 
 /// Returns a snapshot, of another region where it is named by ARN.
@@ -158,6 +91,16 @@ fn snapshot(desk: &Desk<'_>, id: &str) -> Result<Value, AwsError> {
     desk.objects.get(Kind::RdsSnapshot, region, short(id)).cloned().ok_or_else(|| {
         AwsError::new(404, "DBSnapshotNotFound", format!("DBSnapshot {id} not found."))
     })
+}
+
+/// Returns the region of what is named, which this one must be able to ask.
+fn reached(desk: &Desk<'_>, named: &str) -> Result<String, AwsError> {
+    let from = region_of(named).unwrap_or(desk.region);
+    if from != desk.region && desk.dark.contains_key(from) {
+        let message = format!("The service in {from} cannot be reached.");
+        return Err(AwsError::new(503, "ServiceUnavailable", message));
+    }
+    Ok(from.to_owned())
 }
 
 /// Returns the name at the end of an ARN, or the name itself.
@@ -173,12 +116,17 @@ fn region_of(arn: &str) -> Option<&str> {
     arn.starts_with("arn:").then(|| arn.split(':').nth(3)).flatten()
 }
 
+fn arn(desk: &Desk<'_>, kind: &str, id: &str) -> String {
+    format!("arn:aws:rds:{}:{}:{kind}:{id}", desk.region, desk.account)
+}
+
 /// Returns the kind and id of what an ARN names in this region.
 fn named(desk: &Desk<'_>, arn: &str) -> Result<(Kind, String), AwsError> {
     let id = short(arn);
     let (kind, missing) = match arn.split(':').nth(5) {
         Some("db") => (Kind::RdsInstance, "DBInstanceNotFound"),
         Some("snapshot") => (Kind::RdsSnapshot, "DBSnapshotNotFound"),
+        Some("cluster") => (Kind::RdsCluster, "DBClusterNotFoundFault"),
         _ => {
             let message = format!("Invalid resource name: {arn}");
             return Err(AwsError::new(400, "InvalidParameterValue", message));
@@ -209,4 +157,17 @@ fn instant(found: &Value, path: &[&str]) -> Option<Timestamp> {
 
 fn gib(found: &Value) -> u64 {
     found.get("AllocatedStorage").and_then(Value::as_u64).unwrap_or(20)
+}
+
+/// How long the data of a source takes to be read.
+fn reading(desk: &Desk<'_>, source: &Value) -> std::time::Duration {
+    std::time::Duration::from_secs(gib(source) * u64::from(desk.durations.restore_seconds_per_gib))
+}
+
+fn invalid_value(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "InvalidParameterValue", message)
+}
+
+fn invalid_combination(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "InvalidParameterCombination", message)
 }

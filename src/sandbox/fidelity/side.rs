@@ -1,0 +1,164 @@
+//! The two sides: the simulation in virtual time, and the servers of a throw-away estate.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
+use serde_json::{Value, json};
+
+use super::told::Notes;
+use crate::clients::aws::{Aws, Regional};
+use crate::clients::guard::Guard;
+use crate::clock::{Clock, RealClock};
+use crate::engine::ports::Armed;
+use crate::estate::types::Estate;
+use crate::sandbox::tests::{Scene, phoenix};
+use crate::sandbox::world::World;
+
+/// Looks at something that changes by itself, at most.
+const LOOKS_MAX: usize = 600;
+
+/// Where calls go.
+pub(super) struct Side {
+    /// The region that is lost in a failover: here it is up
+    pub east: Arc<Regional>,
+    pub west: Arc<Regional>,
+    pub estate: Arc<Estate>,
+    clock: Arc<dyn Clock>,
+    /// Time between two looks
+    pause: Duration,
+}
+
+impl Side {
+    async fn of(aws: &Aws, estate: Arc<Estate>, clock: Arc<dyn Clock>, pause: Duration) -> Self {
+        let east = aws.region("us-east-1").await.expect("clients");
+        let west = aws.region("us-west-2").await.expect("clients");
+        Self { east, west, estate, clock, pause }
+    }
+
+    /// Asks until there is an answer.
+    pub(super) async fn until<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        ask: impl Fn() -> F,
+    ) -> T {
+        for _ in 0..LOOKS_MAX {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            self.clock.sleep(self.pause).await;
+        }
+        panic!("never: {what}");
+    }
+}
+
+/// What the simulation answered, and what it did not know.
+pub(super) struct Ours {
+    pub notes: BTreeMap<String, Value>,
+    pub left: Vec<String>,
+}
+
+/// Returns the shipped world with both regions up, and a database like the servers'.
+fn world() -> World {
+    let mut world = serde_json::to_value(phoenix()).expect("a world is JSON");
+    world["faults"] = json!([]);
+    let objects = world["objects"].as_array_mut().expect("objects");
+    objects.retain(|object| object["type"] != "rds.snapshot");
+    for object in objects {
+        let body = &mut object["body"];
+        if body.get("DBInstanceClass").is_some() {
+            body["StorageEncrypted"] = json!(false);
+            body["Encrypted"] = json!(false);
+            body["TagList"] = json!([{ "Key": "estate", "Value": "phoenix" }]);
+        }
+    }
+    serde_json::from_value(world).expect("it is a world still")
+}
+
+/// Asks the simulation.
+pub(super) fn simulated(asked: impl AsyncFn(&Side) -> Notes) -> Ours {
+    let scene = Scene::of(world(), &[]);
+    let estate = Arc::new(scene.sandbox.world().estate.clone());
+    let clock: Arc<dyn Clock> = Arc::new(scene.clock.clone());
+    let (notes, _) = scene.run(async {
+        let pause = Duration::from_secs(20);
+        let side = Side::of(&scene.clients.aws, estate, clock, pause).await;
+        asked(&side).await
+    });
+    Ours { notes: notes.0, left: scene.sandbox.told().left }
+}
+
+/// Asks the servers of an estate of our own; `None` where there are none.
+pub(super) fn served(asked: impl AsyncFn(&Side) -> Notes) -> Option<BTreeMap<String, Value>> {
+    let servers = Servers::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let notes = runtime.expect("a runtime").block_on(async {
+        let pause = Duration::from_millis(50);
+        let clock: Arc<dyn Clock> = Arc::new(RealClock);
+        let aws = servers.clients(clock.clone());
+        let side = Side::of(&aws, servers.estate.clone(), clock, pause).await;
+        asked(&side).await
+    });
+    Some(notes.0)
+}
+
+/// A running estate; it ends when its standard input is closed.
+struct Servers {
+    about: Value,
+    estate: Arc<Estate>,
+    _child: Child,
+    _stdin: ChildStdin,
+}
+
+impl Servers {
+    fn start() -> Option<Self> {
+        let script = std::env::var_os("PHOENIX_DR_TEST_ESTATE")?;
+        let mut child = Command::new(script)
+            .args(["--serve", "--no-build", "--quiet"])
+            .args(["--primary-up", "--transition-seconds", "0.2"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the estate");
+        let stdin = child.stdin.take().expect("its standard input");
+        let stdout = child.stdout.take().expect("its standard output");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("read what it says");
+        let about: Value = serde_json::from_str(&line).expect("the estate says that it is ready");
+        let file = about["estate"].as_str().expect("its file");
+        let text = std::fs::read_to_string(file).expect("read the estate file");
+        let estate = crate::estate::load::parse("estate", &text)
+            .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        let servers = Self { about, estate: Arc::new(estate), _child: child, _stdin: stdin };
+        servers.forget();
+        Some(servers)
+    }
+
+    fn clients(&self, clock: Arc<dyn Clock>) -> Aws {
+        let guard = Guard::closed();
+        guard.open(&Armed::mint());
+        let key = |name: &str| self.about["environment"][name].as_str().expect("a key").to_owned();
+        let (id, secret) = (key("AWS_ACCESS_KEY_ID"), key("AWS_SECRET_ACCESS_KEY"));
+        let keys = Credentials::new(id, secret, None, None, "estate");
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let keys = SharedCredentialsProvider::new(keys);
+        Aws::over(self.estate.clone(), guard, clock, http, keys)
+    }
+
+    /// Lets the control port forget the requests so far: also a proof that it answers.
+    fn forget(&self) {
+        let control = self.about["control"].as_str().expect("its control port");
+        let host = control.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).expect("reach the control port");
+        let request =
+            format!("DELETE /requests HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read the answer");
+        assert!(answer.contains(" 200"), "{answer}");
+    }
+}

@@ -1,0 +1,49 @@
+//! What was answered: the part of it that is compared, without ids and instants.
+
+use std::collections::BTreeMap;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde_json::{Value, json};
+
+/// The answers of a side, each by the name of its step.
+#[derive(Default)]
+pub(super) struct Notes(pub(super) BTreeMap<String, Value>);
+
+impl Notes {
+    /// Notes what was answered; every step has a name of its own.
+    pub(super) fn note(&mut self, step: &str, answer: Value) {
+        let before = self.0.insert(step.to_owned(), answer);
+        assert!(before.is_none(), "there are two steps `{step}`");
+    }
+}
+
+/// Returns an answer by what of it is compared; an error by its code and status.
+pub(super) fn told<T, E>(
+    answer: &Result<T, SdkError<E, HttpResponse>>,
+    show: impl FnOnce(&T) -> Value,
+) -> Value
+where
+    E: ProvideErrorMetadata,
+{
+    match answer {
+        Ok(answer) => show(answer),
+        Err(SdkError::ServiceError(error)) => json!({
+            "error": error.err().code().unwrap_or("no code"),
+            "status": error.raw().status().as_u16(),
+        }),
+        Err(error) => {
+            let status = error.raw_response().map(|raw| raw.status().as_u16());
+            json!({ "error": "no answer that can be read", "status": status })
+        }
+    }
+}
+
+/// Returns an answer of which only its being there is compared.
+pub(super) fn done<T, E>(answer: &Result<T, SdkError<E, HttpResponse>>) -> Value
+where
+    E: ProvideErrorMetadata,
+{
+    told(answer, |_| json!("done"))
+}
