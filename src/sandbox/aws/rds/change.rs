@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
-use super::{Desk, allowed, get, instance, named, region_of, short};
+use super::{Desk, allowed, get, groups, instance, named, region_of, short, unknown};
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::Kind;
 
@@ -53,7 +53,31 @@ fn forget(desk: &mut Desk<'_>, source: &str, replica: &Value) {
     desk.objects.change(Kind::RdsInstance, &from, short(source), set);
 }
 
+/// What a change of an instance may name.
+const CHANGED: [&str; 9] = [
+    "Action",
+    "Version",
+    "DBInstanceIdentifier",
+    "ApplyImmediately",
+    "DeletionProtection",
+    "BackupRetentionPeriod",
+    "DBInstanceClass",
+    "MultiAZ",
+    "VpcSecurityGroupIds.VpcSecurityGroupId",
+];
+
+/// Refuses a change of what is not simulated: answered by 200 and not made, it would be taken for made.
+fn simulated(params: &Params) -> Result<(), AwsError> {
+    let base = |name: &str| match name.rsplit_once('.') {
+        Some((list, _)) => list.to_owned(),
+        None => name.to_owned(),
+    };
+    let other = params.keys().find(|name| !CHANGED.contains(&base(name).as_str()));
+    other.map_or(Ok(()), |name| Err(unknown(&format!("rds ModifyDBInstance {name}"))))
+}
+
 pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
+    simulated(params)?;
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
     allowed(&body, &["available", "storage-optimization"])?;
@@ -79,6 +103,10 @@ pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsE
         pending["MultiAZ"] = wanted.clone();
     }
     let mut then = Vec::new();
+    if let Some(settled) = groups::change(&mut body, params) {
+        let set = json!({ "VpcSecurityGroups": settled });
+        then.push(Due::set(now + desk.durations.modify.0 / 4, set));
+    }
     if pending != json!({}) {
         body["DBInstanceStatus"] = json!("modifying");
         body["PendingModifiedValues"] = pending.clone();
@@ -139,10 +167,11 @@ pub(super) fn switch(
     };
     allowed(&body, &[from])?;
     body["DBInstanceStatus"] = json!(through);
-    let then = vec![Due::set(
-        desk.objects.now() + desk.durations.modify.0,
-        json!({ "DBInstanceStatus": to }),
-    )];
+    let mut done = json!({ "DBInstanceStatus": to });
+    if let Some(settled) = groups::settled(&body) {
+        done["VpcSecurityGroups"] = settled;
+    }
+    let then = vec![Due::set(desk.objects.now() + desk.durations.modify.0, done)];
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), then);
     Ok(json!({ "DBInstance": body }))
 }

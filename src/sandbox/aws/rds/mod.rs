@@ -1,6 +1,7 @@
 //! RDS: instances, snapshots and backups, with the states they go through and the errors RDS gives.
 
 mod change;
+mod groups;
 mod make;
 
 use jiff::Timestamp;
