@@ -40,6 +40,8 @@ enum Listener {
         region: String,
         id: String,
         up: bool,
+        /// Its security group lets nothing in
+        sealed: bool,
     },
     /// A bucket's own name
     Bucket {
@@ -75,13 +77,29 @@ impl Sandbox {
                 let status = text(body, "DBInstanceStatus");
                 let up = !["rebooting", "stopped", "stopping", "creating"].contains(&status);
                 let (region, id) = (key.region.clone(), key.id.clone());
-                return Some(Listener::Database { region, id, up });
+                let sealed = self.is_sealed(&id, body);
+                return Some(Listener::Database { region, id, up, sealed });
             }
         }
         let bucket = host.split_once(".s3.")?.0;
         let mut buckets = state.objects.everywhere(Kind::Bucket);
         let (key, _) = buckets.find(|(key, _)| key.id == bucket)?;
         Some(Listener::Bucket { region: key.region.clone() })
+    }
+
+    /// Says whether an instance is in the group alone that the estate keeps for cutting it off.
+    fn is_sealed(&self, id: &str, body: &Value) -> bool {
+        let database = self.world().estate.database.as_ref();
+        let primary = database.map(|database| &database.primary).filter(|known| known.id == id);
+        let Some(fence) = primary.and_then(|known| known.fence_security_group.as_deref()) else {
+            return false;
+        };
+        match body.get("VpcSecurityGroups").and_then(Value::as_array).map(Vec::as_slice) {
+            Some([only]) => {
+                text(only, "VpcSecurityGroupId") == fence && text(only, "Status") == "active"
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// Connects to an address.
@@ -122,6 +140,10 @@ impl Sandbox {
             None => {}
         }
         self.clock().sleep(self.durations().answer.0.min(limit)).await;
+        if matches!(&listener, Listener::Database { sealed: true, .. }) {
+            self.clock().sleep(limit).await;
+            return Err(NoWay::Silent);
+        }
         let open = match &listener {
             Listener::Endpoint { endpoint, .. } => endpoint.ports.contains(&port),
             Listener::Database { up, .. } => *up,

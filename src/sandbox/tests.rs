@@ -320,6 +320,61 @@ fn stale_and_stuck() {
     });
 }
 
+/// The shipped world with its lost region there again, and a security group to cut the primary off with.
+fn with_groups() -> World {
+    let mut world = phoenix();
+    world.faults.clear();
+    let database = world.estate.database.as_mut().expect("a database");
+    database.primary.fence_security_group = Some("sg-nothing".to_owned());
+    let mut objects = world.objects.iter_mut();
+    let primary = objects.find(|object| object.id == "phoenix-prod").expect("the primary");
+    let groups = json!([{ "VpcSecurityGroupId": "sg-app", "Status": "active" }]);
+    primary.body.insert("VpcSecurityGroups".to_owned(), groups);
+    world
+}
+
+#[test]
+fn security_groups_change_after_a_while_and_the_fence_lets_nothing_in() {
+    let scene = Scene::of(with_groups(), &[]);
+    scene.run(async {
+        let aws = scene.clients.aws.region("us-east-1").await.expect("clients");
+        let groups = || async {
+            let found = aws.rds.describe_db_instances().db_instance_identifier("phoenix-prod");
+            let found = found.send().await.expect("described");
+            let instance = &found.db_instances()[0];
+            let each = instance.vpc_security_groups().iter();
+            let each = each.map(|group| (group.vpc_security_group_id(), group.status()));
+            each.map(|(id, state)| format!("{} {}", id.unwrap_or(""), state.unwrap_or("")))
+                .collect::<Vec<_>>()
+        };
+        let reach = || async {
+            let host = "phoenix-prod.c1x2y3.us-east-1.rds.amazonaws.com";
+            scene.sandbox.reach(host, 5432, Duration::from_secs(3)).await
+        };
+        assert_eq!(groups().await, ["sg-app active"]);
+        reach().await.expect("it lets in");
+        let change = aws.rds.modify_db_instance().db_instance_identifier("phoenix-prod");
+        change.vpc_security_group_ids("sg-nothing").send().await.expect("accepted");
+        assert_eq!(groups().await, ["sg-nothing adding", "sg-app removing"]);
+        reach().await.expect("it lets in until the old group is gone");
+        scene.clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(groups().await, ["sg-nothing active"]);
+        assert_eq!(reach().await, Err(NoWay::Silent));
+    });
+}
+
+#[test]
+fn a_change_of_an_instance_that_is_not_simulated_is_refused_and_remembered() {
+    let scene = Scene::new(&[]);
+    scene.run(async {
+        let aws = scene.clients.aws.region("us-west-2").await.expect("clients");
+        let change = aws.rds.modify_db_instance().db_instance_identifier("phoenix-dr-replica");
+        assert_eq!(code(change.publicly_accessible(true).send().await), "InvalidAction");
+    });
+    let left = scene.sandbox.told().left;
+    assert!(left.len() == 1 && left[0].contains("PubliclyAccessible"), "{left:?}");
+}
+
 #[test]
 fn what_is_not_known_is_refused_and_remembered() {
     let scene = Scene::new(&[]);

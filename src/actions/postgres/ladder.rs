@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::fence::unfenced;
 use super::writers::{self, Writers};
-use crate::actions::rds::halt::{self, Halted};
+use crate::actions::rds::halt::{self, Halted, Held};
 use crate::clients::Clients;
 use crate::clock::within;
 use crate::engine::ports::{Call, Image, Observation, Performed};
@@ -35,6 +35,17 @@ impl Rung {
             Self::Writers => "ending its writers",
         }
     }
+
+    /// Says who may write where a way is in place and was not brought to its end.
+    const fn left_open(self) -> &'static str {
+        match self {
+            Self::CutOff => {
+                "nothing new connects, but sessions from before its security group can still write:"
+            }
+            Self::Stop => "it was told to stop, and was not seen to:",
+            Self::Writers => "its writers were told to end, and were not seen to:",
+        }
+    }
 }
 
 /// What the lost region still shows.
@@ -59,10 +70,8 @@ pub(super) async fn observe(
     why: &str,
 ) -> Result<Observation, Closed> {
     let found = look(clients, with).await;
-    let open: Vec<Rung> =
-        Rung::ALL.into_iter().filter(|rung| found.closed(clients, with, *rung).is_none()).collect();
-    let standing = found.standing();
-    let Some(rung) = standing.or(open.first().copied()) else {
+    let whole = found.whole();
+    let Some(rung) = whole.or(found.open(clients, with).first().copied()) else {
         let closed = |rung: &Rung| {
             let why = found.closed(clients, with, *rung)?;
             Some(format!("{}: {why}", rung.name()))
@@ -73,8 +82,8 @@ pub(super) async fn observe(
     };
     let live = found.shape();
     let mut seen = Observation::new(live.clone(), found.fenced_by(rung));
-    seen.under_way = found.half_done(rung);
-    seen.satisfied &= !seen.under_way;
+    seen.satisfied = whole.is_some();
+    seen.under_way = whole.is_none() && found.begun() == Some(rung);
     seen.evidence = vec![
         format!("PostgreSQL on {} cannot be made to refuse writes: {why}", with.instance),
         format!("it can be kept from taking them by {}", rung.name()),
@@ -137,30 +146,54 @@ impl Found {
         }
     }
 
-    /// Returns the way that is in place already, at least in part.
-    fn standing(&self) -> Option<Rung> {
+    /// Returns the ways to go, best first: one that was begun and not tried in vain comes before all others.
+    fn open(&self, clients: &Clients, with: &PostgresFence) -> Vec<Rung> {
+        let is_open = |rung: &Rung| self.closed(clients, with, *rung).is_none();
+        let begun = self.begun().filter(is_open);
+        let others = Rung::ALL.into_iter().filter(|rung| Some(*rung) != begun && is_open(rung));
+        begun.into_iter().chain(others).collect()
+    }
+
+    /// Returns the way that is in place, with nothing left to be done.
+    fn whole(&self) -> Option<Rung> {
         let instance = self.instance.as_ref().ok()?;
+        // That the known writers are gone is no fence.
+        let mut fences = [Rung::CutOff, Rung::Stop].into_iter();
+        fences.find(|rung| {
+            // What was connected before is not ended by the group alone.
+            let ended = *rung == Rung::Stop || instance.cut_off;
+            ended && self.shown(*rung) == Some(true)
+        })
+    }
+
+    /// Returns the way that was begun and not brought to its end.
+    fn begun(&self) -> Option<Rung> {
+        let (instance, group) = (self.instance.as_ref().ok()?, self.group.as_ref());
         if instance.stops() {
             return Some(Rung::Stop);
         }
-        self.is_cut_off().then_some(Rung::CutOff)
+        group.filter(|group| instance.groups == [group.as_str()]).map(|_| Rung::CutOff)
     }
 
-    fn is_cut_off(&self) -> bool {
-        match (&self.instance, &self.group) {
-            (Ok(found), Some(group)) => found.groups == [group.as_str()],
-            (Ok(_) | Err(_), _) => false,
+    /// Says whether what a way brings about is there to be seen; `None` where nothing could be read.
+    fn shown(&self, rung: Rung) -> Option<bool> {
+        match (rung, &self.instance, &self.writers) {
+            (Rung::CutOff, Ok(found), _) => {
+                Some(self.group.as_ref().is_some_and(|group| found.is_only_in(group)))
+            }
+            (Rung::Stop, Ok(found), _) => Some(found.status == "stopped"),
+            (Rung::Writers, _, Ok(found)) => Some(found.values().all(|replicas| *replicas == 0)),
+            (Rung::CutOff | Rung::Stop, Err(_), _) | (Rung::Writers, _, Err(_)) => None,
         }
     }
 
-    /// Says whether a way was begun and not finished.
-    fn half_done(&self, rung: Rung) -> bool {
-        let Ok(instance) = &self.instance else { return false };
-        match rung {
-            Rung::Stop => instance.status == "stopping",
-            // What was connected before is not ended by the group alone.
-            Rung::CutOff => self.is_cut_off() && !instance.cut_off,
-            Rung::Writers => false,
+    /// Returns what is seen of what a way was to bring about, in words.
+    fn said(&self, rung: Rung) -> String {
+        match (rung, &self.instance, &self.writers) {
+            (Rung::CutOff, Ok(found), _) => format!("security groups: {}", found.said()),
+            (Rung::Stop, Ok(found), _) => format!("it is `{}`", found.status),
+            (Rung::Writers, _, Ok(writers)) => said(writers),
+            (Rung::CutOff | Rung::Stop, Err(why), _) | (Rung::Writers, _, Err(why)) => why.clone(),
         }
     }
 
@@ -184,11 +217,15 @@ impl Found {
 
     fn difference(&self, with: &PostgresFence, rung: Rung) -> Difference {
         let PostgresFence { instance, region } = with;
-        let groups = || self.instance.as_ref().map(|found| found.groups.join(", "));
         match rung {
+            Rung::CutOff if self.begun() == Some(rung) => Difference {
+                what: format!("RDS {region} {instance} sessions from before its security group"),
+                from: "may write".to_owned(),
+                to: "ended by a restart".to_owned(),
+            },
             Rung::CutOff => Difference {
                 what: format!("RDS {region} {instance} security groups"),
-                from: groups().unwrap_or_default(),
+                from: self.instance.as_ref().map(Halted::said).unwrap_or_default(),
                 to: self.group.clone().unwrap_or_default(),
             },
             Rung::Stop => Difference {
@@ -210,6 +247,7 @@ impl Found {
             format!("aws rds {verb} --region {region} --db-instance-identifier {instance}")
         };
         match rung {
+            Rung::CutOff if self.begun() == Some(rung) => vec![rds("reboot-db-instance")],
             Rung::CutOff => vec![
                 format!(
                     "{} --vpc-security-group-ids {} --apply-immediately",
@@ -246,6 +284,16 @@ fn vain(with: &PostgresFence, rung: Rung) -> String {
     format!("{}: {}", with.instance, rung.name())
 }
 
+/// What the ways came to that were gone so far.
+struct Tried {
+    /// Why each of them does not keep everybody out, a line each
+    failures: Vec<String>,
+    /// Those that are in place all the same, and who may write in spite of them
+    partly: Vec<(Rung, String)>,
+    /// What all of them together have changed
+    effect: Effect,
+}
+
 /// Goes one way after the other until one holds. What was tried in vain is not offered again by the next look: then
 /// another way is, or the fence is gone without.
 pub(super) async fn perform(
@@ -254,35 +302,56 @@ pub(super) async fn perform(
     with: &PostgresFence,
 ) -> Result<Performed, ActionError> {
     let found = look(clients, with).await;
-    let mut failures = Vec::new();
-    let standing = found.standing();
-    let open = Rung::ALL.into_iter().filter(|rung| found.closed(clients, with, *rung).is_none());
-    let rungs: Vec<Rung> = match standing {
-        Some(rung) => vec![rung],
-        None => open.collect(),
-    };
-    for rung in rungs {
+    let mut tried = Tried { failures: Vec::new(), partly: Vec::new(), effect: Effect::None };
+    for rung in found.open(clients, with) {
         call.progress.tell(rung.name(), None);
-        match go(clients, call, with, &found, rung).await {
-            Ok(()) => {
-                return Ok(performed(clients, with, &look(clients, with).await, rung, failures));
+        let why = match go(clients, call, with, &found, rung).await {
+            Ok(Held::Whole(notes)) => {
+                let now = look(clients, with).await;
+                // What could not be read again was as asked for when it was waited for.
+                let after = match now.shown(rung) {
+                    Some(false) => None,
+                    Some(true) => Some(now.shape()),
+                    None => Some(found.fenced_by(rung)),
+                };
+                if let Some(after) = after {
+                    return Ok(performed(clients, with, after, rung, (notes, tried)));
+                }
+                tried.effect = Effect::Applied;
+                format!("a look right afterwards showed otherwise: {}", now.said(rung))
+            }
+            Ok(Held::Partly(why)) => {
+                tried.partly.push((rung, format!("{} {why}", rung.left_open())));
+                tried.effect = Effect::Applied;
+                why
             }
             Err(error) => {
-                // Nobody knows whether it was asked for: the next look tells, and goes on with it.
-                if error.effect != Effect::Unknown {
-                    clients.in_vain.remember(vain(with, rung), error.message.clone());
-                }
-                if error.effect != Effect::None {
+                let lost = format!("{}: an answer was lost", with.instance);
+                // Nobody knows whether it was asked for: the next look tells, and goes on with it. Once: a region that
+                // loses every answer must not hold up the failover.
+                if error.effect == Effect::Unknown && clients.in_vain.why(&lost).is_none() {
+                    clients.in_vain.remember(lost, error.message.clone());
                     return Err(error);
                 }
-                failures.push(format!("{}: {error}", rung.name()));
+                tried.effect = tried.effect.max(error.effect);
+                error.to_string()
             }
-        }
+        };
+        clients.in_vain.remember(vain(with, rung), why.clone());
+        tried.failures.push(format!("{}: {why}", rung.name()));
     }
-    let message =
-        format!("{} could not be kept from taking writes: {}", with.instance, failures.join("; "));
-    Err(ActionError::unchanged(FailureClass::Transient, message)
-        .hint("the next look offers what is left, and to go on unfenced"))
+    if let Some((rung, _)) = tried.partly.last() {
+        let now = look(clients, with).await;
+        let after = if now.instance.is_ok() { now.shape() } else { found.fenced_by(*rung) };
+        return Ok(partly(clients, with, after, tried));
+    }
+    let failures = tried.failures.join("; ");
+    let message = format!("{} could not be kept from taking writes: {failures}", with.instance);
+    Err(ActionError {
+        effect: tried.effect,
+        ..ActionError::unchanged(FailureClass::Transient, message)
+    }
+    .hint("the next look offers what is left, and to go on unfenced"))
 }
 
 async fn go(
@@ -291,7 +360,7 @@ async fn go(
     with: &PostgresFence,
     found: &Found,
     rung: Rung,
-) -> Result<(), ActionError> {
+) -> Result<Held, ActionError> {
     let PostgresFence { instance, region } = with;
     match (rung, &found.group) {
         (Rung::CutOff, Some(group)) => halt::cut_off(clients, call, region, instance, group).await,
@@ -302,7 +371,8 @@ async fn go(
         (Rung::Stop, _) => halt::stop(clients, call, region, instance).await,
         (Rung::Writers, _) => {
             let none = none_of(found.writers.as_ref().ok());
-            writers::scale(clients, call, region, &none).await
+            let ended = writers::scale(clients, call, region, &none).await;
+            ended.map(|()| Held::Whole(Vec::new()))
         }
     }
 }
@@ -310,13 +380,14 @@ async fn go(
 fn performed(
     clients: &Clients,
     with: &PostgresFence,
-    now: &Found,
+    after: Value,
     rung: Rung,
-    failures: Vec<String>,
+    (held, tried): (Vec<String>, Tried),
 ) -> Performed {
     let PostgresFence { instance, region } = with;
-    let mut notes = failures;
+    let mut notes = tried.failures;
     notes.push(format!("{instance} in {region} is kept from taking writes by {}", rung.name()));
+    notes.extend(held);
     let obligation = match rung {
         Rung::CutOff => None,
         Rung::Stop => Some(Obligation {
@@ -327,20 +398,30 @@ fn performed(
             how: format!("before that: fence {instance} by SQL, or delete it"),
             closed_by: unfenced(clients, with, String::new()).closed_by,
         }),
-        Rung::Writers => Some(unfenced(
-            clients,
-            with,
-            format!(
+        Rung::Writers => {
+            let mut say = format!(
                 "{instance} in {region} is not fenced: only the application's own workloads there were ended, and whoever else reaches it can write"
-            ),
-        )),
-    };
-    // What could not be read again was as asked for when it was waited for.
-    let after = match now.shape() {
-        shape if shape["instance"].is_null() && shape["writers"].is_null() => now.fenced_by(rung),
-        shape => shape,
+            );
+            for (_, left) in tried.partly {
+                say = format!("{say}; {left}");
+            }
+            Some(unfenced(clients, with, say))
+        }
     };
     Performed { after, outputs: Map::new(), obligations: obligation.into_iter().collect(), notes }
+}
+
+/// What is in place and does not keep everybody out stays open: nothing better is left.
+fn partly(clients: &Clients, with: &PostgresFence, after: Value, tried: Tried) -> Performed {
+    let PostgresFence { instance, region } = with;
+    let left: Vec<String> = tried.partly.into_iter().map(|(_, left)| left).collect();
+    let say = format!("{instance} in {region} may still take writes: {}", left.join("; "));
+    Performed {
+        after,
+        outputs: Map::new(),
+        obligations: vec![unfenced(clients, with, say)],
+        notes: tried.failures,
+    }
 }
 
 /// Gives back what was taken: the groups, the start, the replicas.
@@ -360,14 +441,20 @@ pub(super) async fn revert(
         let message = format!("the before-image of the fence cannot be read: {error}");
         ActionError::unchanged(FailureClass::Internal, message)
     };
-    if differs("instance", "security_groups") {
+    let stopped = differs("instance", "stopped");
+    let regrouped = differs("instance", "security_groups");
+    if stopped {
+        halt::start(clients, region, instance).await?;
+    }
+    if stopped && regrouped {
+        // RDS changes nothing of an instance that is stopped.
+        halt::started(clients, call, region, instance).await?;
+    }
+    if regrouped {
         let groups: Vec<String> =
             serde_json::from_value(before["instance"]["security_groups"].clone())
                 .map_err(unreadable)?;
         halt::reconnect(clients, region, instance, &groups).await?;
-    }
-    if differs("instance", "stopped") {
-        halt::start(clients, region, instance).await?;
     }
     if !before["writers"].is_null() && before["writers"] != now["writers"] {
         let writers: Writers =

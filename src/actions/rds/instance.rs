@@ -29,6 +29,10 @@ pub(super) struct Instance {
     pub multi_az: bool,
     pub deletion_protection: bool,
     pub retention_days: i32,
+    /// Security groups with the state of each, e.g. `active` or `removing`
+    pub security_groups: Vec<(String, String)>,
+    /// How many instances follow it
+    pub replicas: usize,
     pub tags: Vec<(String, String)>,
 }
 
@@ -187,6 +191,13 @@ fn instance(found: &DbInstance) -> Instance {
         multi_az: found.multi_az().unwrap_or(false),
         deletion_protection: found.deletion_protection().unwrap_or(false),
         retention_days: found.backup_retention_period().unwrap_or(0),
+        security_groups: found
+            .vpc_security_groups()
+            .iter()
+            .map(|group| (text(group.vpc_security_group_id()), text(group.status())))
+            .filter(|(group, _)| !group.is_empty())
+            .collect(),
+        replicas: found.read_replica_db_instance_identifiers().len(),
         tags: found
             .tag_list()
             .iter()

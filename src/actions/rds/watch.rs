@@ -29,6 +29,8 @@ pub(super) struct Watch<'a> {
     region: &'a str,
     id: &'a str,
     began: Timestamp,
+    /// Longest wait, where it is not to take all of the attempt's time
+    limit: Option<Duration>,
     looks: u32,
     failures: u32,
     /// State seen last
@@ -38,7 +40,14 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     pub(super) fn new(clients: &'a Clients, call: &'a Call, region: &'a str, id: &'a str) -> Self {
         let began = clients.clock.now();
-        Self { clients, call, region, id, began, looks: 0, failures: 0, state: String::new() }
+        let (limit, state) = (None, String::new());
+        Self { clients, call, region, id, began, limit, looks: 0, failures: 0, state }
+    }
+
+    /// Waits no longer than this, however much time the attempt has left.
+    pub(super) fn at_most(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// Returns how long the wait has been.
@@ -71,10 +80,11 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Fails where another pause would outlast the attempt: an attempt that is cut off cannot say why.
+    /// Fails where another pause would outlast the wait or the attempt: an attempt that is cut off cannot say why.
     fn in_time(&self, pause: Duration) -> Result<(), ActionError> {
         let end = self.call.progress.deadline();
-        if end.is_none_or(|end| self.clients.clock.now() + pause + RESERVE < end) {
+        let attempt = end.is_none_or(|end| self.clients.clock.now() + pause + RESERVE < end);
+        if attempt && self.limit.is_none_or(|limit| self.waited() + pause <= limit) {
             return Ok(());
         }
         let waited = Span::seconds(self.waited().as_secs());

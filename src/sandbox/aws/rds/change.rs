@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
 use super::{
-    Desk, allowed, get, instance, invalid_combination, named, reading, region_of, short, snapshots,
-    window,
+    Desk, allowed, get, groups, instance, invalid_combination, named, reading, region_of, short,
+    snapshots, unknown, window,
 };
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::Kind;
@@ -102,7 +102,33 @@ impl Wanted {
     }
 }
 
+/// What a change of an instance may name.
+const CHANGED: [&str; 11] = [
+    "Action",
+    "Version",
+    "DBInstanceIdentifier",
+    "ApplyImmediately",
+    "DeletionProtection",
+    "BackupRetentionPeriod",
+    "DBInstanceClass",
+    "MultiAZ",
+    "EngineVersion",
+    "AllocatedStorage",
+    "VpcSecurityGroupIds.VpcSecurityGroupId",
+];
+
+/// Refuses a change of what is not simulated: answered by 200 and not made, it would be taken for made.
+fn simulated(params: &Params) -> Result<(), AwsError> {
+    let base = |name: &str| match name.rsplit_once('.') {
+        Some((list, _)) => list.to_owned(),
+        None => name.to_owned(),
+    };
+    let other = params.keys().find(|name| !CHANGED.contains(&base(name).as_str()));
+    other.map_or(Ok(()), |name| Err(unknown(&format!("rds ModifyDBInstance {name}"))))
+}
+
 pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
+    simulated(params)?;
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
     allowed(&body, &["available", "storage-optimization"])?;
@@ -111,16 +137,13 @@ pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsE
     if let Some(value) = params.get("DeletionProtection") {
         body["DeletionProtection"] = json!(value == "true");
     }
-    let groups = list(params, "VpcSecurityGroupIds.VpcSecurityGroupId");
-    if !groups.is_empty() {
-        body["VpcSecurityGroups"] = groups
-            .iter()
-            .map(|group| json!({ "VpcSecurityGroupId": group, "Status": "active" }))
-            .collect();
-    }
     let mut pending = later.clone();
     pending.extend(soon.clone());
     let mut then = Vec::new();
+    if let Some(settled) = groups::change(&mut body, params) {
+        let at = desk.objects.now() + desk.durations.modify.0 / 4;
+        then.push(Due::set(at, json!({ "VpcSecurityGroups": settled })));
+    }
     if !soon.is_empty() {
         body["DBInstanceStatus"] = json!("modifying");
         let standby = soon.remove("MultiAZ");
@@ -227,6 +250,9 @@ pub(super) fn switch(
         _ => {}
     }
     body["DBInstanceStatus"] = json!(through);
+    if let Some(settled) = groups::settled(&body) {
+        done["VpcSecurityGroups"] = settled;
+    }
     desk.objects.put(Kind::RdsInstance, desk.region, id, body.clone(), vec![Due::set(end, done)]);
     Ok(json!({ "DBInstance": window::shown(desk, &body) }))
 }

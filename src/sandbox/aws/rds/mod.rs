@@ -5,6 +5,7 @@ mod change;
 mod clusters;
 mod describe;
 mod global;
+mod groups;
 mod make;
 mod snapshots;
 mod window;
