@@ -341,7 +341,9 @@ fn a_world_answers_the_queries_it_names() {
     for object in &mut world.objects {
         if object.kind == world::Kind::Postgres {
             let answers = json!({ "select count(*) from orders": 7 });
-            object.body.insert("answers".to_owned(), answers);
+            let mut body = object.body.decode().into_owned();
+            body.insert("answers".to_owned(), answers);
+            object.body = world::Body::Known(body);
         }
     }
     let scene = Scene::of(world, &[]);
