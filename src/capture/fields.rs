@@ -64,12 +64,20 @@ pub(super) fn from(at: Timestamp, time: Timestamp) -> String {
     if length.0.is_zero() { "now".to_owned() } else { format!("now{sign}{length}") }
 }
 
-/// Takes every item of a listing, over as many pages as there are.
-pub(super) async fn all<T, E>(mut pages: PaginationStream<Result<T, E>>) -> Result<Vec<T>, E> {
+/// Takes the items of a listing, over as many pages as there are.
+pub(super) async fn all<T, E>(pages: PaginationStream<Result<T, E>>) -> Result<Vec<T>, E> {
+    at_most(ITEMS_MAX, pages).await
+}
+
+/// Takes so many items of a listing, or its pages.
+pub(super) async fn at_most<T, E>(
+    most: usize,
+    mut pages: PaginationStream<Result<T, E>>,
+) -> Result<Vec<T>, E> {
     let mut items = Vec::new();
     while let Some(item) = pages.next().await {
         items.push(item?);
-        if items.len() >= ITEMS_MAX {
+        if items.len() >= most {
             break;
         }
     }

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Map, Value, json};
 
-use super::{Part, no_answer};
+use super::{Part, no_answer, patiently};
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, cluster, read};
 use crate::estate::types::{Estate, ObjectKey};
@@ -142,11 +142,14 @@ async fn listed(
             "" => format!("{path}?limit={PAGE}"),
             next => format!("{path}?limit={PAGE}&continue={next}"),
         };
-        let request = Request::get(uri).body(Vec::new()).map_err(|error| {
-            ActionError::unchanged(FailureClass::Internal, format!("ask for {path}: {error}"))
-        })?;
-        let asked = cluster.client.request::<Value>(request);
-        let mut page = read(clients, &format!("list {path}"), asked).await?;
+        let page = patiently(clients, || async {
+            let request = Request::get(&uri).body(Vec::new()).map_err(|error| {
+                ActionError::unchanged(FailureClass::Internal, format!("ask for {path}: {error}"))
+            })?;
+            let asked = cluster.client.request::<Value>(request);
+            read(clients, &format!("list {path}"), asked).await
+        });
+        let mut page = page.await?;
         if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
             items.extend(found);
         }

@@ -18,6 +18,7 @@ mod web;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -38,6 +39,10 @@ const NEVER: [(&str, &str); 2] = [
         "not captured",
     ),
 ];
+
+/// How often a service that asks for patience is asked, and how long it is left alone at first.
+const ASKED_MAX: u32 = 5;
+const WAIT_FIRST: Duration = Duration::from_secs(1);
 
 /// A world that was captured.
 #[derive(Debug)]
@@ -113,6 +118,24 @@ impl Part {
 /// Says whether a failure means that nothing answered.
 const fn no_answer(error: &ActionError) -> bool {
     matches!(error.class, FailureClass::Transient | FailureClass::Timeout)
+}
+
+/// Asks again, after longer and longer waits, while a service asks for patience.
+async fn patiently<T, F>(clients: &Clients, ask: impl Fn() -> F) -> Result<T, ActionError>
+where
+    F: Future<Output = Result<T, ActionError>>,
+{
+    let mut wait = WAIT_FIRST;
+    for _ in 1..ASKED_MAX {
+        match ask().await {
+            Err(error) if error.class == FailureClass::Throttled => {
+                clients.clock.sleep(wait).await;
+                wait *= 2;
+            }
+            answered => return answered,
+        }
+    }
+    ask().await
 }
 
 /// Captures the clients' estate. Their guard must be closed: not even a mistake here may change anything.

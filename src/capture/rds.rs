@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, all, counted};
-use super::{Part, no_answer};
+use super::{Part, no_answer, patiently};
 use crate::clients::Clients;
 use crate::clients::aws::Regional;
 use crate::clients::aws::error::{Nature, failure};
@@ -27,8 +27,11 @@ pub(super) async fn look(clients: &Clients, region: &str, at: Timestamp) -> Part
             return part;
         }
     };
-    let listed = all(aws.rds.describe_db_instances().into_paginator().items().send()).await;
-    let listed = listed.map_err(|error| read("DescribeDBInstances", region, &error));
+    let listed = patiently(clients, || async {
+        let found = all(aws.rds.describe_db_instances().into_paginator().items().send()).await;
+        found.map_err(|error| read("DescribeDBInstances", region, &error))
+    });
+    let listed = listed.await;
     match listed {
         Ok(found) => {
             part.answers += 1;
@@ -46,33 +49,41 @@ pub(super) async fn look(clients: &Clients, region: &str, at: Timestamp) -> Part
             }
         }
     }
-    rest(&aws, region, at, &mut part).await;
+    rest(clients, &aws, region, at, &mut part).await;
     part
 }
 
-async fn rest(aws: &Regional, region: &str, at: Timestamp, part: &mut Part) {
+async fn rest(clients: &Clients, aws: &Regional, region: &str, at: Timestamp, part: &mut Part) {
     let (snapshots, backups, subnets, parameters) = futures::join!(
-        all(aws.rds.describe_db_snapshots().into_paginator().items().send()),
-        all(aws.rds.describe_db_instance_automated_backups().into_paginator().items().send()),
-        all(aws.rds.describe_db_subnet_groups().into_paginator().items().send()),
-        all(aws.rds.describe_db_parameter_groups().into_paginator().items().send()),
+        patiently(clients, || async {
+            let found = all(aws.rds.describe_db_snapshots().into_paginator().items().send()).await;
+            found.map_err(|error| read("DescribeDBSnapshots", region, &error))
+        }),
+        patiently(clients, || async {
+            let pages = aws.rds.describe_db_instance_automated_backups().into_paginator();
+            let found = all(pages.items().send()).await;
+            found.map_err(|error| read("DescribeDBInstanceAutomatedBackups", region, &error))
+        }),
+        patiently(clients, || async {
+            let found = all(aws.rds.describe_db_subnet_groups().into_paginator().items().send());
+            found.await.map_err(|error| read("DescribeDBSubnetGroups", region, &error))
+        }),
+        patiently(clients, || async {
+            let found = all(aws.rds.describe_db_parameter_groups().into_paginator().items().send());
+            found.await.map_err(|error| read("DescribeDBParameterGroups", region, &error))
+        }),
     );
-    let snapshots = snapshots.map_err(|error| read("DescribeDBSnapshots", region, &error));
     take(part, "RDS snapshots", region, Kind::RdsSnapshot, snapshots, |found| {
         (found.db_snapshot_identifier().unwrap_or_default().to_owned(), snapshot(found, at))
     });
-    let call = "DescribeDBInstanceAutomatedBackups";
-    let backups = backups.map_err(|error| read(call, region, &error));
     take(part, "RDS automated backups", region, Kind::RdsBackup, backups, |found| {
         let arn = found.db_instance_automated_backups_arn().or(found.dbi_resource_id());
         let id = arn.unwrap_or_default().rsplit(':').next().unwrap_or_default();
         (id.to_owned(), backup(found, at))
     });
-    let subnets = subnets.map_err(|error| read("DescribeDBSubnetGroups", region, &error));
     take(part, "RDS subnet groups", region, Kind::RdsSubnetGroup, subnets, |found| {
         (found.db_subnet_group_name().unwrap_or_default().to_owned(), subnet_group(found))
     });
-    let parameters = parameters.map_err(|error| read("DescribeDBParameterGroups", region, &error));
     take(part, "RDS parameter groups", region, Kind::RdsParameterGroup, parameters, |found| {
         (found.db_parameter_group_name().unwrap_or_default().to_owned(), parameter_group(found))
     });

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_route53::types::{HealthCheckConfig, ResourceRecordSet, RrType};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, ITEMS_MAX};
-use super::{Part, no_answer};
+use super::{Part, no_answer, patiently};
 use crate::clients::Clients;
 use crate::clients::aws::Regional;
 use crate::clients::aws::error::{Nature, failure};
@@ -42,7 +45,7 @@ pub(super) async fn look(clients: &Clients) -> Part {
         }
     };
     for zone in zones {
-        if let Err(error) = zone_of(estate, &aws, zone, &mut part).await {
+        if let Err(error) = zone_of(clients, &aws, zone, &mut part).await {
             part.missed(&format!("Route 53 zone {zone}"), None, &error);
             if no_answer(&error) {
                 part.silent(CONTROL_REGION, Service::Route53);
@@ -54,22 +57,20 @@ pub(super) async fn look(clients: &Clients) -> Part {
 }
 
 async fn zone_of(
-    estate: &Estate,
+    clients: &Clients,
     aws: &Regional,
     zone: &str,
     part: &mut Part,
 ) -> Result<(), ActionError> {
-    let found = aws
-        .route53
-        .get_hosted_zone()
-        .id(zone)
-        .send()
-        .await
-        .map_err(|error| failure(Nature::Read, "route53:GetHostedZone", &aws.region, &error))?;
+    let found = patiently(clients, || async {
+        let found = aws.route53.get_hosted_zone().id(zone).send().await;
+        found.map_err(|error| read("GetHostedZone", aws, &error))
+    });
+    let found = found.await?;
     let name = found.hosted_zone().map(|zone| zone.name());
     let private =
         found.hosted_zone().and_then(|zone| zone.config()).map(|known| known.private_zone());
-    let sets = sets(aws, zone).await?;
+    let sets = sets(clients, aws, zone).await?;
     part.answers += 2;
     if sets.len() >= ITEMS_MAX {
         part.missed = true;
@@ -89,7 +90,7 @@ async fn zone_of(
     part.add(Kind::Zone, "", zone, body.done());
     for (index, check) in checks.iter().enumerate() {
         let known = match index < CHECKS_MAX {
-            true => health_check(estate, aws, check).await,
+            true => health_check(clients, aws, check).await,
             false => Err(ActionError::unchanged(
                 crate::outcome::FailureClass::Invalid,
                 format!("only {CHECKS_MAX} health checks are asked about"),
@@ -105,19 +106,32 @@ async fn zone_of(
     Ok(())
 }
 
+fn read<E>(call: &str, aws: &Regional, error: &SdkError<E, HttpResponse>) -> ActionError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    failure(Nature::Read, &format!("route53:{call}"), &aws.region, error)
+}
+
 /// Reads every record set of a zone.
-async fn sets(aws: &Regional, zone: &str) -> Result<Vec<ResourceRecordSet>, ActionError> {
+async fn sets(
+    clients: &Clients,
+    aws: &Regional,
+    zone: &str,
+) -> Result<Vec<ResourceRecordSet>, ActionError> {
     let mut sets = Vec::new();
     let mut start: Option<(String, RrType, Option<String>)> = None;
     loop {
-        let mut request = aws.route53.list_resource_record_sets().hosted_zone_id(zone);
-        if let Some((name, kind, identifier)) = start.take() {
-            request = request.start_record_name(name).start_record_type(kind);
-            request = request.set_start_record_identifier(identifier);
-        }
-        let page = request.send().await.map_err(|error| {
-            failure(Nature::Read, "route53:ListResourceRecordSets", &aws.region, &error)
-        })?;
+        let page = patiently(clients, || async {
+            let mut request = aws.route53.list_resource_record_sets().hosted_zone_id(zone);
+            if let Some((name, kind, identifier)) = start.clone() {
+                request = request.start_record_name(name).start_record_type(kind);
+                request = request.set_start_record_identifier(identifier);
+            }
+            let page = request.send().await;
+            page.map_err(|error| read("ListResourceRecordSets", aws, &error))
+        });
+        let page = page.await?;
         sets.extend(page.resource_record_sets().iter().cloned());
         let next = page.next_record_name().zip(page.next_record_type());
         let Some((name, kind)) = next.filter(|_| page.is_truncated()) else { return Ok(sets) };
@@ -164,27 +178,30 @@ fn record(set: &ResourceRecordSet) -> Fields {
 
 /// Reads a health check with what its checkers see.
 async fn health_check(
-    estate: &Estate,
+    clients: &Clients,
     aws: &Regional,
     check: &str,
 ) -> Result<Map<String, Value>, ActionError> {
-    let found = aws.route53.get_health_check().health_check_id(check).send().await;
-    let found = found
-        .map_err(|error| failure(Nature::Read, "route53:GetHealthCheck", &aws.region, &error))?;
+    let found = patiently(clients, || async {
+        let found = aws.route53.get_health_check().health_check_id(check).send().await;
+        found.map_err(|error| read("GetHealthCheck", aws, &error))
+    });
+    let found = found.await?;
     let Some(config) = found.health_check().and_then(|check| check.health_check_config()) else {
         let message = format!("health check {check} came without its settings");
         return Err(ActionError::unchanged(crate::outcome::FailureClass::Internal, message));
     };
-    let object = estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());
+    let object = clients.estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());
     if let Some(object) = object.filter(|object| asks_for(config, object)) {
         // Where it looks follows the object, wherever that is in the real estate.
         let config = looking(object, settings(config, None, None)).value();
         return Ok(Fields::default().set("HealthCheckConfig", Some(config)).done());
     }
-    let status = aws.route53.get_health_check_status().health_check_id(check).send().await;
-    let status = status.map_err(|error| {
-        failure(Nature::Read, "route53:GetHealthCheckStatus", &aws.region, &error)
-    })?;
+    let status = patiently(clients, || async {
+        let status = aws.route53.get_health_check_status().health_check_id(check).send().await;
+        status.map_err(|error| read("GetHealthCheckStatus", aws, &error))
+    });
+    let status = status.await?;
     let said: Vec<bool> = status
         .health_check_observations()
         .iter()

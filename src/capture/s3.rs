@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::fields::{Fields, ITEMS_MAX, all, counted};
-use super::{Part, no_answer};
+use super::fields::{Fields, ITEMS_MAX, at_most, counted};
+use super::{Part, no_answer, patiently};
 use crate::clients::Clients;
 use crate::clients::aws::Regional;
 use crate::clients::aws::error::{Nature, failure};
@@ -13,6 +13,9 @@ use crate::estate::types::{Estate, FailoverObject};
 use crate::outcome::ActionError;
 use crate::sandbox::fault::Service;
 use crate::sandbox::world::Kind;
+
+/// Pages of a listing that are read: S3 gives a thousand objects with each, and one more tells that there are more.
+const PAGES_MAX: usize = ITEMS_MAX / 1_000 + 1;
 
 /// Most bytes of the failover object's content that are kept.
 const CONTENT_MAX: usize = 64 * 1024;
@@ -67,10 +70,12 @@ async fn objects(
     at: Timestamp,
     part: &mut Part,
 ) -> Result<(), ActionError> {
-    let pages = aws.s3.list_objects_v2().bucket(bucket).into_paginator().send();
-    let pages = all(pages)
-        .await
-        .map_err(|error| failure(Nature::Read, "s3:ListObjectsV2", &aws.region, &error))?;
+    let pages = patiently(clients, || async {
+        let pages = aws.s3.list_objects_v2().bucket(bucket).into_paginator().send();
+        let pages = at_most(PAGES_MAX, pages).await;
+        pages.map_err(|error| failure(Nature::Read, "s3:ListObjectsV2", &aws.region, &error))
+    });
+    let pages = pages.await?;
     part.answers += 1;
     let state = clients.estate.state.as_ref().map(|state| &state.s3);
     let prefix = state.filter(|state| state.bucket == bucket).map(|state| state.prefix.as_str());

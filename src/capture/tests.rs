@@ -201,6 +201,20 @@ fn pseudonyms_leave_no_name_and_the_same_world() {
 }
 
 #[test]
+fn a_service_that_asks_for_patience_is_asked_again() {
+    let mut world = healthy();
+    for rule in
+        ["throttled@route53,times=3", "throttled@rds,times=2", "throttled@kubernetes,times=2"]
+    {
+        world.faults.push(rule.parse().expect("a fault"));
+    }
+    let (captured, sandbox) = captured(world);
+    assert!(captured.whole, "{:?}", captured.world.unseen);
+    let struck: Vec<u32> = sandbox.told().faults.iter().map(|(_, times)| *times).collect();
+    assert_eq!(struck, [3, 2, 2]);
+}
+
+#[test]
 fn a_guard_that_is_closed_is_all_a_capture_needs() {
     // Denied reads are told one by one; the rest is there.
     let mut world = healthy();

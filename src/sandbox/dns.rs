@@ -176,7 +176,8 @@ pub(super) fn answers_checkers(objects: &Objects, dark: &Dark, check: &Value) ->
     }
     if let Some((bucket, key)) = watched(config) {
         let id = format!("{bucket}/{key}");
-        return objects.everywhere(Kind::S3Object).any(|(found, _)| found.id == id);
+        let mut buckets = objects.everywhere(Kind::Bucket).filter(|(found, _)| found.id == bucket);
+        return buckets.any(|(home, _)| objects.get(Kind::S3Object, &home.region, &id).is_some());
     }
     let mut endpoints = objects.everywhere(Kind::Endpoint);
     endpoints.any(|(key, body)| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::dr001::{quick, quick_folder};
+use super::dr001::live;
 use super::estate::fresh;
 use super::harness::{BINARY, Folder, Ran, of_step, ran};
 
@@ -169,9 +169,7 @@ fn a_capture_changes_nothing_and_its_rehearsal_decides_as_the_live_run() {
         assert!(ran.out.contains("restored and verified"), "{}", ran.out);
         rehearsals.push(ends(&apart));
     }
-    // Live, with looks that follow each other faster and a lost region that is known to be lost at once.
-    let folder = quick_folder(&estate);
-    folder.run(&quick(&["--recovery-point", "replica"])).exits(0);
+    folder.run(&live(&["--recovery-point", "replica"])).exits(0);
     let lived = ends(&folder);
     assert_eq!(rehearsals, [lived.clone(), lived]);
 }
