@@ -97,7 +97,11 @@ fn told(context: &Context, name: &str, world: &World, region: Option<&str>) {
     context.terminal.out(&format!("wrote {name}: {}", count(world.objects.len(), "object")));
     if let Some(region) = region {
         let next = format!("phoenix-dr failover --region {region} --rehearse {name}");
-        context.terminal.out(&format!("Rehearse on it: {next}"));
+        let primary = &world.estate.primary.region;
+        let lost = world.faults.iter().any(|rule| rule.region.as_ref() == Some(primary));
+        // Where the primary was there, a failover needs it to be gone.
+        let inject = if lost { String::new() } else { format!(" --inject dark,region={primary}") };
+        context.terminal.out(&format!("Rehearse on it: {next}{inject}"));
     }
 }
 
