@@ -51,6 +51,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "mark-done" -d
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "report" -d 'Write what a run did as a report for the incident\'s record (Markdown)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "audit" -d 'Print a run\'s audit trail'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "doctor" -d 'Check that this host can act on the estate'
+complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "world" -d 'Capture the estate for rehearsals; look into worlds and compare them'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "init" -d 'Write a commented estate file'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Print the manual page'
@@ -313,6 +314,75 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s q -l qu
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -f -a "capture" -d 'Read the live estate into a file to rehearse on; changes nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -f -a "show" -d 'Show what is in a world, how old it is and what nobody saw of it'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -f -a "validate" -d 'Check that a world can be rehearsed on'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -f -a "diff" -d 'Show what differs between two worlds; ends with 20 where something does'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and not __fish_seen_subcommand_from capture show validate diff help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l out -d 'Where to write the world' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l pseudonyms -d 'Replace accounts, hosts, addresses and every other name by others'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l force -d 'Write over an existing file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l allow-endpoint-override -d 'Look although an AWS endpoint override is set in the environment or profile'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from capture" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from validate" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -l runbooks -d 'Directory with further runbooks' -r -F
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -l output -d 'Form of the output' -r -f -a "human\t''
+json\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -l color -d 'When to use colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -s q -l quiet -d 'Print only results and errors'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -s v -l verbose -d 'Print diagnostics as well'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -l no-progress -d 'Print plain lines instead of bars'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from help" -f -a "capture" -d 'Read the live estate into a file to rehearse on; changes nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show what is in a world, how old it is and what nobody saw of it'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from help" -f -a "validate" -d 'Check that a world can be rehearsed on'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from help" -f -a "diff" -d 'Show what differs between two worlds; ends with 20 where something does'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand world; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -384,23 +454,28 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s q -l 
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "run" -d 'Carry a runbook out by its id or file'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "plan" -d 'Show what a runbook would do; same as run --dry-run'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "list" -d 'List the runbooks'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "show" -d 'Explain a runbook'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "graph" -d 'Print a runbook\'s graph'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "validate" -d 'Check runbooks and the estate file'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "runs" -d 'List runs'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "status" -d 'Show how a run stands'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "resume" -d 'Go on with a run that stopped'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "rollback" -d 'Roll back a run that stopped'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "abandon" -d 'Give up a run; reverts nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "mark-done" -d 'Record that a step or an obligation was done by hand'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "report" -d 'Write what a run did as a report for the incident\'s record (Markdown)'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "audit" -d 'Print a run\'s audit trail'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "doctor" -d 'Check that this host can act on the estate'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "init" -d 'Write a commented estate file'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "completions" -d 'Print a shell\'s completion script'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "man" -d 'Print the manual page'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "failover" -d 'DR-001 Regional failover'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor init completions man failover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "run" -d 'Carry a runbook out by its id or file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "plan" -d 'Show what a runbook would do; same as run --dry-run'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "list" -d 'List the runbooks'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "show" -d 'Explain a runbook'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "graph" -d 'Print a runbook\'s graph'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "validate" -d 'Check runbooks and the estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "runs" -d 'List runs'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "status" -d 'Show how a run stands'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "resume" -d 'Go on with a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "rollback" -d 'Roll back a run that stopped'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "abandon" -d 'Give up a run; reverts nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "mark-done" -d 'Record that a step or an obligation was done by hand'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "report" -d 'Write what a run did as a report for the incident\'s record (Markdown)'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "audit" -d 'Print a run\'s audit trail'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "doctor" -d 'Check that this host can act on the estate'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "world" -d 'Capture the estate for rehearsals; look into worlds and compare them'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "init" -d 'Write a commented estate file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "man" -d 'Print the manual page'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "failover" -d 'DR-001 Regional failover'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and not __fish_seen_subcommand_from run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and __fish_seen_subcommand_from world" -f -a "capture" -d 'Read the live estate into a file to rehearse on; changes nothing'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and __fish_seen_subcommand_from world" -f -a "show" -d 'Show what is in a world, how old it is and what nobody saw of it'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and __fish_seen_subcommand_from world" -f -a "validate" -d 'Check that a world can be rehearsed on'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand help; and __fish_seen_subcommand_from world" -f -a "diff" -d 'Show what differs between two worlds; ends with 20 where something does'

@@ -34,7 +34,7 @@ pub(crate) enum Exit {
     Stopped = 13,
     /// Failed, changes left in place; resumable
     ChangesLeft = 14,
-    /// A dry run found changes (`--detailed-exitcode`)
+    /// A dry run found changes (`--detailed-exitcode`), or a comparison of worlds differences
     DryRunChanges = 20,
     /// Second interrupt
     Interrupted = 130,

@@ -6,6 +6,7 @@
 //! shows events. `docs/architecture.md` has the invariants.
 
 mod actions;
+mod capture;
 mod checks;
 mod cli;
 mod clients;

@@ -121,7 +121,7 @@ fn forms_of(value: &str) -> Vec<String> {
         forms.push(quoted[1..quoted.len() - 1].to_owned());
     }
     for alphabet in [STANDARD, URL_SAFE] {
-        forms.push(base64(value.as_bytes(), alphabet));
+        forms.push(base64_in(value.as_bytes(), alphabet));
         // Inside a longer text, as in `user:password`, the value starts at any of three places of a group.
         for lead in 0..3 {
             let fragment = base64_inner(value.as_bytes(), lead, alphabet);
@@ -153,8 +153,13 @@ fn percent(value: &str, lower: bool, form: bool) -> String {
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// Returns standard base64 without padding.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64_in(bytes, STANDARD)
+}
+
 /// Returns base64 without padding; what follows the value's own characters is no part of the secret.
-fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> String {
+fn base64_in(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     let mut out = String::new();
     for group in bytes.chunks(3) {
         let mut bits: u32 = 0;
@@ -173,7 +178,7 @@ fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> String {
 fn base64_inner(bytes: &[u8], lead: usize, alphabet: &[u8; 64]) -> String {
     let mut padded = vec![0; lead];
     padded.extend_from_slice(bytes);
-    let text = base64(&padded, alphabet);
+    let text = base64_in(&padded, alphabet);
     let first = (lead * 8).div_ceil(6);
     let last = padded.len() * 8 / 6;
     text.get(first..last).unwrap_or_default().to_owned()
@@ -211,11 +216,11 @@ mod tests {
 
     #[test]
     fn base64_is_base64() {
-        assert_eq!(base64(b"Man", STANDARD), "TWFu");
-        assert_eq!(base64(b"Ma", STANDARD), "TWE");
-        assert_eq!(base64(b"M", STANDARD), "TQ");
-        assert_eq!(base64(&[0xfb, 0xff], URL_SAFE), "-_8");
-        assert_eq!(base64(&[0xfb, 0xff], STANDARD), "+/8");
+        assert_eq!(base64_in(b"Man", STANDARD), "TWFu");
+        assert_eq!(base64_in(b"Ma", STANDARD), "TWE");
+        assert_eq!(base64_in(b"M", STANDARD), "TQ");
+        assert_eq!(base64_in(&[0xfb, 0xff], URL_SAFE), "-_8");
+        assert_eq!(base64_in(&[0xfb, 0xff], STANDARD), "+/8");
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
             let masker = knowing(value);
             let masked = masker.mask(&format!("{before}{value}{before}"));
             proptest::prop_assert!(masked.contains(MASK));
-            let basic = base64(format!("{before}{value}").as_bytes(), STANDARD);
+            let basic = base64_in(format!("{before}{value}").as_bytes(), STANDARD);
             let inner = base64_inner(value.as_bytes(), before.len() % 3, STANDARD);
             if inner.len() >= FRAGMENT_MIN {
                 proptest::prop_assert!(!masker.mask(&basic).contains(&inner));

@@ -45,9 +45,9 @@ const RULES: &[Rule] = &[
         allowed: &["src/cli/", "src/commands/completions.rs"],
     },
     Rule {
-        why: "AWS and Kubernetes are known to clients, actions, checks and their simulation",
+        why: "AWS and Kubernetes are known to clients, actions, checks, captures and their simulation",
         words: &["aws_sdk_", "aws_config", "aws_smithy_", "kube::", "k8s_openapi"],
-        allowed: &["src/clients/", "src/actions/", "src/checks/", "src/sandbox/"],
+        allowed: &["src/clients/", "src/actions/", "src/checks/", "src/capture/", "src/sandbox/"],
     },
     Rule {
         why: "time is read and waited for through the clock",
@@ -132,7 +132,14 @@ const BORDERS: &[Border] = &[
     },
     Border { folder: "src/actions/", forbidden: &["journal", "operator", "commands", "cli"] },
     Border { folder: "src/checks/", forbidden: &["journal", "operator", "commands", "cli"] },
-    Border { folder: "src/clients/", forbidden: &["commands", "cli", "operator"] },
+    Border {
+        folder: "src/capture/",
+        forbidden: &[
+            "actions", "checks", "engine", "journal", "plan", "operator", "report", "commands",
+            "cli",
+        ],
+    },
+    Border { folder: "src/clients/", forbidden: &["capture", "commands", "cli", "operator"] },
     Border {
         folder: "src/sandbox/",
         forbidden: &[

@@ -5,6 +5,7 @@
 
 mod folder;
 mod journal;
+mod world;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -79,6 +80,16 @@ fn resume(bencher: Bencher, records: usize) {
         .counter(ItemsCount::new(records))
         .with_inputs(|| folder.copy())
         .bench_refs(|folder| folder.run(&["resume", "--yes"]));
+}
+
+/// Reading and checking a world as captures have it: so many S3 objects, a fiftieth as many workloads, a twentieth as
+/// many record sets.
+#[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 10, sample_size = 1)]
+fn world(bencher: Bencher, objects: usize) {
+    let folder = Folder::with(&folder::fan(1));
+    world::write(&folder.path().join("world.jsonl"), objects);
+    let arguments = ["world", "show", "world.jsonl"];
+    bencher.counter(ItemsCount::new(objects)).bench(|| folder.run(&arguments));
 }
 
 #[divan::bench(sample_count = 50, sample_size = 1)]

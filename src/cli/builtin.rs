@@ -39,6 +39,8 @@ pub(crate) enum Builtin {
     Audit(AuditArgs),
     /// Check that this host can act on the estate
     Doctor(DoctorArgs),
+    /// Capture the estate for rehearsals; look into worlds and compare them
+    World(WorldArgs),
     /// Write a commented estate file
     Init(InitArgs),
     /// Print a shell's completion script
@@ -179,6 +181,54 @@ pub(crate) struct DoctorArgs {
     /// Region that would take over
     #[arg(long, env = "PHOENIX_DR_REGION")]
     pub region: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorldArgs {
+    #[command(subcommand)]
+    pub command: WorldCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorldCommand {
+    /// Read the live estate into a file to rehearse on; changes nothing
+    Capture(CaptureArgs),
+    /// Show what is in a world, how old it is and what nobody saw of it
+    Show(WorldFile),
+    /// Check that a world can be rehearsed on
+    Validate(WorldFile),
+    /// Show what differs between two worlds; ends with 20 where something does
+    Diff(DiffArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaptureArgs {
+    /// Where to write the world
+    #[arg(long, value_name = "FILE", env = "PHOENIX_DR_OUT")]
+    pub out: PathBuf,
+    /// Replace accounts, hosts, addresses and every other name by others
+    #[arg(long, env = "PHOENIX_DR_PSEUDONYMS")]
+    pub pseudonyms: bool,
+    /// Write over an existing file
+    #[arg(long, env = "PHOENIX_DR_FORCE")]
+    pub force: bool,
+    /// Look although an AWS endpoint override is set in the environment or profile
+    #[arg(long, env = "PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE")]
+    pub allow_endpoint_override: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorldFile {
+    /// File of a world, or `phoenix`, which comes with the program
+    pub world: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// World as it was
+    pub before: String,
+    /// World as it became
+    pub after: String,
 }
 
 #[derive(Debug, Args)]

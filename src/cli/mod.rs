@@ -11,7 +11,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 pub(crate) use builtin::{
-    AuditForm, Builtin, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
+    AuditForm, Builtin, CaptureArgs, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
+    WorldCommand,
 };
 pub(crate) use options::{
     ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, Speed, SurpriseArg,

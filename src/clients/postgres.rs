@@ -37,8 +37,19 @@ mod usage;
 use error::explain;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};
 pub(crate) use replay::replay_lag;
-pub(crate) use server::{Lineage, leads_to, server};
+pub(crate) use server::{Lineage, Server, leads_to, server};
 pub(crate) use usage::{Usage, usage};
+
+/// The setting that makes a database's sessions begin read-only.
+pub(crate) const READ_ONLY: &str = "default_transaction_read_only";
+/// Whether the server is a replica, and the database's own default of a setting.
+pub(crate) const OWN_DEFAULT: &str = "select pg_is_in_recovery(), (select substr(entry, length($1) + 2) \
+     from pg_db_role_setting, unnest(setconfig) entry \
+     where setdatabase = (select oid from pg_database where datname = current_database()) \
+     and setrole = 0 and entry like $1 || '=%')";
+/// Which of some roles may log in.
+pub(crate) const LOGINS: &str =
+    "select rolname::text, rolcanlogin from pg_roles where rolname::text = any($1::text[])";
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Greeting, TLS and password, after the connection stands.

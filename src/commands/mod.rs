@@ -22,6 +22,7 @@ mod resume;
 mod rollback;
 mod runbooks;
 mod show;
+mod world;
 
 use std::ffi::OsString;
 
@@ -83,6 +84,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
                 ledger::audit(context, given.run.as_deref(), given.form, given.verify)
             }
             Builtin::Doctor(given) => doctor::run(context, given.region.as_deref()),
+            Builtin::World(given) => world::run(context, &given.command),
             Builtin::Init(given) => runbooks::init(context, &given.file, given.force),
             Builtin::Completions(given) => completions::script(context, given.shell),
             Builtin::Man => completions::manual(context),

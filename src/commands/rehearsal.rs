@@ -1,5 +1,6 @@
 //! What takes the place of the estate in a rehearsal: a world, virtual time, and a person who takes real time.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -22,9 +23,11 @@ use crate::operator::terminal::attended;
 use crate::report::debrief::{self, Earlier, WorldTold};
 use crate::report::summary::{self, Summary};
 use crate::report::terminal::Tone;
+use crate::report::world::NotSeen;
 use crate::runbook::load::read_text;
 use crate::runbook::near;
 use crate::sandbox::fault::{Level, Rule, surprise};
+use crate::sandbox::lines;
 use crate::sandbox::world::{self, World};
 use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError};
 use crate::span::Span;
@@ -154,10 +157,15 @@ fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> 
 }
 
 /// Reads a world: one that comes with the program by its name, or a file.
-fn world(context: &Context, name: &str) -> Result<World, UserError> {
+pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
+    let text = world_text(name)?;
+    world::parse(name, &text).map_err(|problems| context.invalid(&problems, Exit::Usage))
+}
+
+/// Returns the text of a world.
+pub(super) fn world_text(name: &str) -> Result<Cow<'static, str>, UserError> {
     if let Some(text) = world::shipped(name) {
-        return world::parse(name, text)
-            .map_err(|problems| context.invalid(&problems, Exit::Usage));
+        return Ok(Cow::Borrowed(text));
     }
     let path = Path::new(name);
     if !path.exists() {
@@ -167,10 +175,9 @@ fn world(context: &Context, name: &str) -> Result<World, UserError> {
             format!("name a world file, or the one that is built in: --rehearse {}", world::SHIPPED)
         })));
     }
-    let text = read_text(path).map_err(|error| {
-        UserError::new(Exit::Usage, format!("read the world `{name}`: {error}"))
-    })?;
-    world::parse(name, &text).map_err(|problems| context.invalid(&problems, Exit::Usage))
+    lines::read_text(path)
+        .map(Cow::Owned)
+        .map_err(|error| UserError::new(Exit::Usage, format!("read the world `{name}`: {error}")))
 }
 
 fn injected(context: &Context, given: &[String], world: &World) -> Result<Vec<Rule>, UserError> {
@@ -252,9 +259,18 @@ impl Rehearsal {
     fn told(&self) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, told) = (sandbox.world(), sandbox.told());
+        let unseen = world.unseen.iter().map(|unseen| {
+            let (what, region, why) =
+                (unseen.what.clone(), unseen.region.clone(), unseen.why.clone());
+            NotSeen { what, region, why }.line()
+        });
         let world = WorldTold {
             world: world.world.clone(),
+            estate: world.estate.estate.clone(),
             captured: world.captured,
+            age: world.captured.map(|at| Span::seconds(since(at, sandbox.began()).as_secs())),
+            pseudonyms: world.pseudonyms,
+            unseen: unseen.collect(),
             measured: world.durations.measured,
             seed: told.seed,
             faults: told.faults,

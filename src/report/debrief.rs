@@ -19,7 +19,15 @@ const DECISIONS_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct WorldTold {
     pub world: String,
+    /// The estate it is of
+    pub estate: String,
     pub captured: Option<Timestamp>,
+    /// How old it was when the rehearsal began
+    pub age: Option<Span>,
+    /// Names in it are others than the estate's
+    pub pseudonyms: bool,
+    /// What nobody saw when it was captured
+    pub unseen: Vec<String>,
     /// Its durations were measured
     pub measured: bool,
     /// What its chance, and a surprise, is drawn from
@@ -196,6 +204,9 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         row(name, format!("left the simulation: {left}"));
     }
     row("World", trust(&debrief.world));
+    for (index, unseen) in debrief.world.unseen.iter().enumerate() {
+        row(if index == 0 { "Not seen" } else { "" }, unseen.clone());
+    }
     let seed = debrief.world.seed;
     row("Seed", format!("{seed}: the same faults and answers again with --seed {seed}"));
     match debrief.earlier.as_slice() {
@@ -216,8 +227,15 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
 
 fn trust(world: &WorldTold) -> String {
     let whose = match world.captured {
-        Some(at) => format!("`{}`, captured on {}", world.world, text::day(at)),
-        None => format!("`{}`, written by hand: it is not your estate", world.world),
+        Some(at) => {
+            let age = super::world::age(at, world.age.unwrap_or_default().0);
+            let names = if world.pseudonyms { ", under other names" } else { "" };
+            format!("the estate {}, {age}{names}", world.estate)
+        }
+        None => format!(
+            "`{}`, written by hand: not your estate: run phoenix-dr world capture",
+            world.world
+        ),
     };
     let durations = match world.measured {
         true => "its durations were measured",
@@ -238,7 +256,11 @@ mod tests {
         let left = left.iter().map(|left| (*left).to_owned()).collect();
         let world = WorldTold {
             world: "phoenix".to_owned(),
+            estate: "phoenix-rehearsal".to_owned(),
             captured: None,
+            age: None,
+            pseudonyms: false,
+            unseen: Vec::new(),
             measured: false,
             seed: 7,
             faults,
@@ -255,9 +277,26 @@ mod tests {
         assert!(text.contains("throttled@rds never struck"), "{text}");
         assert!(text.contains("struck once"), "{text}");
         assert!(text.contains("left the simulation: rds Foo"), "{text}");
-        assert!(text.contains("not your estate") && text.contains("guesses"), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("not your estate: run phoenix-dr world capture"), "{text}");
+        assert!(words.contains("guesses"), "{text}");
         assert!(text.contains("the first rehearsal"), "{text}");
         assert!(text.contains("again with --seed 7"), "{text}");
         assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
+    }
+
+    #[test]
+    fn tells_whose_world_it_was_and_how_old() {
+        let mut found = debrief(&[], &[]);
+        found.world.captured = Some(fixtures::at("02:18:00"));
+        found.world.age = Some(Span::minutes(90));
+        found.world.estate = "phoenix".to_owned();
+        found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
+        let text = lines(&found, 80).join("\n");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("the estate phoenix, captured on"), "{text}");
+        assert!(words.contains("1h 30m ago"), "{text}");
+        assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
+        assert!(!words.contains("not your estate"), "{text}");
     }
 }

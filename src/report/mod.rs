@@ -19,3 +19,4 @@ pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod view;
 pub(crate) mod words;
+pub(crate) mod world;

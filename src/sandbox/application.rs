@@ -82,9 +82,7 @@ impl Sandbox {
 
     /// Remembers what a log says of where the application's database was when.
     fn remember_hosts(&self, region: &str, entries: &[Entry]) {
-        let begun = self.0.world.clusters.get(region).map(|cluster| cluster.objects.as_slice());
-        for object in begun.unwrap_or_default() {
-            let object = Value::Object(object.clone());
+        for object in self.0.world.manifests(region) {
             if let Some(key) = self.holds_host(&object) {
                 self.heard(region, Timestamp::MIN, host_of(&object, &key));
             }

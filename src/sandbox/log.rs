@@ -19,13 +19,23 @@ use super::world::World;
 
 /// Name of the file in a run's directory.
 pub(crate) const FILE_NAME: &str = "world.jsonl";
+/// Name of the copy of a world that is a file of lines: there is no use in writing all of it into the log.
+pub(crate) const BASE_NAME: &str = "world-base.jsonl";
 
 /// A line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Entry {
-    /// The first line: everything the rehearsal began with
-    World { at: Timestamp, seed: u64, secret: bool, faults: Vec<Rule>, world: Box<World> },
+    /// The first line: everything the rehearsal began with; `base` where the world's file of lines is kept beside
+    World {
+        at: Timestamp,
+        seed: u64,
+        secret: bool,
+        faults: Vec<Rule>,
+        world: Box<World>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        base: bool,
+    },
     /// An object is so from here on
     Put { at: Timestamp, key: Key, object: Object, named: u64 },
     /// An object is no more
@@ -71,6 +81,23 @@ pub(crate) enum LogError {
     Damaged { path: PathBuf, line: usize, why: String },
     #[error("the world of the rehearsal, `{}`, does not begin with its world", path.display())]
     NoWorld { path: PathBuf },
+}
+
+/// Keeps the file of a world beside its log.
+pub(super) fn keep(path: &Path, text: &str) -> Result<(), LogError> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| LogError::Io { path: path.to_owned(), source })
+}
+
+/// Reads the file of a world that was kept.
+pub(super) fn kept(path: &Path) -> Result<World, LogError> {
+    let failed = |source| LogError::Io { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    super::world::parse(&path.display().to_string(), &text).map_err(|problems| {
+        let why = problems.items.first().map_or_else(String::new, |first| first.message.clone());
+        LogError::Damaged { path: path.to_owned(), line: 1, why }
+    })
 }
 
 impl Log {

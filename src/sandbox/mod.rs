@@ -7,11 +7,13 @@
 mod application;
 mod aws;
 mod cluster;
+pub(crate) mod compare;
 mod dns;
 pub(crate) mod fault;
 #[cfg(test)]
 mod fidelity;
 pub(crate) mod kubernetes;
+pub(crate) mod lines;
 pub(crate) mod log;
 mod network;
 mod objects;
@@ -28,7 +30,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::io::DuplexStream;
 
 pub(crate) use aws::Connector;
@@ -58,6 +59,7 @@ pub(crate) struct Sandbox(Arc<Inner>);
 
 struct Inner {
     world: World,
+    began: Timestamp,
     seed: u64,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -116,8 +118,15 @@ impl Sandbox {
         let mut objects = Objects::of(&world, now);
         if let Some(directory) = directory {
             let mut log = Log::create(&directory.join(log::FILE_NAME))?;
-            let (world, faults) = (Box::new(world.clone()), faults.clone());
-            log.append(&Entry::World { at: now, seed, secret, faults, world });
+            let (head, base) = match &world.text {
+                Some(text) => {
+                    log::keep(&directory.join(log::BASE_NAME), text)?;
+                    (world.head(), true)
+                }
+                None => (world.clone(), false),
+            };
+            let (world, faults) = (Box::new(head), faults.clone());
+            log.append(&Entry::World { at: now, seed, secret, faults, world, base });
             objects.log_to(log);
         }
         Self::with(world, faults, seed, now, objects, clock, Vec::new())
@@ -157,8 +166,7 @@ impl Sandbox {
         };
         let mut clusters = BTreeMap::new();
         for (region, cluster) in &world.clusters {
-            let mut manifests: Vec<Value> =
-                cluster.objects.iter().map(|object| Value::Object(object.clone())).collect();
+            let mut manifests = world.manifests(region);
             application::replay(&mut manifests, region, &entries);
             let behaviour = Behaviour {
                 startup: cluster.startup.0,
@@ -181,10 +189,15 @@ impl Sandbox {
                 | Entry::Clock { .. } => {}
             }
         }
-        let inner = Inner { world, seed, clock, state: Mutex::new(state), clusters };
+        let inner = Inner { world, began, seed, clock, state: Mutex::new(state), clusters };
         let sandbox = Self(Arc::new(inner));
         sandbox.watch_clusters(&entries);
         Ok(sandbox)
+    }
+
+    /// Returns the virtual time at which it began.
+    pub(crate) fn began(&self) -> Timestamp {
+        self.0.began
     }
 
     /// Returns the world it began as.
@@ -327,7 +340,11 @@ impl Resumed {
         let (log, mut entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
         let until = entries.iter().map(Entry::at).max().unwrap_or_default();
         match entries.remove(0) {
-            Entry::World { at, seed, faults, world, .. } => {
+            Entry::World { at, seed, faults, world, base, .. } => {
+                let world = match base {
+                    true => Box::new(log::kept(&directory.join(log::BASE_NAME))?),
+                    false => world,
+                };
                 Ok(Self { log, entries, began: at, seed, faults, world, until })
             }
             Entry::Put { .. }

@@ -183,7 +183,7 @@ impl Sandbox {
         let host = self.address_of(host);
         let operation = format!("GET {host}{path}");
         match self.connection(Service::Http, &operation, &host, port, limit).await? {
-            Listener::Endpoint { region, endpoint } => Ok(self.page(&region, &endpoint)),
+            Listener::Endpoint { region, endpoint } => Ok(self.page(&region, &endpoint, path)),
             Listener::Bucket { region } => {
                 let found = self.desk(&region, |desk| anonymous(desk, &host, path));
                 let (status, body) = found.unwrap_or((404, "NoSuchBucket".to_owned()));
@@ -203,7 +203,10 @@ impl Sandbox {
     }
 
     /// Answers 503 while what stands behind an endpoint is not there.
-    fn page(&self, region: &str, endpoint: &Endpoint) -> Page {
+    fn page(&self, region: &str, endpoint: &Endpoint, path: &str) -> Page {
+        if endpoint.alive.contains(path) {
+            return Page { status: 200, body: endpoint.body.clone() };
+        }
         let missing = endpoint.workloads.iter().find(|workload| !self.serves(region, workload));
         if let Some(workload) = missing {
             return Page { status: 503, body: format!("no ready pod of {workload}") };

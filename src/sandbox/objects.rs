@@ -1,13 +1,14 @@
 //! What a world consists of at a moment: objects, what becomes of them by themselves, and the log of every change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::log::{Entry, Log};
-use super::world::{Kind, World, resolve_instants};
+use super::world::{Body, Kind, World, resolve_instants};
 
 /// The region of what belongs to none.
 pub(super) const GLOBAL: &str = "global";
@@ -60,15 +61,68 @@ impl Due {
     }
 }
 
+/// An object in its place. What nobody has looked into is not decoded: worlds may have a hundred thousand of them.
+#[derive(Debug, Clone)]
+enum Held {
+    Decoded(Object),
+    Asleep { body: Body, began: Timestamp, decoded: OnceLock<Object> },
+}
+
+impl Held {
+    fn of(body: &Body, then: Vec<Due>, began: Timestamp) -> Self {
+        if then.is_empty() {
+            return Self::Asleep { body: body.clone(), began, decoded: OnceLock::new() };
+        }
+        Self::Decoded(Object { body: decoded(body, began), then })
+    }
+
+    fn object(&self) -> &Object {
+        match self {
+            Self::Decoded(object) => object,
+            Self::Asleep { body, began, decoded: object } => {
+                object.get_or_init(|| Object { body: decoded(body, *began), then: Vec::new() })
+            }
+        }
+    }
+
+    fn object_mut(&mut self) -> &mut Object {
+        if let Self::Asleep { .. } = self {
+            *self = Self::Decoded(self.object().clone());
+        }
+        match self {
+            Self::Decoded(object) => object,
+            Self::Asleep { decoded, .. } => {
+                decoded.get_mut().expect("what was asleep has been woken just above")
+            }
+        }
+    }
+
+    /// Returns what is to come of it; of what is asleep nothing is.
+    fn then(&self) -> &[Due] {
+        match self {
+            Self::Decoded(object) => &object.then,
+            Self::Asleep { .. } => &[],
+        }
+    }
+}
+
+fn decoded(body: &Body, began: Timestamp) -> Value {
+    let mut body = Value::Object(body.decode().into_owned());
+    resolve_instants(&mut body, began);
+    body
+}
+
 /// Every object outside of Kubernetes.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    all: BTreeMap<Key, Object>,
+    all: BTreeMap<Key, Held>,
+    /// Those of which something is to come
+    waiting: BTreeSet<Key>,
     /// The moment it has been brought to
     now: Timestamp,
     log: Option<Log>,
     /// Each changed object as it was before its last change, for stale reads
-    before: BTreeMap<Key, Option<Object>>,
+    before: BTreeMap<Key, Option<Held>>,
     /// Counts what is given a name
     pub(super) named: u64,
 }
@@ -77,18 +131,31 @@ impl Objects {
     /// Returns a world's objects at its beginning.
     pub(super) fn of(world: &World, now: Timestamp) -> Self {
         let mut objects = Self { now, ..Self::default() };
-        for object in &world.objects {
-            let mut body = Value::Object(object.body.clone());
-            resolve_instants(&mut body, now);
+        for object in world.objects.iter().filter(|object| object.kind != Kind::Kubernetes) {
             let then = object.then.iter().map(|due| {
                 let mut set = Value::Object(due.set.clone());
                 resolve_instants(&mut set, now);
                 Due::set(now + due.after.duration(), set)
             });
             let key = Key::new(object.kind, object.region.as_deref().unwrap_or(GLOBAL), &object.id);
-            objects.all.insert(key, Object { body, then: then.collect() });
+            objects.place(key, Held::of(&object.body, then.collect(), now));
         }
         objects
+    }
+
+    /// Puts something where it belongs; returns what was there.
+    fn place(&mut self, key: Key, held: Held) -> Option<Held> {
+        if held.then().is_empty() {
+            self.waiting.remove(&key);
+        } else {
+            self.waiting.insert(key.clone());
+        }
+        self.all.insert(key, held)
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Held> {
+        self.waiting.remove(key);
+        self.all.remove(key)
     }
 
     /// Writes every change to a log from now on.
@@ -101,10 +168,10 @@ impl Objects {
         match entry {
             Entry::Put { key, object, named, .. } => {
                 self.named = self.named.max(named);
-                self.all.insert(key, object);
+                self.place(key, Held::Decoded(object));
             }
             Entry::Gone { key, .. } => {
-                self.all.remove(&key);
+                self.take(&key);
             }
             Entry::World { .. }
             | Entry::Clock { .. }
@@ -128,19 +195,20 @@ impl Objects {
     /// Brings everything to a moment: what is due by then happens.
     pub(super) fn settle(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        let due = |object: &Object| object.then.first().is_some_and(|due| due.at <= self.now);
+        let due = |held: &Held| held.then().first().is_some_and(|due| due.at <= self.now);
         let keys: Vec<Key> =
-            self.all.iter().filter(|(_, object)| due(object)).map(|(key, _)| key.clone()).collect();
+            self.waiting.iter().filter(|key| self.all.get(key).is_some_and(due)).cloned().collect();
         for key in keys {
-            let Some(object) = self.all.get_mut(&key) else { continue };
+            let Some(mut held) = self.take(&key) else { continue };
+            let object = held.object_mut();
             let mut gone = false;
             while object.then.first().is_some_and(|due| due.at <= self.now) {
                 let due = object.then.remove(0);
                 gone |= due.gone;
                 merge(&mut object.body, due.set);
             }
-            if gone {
-                self.all.remove(&key);
+            if !gone {
+                self.place(key, held);
             }
         }
     }
@@ -151,7 +219,7 @@ impl Objects {
     }
 
     pub(super) fn get(&self, kind: Kind, region: &str, id: &str) -> Option<&Value> {
-        self.all.get(&Key::new(kind, region, id)).map(|object| &object.body)
+        self.all.get(&Key::new(kind, region, id)).map(|held| &held.object().body)
     }
 
     /// Returns the objects of a kind in a region.
@@ -165,15 +233,17 @@ impl Objects {
         self.all
             .range(first..)
             .take_while(move |(key, _)| key.kind == kind && key.region == region)
-            .map(|(key, object)| (key.id.as_str(), &object.body))
+            .map(|(key, held)| (key.id.as_str(), &held.object().body))
     }
 
     /// Returns the objects of a kind in every region.
     pub(super) fn everywhere(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Value)> {
+        // The empty region comes before every other.
+        let first = Key { kind, region: String::new(), id: String::new() };
         self.all
-            .iter()
-            .filter(move |(key, _)| key.kind == kind)
-            .map(|(key, object)| (key, &object.body))
+            .range(first..)
+            .take_while(move |(key, _)| key.kind == kind)
+            .map(|(key, held)| (key, &held.object().body))
     }
 
     /// Puts an object in its place.
@@ -186,14 +256,14 @@ impl Objects {
             named: self.named,
         };
         self.write(&entry);
-        let before = self.all.insert(key.clone(), object);
+        let before = self.place(key.clone(), Held::Decoded(object));
         self.before.insert(key, before);
     }
 
     /// Changes fields of an object; what is to come stays to come.
     pub(super) fn change(&mut self, kind: Kind, region: &str, id: &str, set: Value) {
         let key = Key::new(kind, region, id);
-        let Some(mut object) = self.all.get(&key).cloned() else { return };
+        let Some(mut object) = self.all.get(&key).map(|held| held.object().clone()) else { return };
         if let Value::Object(set) = set {
             merge(&mut object.body, set);
         }
@@ -203,7 +273,7 @@ impl Objects {
     pub(super) fn remove(&mut self, kind: Kind, region: &str, id: &str) {
         let key = Key::new(kind, region, id);
         self.write(&Entry::Gone { at: self.now, key: key.clone() });
-        let before = self.all.remove(&key);
+        let before = self.take(&key);
         self.before.insert(key, before);
     }
 
@@ -211,27 +281,32 @@ impl Objects {
     pub(super) fn stick(&mut self) {
         let changed: Vec<Key> = self.before.keys().cloned().collect();
         for key in changed {
-            let Some(object) = self.all.get_mut(&key).filter(|object| !object.then.is_empty())
-            else {
+            let Some(held) = self.all.get_mut(&key).filter(|held| !held.then().is_empty()) else {
                 continue;
             };
+            let object = held.object_mut();
             object.then.clear();
             let (object, named) = (object.clone(), self.named);
+            self.waiting.remove(&key);
             self.write(&Entry::Put { at: self.now, key, object, named });
         }
     }
 
     /// Runs a read on the objects as they were before their last changes.
     pub(super) fn stale<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
-        let now = self.all.clone();
-        for (key, before) in self.before.clone() {
-            match before {
-                Some(object) => self.all.insert(key, object),
-                None => self.all.remove(&key),
-            };
-        }
+        let swap = |objects: &mut Self, all: BTreeMap<Key, Option<Held>>| {
+            let swapped = all.into_iter().map(|(key, held)| {
+                let was = match held {
+                    Some(held) => objects.place(key.clone(), held),
+                    None => objects.take(&key),
+                };
+                (key, was)
+            });
+            swapped.collect::<BTreeMap<_, _>>()
+        };
+        let now = swap(self, self.before.clone());
         let seen = read(self);
-        self.all = now;
+        swap(self, now);
         seen
     }
 

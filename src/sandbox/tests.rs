@@ -329,7 +329,9 @@ fn with_groups() -> World {
     let mut objects = world.objects.iter_mut();
     let primary = objects.find(|object| object.id == "phoenix-prod").expect("the primary");
     let groups = json!([{ "VpcSecurityGroupId": "sg-app", "Status": "active" }]);
-    primary.body.insert("VpcSecurityGroups".to_owned(), groups);
+    let mut body = primary.body.decode().into_owned();
+    body.insert("VpcSecurityGroups".to_owned(), groups);
+    primary.body = world::Body::Known(body);
     world
 }
 
@@ -397,7 +399,9 @@ fn a_world_answers_the_queries_it_names() {
     for object in &mut world.objects {
         if object.kind == world::Kind::Postgres {
             let answers = json!({ "select count(*) from orders": 7 });
-            object.body.insert("answers".to_owned(), answers);
+            let mut body = object.body.decode().into_owned();
+            body.insert("answers".to_owned(), answers);
+            object.body = world::Body::Known(body);
         }
     }
     let scene = Scene::of(world, &[]);

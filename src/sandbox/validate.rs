@@ -1,21 +1,56 @@
 //! What a world must be beyond its types: references that lead somewhere, ids that are given once, faults that can
 //! strike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::lines::{self, manifest_id};
 use super::world::{Endpoint, FORMAT, Kind, Postgres, World, WorldObject};
 use crate::estate::load as estate_file;
 use crate::runbook::near;
-use crate::runbook::path::Path;
+use crate::runbook::path::{Path, Segment};
 use crate::runbook::problem::Problem;
 use crate::runbook::yaml::Index;
 
+/// Where the parts of a world are written.
+pub(super) enum Places<'a> {
+    /// One document
+    Document(&'a Index),
+    /// Lines: the head, then a line for each object but the first `before`, which the head has
+    Lines { head: &'a Index, before: usize, ranges: Vec<Range<usize>>, text: &'a str },
+}
+
+impl Places<'_> {
+    fn at(&self, path: &Path) -> Range<usize> {
+        match self {
+            Self::Document(index) => index.at(path),
+            Self::Lines { head, before, ranges, text } => {
+                let Some((Segment::Key(key), [Segment::Item(item), inside @ ..])) =
+                    path.0.split_first().filter(|(_, rest)| !rest.is_empty())
+                else {
+                    return head.at(path);
+                };
+                match item.checked_sub(*before).and_then(|line| ranges.get(line)) {
+                    Some(line) if key == "objects" => {
+                        lines::place(text, line, &Path(inside.to_vec()))
+                    }
+                    _ => head.at(path),
+                }
+            }
+        }
+    }
+}
+
 /// Returns everything that is wrong with a world.
-pub(super) fn check(world: &World, places: &Index) -> Vec<Problem> {
-    let mut checks = Checks { world, places, problems: Vec::new() };
+pub(super) fn check(world: &World, places: &Places<'_>) -> Vec<Problem> {
+    let mut ids: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
+    for object in &world.objects {
+        ids.entry(object.kind).or_default().insert(&object.id);
+    }
+    let mut checks = Checks { world, places, ids, problems: Vec::new() };
     checks.file();
     checks.faults();
     checks.objects();
@@ -26,7 +61,8 @@ pub(super) fn check(world: &World, places: &Index) -> Vec<Problem> {
 
 struct Checks<'a> {
     world: &'a World,
-    places: &'a Index,
+    places: &'a Places<'a>,
+    ids: BTreeMap<Kind, BTreeSet<&'a str>>,
     problems: Vec<Problem>,
 }
 
@@ -90,7 +126,7 @@ impl Checks<'_> {
                 (Some(region), false) => self.region(&path.key("region"), region),
                 (None, true) => {}
             }
-            if !seen.insert((object.kind, object.region.clone(), object.id.clone())) {
+            if !seen.insert((object.kind, object.region.as_deref(), object.id.as_str())) {
                 self.wrong(&path.key("id"), format!("`{}` is there twice", object.id));
             }
             match object.kind {
@@ -102,6 +138,7 @@ impl Checks<'_> {
                 Kind::RdsParameterGroup => self.named(&path, object, "DBParameterGroupName"),
                 Kind::RdsCluster => self.named(&path, object, "DBClusterIdentifier"),
                 Kind::RdsGlobal => self.named(&path, object, "GlobalClusterIdentifier"),
+                Kind::Kubernetes => self.manifest(&path, object),
                 Kind::RdsBackup
                 | Kind::Zone
                 | Kind::HealthCheck
@@ -117,7 +154,7 @@ impl Checks<'_> {
     }
 
     fn body<T: DeserializeOwned>(&mut self, path: &Path, object: &WorldObject) {
-        let mut body = Value::Object(object.body.clone());
+        let mut body = Value::Object(object.body.decode().into_owned());
         super::world::resolve_instants(&mut body, jiff::Timestamp::UNIX_EPOCH);
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(&body) {
             let mut at = path.key("body");
@@ -128,29 +165,38 @@ impl Checks<'_> {
 
     /// An AWS object names itself in its body as well, where it was pasted from the CLI.
     fn named(&mut self, path: &Path, object: &WorldObject, field: &str) {
-        let named = object.body.get(field).and_then(Value::as_str);
+        let body = object.body.decode();
+        let named = body.get(field).and_then(Value::as_str);
         if named != Some(object.id.as_str()) {
             let message = format!("`{field}` of the body must be the object's id, `{}`", object.id);
             self.wrong(&path.key("body"), message);
         }
     }
 
-    fn has(&self, kind: Kind, id: &str) -> bool {
-        self.world.objects.iter().any(|object| object.kind == kind && object.id == id)
-    }
-
-    fn ids(&self, kind: Kind) -> Vec<String> {
-        let of_kind = self.world.objects.iter().filter(|object| object.kind == kind);
-        of_kind.map(|object| object.id.clone()).collect()
+    fn manifest(&mut self, path: &Path, object: &WorldObject) {
+        let region = object.region.as_deref().unwrap_or_default();
+        let known = &self.world.clusters;
+        if !known.contains_key(region) {
+            let message = format!("the world has no cluster in `{region}`");
+            let help = format!("give it one: `clusters.{region}: {{}}`");
+            let problem = Problem::at(self.places.at(&path.key("region")), message);
+            self.problems.push(problem.help(help));
+        }
+        let named = manifest_id(&object.body.decode());
+        if named != object.id {
+            let message = format!("the id of this manifest is `{named}`");
+            self.wrong(&path.key("id"), message);
+        }
     }
 
     fn refers(&mut self, path: &Path, kind: Kind, id: &str, what: &str) {
-        if self.has(kind, id) {
+        let ids = self.ids.get(&kind);
+        if ids.is_some_and(|ids| ids.contains(id)) {
             return;
         }
-        let known = self.ids(kind);
+        let known: Vec<&str> = ids.into_iter().flatten().copied().collect();
         let message = format!("the world has no {what} `{id}`");
-        self.missing(path, message, id, known.iter().map(String::as_str));
+        self.missing(path, message, id, known.into_iter());
     }
 
     fn references(&mut self) {
@@ -163,7 +209,8 @@ impl Checks<'_> {
                 }
                 Kind::RdsInstance => {
                     let field = "ReadReplicaSourceDBInstanceIdentifier";
-                    if let Some(source) = object.body.get(field).and_then(Value::as_str) {
+                    let fields = object.body.decode();
+                    if let Some(source) = fields.get(field).and_then(Value::as_str) {
                         let id = source.rsplit(':').next().unwrap_or(source);
                         self.refers(&body.key(field), Kind::RdsInstance, id, "rds.instance");
                     }
@@ -187,14 +234,16 @@ impl Checks<'_> {
                 | Kind::Change
                 | Kind::Bucket
                 | Kind::HealthEvent
-                | Kind::Endpoint => {}
+                | Kind::Endpoint
+                | Kind::Kubernetes => {}
             }
         }
     }
 
     /// A global database's members are clusters of the world.
     fn members(&mut self, body: &Path, object: &WorldObject) {
-        let members = object.body.get("GlobalClusterMembers").and_then(Value::as_array);
+        let fields = object.body.decode();
+        let members = fields.get("GlobalClusterMembers").and_then(Value::as_array);
         for (i, member) in members.into_iter().flatten().enumerate() {
             let arn = member.get("DBClusterArn").and_then(Value::as_str).unwrap_or_default();
             let id = arn.rsplit(':').next().unwrap_or(arn);
@@ -204,7 +253,8 @@ impl Checks<'_> {
     }
 
     fn records(&mut self, body: &Path, object: &WorldObject) {
-        let records = object.body.get("ResourceRecordSets").and_then(Value::as_array);
+        let fields = object.body.decode();
+        let records = fields.get("ResourceRecordSets").and_then(Value::as_array);
         for (i, record) in records.into_iter().flatten().enumerate() {
             if let Some(check) = record.get("HealthCheckId").and_then(Value::as_str) {
                 let path = body.key("ResourceRecordSets").item(i).key("HealthCheckId");
@@ -218,8 +268,10 @@ impl Checks<'_> {
             let path = Path::root().key("clusters").key(region);
             self.region(&path, region);
         }
-        for (i, object) in self.world.objects.iter().enumerate() {
-            let workloads = object.body.get("workloads").and_then(Value::as_array);
+        let endpoints = self.world.objects.iter().enumerate();
+        for (i, object) in endpoints.filter(|(_, object)| object.kind == Kind::Endpoint) {
+            let body = object.body.decode();
+            let workloads = body.get("workloads").and_then(Value::as_array);
             let region = object.region.as_deref().unwrap_or_default();
             for (j, workload) in workloads.into_iter().flatten().enumerate() {
                 let workload = workload.as_str().unwrap_or_default();
@@ -235,12 +287,14 @@ impl Checks<'_> {
     }
 
     fn workloads(&self, region: &str) -> Vec<String> {
-        let Some(cluster) = self.world.clusters.get(region) else { return Vec::new() };
-        let name = |object: &serde_json::Map<String, Value>| {
+        let cluster = self.world.clusters.get(region).into_iter();
+        let own = cluster.flat_map(|cluster| cluster.objects.iter()).filter_map(|object| {
             let metadata = object.get("metadata")?;
             let namespace = metadata.get("namespace").and_then(Value::as_str).unwrap_or("default");
             Some(format!("{namespace}/{}", metadata.get("name")?.as_str()?))
-        };
-        cluster.objects.iter().filter_map(name).collect()
+        });
+        let objects = self.world.objects.iter().filter(|object| object.kind == Kind::Kubernetes);
+        let here = objects.filter(|object| object.region.as_deref() == Some(region));
+        own.chain(here.filter_map(|object| Some(object.id.split_once('/')?.1.to_owned()))).collect()
     }
 }

@@ -1,9 +1,11 @@
 //! World files: what a simulated estate consists of and how it behaves, as `docs/world.schema.json` describes them.
 //!
-//! Owns the file's types and its reading. What the types cannot say is [`super::validate`]; what happens to a world
-//! while somebody acts on it is [`super::objects`] and the services.
+//! Owns the file's types and its reading as YAML; [`super::lines`] reads the form captures have. What the types cannot
+//! say is [`super::validate`]; what happens to a world while somebody acts on it is [`super::objects`] and the services.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fault::Rule;
+use super::lines::{self, Line};
+use super::validate::Places;
 use crate::estate::types::Estate;
 use crate::runbook::problem::Problems;
 use crate::runbook::yaml;
@@ -38,6 +42,15 @@ pub(crate) struct World {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub captured: Option<Timestamp>,
+    /// Names were replaced by others when it was captured
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pseudonyms: bool,
+    /// What could not be seen when it was captured, and what was taken for granted instead
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Unseen>,
+    /// Lines after this one, in a file of lines: a file that was cut short is noticed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
     /// AWS account
     #[serde(default = "account")]
     pub account: String,
@@ -55,6 +68,23 @@ pub(crate) struct World {
     /// Kubernetes clusters by region
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, WorldCluster>,
+    /// The file it was read from, where that is one of lines
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub text: Option<Arc<str>>,
+}
+
+/// Something nobody saw when a world was captured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unseen {
+    /// What it is
+    pub what: String,
+    /// Its region; left out for what has none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Why, or what the world has in its place
+    pub why: String,
 }
 
 fn account() -> String {
@@ -162,6 +192,9 @@ pub(crate) enum Kind {
     /// What SQL finds behind an RDS instance of the same id
     #[serde(rename = "postgres")]
     Postgres,
+    /// A manifest of a region's cluster; its id is `Kind/namespace/name`
+    #[serde(rename = "kubernetes.object")]
+    Kubernetes,
 }
 
 impl Kind {
@@ -183,7 +216,33 @@ impl Kind {
             | Self::S3Upload
             | Self::S3Underway
             | Self::Endpoint
-            | Self::Postgres => false,
+            | Self::Postgres
+            | Self::Kubernetes => false,
+        }
+    }
+
+    /// Returns its name in files.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::RdsInstance => "rds.instance",
+            Self::RdsSnapshot => "rds.snapshot",
+            Self::RdsBackup => "rds.automated_backup",
+            Self::RdsSubnetGroup => "rds.subnet_group",
+            Self::RdsParameterGroup => "rds.parameter_group",
+            Self::RdsCluster => "rds.cluster",
+            Self::RdsGlobal => "rds.global_cluster",
+            Self::S3Version => "s3.version",
+            Self::S3Upload => "s3.upload",
+            Self::S3Underway => "s3.underway",
+            Self::Zone => "route53.zone",
+            Self::HealthCheck => "route53.health_check",
+            Self::Change => "route53.change",
+            Self::Bucket => "s3.bucket",
+            Self::S3Object => "s3.object",
+            Self::HealthEvent => "health.event",
+            Self::Endpoint => "endpoint",
+            Self::Postgres => "postgres",
+            Self::Kubernetes => "kubernetes.object",
         }
     }
 }
@@ -200,10 +259,41 @@ pub(crate) struct WorldObject {
     pub id: String,
     /// As the AWS CLI prints it, where it is AWS's. A text `now`, `now-7s` or `now+1h` is an instant counted from the
     /// beginning of the rehearsal
-    pub body: Map<String, Value>,
+    #[schemars(with = "Map<String, Value>")]
+    pub body: Body,
     /// What becomes of it by itself, in order
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<WorldDue>,
+}
+
+/// What an object is; that of a file of lines is decoded when somebody asks for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Map<String, Value>")]
+pub(crate) enum Body {
+    Known(Map<String, Value>),
+    Line(Line),
+}
+
+impl From<Map<String, Value>> for Body {
+    fn from(body: Map<String, Value>) -> Self {
+        Self::Known(body)
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.decode().serialize(serializer)
+    }
+}
+
+impl Body {
+    /// Returns its fields.
+    pub(crate) fn decode(&self) -> Cow<'_, Map<String, Value>> {
+        match self {
+            Self::Known(body) => Cow::Borrowed(body),
+            Self::Line(line) => Cow::Owned(line.body()),
+        }
+    }
 }
 
 /// A change that comes by itself.
@@ -230,7 +320,14 @@ pub(crate) struct WorldCluster {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, String>,
     /// Manifests
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<Map<String, Value>>,
+}
+
+impl Default for WorldCluster {
+    fn default() -> Self {
+        Self { startup: startup(), capacity: None, broken: BTreeMap::new(), objects: Vec::new() }
+    }
 }
 
 fn startup() -> Span {
@@ -256,6 +353,9 @@ pub(crate) struct Endpoint {
     /// Answers 503 unless the application's pods are connected to a database that takes writes
     #[serde(default)]
     pub database: bool,
+    /// Paths that are answered whatever stands behind it is like
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub alive: BTreeSet<String>,
 }
 
 const fn ok() -> u16 {
@@ -310,15 +410,16 @@ const fn first() -> u32 {
 
 /// Reads a world's text.
 pub(crate) fn parse(name: &str, text: &str) -> Result<World, Problems> {
+    if lines::are(text) {
+        return lines::read(name, text);
+    }
     let parsed = yaml::parse::<World>(name, text)?;
-    let problems = super::validate::check(&parsed.value, &parsed.document.index);
+    let places = Places::Document(&parsed.document.index);
+    let problems = super::validate::check(&parsed.value, &places);
     if !problems.is_empty() {
         return Err(parsed.document.problems(problems));
     }
-    // Reading an estate fills in what follows from the rest of it.
-    let text = serde_json::to_string(&parsed.value.estate).unwrap_or_default();
-    let estate = crate::estate::load::parse("estate", &text)?;
-    Ok(World { estate, ..parsed.value })
+    lines::completed(parsed.value)
 }
 
 /// Returns the text of a world that comes with the program.

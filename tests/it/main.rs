@@ -1,5 +1,6 @@
 //! The binary from outside: files, a throw-away estate of real servers, terminals, signals, SIGKILL.
 
+mod capture;
 mod chain;
 mod commands;
 mod databases;

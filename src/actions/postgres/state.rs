@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::clients::Clients;
 use crate::clients::postgres::fence::{Changed, forget, keep};
-use crate::clients::postgres::{Session, database, identifier, literal};
+use crate::clients::postgres::{
+    LOGINS, OWN_DEFAULT, READ_ONLY as SETTING, Session, database, identifier, literal,
+};
 use crate::outcome::{ActionError, FailureClass};
 
-pub(super) const SETTING: &str = "default_transaction_read_only";
 const ON: &str = "on";
 
 /// The fence as it stands.
@@ -31,20 +32,14 @@ impl State {
         roles: &[String],
     ) -> Result<Self, ActionError> {
         let what = format!("read the fence of {instance}");
-        let sql = "select pg_is_in_recovery(), (select substr(entry, length($1) + 2) \
-             from pg_db_role_setting, unnest(setconfig) entry \
-             where setdatabase = (select oid from pg_database where datname = current_database()) \
-             and setrole = 0 and entry like $1 || '=%')";
-        let row = session.read_one(clients, &what, sql, &[&SETTING]).await?;
+        let row = session.read_one(clients, &what, OWN_DEFAULT, &[&SETTING]).await?;
         let unreadable = |error: tokio_postgres::Error| {
             ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
         };
         let in_recovery = row.try_get(0).map_err(unreadable)?;
         let setting = row.try_get(1).map_err(unreadable)?;
-        let sql =
-            "select rolname::text, rolcanlogin from pg_roles where rolname::text = any($1::text[])";
         let mut logins = BTreeMap::new();
-        for row in session.read(clients, &what, sql, &[&roles]).await? {
+        for row in session.read(clients, &what, LOGINS, &[&roles]).await? {
             let name = row.try_get(0).map_err(unreadable)?;
             logins.insert(name, row.try_get(1).map_err(unreadable)?);
         }

@@ -25,6 +25,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "status",
     "validate",
     "version",
+    "world",
 ];
 
 /// Built-in flags that a runbook's command has besides its inputs, without the dashes.

@@ -53,7 +53,9 @@ impl Asker<'_> {
         }
         if let Some((bucket, key)) = watched(config) {
             let id = format!("{bucket}/{key}");
-            return self.objects.everywhere(Kind::S3Object).any(|(found, _)| found.id == id);
+            let objects = &self.objects;
+            let mut homes = objects.everywhere(Kind::Bucket).filter(|(key, _)| key.id == bucket);
+            return homes.any(|(key, _)| objects.get(Kind::S3Object, &key.region, &id).is_some());
         }
         let mut endpoints = self.objects.everywhere(Kind::Endpoint);
         endpoints.any(|(key, body)| {

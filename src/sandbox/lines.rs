@@ -1,0 +1,284 @@
+//! Worlds as lines of JSON, the form of captures: the first line is the world without its objects, each further line
+//! one object. A line's body is checked for its form and left as text until somebody asks for it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::validate::{self, Places};
+use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
+use crate::runbook::path::Path;
+use crate::runbook::problem::{Problem, Problems};
+use crate::runbook::yaml;
+
+/// Longest file of lines that is read.
+pub(crate) const BYTES_MAX: usize = 256 << 20;
+
+/// How every file of lines begins that this program wrote.
+const BEGINNING: &str = "{\"world\":";
+
+/// One line of a file.
+#[derive(Clone)]
+pub(crate) struct Line {
+    text: Arc<str>,
+    range: Range<usize>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl Line {
+    fn text(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// Returns the body of the object the line is.
+    pub(super) fn body(&self) -> Map<String, Value> {
+        #[derive(Deserialize)]
+        struct Whole {
+            body: Map<String, Value>,
+        }
+        let whole: Result<Whole, _> = serde_json::from_str(self.text());
+        // Its form was checked when the file was read; a number out of range is all that can be left.
+        whole.map(|whole| whole.body).unwrap_or_default()
+    }
+}
+
+/// A line but for its body.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outline {
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(default)]
+    region: Option<String>,
+    id: String,
+    #[serde(rename = "body")]
+    _body: Skipped,
+    #[serde(default)]
+    then: Vec<WorldDue>,
+}
+
+/// An object of JSON that is read over.
+struct Skipped;
+
+impl<'de> Deserialize<'de> for Skipped {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Over;
+        impl<'de> Visitor<'de> for Over {
+            type Value = Skipped;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skipped, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Skipped)
+            }
+        }
+        deserializer.deserialize_map(Over)
+    }
+}
+
+/// Reads the text of a world's file.
+pub(crate) fn read_text(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let most = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
+    let read = std::fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if read > BYTES_MAX {
+        let message = format!("it has more than {} MiB", BYTES_MAX >> 20);
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
+    }
+    Ok(text)
+}
+
+/// Says whether a text is a file of lines.
+pub(super) fn are(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    text.starts_with(BEGINNING)
+        || (first.starts_with('{') && serde_json::from_str::<IgnoredAny>(first).is_ok())
+}
+
+/// Reads a file of lines; reports everything that is wrong at once.
+pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
+    let shared: Arc<str> = text.into();
+    let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
+    let end = text.find('\n').unwrap_or(text.len());
+    let (mut objects, mut ranges, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let mut from = end + 1;
+    while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
+        let length = rest.find('\n').unwrap_or(rest.len());
+        let range = from..from + length;
+        if from + length == text.len() {
+            let message = "the file ends within a line: it was cut short";
+            problems.push(Problem::at(range.clone(), message));
+        }
+        from += length + 1;
+        if rest[..length].trim().is_empty() {
+            continue;
+        }
+        match outline(name, &rest[..length], range.start) {
+            Ok(outline) => {
+                let body = Body::Line(Line { text: Arc::clone(&shared), range: range.clone() });
+                let Outline { kind, region, id, then, .. } = outline;
+                objects.push(WorldObject { kind, region, id, body, then });
+                ranges.push(range);
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    let head = match yaml::parse::<World>(name, &text[..end]) {
+        Ok(head) => head,
+        Err(wrong) => {
+            problems.extend(wrong.items);
+            return Err(failed(problems));
+        }
+    };
+    let mut world = head.value;
+    let found = u64::try_from(objects.len()).unwrap_or(u64::MAX);
+    if let Some(wanted) = world.lines.filter(|wanted| *wanted != found && problems.is_empty()) {
+        let message =
+            format!("{wanted} lines are to follow and {found} do: the file was cut short");
+        problems.push(Problem::at(head.document.index.at(&Path::root().key("lines")), message));
+    }
+    world.objects.append(&mut objects);
+    world.text = Some(Arc::clone(&shared));
+    let before = world.objects.len() - ranges.len();
+    let places = Places::Lines { head: &head.document.index, before, ranges, text: &shared };
+    problems.extend(validate::check(&world, &places));
+    if !problems.is_empty() {
+        return Err(failed(problems));
+    }
+    completed(world)
+}
+
+/// Reads a line over; where it has mistakes, all of them with their places.
+fn outline(name: &str, line: &str, start: usize) -> Result<Outline, Vec<Problem>> {
+    let error = match serde_json::from_str::<Outline>(line) {
+        Ok(outline) => return Ok(outline),
+        Err(error) => error,
+    };
+    let shifted = |mut problem: Problem| {
+        problem.range = problem.range.map(|range| range.start + start..range.end + start);
+        for (range, _) in &mut problem.also {
+            *range = range.start + start..range.end + start;
+        }
+        problem
+    };
+    if error.is_data()
+        && let Err(problems) = yaml::parse::<WorldObject>(name, line)
+    {
+        return Err(problems.items.into_iter().map(shifted).collect());
+    }
+    let at = error.column().saturating_sub(1).min(line.len());
+    let at = (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    let problem = Problem::at(at..line.len().min(at + 1), format!("not a line of JSON: {error}"));
+    Err(vec![shifted(problem)])
+}
+
+/// Returns where a place inside a line is, for a problem that is told.
+pub(super) fn place(text: &str, line: &Range<usize>, inside: &Path) -> Range<usize> {
+    let written = text.get(line.clone()).unwrap_or_default();
+    let Ok(document) = yaml::read("", written) else { return line.clone() };
+    let found = document.index.at(inside);
+    found.start + line.start..found.end + line.start
+}
+
+impl World {
+    /// Returns the manifests of a region's cluster.
+    pub(crate) fn manifests(&self, region: &str) -> Vec<Value> {
+        let cluster = self.clusters.get(region).into_iter();
+        let own = cluster.flat_map(|cluster| cluster.objects.iter().cloned());
+        let here = |object: &&WorldObject| {
+            object.kind == Kind::Kubernetes && object.region.as_deref() == Some(region)
+        };
+        let lines =
+            self.objects.iter().filter(here).map(|object| object.body.decode().into_owned());
+        own.chain(lines).map(Value::Object).collect()
+    }
+
+    /// Returns it without its objects: what the first line of a file of lines says.
+    pub(crate) fn head(&self) -> Self {
+        let clusters = self.clusters.iter().map(|(region, cluster)| {
+            let broken = cluster.broken.clone();
+            (region.clone(), WorldCluster { objects: Vec::new(), broken, ..*cluster })
+        });
+        Self {
+            world: self.world.clone(),
+            format: self.format,
+            about: self.about.clone(),
+            captured: self.captured,
+            pseudonyms: self.pseudonyms,
+            unseen: self.unseen.clone(),
+            lines: self.lines,
+            account: self.account.clone(),
+            estate: self.estate.clone(),
+            durations: self.durations.clone(),
+            faults: self.faults.clone(),
+            objects: Vec::new(),
+            clusters: clusters.collect(),
+            text: None,
+        }
+    }
+}
+
+/// Fills in what follows from the rest of an estate, as reading one does.
+pub(super) fn completed(world: World) -> Result<World, Problems> {
+    let text = serde_json::to_string(&world.estate).unwrap_or_default();
+    let estate = crate::estate::load::parse("estate", &text)?;
+    Ok(World { estate, ..world })
+}
+
+/// Writes a world as lines.
+pub(crate) fn write(world: &World) -> String {
+    let mut head = world.head();
+    let manifests = world.clusters.iter().flat_map(|(region, cluster)| {
+        cluster.objects.iter().map(move |manifest| WorldObject {
+            kind: Kind::Kubernetes,
+            region: Some(region.clone()),
+            id: manifest_id(manifest),
+            body: Body::Known(manifest.clone()),
+            then: Vec::new(),
+        })
+    });
+    let lines: Vec<String> =
+        world.objects.iter().map(line_of).chain(manifests.map(|object| line_of(&object))).collect();
+    head.lines = u64::try_from(lines.len()).ok();
+    let mut text = line_of(&head);
+    for line in lines {
+        text.push('\n');
+        text += &line;
+    }
+    text.push('\n');
+    text
+}
+
+fn line_of(value: &impl Serialize) -> String {
+    serde_json::to_string(value)
+        .expect("every map of a world has text keys, and nothing else can fail")
+}
+
+/// Returns the id of a manifest: `Kind/namespace/name`, without a namespace where it has none.
+pub(crate) fn manifest_id(manifest: &Map<String, Value>) -> String {
+    let metadata = manifest.get("metadata");
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, name) =
+        (text(manifest.get("kind")), text(metadata.and_then(|known| known.get("name"))));
+    match metadata.and_then(|known| known.get("namespace")).and_then(Value::as_str) {
+        Some(namespace) => format!("{kind}/{namespace}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

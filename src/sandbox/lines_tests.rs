@@ -1,0 +1,84 @@
+use super::*;
+use crate::sandbox::compare::{Change, differences};
+use crate::sandbox::world::{parse, shipped};
+
+fn phoenix() -> World {
+    parse("phoenix", shipped("phoenix").expect("it is shipped"))
+        .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+}
+
+fn errors(text: &str) -> String {
+    parse("w.jsonl", text).expect_err("it is not sound").render(false)
+}
+
+#[test]
+fn a_world_is_read_back_from_its_lines() {
+    let world = phoenix();
+    let text = write(&world);
+    let read = parse("w.jsonl", &text).unwrap_or_else(|wrong| panic!("{}", wrong.render(false)));
+    assert_eq!(differences(&world, &read), []);
+    assert_eq!(write(&read), text);
+    let manifests = world.clusters["us-west-2"].objects.len();
+    assert_eq!(read.manifests("us-west-2").len(), manifests);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line() {
+    let text = write(&phoenix());
+    let broken = text
+        .replacen("\"type\":\"postgres\"", "\"type\":\"postgre\"", 1)
+        .replacen("\"ports\":[443]", "\"ports\":\"https\"", 1)
+        .replacen("\"HealthCheckId\":\"0123", "\"HealthCheckId\":\"x123", 1)
+        .replacen("{\"type\":\"s3.bucket\"", "{\"type\":\"s3.bucket\",\"size\":1", 1);
+    let said = errors(&broken);
+    for part in ["postgre", "ports", "no route53.health_check", "size", "w.jsonl:"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn what_was_cut_short_is_noticed() {
+    let text = write(&phoenix());
+    let last = text.trim_end().rfind('\n').expect("lines");
+    assert!(errors(&text[..=last]).contains("the file was cut short"));
+    assert!(errors(&text[..text.len() - 20]).contains("ends within a line"));
+    assert!(errors(&text[..40]).contains("error"), "a head that breaks off");
+    let twice = format!("{text}{}", &text[last + 1..]);
+    assert!(errors(&twice).contains("lines are to follow"));
+}
+
+#[test]
+fn a_line_may_not_be_there_twice_or_belong_to_no_cluster() {
+    let text = write(&phoenix());
+    let head = text.find('\n').expect("a head");
+    let last = text.trim_end().rfind('\n').expect("lines") + 1;
+    let counted = text[..head].rfind("\"lines\":").expect("a count");
+    let end = counted + text[counted..].find(',').expect("more after it") + 1;
+    let open = format!("{}{}", &text[..counted], &text[end..]);
+    let line = &text[last..];
+    assert!(errors(&format!("{open}{line}")).contains("is there twice"));
+    let elsewhere = line.replacen("us-west-2", "us-east-9", 1);
+    assert!(errors(&format!("{open}{elsewhere}")).contains("has no cluster in `us-east-9`"));
+    let other = line.replacen("\"name\":\"", "\"name\":\"x", 1);
+    assert!(errors(&format!("{open}{other}")).contains("the id of this manifest is"));
+}
+
+#[test]
+fn differences_name_what_came_went_and_changed() {
+    let before = phoenix();
+    let mut after = phoenix();
+    let gone = after.objects.pop().expect("objects");
+    let bucket = after.objects.iter_mut().find(|object| object.kind == Kind::Bucket);
+    let bucket = bucket.expect("a bucket");
+    bucket.body = Body::Known(Map::from_iter([("Versioning".to_owned(), "Enabled".into())]));
+    let mut added = after.objects[0].clone();
+    added.id = "another".to_owned();
+    after.objects.push(added);
+    let found = differences(&before, &after);
+    let of = |id: &str| found.iter().find(|found| found.id == id).map(|found| &found.change);
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert_eq!(of(&gone.id), Some(&Change::Removed));
+    assert_eq!(of("another"), Some(&Change::Added));
+    let changed = of("phoenix-dr-state").expect("it changed");
+    assert!(matches!(changed, Change::Changed { fields } if fields[0].field == "Versioning"));
+}

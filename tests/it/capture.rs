@@ -1,0 +1,175 @@
+//! Worlds: captured from a live estate, looked into, compared, rehearsed on without any network.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::dr001::live;
+use super::estate::fresh;
+use super::harness::{BINARY, Folder, Ran, of_step, ran};
+
+const ANSWERS: [&str; 7] = [
+    "--yes",
+    "--approve=all",
+    "--waive=fence=unfenced",
+    "--recovery-point=replica",
+    "--non-interactive",
+    "--speed=max",
+    "--on-failure=stop",
+];
+
+/// Rehearses DR-001 on a world's file.
+fn rehearsed(folder: &Folder, world: &str, more: &[&str]) -> Ran {
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse", world];
+    arguments.extend(ANSWERS);
+    arguments.extend(more);
+    folder.run(&arguments)
+}
+
+/// A file of the tests' folder; the library's own tests hold it to what a capture gives.
+fn kept(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/worlds").join(name);
+    path.display().to_string()
+}
+
+#[test]
+fn a_captured_world_is_rehearsed_to_the_same_end() {
+    for (world, lost) in [
+        ("captured.jsonl", "dark,region=us-east-1"),
+        ("pseudonyms.jsonl", "dark,region=us-east-1"),
+        ("captured-dark.jsonl", "latency@rds,times=1"),
+    ] {
+        let folder = Folder::new();
+        let ran = rehearsed(&folder, &kept(world), &["--inject", lost]).exits(0);
+        for said in ["restored and verified", "captured on", "nothing real was touched"] {
+            assert!(ran.out.contains(said), "{world}: {said}: {}", ran.out);
+        }
+        assert!(!ran.out.contains("left the simulation"), "{world}: {}", ran.out);
+        assert!(!ran.out.contains("not your estate"), "{world}: {}", ran.out);
+    }
+    let folder = Folder::new();
+    let ran = rehearsed(&folder, &kept("captured-dark.jsonl"), &[]).exits(0);
+    assert!(ran.out.contains("Not seen") && ran.out.contains("us-east-1"), "{}", ran.out);
+    // Nothing is lost in a world where nothing was.
+    rehearsed(&Folder::new(), &kept("captured.jsonl"), &[]).exits(10);
+}
+
+#[test]
+fn a_rehearsal_on_lines_is_taken_up_again() {
+    let folder = Folder::new();
+    let world = kept("captured-dark.jsonl");
+    folder.write("answers.yaml", "go: 'no'\n");
+    rehearsed(&folder, &world, &["--answers", "answers.yaml"]).exits(13);
+    let (run, _) = folder.journals().remove(0);
+    let name = run.file_name().expect("a name").to_string_lossy().into_owned();
+    let mut arguments = vec!["resume", name.as_str()];
+    arguments.extend(ANSWERS);
+    arguments.push("--rehearse");
+    let ran = folder.run(&arguments).exits(0);
+    assert!(ran.out.contains("restored and verified"), "{}", ran.out);
+}
+
+#[test]
+fn worlds_are_shown_checked_and_compared() {
+    let folder = Folder::new();
+    let (whole, dark) = (kept("captured.jsonl"), kept("captured-dark.jsonl"));
+    let ran = folder.run(&["world", "show", &dark]).exits(0);
+    for said in ["of rds.instance in us-east-1", "Not seen", "dark,region=us-east-1", "guesses"] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
+    let ran = folder.run(&["world", "show", "phoenix", "--output", "json"]).exits(0);
+    let shown: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(shown["format"], "phoenix-dr/world");
+    assert_eq!(shown["captured"], Value::Null);
+    folder.run(&["world", "validate", &whole]).exits(0);
+    let text = std::fs::read_to_string(&whole).expect("a world");
+    let broken = text.replacen("rds.instance", "rds.instanz", 2);
+    folder.write("broken.jsonl", &broken[..broken.len() - 9]);
+    let ran = folder.run(&["world", "validate", "broken.jsonl"]).exits(2);
+    for said in ["rds.instanz", "did you mean `rds.instance`", "cut short"] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    let json = ["world", "validate", "broken.jsonl", "--output", "json"];
+    let ran = folder.run(&json).exits(2);
+    let found: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(found["files"][0]["good"], false);
+    folder.run(&["world", "diff", &whole, &whole]).exits(0);
+    let ran = folder.run(&["world", "diff", &whole, &dark]).exits(20);
+    assert!(ran.out.contains("- kubernetes.object") || ran.out.contains("- "), "{}", ran.out);
+    assert!(ran.out.contains("~ world phoenix-rehearsal"), "{}", ran.out);
+    let ran = folder.run(&["world", "diff", &whole, &dark, "--output", "json"]).exits(20);
+    let found: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert!(!found["differences"].as_array().expect("a list").is_empty());
+    folder.run(&["world", "show", "nowhere.jsonl"]).exits(2).says("no world `nowhere.jsonl`");
+}
+
+#[test]
+fn nothing_is_captured_without_an_estate_or_over_a_file() {
+    let folder = Folder::new();
+    folder.run(&["world", "capture", "--out", "w.jsonl"]).exits(2).says("no estate file");
+    folder.write("w.jsonl", "mine");
+    folder.run(&["world", "capture", "--out", "w.jsonl"]).exits(2).says("exists already");
+    assert_eq!(std::fs::read_to_string(folder.path().join("w.jsonl")).expect("it"), "mine");
+}
+
+/// How each step ended, by its name.
+fn ends(folder: &Folder) -> Vec<(String, Value)> {
+    let (_, events) = folder.journals().remove(0);
+    let steps = [
+        "primary_down",
+        "recovery_point",
+        "fence",
+        "capacity",
+        "restore",
+        "database",
+        "repoint",
+        "end_to_end",
+        "traffic",
+        "p1",
+        "p2",
+        "p3",
+        "protect",
+    ];
+    let end = |step: &str| of_step(&events, "step_finished", step)[0]["end"].clone();
+    steps.iter().map(|step| ((*step).to_owned(), end(step))).collect()
+}
+
+#[test]
+fn a_capture_changes_nothing_and_its_rehearsal_decides_as_the_live_run() {
+    let estate = fresh("{}");
+    let folder = estate.folder();
+    // The lost region is not seen, and said so.
+    let told = folder.run(&["world", "capture", "--out", "world.jsonl"]).exits(7);
+    assert!(told.err.contains("not seen: RDS (us-east-1)"), "{}", told.err);
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
+    folder.run(&["world", "capture", "--out", "world.jsonl"]).exits(2).says("--force");
+    let more = ["world", "capture", "--out", "other.jsonl", "--pseudonyms"];
+    folder.run(&more).exits(7);
+    assert_eq!(estate.mutating(), Vec::<Value>::new());
+    let world = std::fs::read_to_string(folder.path().join("world.jsonl")).expect("a world");
+    let other = std::fs::read_to_string(folder.path().join("other.jsonl")).expect("a world");
+    let password = &folder.environment["PHOENIX_DB_PASSWORD"];
+    for secret in [password.as_str(), "not-a-secret-just-a-test"] {
+        assert!(!world.contains(secret) && !other.contains(secret));
+    }
+    for name in ["phoenix-", "phoenix.", "app2", "123456789012", "127.", "experiment-controller"] {
+        let at = other.find(name).map(|at| &other[at.saturating_sub(60)..at + 40]);
+        assert_eq!(at, None, "{name}");
+    }
+    // Elsewhere, with no network and nothing of the estate's environment.
+    let apart = Folder::new();
+    let mut rehearsals = Vec::new();
+    for (name, text) in [("world.jsonl", &world), ("other.jsonl", &other)] {
+        apart.write(name, text);
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-n", "--", BINARY, "failover", "--region", "us-west-2", "--rehearse", name]);
+        command.args(ANSWERS).current_dir(apart.path()).env_clear().envs(&apart.environment);
+        command.stdin(std::process::Stdio::null());
+        let ran = ran(command.output().expect("start it")).exits(0);
+        assert!(ran.out.contains("restored and verified"), "{}", ran.out);
+        rehearsals.push(ends(&apart));
+    }
+    folder.run(&live(&["--recovery-point", "replica"])).exits(0);
+    let lived = ends(&folder);
+    assert_eq!(rehearsals, [lived.clone(), lived]);
+}
