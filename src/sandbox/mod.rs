@@ -9,6 +9,8 @@ mod aws;
 mod cluster;
 mod dns;
 pub(crate) mod fault;
+#[cfg_attr(not(test), expect(dead_code, reason = "programs in a rehearsal are not started yet"))]
+mod front;
 pub(crate) mod kubernetes;
 pub(crate) mod log;
 mod network;
@@ -155,13 +157,14 @@ impl Sandbox {
         for (region, cluster) in &world.clusters {
             let mut manifests: Vec<Value> =
                 cluster.objects.iter().map(|object| Value::Object(object.clone())).collect();
-            application::replay(&mut manifests, region, &entries);
+            let version = application::replay(&mut manifests, region, &entries);
             let behaviour = Behaviour {
                 startup: cluster.startup.0,
                 capacity: cluster.capacity,
                 broken: cluster.broken.clone(),
             };
-            let loaded = Cluster::load(manifests, behaviour, Arc::clone(&clock));
+            let beginning = kubernetes::Beginning { objects: manifests, behaviour, began, version };
+            let loaded = Cluster::load(beginning, Arc::clone(&clock));
             let loaded =
                 loaded.map_err(|why| SandboxError::Cluster { region: region.clone(), why })?;
             clusters.insert(region.clone(), loaded);
