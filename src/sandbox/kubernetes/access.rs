@@ -6,6 +6,9 @@ use super::failure::Failure;
 
 /// Answers a review.
 pub(super) fn answer(review: &str, mut asked: Value) -> Result<Value, Failure> {
+    if asked["metadata"].is_null() {
+        asked["metadata"] = json!({ "creationTimestamp": null });
+    }
     asked["status"] = match review {
         "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
             if asked["spec"].get("resourceAttributes").is_none()

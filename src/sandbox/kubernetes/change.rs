@@ -72,8 +72,8 @@ pub(super) fn patched(
 /// The server says little about a JSON patch that does not apply.
 fn refused(why: &str) -> Failure {
     let message = "the server rejected our request due to an error in our request";
-    let cause = json!([{ "reason": "UnexpectedServerResponse", "message": why }]);
-    Failure::new(422, "Invalid", message).with(json!({ "causes": cause }))
+    tracing::debug!(why, "a JSON patch does not apply");
+    Failure::new(422, "Invalid", message).with(json!({}))
 }
 
 /// Server-side apply.

@@ -55,6 +55,9 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
         "Service" => service(object),
         "HorizontalPodAutoscaler" => {
             set(&mut object["spec"], "minReplicas", json!(1));
+            if object["spec"].get("metrics").is_none() {
+                set(&mut object["spec"], "targetCPUUtilizationPercentage", json!(80));
+            }
             set(&mut object["status"], "currentReplicas", json!(0));
             set(&mut object["status"], "desiredReplicas", json!(0));
         }
@@ -115,6 +118,16 @@ fn stateful_set(object: &mut Value) {
 fn pod(object: &mut Value) {
     pod_spec(&mut object["spec"], "Always");
     set(&mut object["spec"], "enableServiceLinks", json!(true));
+    set(&mut object["spec"], "priority", json!(0));
+    set(&mut object["spec"], "preemptionPolicy", json!("PreemptLowerPriority"));
+    let tolerates = |taint: &str| {
+        json!({
+            "key": format!("node.kubernetes.io/{taint}"), "operator": "Exists",
+            "effect": "NoExecute", "tolerationSeconds": 300,
+        })
+    };
+    let tolerations = json!([tolerates("not-ready"), tolerates("unreachable")]);
+    set(&mut object["spec"], "tolerations", tolerations);
     set(&mut object["status"], "phase", json!("Pending"));
     set(&mut object["status"], "qosClass", json!("BestEffort"));
 }

@@ -55,10 +55,10 @@ impl How {
             ("", None) if asked.kind.kind == "Job" => Owned::Orphan,
             ("", None) => Owned::Background,
             (other, _) => {
-                let cause = super::failure::Cause::invalid(
+                let cause = super::failure::Cause::unsupported(
                     "propagationPolicy",
                     &format!("\"{other}\""),
-                    "must be one of: Foreground, Background, Orphan",
+                    "\"Foreground\", \"Background\", \"Orphan\", \"nil\"",
                 );
                 return Err(Failure::invalid("DeleteOptions", "meta.k8s.io", "", &[cause]));
             }
@@ -95,14 +95,18 @@ pub(super) fn one(
 ) -> Result<(u16, Value), Failure> {
     let (kind, key) = (&asked.kind, asked.key(name));
     let before = store.get(&key).cloned().ok_or_else(|| Failure::missing(kind, name))?;
-    let held = [("UID", "uid", &how.uid), ("ResourceVersion", "resourceVersion", &how.version)];
-    for (called, field, wanted) in held {
+    let held = [
+        ("UID", "uid", &how.uid, "deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", &how.version, "modified"),
+    ];
+    for (called, field, wanted, perhaps) in held {
         let found = text(&before["metadata"], &format!("/{field}"));
         if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != found) {
             let why = format!(
-                "Precondition failed: {called} in precondition: {wanted}, {called} in object meta: {found}"
+                "the {called} in the precondition ({wanted}) does not match the {called} in record ({found}). The \
+                 object might have been {perhaps}"
             );
-            return Err(Failure::conflict(kind, name, &why));
+            return Err(Failure::outdated(kind, name, &why));
         }
     }
     let marked = marked(store, &key, &before, how.owned, how.grace);
@@ -111,7 +115,12 @@ pub(super) fn one(
     }
     let told = match marked {
         Some(marked) => outward(kind, store.get(&key).unwrap_or(&marked)),
-        None if tells_what_is_gone(kind) => outward(kind, &before),
+        None if tells_what_is_gone(kind) => {
+            let mut gone = outward(kind, &before);
+            gone["metadata"]["deletionTimestamp"] = json!(stamp(store.now));
+            gone["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            gone
+        }
         None => {
             let mut details = json!({
                 "name": name, "kind": kind.plural, "uid": before["metadata"]["uid"],

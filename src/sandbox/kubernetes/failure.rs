@@ -40,6 +40,11 @@ impl Cause {
         Self { reason: "FieldValueRequired", field: field.to_owned(), message }
     }
 
+    pub(super) fn unsupported(field: &str, value: &str, supported: &str) -> Self {
+        let message = format!("Unsupported value: {value}: supported values: {supported}");
+        Self { reason: "FieldValueNotSupported", field: field.to_owned(), message }
+    }
+
     pub(super) fn forbidden(field: &str, why: &str) -> Self {
         let message = format!("Forbidden: {why}");
         Self { reason: "FieldValueForbidden", field: field.to_owned(), message }
@@ -110,6 +115,12 @@ impl Failure {
         Self::new(409, "Conflict", message).with(about(kind, name))
     }
 
+    /// The error of a deletion of something else than was meant, which names the kind in place of the resource.
+    pub(super) fn outdated(kind: &Kind, name: &str, why: &str) -> Self {
+        let named = Kind { plural: kind.kind.clone(), ..kind.clone() };
+        Self::conflict(&named, name, why)
+    }
+
     pub(super) fn modified(kind: &Kind, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version \
                    and try again";
@@ -165,8 +176,11 @@ impl Failure {
         let Self { code, reason, message, details, .. } = self;
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason, "code": code,
+            "message": message, "code": code,
         });
+        if !reason.is_empty() {
+            status["reason"] = json!(reason);
+        }
         if !details.is_null() {
             status["details"] = details.clone();
         }

@@ -96,8 +96,10 @@ pub(super) fn strategic(target: &mut Value, patch: &Value) -> Result<(), Failure
                 target.remove(name);
             }
             Value::Array(items) => {
+                let order = patch.get(&format!("$setElementOrder/{name}"));
+                let order = order.and_then(Value::as_array).unwrap_or(items);
                 let list = target.entry(name.clone()).or_insert_with(|| json!([]));
-                strategic_list(list, name, items)?;
+                strategic_list(list, name, items, order)?;
             }
             _ => strategic(target.entry(name.clone()).or_insert(Value::Null), value)?,
         }
@@ -116,22 +118,49 @@ fn directives(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
             list.retain(|item| !wanted.contains(item));
         }
         if let Some(field) = name.strip_prefix("$setElementOrder/")
+            && !patch.contains_key(field)
             && let Some(list) = target.get_mut(field).and_then(Value::as_array_mut)
         {
-            let kind = list_kind(field, list);
-            let place = |item: &Value| {
-                let same = |wanted: &Value| match kind {
-                    ListKind::Map(keys) => keys.iter().all(|key| wanted.get(key) == item.get(key)),
-                    ListKind::Set | ListKind::Atomic => wanted == item,
-                };
-                wanted.iter().position(same).unwrap_or(usize::MAX)
-            };
-            list.sort_by_key(place);
+            let before = list.clone();
+            ordered(list, wanted, &before, list_kind(field, &before));
         }
     }
 }
 
-fn strategic_list(list: &mut Value, field: &str, items: &[Value]) -> Result<(), Failure> {
+fn is_same(kind: ListKind, one: &Value, other: &Value) -> bool {
+    match kind {
+        ListKind::Map(keys) => keys.iter().all(|key| one.get(key) == other.get(key)),
+        ListKind::Set | ListKind::Atomic => one == other,
+    }
+}
+
+/// Orders a list as the server does: what a patch names in the patch's order, what it does not name where it was.
+fn ordered(list: &mut Vec<Value>, order: &[Value], before: &[Value], kind: ListKind) {
+    let place = |all: &[Value], item: &Value| all.iter().position(|one| is_same(kind, one, item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        list.drain(..).partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (others.peek(), named.peek()) {
+            (None, None) => return,
+            (Some(other), Some(one)) => match (place(before, other), place(before, one)) {
+                (Some(other), Some(one)) => other < one,
+                _ => false,
+            },
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+        };
+        list.extend(if other_first { others.next() } else { named.next() });
+    }
+}
+
+fn strategic_list(
+    list: &mut Value,
+    field: &str,
+    items: &[Value],
+    order: &[Value],
+) -> Result<(), Failure> {
     let is = |item: &Value, directive: &str| {
         item.get("$patch").and_then(Value::as_str) == Some(directive)
     };
@@ -144,6 +173,7 @@ fn strategic_list(list: &mut Value, field: &str, items: &[Value]) -> Result<(), 
         *list = Value::Array(items.to_vec());
         return Ok(());
     };
+    let before = list.clone();
     match kind {
         ListKind::Atomic => *list = items.to_vec(),
         ListKind::Set => {
@@ -174,6 +204,9 @@ fn strategic_list(list: &mut Value, field: &str, items: &[Value]) -> Result<(), 
                 }
             }
         }
+    }
+    if kind != ListKind::Atomic {
+        ordered(list, order, &before, kind);
     }
     Ok(())
 }
@@ -292,7 +325,7 @@ mod tests {
             json!([
                 {
                     "name": "app", "image": "a:1",
-                    "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }],
+                    "env": [{ "name": "B", "value": "2" }, { "name": "A", "value": "1" }],
                 },
                 { "name": "new", "image": "n:1" },
             ])
@@ -311,7 +344,7 @@ mod tests {
             "spec": { "strategy": { "$retainKeys": ["type"], "type": "Recreate" } },
         });
         strategic(&mut object, &patch).expect("it fits");
-        assert_eq!(object["metadata"]["finalizers"], json!(["b", "c"]));
+        assert_eq!(object["metadata"]["finalizers"], json!(["c", "b"]));
         assert_eq!(object["spec"]["strategy"], json!({ "type": "Recreate" }));
         let replace = json!({ "spec": { "$patch": "replace", "x": 1 } });
         strategic(&mut object, &replace).expect("it fits");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::kinds::{Kind, Kinds};
 use super::selector::Selector;
 use super::store::Key;
@@ -64,8 +64,15 @@ impl Asked {
             None | Some("") => false,
             Some("All") => true,
             Some(other) => {
-                let said = format!("invalid dryRun value: {other}");
-                return Err(Failure::bad(said));
+                let options = match *method {
+                    Method::POST => "CreateOptions",
+                    Method::PUT => "UpdateOptions",
+                    Method::PATCH => "PatchOptions",
+                    _ => "DeleteOptions",
+                };
+                let value = format!("[]string{{\"{other}\"}}");
+                let cause = Cause::unsupported("dryRun", &value, "\"All\"");
+                return Err(Failure::invalid(options, "meta.k8s.io", "", &[cause]));
             }
         };
         let agent = header("user-agent").split('/').next().unwrap_or_default();

@@ -10,7 +10,7 @@ use super::kinds::Kind;
 use super::store::Store;
 use super::{Answered, response, whole};
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Parameters of a patch that tools look for.
 const PARAMETERS: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];

@@ -50,7 +50,16 @@ pub(super) fn list(store: &Store, asked: &Asked) -> Result<Value, Failure> {
             metadata["remainingItemCount"] = json!(rest.len());
         }
     }
-    let items: Vec<Value> = wanted.iter().map(|(_, object)| outward(kind, object)).collect();
+    let item = |(_, object): &(Key, Arc<Value>)| {
+        let mut item = outward(kind, object);
+        // The list says of what kind all of them are.
+        if let Some(fields) = item.as_object_mut().filter(|_| !kind.custom) {
+            fields.remove("apiVersion");
+            fields.remove("kind");
+        }
+        item
+    };
+    let items: Vec<Value> = wanted.iter().map(item).collect();
     Ok(json!({
         "kind": format!("{}List", kind.kind),
         "apiVersion": kind.api(),
@@ -102,7 +111,7 @@ pub(super) fn create(
     fits_path(asked, &object)?;
     if !text(&object, "/metadata/resourceVersion").is_empty() {
         let said = "resourceVersion should not be set on objects to be created";
-        return Err(Failure::new(500, "InternalError", said));
+        return Err(Failure::new(500, "", said));
     }
     rules::shape(&kind, &mut object, asked.parameter("fieldValidation") == "Strict")?;
     inward(&kind, &mut object);

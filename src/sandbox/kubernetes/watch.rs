@@ -173,7 +173,7 @@ impl Watch {
             };
             for change in changes {
                 if let Some((kind, object)) = seen(change, asked, selector) {
-                    waiting.push_back(event(store, asked, kind, object));
+                    waiting.push_back(event(store, asked, kind, &object));
                 }
             }
             *version = store.version().max(*version);
@@ -183,11 +183,7 @@ impl Watch {
 }
 
 /// Returns what a change is to a watch with a selector.
-fn seen<'a>(
-    change: &'a Change,
-    asked: &Asked,
-    selector: &Selector,
-) -> Option<(&'static str, &'a Arc<Value>)> {
+fn seen(change: &Change, asked: &Asked, selector: &Selector) -> Option<(&'static str, Arc<Value>)> {
     let (resource, namespace, _) = &change.key;
     if *resource != asked.kind.kept
         || (!asked.namespace.is_empty() && *namespace != asked.namespace)
@@ -198,11 +194,14 @@ fn seen<'a>(
         object.as_ref().is_some_and(|object| selector.matches(object))
     };
     match (fits(&change.before), fits(&change.after)) {
-        (false, true) => Some(("ADDED", change.after.as_ref()?)),
-        (true, true) => Some(("MODIFIED", change.after.as_ref()?)),
+        (false, true) => Some(("ADDED", change.after.clone()?)),
+        (true, true) => Some(("MODIFIED", change.after.clone()?)),
         (true, false) => {
-            // What no longer fits is told as it is now.
-            Some(("DELETED", change.after.as_ref().or(change.before.as_ref())?))
+            // What no longer fits is told as it last did, with the version of its change.
+            let mut last = change.before.clone()?;
+            let version = json!(change.version.to_string());
+            Arc::make_mut(&mut last)["metadata"]["resourceVersion"] = version;
+            Some(("DELETED", last))
         }
         (false, false) => None,
     }

@@ -65,7 +65,7 @@ fn a_change_of_an_older_version_is_a_conflict_and_a_dry_run_none() {
         assert_eq!((code, seen["data"]["key"].as_str()), (200, Some("3")));
         assert_eq!(scene.get(&path).await["data"]["key"], "2");
         let (code, _) = scene.patch(&format!("{path}?dryRun=x"), MERGE, &patch).await;
-        assert_eq!(code, 400);
+        assert_eq!(code, 422);
         let same = scene.patch(&path, MERGE, &json!({ "data": { "key": "2" } })).await.1;
         assert_eq!(same["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
     });

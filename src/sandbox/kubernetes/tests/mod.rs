@@ -1,6 +1,7 @@
 //! The cluster as its clients find it, in virtual time.
 
 mod changing;
+mod fidelity;
 mod reaching;
 mod running;
 mod watching;
