@@ -2,6 +2,8 @@
 //!
 //! A pod reads its database's host when it starts, so it is connected to what its Secret, ConfigMap or record said then.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -11,27 +13,39 @@ use super::objects::text;
 use super::world::{Kind, Postgres};
 use crate::estate::types::{ApplicationEndpoint, ObjectKey};
 
-/// Takes what a log knows of a cluster's objects back in.
-pub(super) fn replay(manifests: &mut Vec<Value>, region: &str, entries: &[Entry]) {
+/// What an object is called: its version, kind, namespace and name.
+type Identity = (String, String, String, String);
+
+/// Takes what a log knows of a cluster's objects back in. Returns the latest version it knows of.
+pub(super) fn replay(manifests: &mut Vec<Value>, region: &str, entries: &[Entry]) -> u64 {
+    let mut known: BTreeMap<Identity, Option<Value>> = BTreeMap::new();
+    let mut latest = 0;
     for entry in entries {
         let Entry::Cluster { region: of, object, gone, .. } = entry else { continue };
         if of != region {
             continue;
         }
-        manifests.retain(|known| identity(known) != identity(object));
-        if !gone {
-            manifests.push(object.clone());
-        }
+        let version = text(&object["metadata"], "resourceVersion").parse().unwrap_or(0);
+        latest = latest.max(version);
+        known.insert(identity(object), (!gone).then(|| object.clone()));
     }
+    manifests.retain(|manifest| !known.contains_key(&identity(manifest)));
+    manifests.extend(known.into_values().flatten());
+    latest
 }
 
-fn identity(manifest: &Value) -> (&str, &str, &str, &str) {
+fn identity(manifest: &Value) -> Identity {
     let metadata = &manifest["metadata"];
+    // What a manifest leaves out is `default`; what lies in no namespace is told without one.
+    let namespace = match text(metadata, "namespace") {
+        "default" => "",
+        namespace => namespace,
+    };
     (
-        text(manifest, "apiVersion"),
-        text(manifest, "kind"),
-        text(metadata, "namespace"),
-        text(metadata, "name"),
+        text(manifest, "apiVersion").to_owned(),
+        text(manifest, "kind").to_owned(),
+        namespace.to_owned(),
+        text(metadata, "name").to_owned(),
     )
 }
 
@@ -50,8 +64,16 @@ impl Sandbox {
         for (region, cluster) in &self.0.clusters {
             if entries.is_empty() {
                 // What the cluster made of its manifests is part of how it began.
-                let made =
-                    ["Deployment", "Pod"].into_iter().flat_map(|kind| cluster.objects_of(kind));
+                let kinds = [
+                    "Deployment",
+                    "ReplicaSet",
+                    "StatefulSet",
+                    "Job",
+                    "Node",
+                    "Pod",
+                    "HorizontalPodAutoscaler",
+                ];
+                let made = kinds.into_iter().flat_map(|kind| cluster.objects_of(kind));
                 let (made, at): (Vec<Value>, _) = (made.collect(), self.clock().now());
                 let mut state = self.state();
                 for object in made {

@@ -4,13 +4,13 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use kube::client::Body;
+use hyper::body::{Body, Bytes};
 use tower::{BoxError, Service};
 
 use super::Sandbox;
 use super::aws::delay;
 use super::fault::{Call, Fault, Service as Called};
-use super::kubernetes::{Cluster, Failure};
+use super::kubernetes::{Answered, Cluster, Failure, torn};
 
 /// A cluster as it is reached from this host.
 #[derive(Clone)]
@@ -28,23 +28,31 @@ impl Sandbox {
     }
 }
 
-impl Service<Request<Body>> for Reached {
-    type Response = Response<Body>;
+impl<B> Service<Request<B>> for Reached
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Answered>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Response<Answered>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let reached = self.clone();
         Box::pin(async move { reached.exchange(request).await })
     }
 }
 
 impl Reached {
-    async fn exchange(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn exchange<B>(self, request: Request<B>) -> Result<Response<Answered>, BoxError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let Self { sandbox, region, cluster } = self;
         let operation = format!("{} {}", request.method(), request.uri().path());
         let call = Call { service: Called::Kubernetes, region, operation };
@@ -78,10 +86,13 @@ impl Reached {
             Some(Fault::LostAnswer | Fault::Truncated | Fault::Stale | Fault::Stuck) | None => {}
         }
         clock.sleep(sandbox.durations().answer.0).await;
-        let answer = cluster.answer(request).await?;
+        let (answer, left) = cluster.answer(request).await?;
+        if let Some(what) = left {
+            sandbox.left(&format!("kubernetes {what}"));
+        }
         match fault {
             Some(Fault::LostAnswer) => std::future::pending().await,
-            Some(Fault::Truncated) => Ok(Response::new(Body::from(b"{\"kind\":\"Dep".to_vec()))),
+            Some(Fault::Truncated) => Ok(Response::new(torn())),
             _ => Ok(answer),
         }
     }

@@ -12,6 +12,8 @@ mod dns;
 pub(crate) mod fault;
 #[cfg(test)]
 mod fidelity;
+#[cfg_attr(not(test), expect(dead_code, reason = "programs in a rehearsal are not started yet"))]
+mod front;
 pub(crate) mod kubernetes;
 pub(crate) mod lines;
 pub(crate) mod log;
@@ -167,13 +169,14 @@ impl Sandbox {
         let mut clusters = BTreeMap::new();
         for (region, cluster) in &world.clusters {
             let mut manifests = world.manifests(region);
-            application::replay(&mut manifests, region, &entries);
+            let version = application::replay(&mut manifests, region, &entries);
             let behaviour = Behaviour {
                 startup: cluster.startup.0,
                 capacity: cluster.capacity,
                 broken: cluster.broken.clone(),
             };
-            let loaded = Cluster::load(manifests, behaviour, Arc::clone(&clock));
+            let beginning = kubernetes::Beginning { objects: manifests, behaviour, began, version };
+            let loaded = Cluster::load(beginning, Arc::clone(&clock));
             let loaded =
                 loaded.map_err(|why| SandboxError::Cluster { region: region.clone(), why })?;
             clusters.insert(region.clone(), loaded);

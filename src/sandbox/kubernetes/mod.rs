@@ -1,23 +1,53 @@
-//! A Kubernetes API server in memory, as far as this program's runbooks ask one: reads, lists with selectors, merge
-//! patches with conflicts and dry runs, the scale subresource, access reviews; Deployments whose pods take time.
+//! A Kubernetes API server in memory, and the controllers behind it, in virtual time.
 //!
-//! What it does not know it answers as a server without it would, and says so to whoever watches.
+//! A request is read by [`request`], carried out by [`verbs`], [`change`] and [`delete`] on the [`store`], and seen to by
+//! the [`controllers`]; [`watch`] tells what changed, [`discovery`] what there is. What a real server has and this one
+//! does not it refuses, and says so to whoever watches.
 
+mod access;
+mod change;
 mod controllers;
+mod convert;
+mod defaults;
+mod delete;
+mod discovery;
+mod eviction;
+mod failure;
+mod fields;
+mod kinds;
+mod managers;
+mod patch;
+mod request;
+mod rules;
+mod schema;
+mod selector;
 mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod verbs;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
-use kube::client::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::watch::{Receiver, Sender};
 use tower::BoxError;
 
 use crate::clock::Clock;
-pub(super) use store::Failure;
+pub(super) use failure::Failure;
+use request::Asked;
 use store::Store;
+
+/// The body of an answer, which for a watch goes on.
+pub(crate) type Answered = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How a cluster behaves.
 #[derive(Debug, Clone)]
@@ -30,33 +60,33 @@ pub(crate) struct Behaviour {
     pub broken: BTreeMap<String, String>,
 }
 
+/// What a cluster begins as.
+pub(crate) struct Beginning {
+    /// Manifests; what has a status keeps it
+    pub objects: Vec<Value>,
+    pub behaviour: Behaviour,
+    /// When the world began
+    pub began: Timestamp,
+    /// The latest version that is known of
+    pub version: u64,
+}
+
 /// A cluster. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     store: Arc<Mutex<Store>>,
     clock: Arc<dyn Clock>,
-}
-
-/// What a request asks for.
-struct Asked<'a> {
-    method: Method,
-    resource: String,
-    namespace: &'a str,
-    name: Option<&'a str>,
-    subresource: &'a str,
-    query: BTreeMap<String, String>,
-    content_type: String,
+    /// The latest version, for those who watch
+    latest: Arc<Sender<u64>>,
 }
 
 impl Cluster {
-    /// Makes a cluster of manifests; what has a status keeps it.
-    pub(crate) fn load(
-        objects: Vec<Value>,
-        behaviour: Behaviour,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, String> {
-        let store = Store::load(objects, behaviour, clock.now())?;
-        Ok(Self { store: Arc::new(Mutex::new(store)), clock })
+    /// Makes a cluster.
+    pub(crate) fn load(beginning: Beginning, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let Beginning { objects, behaviour, began, version } = beginning;
+        let store = Store::load(objects, behaviour, (began, clock.now()), version)?;
+        let latest = Arc::new(Sender::new(store.version()));
+        Ok(Self { store: Arc::new(Mutex::new(store)), clock, latest })
     }
 
     /// Tells a listener of every change from now on: the object, and whether it is gone.
@@ -66,12 +96,18 @@ impl Cluster {
 
     /// Returns an object as it is now.
     pub(crate) fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        self.settled(|store| store.find(kind, namespace, name))
+        self.settled(|store| {
+            let kept = store.kinds.called(kind)?.kept.clone();
+            store.get(&(kept, namespace.to_owned(), name.to_owned())).cloned()
+        })
     }
 
     /// Returns every object of a kind.
     pub(crate) fn objects_of(&self, kind: &str) -> Vec<Value> {
-        self.settled(|store| store.of_kind(kind))
+        self.settled(|store| {
+            let Some(kind) = store.kinds.called(kind) else { return Vec::new() };
+            store.of(&kind.kept, "").map(|(_, object)| (**object).clone()).collect()
+        })
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
@@ -81,121 +117,156 @@ impl Cluster {
     /// Works on the cluster as its controllers have made it by now, and tells what changed once the lock is free.
     fn settled<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         let now = self.clock.now();
-        let (done, told, listener) = {
+        let (done, told, listener, version) = {
             let mut store = self.store();
             controllers::settle(&mut store, now);
             let done = work(&mut store);
             controllers::settle(&mut store, now);
-            (done, store.told(), store.listener.clone())
+            (done, store.told(), store.listener.clone(), store.version())
         };
         if let Some(listener) = listener {
             told.iter().for_each(|(object, gone)| listener(object, *gone));
         }
+        if !told.is_empty() {
+            self.latest.send_replace(version);
+        }
         done
     }
 
-    /// Answers a request as the API server does.
-    pub(super) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    /// Returns who is told of each new version.
+    fn newer(&self) -> Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// Answers a request as the API server does. A failure says what was asked that the simulation does not know.
+    pub(super) async fn answer<B>(
+        self,
+        request: Request<B>,
+    ) -> Result<(Response<Answered>, Option<String>), BoxError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (parts, body) = request.into_parts();
-        let body = body.collect_bytes().await?;
-        let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let answered = match asked(&parts.method, &parts.uri, content_type.unwrap_or_default()) {
-            Some(asked) => self.settled(|store| route(store, &asked, &body)),
-            None => Err(store::nowhere()),
+        let body = body.collect().await.map_err(Into::into)?.to_bytes();
+        if let Some(told) = self.settled(|store| discovery::answer(store, &parts)) {
+            return Ok((told?, None));
+        }
+        if let Some(review) = review(parts.uri.path()).filter(|_| parts.method == Method::POST) {
+            let asked = serde_json::from_slice(&body);
+            let asked = asked.map_err(|error| Failure::bad(error.to_string()));
+            let told = match asked.and_then(|asked| access::answer(review, asked)) {
+                Ok(review) => response(201, &review)?,
+                Err(failure) => failure.response()?,
+            };
+            return Ok((told, None));
+        }
+        let asked = self
+            .settled(|store| Asked::of(&parts.method, &parts.uri, &parts.headers, &store.kinds));
+        let answered = match asked {
+            Ok(asked) if watch::is_one(&asked) => {
+                return match watch::begin(&self, asked) {
+                    Ok(stream) => Ok((stream?, None)),
+                    Err(failure) => Ok((failure.response()?, None)),
+                };
+            }
+            Ok(asked) => self.settled(|store| {
+                let (code, value) = route(store, &asked, &body)?;
+                let value = if asked.table { table::of(store, &asked.kind, value) } else { value };
+                Ok((code, value))
+            }),
+            Err(failure) => Err(failure),
         };
         match answered {
-            Ok((code, value)) => response(code, &value),
-            Err(failure) => failure.response(),
+            Ok((code, value)) => Ok((response(code, &value)?, None)),
+            Err(failure) => Ok((failure.response()?, failure.beyond)),
         }
     }
 }
 
-fn response(code: u16, value: &Value) -> Result<Response<Body>, BoxError> {
-    let mut response = Response::new(Body::from(value.to_string().into_bytes()));
+fn whole(bytes: Vec<u8>) -> Answered {
+    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn response(code: u16, value: &Value) -> Result<Response<Answered>, BoxError> {
+    let mut response = Response::new(whole(value.to_string().into_bytes()));
     *response.status_mut() = StatusCode::from_u16(code)?;
     response.headers_mut().insert("content-type", "application/json".parse()?);
     Ok(response)
 }
 
-impl Failure {
-    /// Returns it as an API server tells it.
-    pub(super) fn response(&self) -> Result<Response<Body>, BoxError> {
-        let Self { code, reason, message } = self;
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason, "code": code,
-        });
-        response(*code, &status)
-    }
+/// Returns the body of an answer that broke off.
+pub(super) fn torn() -> Answered {
+    whole(b"{\"kind\":\"Dep".to_vec())
 }
 
-fn asked<'a>(method: &Method, uri: &'a http::Uri, content_type: &str) -> Option<Asked<'a>> {
-    let segments: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
-    let (version, rest) = match segments.as_slice() {
-        ["api", version, rest @ ..] => ((*version).to_owned(), rest),
-        ["apis", group, version, rest @ ..] => (format!("{group}/{version}"), rest),
-        _ => return None,
-    };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-        rest => ("", rest),
-    };
-    let query = uri.query().unwrap_or_default();
-    Some(Asked {
-        method: method.clone(),
-        resource: format!("{version}/{}", rest.first()?),
-        namespace,
-        name: rest.get(1).copied(),
-        subresource: rest.get(2).copied().unwrap_or_default(),
-        query: super::aws::form(query),
-        content_type: content_type.to_owned(),
-    })
-}
-
-fn route(store: &mut Store, asked: &Asked<'_>, body: &[u8]) -> Result<(u16, Value), Failure> {
-    let dry_run = asked.query.get("dryRun").is_some_and(|value| value == "All");
-    let read = || -> Result<Value, Failure> {
-        serde_json::from_slice(body)
-            .map_err(|error| Failure::new(400, "BadRequest", error.to_string()))
-    };
-    match (&asked.method, asked.name, asked.subresource) {
-        (&Method::POST, None, "") if asked.resource.starts_with("authorization.k8s.io/") => {
-            let mut review = read()?;
-            review["status"] = json!({ "allowed": true });
-            Ok((201, review))
-        }
-        (&Method::GET, None, "") => {
-            let selector = |name: &str| asked.query.get(name).map_or("", String::as_str);
-            let (labels, fields) = (selector("labelSelector"), selector("fieldSelector"));
-            store.list(&asked.resource, asked.namespace, labels, fields).map(|list| (200, list))
-        }
-        (&Method::GET, Some(name), "") => {
-            store.get(&asked.resource, asked.namespace, name).map(|object| (200, object))
-        }
-        (&Method::GET, Some(name), "scale") => {
-            let object = store.get(&asked.resource, asked.namespace, name)?;
-            Ok((200, store::scale_of(&object)))
-        }
-        (&Method::PATCH, Some(name), "" | "scale") => {
-            if !asked.content_type.starts_with("application/merge-patch+json") {
-                let message = format!("{} is not simulated", asked.content_type);
-                return Err(Failure::new(415, "UnsupportedMediaType", message));
-            }
-            let (patch, scale) = (read()?, asked.subresource == "scale");
-            store
-                .patch(&asked.resource, asked.namespace, name, &patch, scale, dry_run)
-                .map(|object| (200, object))
-        }
+fn route(store: &mut Store, asked: &Asked, body: &[u8]) -> Result<(u16, Value), Failure> {
+    let ok = |value: Value| (200, value);
+    match (&asked.method, asked.name.as_deref(), asked.subresource.as_str()) {
+        (&Method::GET | &Method::HEAD, None, "") => verbs::list(store, asked).map(ok),
         (&Method::POST, None, "") => {
-            let made = store.create(&asked.resource, asked.namespace, read()?, dry_run)?;
-            Ok((201, made))
+            let object = asked.object(body)?;
+            verbs::create(store, asked, object).map(|made| (201, made))
+        }
+        (&Method::DELETE, None, "") => {
+            let how = delete::How::of(asked, body)?;
+            delete::many(store, asked, &how).map(ok)
+        }
+        (&Method::GET | &Method::HEAD, Some(name), "") => verbs::get(store, asked, name).map(ok),
+        (_, Some(_), "status") if !asked.kind.status => Err(Failure::nowhere()),
+        (&Method::GET, Some(name), "status") => verbs::get(store, asked, name).map(ok),
+        (&Method::PUT, Some(name), "" | "status") => {
+            let object = asked.object(body)?;
+            verbs::replace(store, asked, name, object).map(ok)
+        }
+        (&Method::PUT, Some(name), "finalize") if asked.kind.kind == "Namespace" => {
+            let object = asked.object(body)?;
+            verbs::replace(store, asked, name, object).map(ok)
+        }
+        (&Method::GET, Some(name), "scale") => change::scale(store, asked, name).map(ok),
+        (&Method::PUT, Some(name), "scale") => {
+            let scale = asked.object(body)?;
+            change::rescaled(store, asked, name, &scale).map(ok)
+        }
+        (&Method::PATCH, Some(_), "scale") if asked.kind.scale.is_none() => Err(Failure::nowhere()),
+        (&Method::PATCH, Some(name), "" | "status" | "scale") => {
+            change::patched(store, asked, name, body)
+        }
+        (&Method::POST, Some(name), "eviction") if asked.kind.kind == "Pod" => {
+            eviction::evict(store, asked, name, &asked.object(body)?)
         }
         (&Method::DELETE, Some(name), "") => {
-            store.delete(&asked.resource, asked.namespace, name, dry_run).map(|gone| (200, gone))
+            let how = delete::How::of(asked, body)?;
+            delete::one(store, asked, name, &how)
         }
-        (method, _, subresource) => {
-            let message = format!("{method} {subresource} is not simulated");
-            Err(Failure::new(405, "MethodNotAllowed", message))
+        (
+            method,
+            Some(_),
+            subresource @ ("log"
+            | "exec"
+            | "attach"
+            | "portforward"
+            | "proxy"
+            | "binding"
+            | "ephemeralcontainers"
+            | "token"
+            | "resize"),
+        ) => {
+            let what = format!("{method} {}/{subresource}", asked.kind.plural);
+            Err(Failure::beyond(&what))
         }
+        (_, Some(_), "") | (_, None, _) => Err(Failure::method()),
+        (_, Some(_), _) => Err(Failure::nowhere()),
     }
+}
+
+/// Returns which review of access a path is for.
+fn review(path: &str) -> Option<&str> {
+    let (group, name) = path.strip_prefix("/apis/")?.split_once('/')?;
+    let known = ["authorization.k8s.io", "authentication.k8s.io"].contains(&group);
+    known.then(|| name.rsplit('/').next()).flatten()
+}
+
+fn status_ok() -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })
 }

@@ -1,12 +1,13 @@
-//! The objects of a cluster: versions, conflicts, patches, selectors.
+//! The objects of a cluster, their versions, what changed when, and who must look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Behaviour;
+use super::kinds::{DEFINITIONS, Kind, Kinds};
 
 /// What is told of each change.
 pub(super) type Listener = Arc<dyn Fn(&Value, bool) + Send + Sync>;
@@ -14,387 +15,473 @@ pub(super) type Listener = Arc<dyn Fn(&Value, bool) + Send + Sync>;
 /// A resource, a namespace, a name.
 pub(super) type Key = (String, String, String);
 
-/// A request that is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::sandbox) struct Failure {
-    pub code: u16,
-    pub reason: &'static str,
-    pub message: String,
-}
+/// Changes that a watch or a list of several parts may still ask for.
+const CHANGES_MAX: usize = 5_000;
 
-impl Failure {
-    pub(in crate::sandbox) fn new(
-        code: u16,
-        reason: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
-        Self { code, reason, message: message.into() }
-    }
-}
-
-/// Resources by version and plural, with their kind; `true` where they have a scale.
-const RESOURCES: [(&str, &str, bool); 22] = [
-    ("v1/namespaces", "Namespace", false),
-    ("v1/nodes", "Node", false),
-    ("v1/pods", "Pod", false),
-    ("v1/services", "Service", false),
-    ("v1/configmaps", "ConfigMap", false),
-    ("v1/secrets", "Secret", false),
-    ("v1/serviceaccounts", "ServiceAccount", false),
-    ("v1/events", "Event", false),
-    ("v1/persistentvolumeclaims", "PersistentVolumeClaim", false),
-    ("v1/resourcequotas", "ResourceQuota", false),
-    ("apps/v1/deployments", "Deployment", true),
-    ("apps/v1/statefulsets", "StatefulSet", true),
-    ("apps/v1/replicasets", "ReplicaSet", true),
-    ("apps/v1/daemonsets", "DaemonSet", false),
-    ("batch/v1/jobs", "Job", false),
-    ("batch/v1/cronjobs", "CronJob", false),
-    ("networking.k8s.io/v1/ingresses", "Ingress", false),
-    ("networking.k8s.io/v1/networkpolicies", "NetworkPolicy", false),
-    ("policy/v1/poddisruptionbudgets", "PodDisruptionBudget", false),
-    ("autoscaling/v1/horizontalpodautoscalers", "HorizontalPodAutoscaler", false),
-    ("coordination.k8s.io/v1/leases", "Lease", false),
-    ("storage.k8s.io/v1/storageclasses", "StorageClass", false),
-];
-
-const CLUSTERED: [&str; 3] = ["Namespace", "Node", "StorageClass"];
-
-/// The error of a path no server has.
-pub(super) fn nowhere() -> Failure {
-    Failure::new(404, "NotFound", "the server could not find the requested resource")
-}
+pub(super) const PODS: &str = "v1/pods";
+pub(super) const NODES: &str = "v1/nodes";
+pub(super) const NAMESPACES: &str = "v1/namespaces";
+pub(super) const AUTOSCALERS: &str = "autoscaling/v1/horizontalpodautoscalers";
 
 pub(super) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Returns an instant as Kubernetes writes one.
+pub(super) fn stamp(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+pub(super) fn instant(value: &Value, path: &str) -> Option<Timestamp> {
+    text(value, path).parse().ok()
+}
+
+/// One change of one object.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub version: u64,
+    pub key: Key,
+    pub before: Option<Arc<Value>>,
+    pub after: Option<Arc<Value>>,
+}
+
 /// Everything in a cluster.
 pub(super) struct Store {
-    pub(super) objects: BTreeMap<Key, Value>,
-    pub(super) behaviour: Behaviour,
-    pub(super) listener: Option<Listener>,
-    pub(super) now: Timestamp,
+    pub kinds: Kinds,
+    pub behaviour: Behaviour,
+    pub listener: Option<Listener>,
+    pub now: Timestamp,
+    /// What must be looked at by the controllers
+    pub dirty: BTreeSet<Key>,
+    /// Workloads that ran already when the cluster was loaded: their pods are ready at once
+    pub fresh: BTreeSet<Key>,
+    /// Nodes that were taken away
+    pub lost: BTreeSet<String>,
+    /// What has lost an owner
+    pub bereaved: BTreeSet<Key>,
+    objects: BTreeMap<Key, Arc<Value>>,
     version: u64,
-    told: Vec<(Value, bool)>,
+    told: Vec<(Arc<Value>, bool)>,
+    changes: VecDeque<Change>,
+    /// The earliest version changes are known from
+    known_from: u64,
+    by_uid: BTreeMap<String, Key>,
+    owned: BTreeMap<String, BTreeSet<Key>>,
+    /// Pods by the node they are on
+    placed: BTreeMap<String, BTreeSet<Key>>,
+    /// Pods without a node
+    pub pending: BTreeSet<Key>,
+    /// Pods nobody owns
+    pub orphans: BTreeSet<Key>,
+    /// Namespaces that are being deleted
+    pub ending: BTreeSet<String>,
+    due: BTreeSet<(Timestamp, Key)>,
 }
 
 impl Store {
+    /// Makes a store of manifests that were there when a world began.
     pub(super) fn load(
         objects: Vec<Value>,
         behaviour: Behaviour,
-        now: Timestamp,
+        (began, now): (Timestamp, Timestamp),
+        version: u64,
     ) -> Result<Self, String> {
         let mut store = Self {
-            objects: BTreeMap::new(),
+            kinds: Kinds::built_in(),
             behaviour,
             listener: None,
-            now,
-            version: 1,
+            now: began,
+            dirty: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            bereaved: BTreeSet::new(),
+            objects: BTreeMap::new(),
+            version: version.max(1),
             told: Vec::new(),
+            changes: VecDeque::new(),
+            known_from: 0,
+            by_uid: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            ending: BTreeSet::new(),
+            due: BTreeSet::new(),
         };
-        for mut object in objects {
-            let named = format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));
-            let known = RESOURCES.iter().find(|(resource, kind, _)| {
-                *kind == text(&object, "/kind")
-                    && resource.rsplit_once('/').map(|(version, _)| version)
-                        == Some(text(&object, "/apiVersion"))
-            });
-            let Some((resource, kind, _)) = known else {
-                return Err(format!(
-                    "{named} of {} is not simulated",
-                    text(&object, "/apiVersion")
-                ));
-            };
-            if text(&object, "/metadata/name").is_empty() {
-                return Err(format!("a {kind} without a name"));
-            }
-            let namespace = match CLUSTERED.contains(kind) {
-                true => String::new(),
-                false => match text(&object, "/metadata/namespace") {
-                    "" => "default".to_owned(),
-                    namespace => namespace.to_owned(),
-                },
-            };
-            let name = text(&object, "/metadata/name").to_owned();
-            store.version += 1;
-            store.dress(&mut object, &namespace);
-            store.objects.insert(((*resource).to_owned(), namespace, name), object);
-        }
-        let versions =
-            store.objects.values().map(|object| text(object, "/metadata/resourceVersion"));
-        let latest = versions.filter_map(|version| version.parse().ok()).max();
+        let latest = objects.iter().map(|object| text(object, "/metadata/resourceVersion"));
+        let latest = latest.filter_map(|version| version.parse().ok()).max();
         store.version = store.version.max(latest.unwrap_or(0));
-        super::controllers::begin(&mut store);
+        let (definitions, objects): (Vec<Value>, Vec<Value>) = objects
+            .into_iter()
+            .partition(|object| text(object, "/kind") == "CustomResourceDefinition");
+        for object in definitions.into_iter().chain(objects) {
+            store.take_in(object)?;
+        }
+        store.needs_namespaces();
+        super::controllers::begin(&mut store, now);
         store.told.clear();
+        store.changes.clear();
+        store.known_from = store.version;
         Ok(store)
     }
 
+    fn take_in(&mut self, mut object: Value) -> Result<(), String> {
+        let api = text(&object, "/apiVersion").to_owned();
+        let named = format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));
+        let Some(kind) = self.kinds.of_object(&object) else {
+            return Err(format!("{named} of {api} is not simulated"));
+        };
+        let name = text(&object, "/metadata/name").to_owned();
+        if name.is_empty() {
+            return Err(format!("a {} without a name", kind.kind));
+        }
+        let namespace = match (kind.namespaced, text(&object, "/metadata/namespace")) {
+            (false, _) => String::new(),
+            (true, "") => "default".to_owned(),
+            (true, namespace) => namespace.to_owned(),
+        };
+        super::convert::inward(&kind, &mut object);
+        super::defaults::fill(&kind, &mut object);
+        let uid = named_uid(&kind.kind, &namespace, &name);
+        self.dress(&kind, &mut object, &namespace, &uid);
+        self.put((kind.kept.clone(), namespace, name), object);
+        Ok(())
+    }
+
+    /// Makes the namespaces that everything lies in.
+    fn needs_namespaces(&mut self) {
+        let mut names: BTreeSet<String> =
+            self.objects.keys().map(|key| key.1.clone()).filter(|name| !name.is_empty()).collect();
+        names.extend(["default", "kube-system"].map(str::to_owned));
+        for name in names {
+            let key = (NAMESPACES.to_owned(), String::new(), name.clone());
+            if let (false, Some(kind)) =
+                (self.objects.contains_key(&key), self.kinds.of(NAMESPACES))
+            {
+                let mut made = json!({
+                    "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
+                });
+                super::defaults::fill(&kind, &mut made);
+                self.dress(&kind, &mut made, "", &named_uid("Namespace", "", &name));
+                self.put(key, made);
+            }
+        }
+    }
+
     /// Gives a new object what a server gives it.
-    fn dress(&mut self, object: &mut Value, namespace: &str) {
-        let (version, now) = (self.version, self.now);
-        let uid = uid(text(object, "/kind"), namespace, text(object, "/metadata/name"));
+    pub(super) fn dress(&self, kind: &Kind, object: &mut Value, namespace: &str, uid: &str) {
         let metadata = &mut object["metadata"];
         if !namespace.is_empty() {
             metadata["namespace"] = json!(namespace);
         }
-        let defaults = [
-            ("uid", json!(uid)),
-            ("creationTimestamp", json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
-            ("generation", json!(1)),
-        ];
+        let mut defaults = vec![("uid", json!(uid)), ("creationTimestamp", json!(stamp(self.now)))];
+        if kind.counted {
+            defaults.push(("generation", json!(1)));
+        }
         for (field, value) in defaults {
             if metadata.get(field).is_none() {
                 metadata[field] = value;
             }
         }
-        if metadata.get("resourceVersion").is_none() {
-            metadata["resourceVersion"] = json!(version.to_string());
-        }
+    }
+
+    /// Returns a uid nothing else has.
+    pub(super) fn next_uid(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012x}", self.version + 1)
+    }
+
+    /// Returns five letters nothing of the same name has.
+    pub(super) fn next_suffix(&self) -> String {
+        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        let count = u64::try_from(LETTERS.len()).unwrap_or(1);
+        // An odd factor only mixes what is different already.
+        let mut rest = (self.version + 1).wrapping_mul(7_368_787) % count.pow(5);
+        let letters = (0..5).map(|_| {
+            let letter = usize::try_from(rest % count).unwrap_or(0);
+            rest /= count;
+            char::from(LETTERS[letter])
+        });
+        letters.collect()
+    }
+
+    pub(super) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Returns what changed since this was asked last.
-    pub(super) fn told(&mut self) -> Vec<(Value, bool)> {
+    pub(super) fn told(&mut self) -> Vec<(Arc<Value>, bool)> {
         std::mem::take(&mut self.told)
     }
 
-    fn kind(resource: &str) -> Result<(&'static str, bool), Failure> {
-        let known = RESOURCES.iter().find(|(known, _, _)| *known == resource);
-        known.map(|(_, kind, scale)| (*kind, *scale)).ok_or_else(nowhere)
+    pub(super) fn get(&self, key: &Key) -> Option<&Value> {
+        self.objects.get(key).map(|object| &**object)
     }
 
-    pub(super) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let (resource, _, _) = RESOURCES.iter().find(|(_, known, _)| *known == kind)?;
-        let key = ((*resource).to_owned(), namespace.to_owned(), name.to_owned());
-        self.objects.get(&key).cloned()
+    /// Returns the objects of a resource, in one namespace or in all.
+    pub(super) fn of<'a>(
+        &'a self,
+        resource: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
+        let first = (resource.to_owned(), namespace.to_owned(), String::new());
+        self.objects
+            .range(first..)
+            .take_while(move |(key, _)| key.0 == resource)
+            .take_while(move |(key, _)| namespace.is_empty() || key.1 == namespace)
     }
 
-    pub(super) fn of_kind(&self, kind: &str) -> Vec<Value> {
-        let known = RESOURCES.iter().find(|(_, known, _)| *known == kind);
-        let Some((resource, _, _)) = known else { return Vec::new() };
-        let of = |(key, _): &(&Key, &Value)| key.0 == *resource;
-        self.objects.iter().filter(of).map(|(_, object)| object.clone()).collect()
+    pub(super) fn everything(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.objects.iter()
     }
 
-    pub(super) fn get(
-        &self,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Value, Failure> {
-        Self::kind(resource)?;
-        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        self.objects.get(&key).cloned().ok_or_else(|| missing(resource, name))
+    pub(super) fn keys_of(&self, resource: &str, namespace: &str) -> Vec<Key> {
+        self.of(resource, namespace).map(|(key, _)| key.clone()).collect()
     }
 
-    pub(super) fn list(
-        &self,
-        resource: &str,
-        namespace: &str,
-        labels: &str,
-        fields: &str,
-    ) -> Result<Value, Failure> {
-        let (kind, _) = Self::kind(resource)?;
-        let wanted = |(key, object): &(&Key, &Value)| {
-            key.0 == resource
-                && (namespace.is_empty() || key.1 == namespace)
-                && has_labels(object, labels)
-                && has_fields(object, fields)
-        };
-        let items: Vec<&Value> =
-            self.objects.iter().filter(wanted).map(|(_, object)| object).collect();
-        let version = resource.rsplit_once('/').map_or("", |(version, _)| version);
-        Ok(json!({
-            "kind": format!("{kind}List"),
-            "apiVersion": version,
-            "metadata": { "resourceVersion": self.version.to_string() },
-            "items": items,
-        }))
+    /// Returns what names an object as its owner.
+    pub(super) fn owned_by(&self, uid: &str) -> Vec<Key> {
+        self.owned.get(uid).into_iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn with_uid(&self, uid: &str) -> Option<&Key> {
+        self.by_uid.get(uid)
+    }
+
+    pub(super) fn on_node(&self, node: &str) -> Vec<Key> {
+        self.placed.get(node).into_iter().flatten().cloned().collect()
+    }
+
+    /// Returns how many pods have a place on a node, or on all.
+    pub(super) fn places_taken(&self, node: Option<&str>) -> usize {
+        match node {
+            Some(node) => self.placed.get(node).map_or(0, BTreeSet::len),
+            None => self.placed.values().map(BTreeSet::len).sum(),
+        }
+    }
+
+    /// Has the controllers look at an object at a moment.
+    pub(super) fn wake(&mut self, at: Timestamp, key: &Key) {
+        if at > self.now {
+            self.due.insert((at, key.clone()));
+        } else {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Has the controllers look at everything that is due.
+    pub(super) fn ring(&mut self) {
+        while let Some((at, key)) = self.due.pop_first() {
+            if at > self.now {
+                self.due.insert((at, key));
+                break;
+            }
+            self.dirty.insert(key);
+        }
     }
 
     /// Puts an object in its place, as a new version.
-    pub(super) fn put(&mut self, key: Key, mut object: Value) -> Value {
+    pub(super) fn put(&mut self, key: Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.told.push((object.clone(), false));
-        self.objects.insert(key, object.clone());
+        let object = Arc::new(object);
+        let before = self.objects.insert(key.clone(), Arc::clone(&object));
+        if let Some(before) = &before {
+            self.unlink(&key, before);
+        }
+        self.link(&key, &object);
+        self.noted(key, before, Some(Arc::clone(&object)));
         object
     }
 
+    /// Changes an object where that makes a difference.
+    pub(super) fn change(&mut self, key: &Key, change: impl FnOnce(&mut Value)) {
+        let Some(before) = self.objects.get(key) else { return };
+        let mut after = (**before).clone();
+        change(&mut after);
+        if after != **before {
+            self.put(key.clone(), after);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &Key) {
-        if let Some(object) = self.objects.remove(key) {
-            self.version += 1;
-            self.told.push((object, true));
-        }
-    }
-
-    pub(super) fn create(
-        &mut self,
-        resource: &str,
-        namespace: &str,
-        mut object: Value,
-        dry_run: bool,
-    ) -> Result<Value, Failure> {
-        let (kind, _) = Self::kind(resource)?;
-        let name = text(&object, "/metadata/name").to_owned();
-        if name.is_empty() {
-            return Err(Failure::new(422, "Invalid", "metadata.name: Required value"));
-        }
-        let key = (resource.to_owned(), namespace.to_owned(), name.clone());
-        if self.objects.contains_key(&key) {
-            let plural = resource.rsplit('/').next().unwrap_or_default();
-            let message = format!("{plural} \"{name}\" already exists");
-            return Err(Failure::new(409, "AlreadyExists", message));
-        }
-        object["kind"] = json!(kind);
-        object["apiVersion"] = json!(resource.rsplit_once('/').map_or("", |(version, _)| version));
+        let Some(before) = self.objects.remove(key) else { return };
         self.version += 1;
-        self.dress(&mut object, namespace);
-        Ok(if dry_run { object } else { self.put(key, object) })
+        self.unlink(key, &before);
+        self.noted(key.clone(), Some(before), None);
     }
 
-    pub(super) fn delete(
-        &mut self,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        dry_run: bool,
-    ) -> Result<Value, Failure> {
-        let object = self.get(resource, namespace, name)?;
-        if !dry_run {
-            let uid = text(&object, "/metadata/uid").to_owned();
-            let owned: Vec<Key> = self
-                .objects
-                .iter()
-                .filter(|(_, found)| text(found, "/metadata/ownerReferences/0/uid") == uid)
-                .map(|(key, _)| key.clone())
-                .collect();
-            owned.iter().for_each(|key| self.remove(key));
-            self.remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+    fn noted(&mut self, key: Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
+        let mut last = after.clone().or_else(|| before.clone());
+        if let (None, Some(gone)) = (&after, &mut last) {
+            // What is gone is told with the version of its end.
+            Arc::make_mut(gone)["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
-        Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
-    }
-
-    /// Applies a JSON merge patch to an object, or to its scale.
-    pub(super) fn patch(
-        &mut self,
-        resource: &str,
-        namespace: &str,
-        name: &str,
-        patch: &Value,
-        scale: bool,
-        dry_run: bool,
-    ) -> Result<Value, Failure> {
-        let before = self.get(resource, namespace, name)?;
-        if scale && !Self::kind(resource)?.1 {
-            return Err(nowhere());
-        }
-        let wanted = text(patch, "/metadata/resourceVersion");
-        if !wanted.is_empty() && wanted != text(&before, "/metadata/resourceVersion") {
-            let plural = resource.rsplit('/').next().unwrap_or_default();
-            return Err(Failure::new(
-                409,
-                "Conflict",
-                format!(
-                    "Operation cannot be fulfilled on {plural} \"{name}\": the object has been modified; please apply \
-                     your changes to the latest version and try again"
-                ),
-            ));
-        }
-        let mut after = before.clone();
-        if scale {
-            merge(&mut after["spec"]["replicas"], &patch["spec"]["replicas"]);
-        } else {
-            merge(&mut after, patch);
-            for field in ["uid", "creationTimestamp", "generation", "name", "resourceVersion"] {
-                after["metadata"][field] = before["metadata"][field].clone();
+        if key.0 == DEFINITIONS {
+            match (&before, &after) {
+                (_, Some(definition)) => self.kinds.define(definition),
+                (Some(definition), None) => self.kinds.undefine(definition),
+                (None, None) => {}
             }
-            after["status"] = before["status"].clone();
         }
-        if after["spec"] != before["spec"] {
-            let generation = before["metadata"]["generation"].as_i64().unwrap_or(1);
-            after["metadata"]["generation"] = json!(generation + 1);
+        if let Some(last) = &last {
+            self.concerned(&key, before.as_deref(), last, after.is_none());
+            self.told.push((Arc::clone(last), after.is_none()));
         }
-        let key = (resource.to_owned(), namespace.to_owned(), name.to_owned());
-        let after = if dry_run || after == before { after } else { self.put(key, after) };
-        Ok(if scale { scale_of(&after) } else { after })
+        let before = match (&after, before) {
+            (None, Some(_)) => last,
+            (_, before) => before,
+        };
+        self.changes.push_back(Change { version: self.version, key, before, after });
+        if self.changes.len() > CHANGES_MAX
+            && let Some(forgotten) = self.changes.pop_front()
+        {
+            self.known_from = forgotten.version;
+        }
+    }
+
+    /// Has everything looked at that a change is of concern to.
+    fn concerned(&mut self, key: &Key, before: Option<&Value>, object: &Value, gone: bool) {
+        self.dirty.insert(key.clone());
+        for owners in [Some(object), before].into_iter().flatten() {
+            for uid in owners_of(owners) {
+                if let Some(owner) = self.by_uid.get(uid) {
+                    self.dirty.insert(owner.clone());
+                }
+            }
+        }
+        if self.ending.contains(&key.1) && gone {
+            self.dirty.insert((NAMESPACES.to_owned(), String::new(), key.1.clone()));
+        }
+        if gone {
+            let owned = self.owned_by(text(object, "/metadata/uid"));
+            self.bereaved.extend(owned.iter().cloned());
+            self.dirty.extend(owned);
+        }
+        match key.0.as_str() {
+            NODES => {
+                if gone {
+                    self.lost.insert(key.2.clone());
+                } else {
+                    self.lost.remove(&key.2);
+                }
+                let all = self.on_node(&key.2);
+                self.dirty.extend(all.into_iter().chain(self.pending.iter().cloned()));
+            }
+            PODS => {
+                if gone && let Some(first) = self.pending.first() {
+                    self.dirty.insert(first.clone());
+                }
+            }
+            resource if resource.starts_with("apps/v1/") => {
+                let autoscalers = self.keys_of(AUTOSCALERS, &key.1);
+                self.dirty.extend(autoscalers);
+            }
+            _ => {}
+        }
+    }
+
+    fn link(&mut self, key: &Key, object: &Value) {
+        self.by_uid.insert(text(object, "/metadata/uid").to_owned(), key.clone());
+        for uid in owners_of(object) {
+            self.owned.entry(uid.to_owned()).or_default().insert(key.clone());
+        }
+        let terminating = object["metadata"].get("deletionTimestamp").is_some();
+        if key.0 == NAMESPACES && terminating {
+            self.ending.insert(key.2.clone());
+        }
+        if key.0 == PODS && !has_ended(object) {
+            match text(object, "/spec/nodeName") {
+                "" => self.pending.insert(key.clone()),
+                node => self.placed.entry(node.to_owned()).or_default().insert(key.clone()),
+            };
+            if controller_of(object).is_none() && !terminating {
+                self.orphans.insert(key.clone());
+            }
+        }
+    }
+
+    fn unlink(&mut self, key: &Key, object: &Value) {
+        self.by_uid.remove(text(object, "/metadata/uid"));
+        for uid in owners_of(object) {
+            if let Some(owned) = self.owned.get_mut(uid) {
+                owned.remove(key);
+                if owned.is_empty() {
+                    self.owned.remove(uid);
+                }
+            }
+        }
+        if key.0 == NAMESPACES {
+            self.ending.remove(&key.2);
+        }
+        if key.0 == PODS {
+            self.pending.remove(key);
+            self.orphans.remove(key);
+            if let Some(placed) = self.placed.get_mut(text(object, "/spec/nodeName")) {
+                placed.remove(key);
+            }
+        }
+    }
+
+    /// Returns the changes after a version; `None` where they are no longer known.
+    pub(super) fn changes_after(&self, version: u64) -> Option<impl Iterator<Item = &Change>> {
+        if version < self.known_from {
+            return None;
+        }
+        let first = self.changes.partition_point(|change| change.version <= version);
+        Some(self.changes.range(first..))
+    }
+
+    /// Returns the objects of a resource as they were at a version; `None` where that is no longer known.
+    pub(super) fn of_at(
+        &self,
+        resource: &str,
+        namespace: &str,
+        version: u64,
+    ) -> Option<Vec<(Key, Arc<Value>)>> {
+        let mut then: BTreeMap<Key, Option<Arc<Value>>> = self
+            .of(resource, namespace)
+            .map(|(key, object)| (key.clone(), Some(Arc::clone(object))))
+            .collect();
+        let undone: Vec<&Change> = self.changes_after(version)?.collect();
+        let here = |key: &Key| key.0 == resource && (namespace.is_empty() || key.1 == namespace);
+        for change in undone.into_iter().rev().filter(|change| here(&change.key)) {
+            then.insert(change.key.clone(), change.before.clone());
+        }
+        Some(then.into_iter().filter_map(|(key, object)| Some((key, object?))).collect())
+    }
+
+    /// Returns the earliest version changes are known from.
+    pub(super) const fn known_from(&self) -> u64 {
+        self.known_from
     }
 }
 
+/// Says whether a pod has run to its end.
+pub(super) fn has_ended(pod: &Value) -> bool {
+    ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+}
+
+pub(super) fn owners_of(object: &Value) -> impl Iterator<Item = &str> {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.into_iter().flatten().map(|owner| text(owner, "/uid"))
+}
+
+/// Returns the reference to the owner that controls an object.
+pub(super) fn controller_of(object: &Value) -> Option<&Value> {
+    let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    owners.find(|owner| owner["controller"] == true)
+}
+
 /// Returns an object's uid, by what it is called: a world that is loaded again gives the same.
-fn uid(kind: &str, namespace: &str, name: &str) -> String {
+fn named_uid(kind: &str, namespace: &str, name: &str) -> String {
     let bytes = [kind, namespace, name].join("/").into_bytes();
     let start = 0xcbf2_9ce4_8422_2325_u64;
     let sum = bytes
         .iter()
         .fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     format!("00000000-0000-4000-8000-{:012x}", sum & 0xffff_ffff_ffff)
-}
-
-fn missing(resource: &str, name: &str) -> Failure {
-    let plural = resource.rsplit('/').next().unwrap_or_default();
-    Failure::new(404, "NotFound", format!("{plural} \"{name}\" not found"))
-}
-
-/// Returns an object's scale.
-pub(super) fn scale_of(object: &Value) -> Value {
-    json!({
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {
-            "name": object["metadata"]["name"],
-            "namespace": object["metadata"]["namespace"],
-            "uid": object["metadata"]["uid"],
-            "resourceVersion": object["metadata"]["resourceVersion"],
-        },
-        "spec": { "replicas": object["spec"]["replicas"] },
-        "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0) },
-    })
-}
-
-/// Merges a JSON merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Value::Object(target) = target else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
-fn has_labels(object: &Value, selector: &str) -> bool {
-    let label = |name: &str| object["metadata"]["labels"].get(name).and_then(Value::as_str);
-    selector.split(',').filter(|term| !term.trim().is_empty()).all(|term| {
-        if let Some((name, value)) = term.split_once("!=") {
-            label(name.trim()) != Some(value.trim())
-        } else if let Some((name, value)) = term.split_once('=') {
-            label(name.trim()) == Some(value.trim_start_matches('=').trim())
-        } else if let Some(name) = term.trim().strip_prefix('!') {
-            label(name).is_none()
-        } else {
-            label(term.trim()).is_some()
-        }
-    })
-}
-
-fn has_fields(object: &Value, selector: &str) -> bool {
-    selector.split(',').filter(|term| !term.trim().is_empty()).all(|term| {
-        let (path, value, same) = match term.split_once("!=") {
-            Some((path, value)) => (path, value, false),
-            None => {
-                let (path, value) = term.split_once('=').unwrap_or((term, ""));
-                (path, value.trim_start_matches('='), true)
-            }
-        };
-        (text(object, &format!("/{}", path.trim().replace('.', "/"))) == value.trim()) == same
-    })
 }
