@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::fence::unfenced;
 use super::writers::{self, Writers};
 use crate::actions::rds::halt::{self, Halted};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clock::within;
 use crate::engine::ports::{Call, Image, Observation, Performed};
@@ -206,19 +207,12 @@ impl Found {
 
     fn commands(&self, with: &PostgresFence, rung: Rung) -> Vec<String> {
         let PostgresFence { instance, region } = with;
-        let rds = |verb: &str| {
-            format!("aws rds {verb} --region {region} --db-instance-identifier {instance}")
-        };
         match rung {
-            Rung::CutOff => vec![
-                format!(
-                    "{} --vpc-security-group-ids {} --apply-immediately",
-                    rds("modify-db-instance"),
-                    self.group.as_deref().unwrap_or("GROUP")
-                ),
-                rds("reboot-db-instance"),
-            ],
-            Rung::Stop => vec![rds("stop-db-instance")],
+            Rung::CutOff => {
+                let group = self.group.as_deref().unwrap_or("GROUP");
+                by_hand::database::cut_off(instance, region, group)
+            }
+            Rung::Stop => vec![by_hand::database::stop(instance, region)],
             Rung::Writers => {
                 let writers = self.writers.as_ref().ok();
                 let names = writers.into_iter().flat_map(Writers::keys);
