@@ -66,10 +66,10 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l accept-los
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
-rollback\t''
-stop\t''"
+rollback\t'Roll back what may be rolled back; after a point of no return, stop'
+stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
@@ -102,10 +102,10 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l accept-lo
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
-rollback\t''
-stop\t''"
+rollback\t'Roll back what may be rolled back; after a point of no return, stop'
+stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
@@ -154,8 +154,8 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s q -l quie
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand show" -s h -l help -d 'Print help'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l format -r -f -a "mermaid\t''
-dot\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l format -d 'Language the graph is written in' -r -f -a "mermaid\t'Mermaid, which forges and wikis draw'
+dot\t'Graphviz: `dot -Tsvg`'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -166,7 +166,7 @@ never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s q -l quiet -d 'Print only results and errors'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -l no-progress -d 'Print plain lines instead of bars'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s h -l help -d 'Print help'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l runbooks -d 'Directory with further runbooks' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l output -d 'Form of the output' -r -f -a "human\t''
@@ -209,10 +209,10 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l accept-
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
-rollback\t''
-stop\t''"
+rollback\t'Roll back what may be rolled back; after a point of no return, stop'
+stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -427,10 +427,10 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l accep
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l recovery-point -d 'Recovery point to take: replica, backup or snapshot' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l confirm -d 'Ask before every changing step' -r -f -a "each\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
-rollback\t''
-stop\t''"
+rollback\t'Roll back what may be rolled back; after a point of no return, stop'
+stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'

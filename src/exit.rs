@@ -41,6 +41,52 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// All, by their numbers.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Ok,
+        Self::Internal,
+        Self::Usage,
+        Self::RunbookInvalid,
+        Self::FailedUnchanged,
+        Self::RolledBack,
+        Self::NeedsOperator,
+        Self::WithExceptions,
+        Self::NeedsAnswer,
+        Self::Held,
+        Self::NotMet,
+        Self::ObjectiveMissed,
+        Self::Journal,
+        Self::Stopped,
+        Self::ChangesLeft,
+        Self::DryRunChanges,
+        Self::Interrupted,
+    ];
+
+    /// Returns what it means, in a line.
+    pub(crate) const fn say(self) -> &'static str {
+        match self {
+            Self::Ok => "ended well and verified",
+            Self::Internal => "a defect in phoenix-dr",
+            Self::Usage => "wrong usage, estate file or inputs; nothing was done",
+            Self::RunbookInvalid => "the runbook has errors; nothing was done",
+            Self::FailedUnchanged => "failed, nothing was changed",
+            Self::RolledBack => "failed, everything was rolled back and that was verified",
+            Self::NeedsOperator => "a revert failed: an operator must act",
+            Self::WithExceptions => {
+                "completed with exceptions: a step failed or was skipped, or \"restored\" was not proved"
+            }
+            Self::NeedsAnswer => "an answer is needed that may not be assumed",
+            Self::Held => "another run holds the estate, or one is unfinished",
+            Self::NotMet => "preflight or a gate was not met; nothing was changed",
+            Self::ObjectiveMissed => "finished, but rto_max or rpo_max was exceeded",
+            Self::Journal => "the journal cannot be written, or is damaged",
+            Self::Stopped => "stopped by a person or a signal; can be resumed",
+            Self::ChangesLeft => "failed, changes left in place; can be resumed",
+            Self::DryRunChanges => "a dry run found changes (only with --detailed-exitcode)",
+            Self::Interrupted => "interrupted a second time: nothing was waited for",
+        }
+    }
+
     /// Returns the number the process ends with.
     pub(crate) const fn code(self) -> u8 {
         self as u8
@@ -78,6 +124,16 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_is_documented_once() {
+        let documented = include_str!("../docs/exit-codes.md");
+        let rows: Vec<u8> = documented
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(rows, Exit::ALL.map(Exit::code));
+    }
 
     #[test]
     fn graver_follows_the_documented_order() {

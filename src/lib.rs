@@ -6,6 +6,7 @@
 //! shows events. `docs/architecture.md` has the invariants.
 
 mod actions;
+mod by_hand;
 mod capture;
 mod checks;
 mod cli;
@@ -26,6 +27,7 @@ mod plan;
 mod report;
 mod runbook;
 mod sandbox;
+mod shell;
 mod signals;
 mod span;
 

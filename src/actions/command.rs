@@ -11,6 +11,7 @@ use crate::clients::process::{self, Ended, Program, ProgramEnd, ProgramError, Sc
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::CommandRun;
+use crate::shell::line;
 
 /// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -161,18 +162,6 @@ fn failed(error: &ProgramError) -> ActionError {
             ActionError::unknown(FailureClass::Transient, error.to_string())
         }
     }
-}
-
-/// A command line as a person could type it.
-fn line(argv: &[String]) -> String {
-    let plain = |word: &String| {
-        !word.is_empty()
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c))
-    };
-    let quoted = argv.iter().map(|word| {
-        if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

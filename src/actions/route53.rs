@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::aws::error::{Nature, failure};
 use crate::clients::aws::records::{self, RecordSet};
@@ -344,11 +345,7 @@ fn command(dns: &Dns, sets: &[&RecordSet]) -> Vec<String> {
     }
     let changes: Vec<Value> =
         sets.iter().map(|set| json!({ "Action": "UPSERT", "ResourceRecordSet": set })).collect();
-    vec![format!(
-        "aws route53 change-resource-record-sets --hosted-zone-id {} --change-batch '{}'",
-        dns.zone,
-        json!({ "Changes": changes })
-    )]
+    vec![by_hand::traffic::change(&dns.zone, &json!({ "Changes": changes }).to_string())]
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Map, Value, json};
 
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::aws::error::{Nature, failure};
 use crate::clients::http::{self, Get};
@@ -39,7 +40,7 @@ pub(crate) async fn observe(
     if !seen.satisfied {
         let (from, to) = (word(present).to_owned(), word(wanted).to_owned());
         seen.differences.push(Difference { what: place, from, to });
-        seen.commands.push(command(object, wanted));
+        seen.commands.push(by_hand::traffic::failover_object(object, wanted));
     } else {
         seen.outputs = outputs();
     }
@@ -238,14 +239,4 @@ const fn word(present: bool) -> &'static str {
 
 fn outputs() -> Map<String, Value> {
     Map::from_iter([("method".to_owned(), json!(METHOD))])
-}
-
-fn command(object: &FailoverObject, wanted: bool) -> String {
-    let place =
-        format!("--region {} --bucket {} --key {}", object.region, object.bucket, object.key);
-    if wanted {
-        format!("aws s3api put-object {place}")
-    } else {
-        format!("aws s3api delete-object {place}")
-    }
 }

@@ -176,6 +176,9 @@ async fn without_the_control_plane_the_object_moves_traffic_and_the_records_stay
     let before = observe(&clients, &call, &shift()).await.expect("seen");
     assert_eq!(before.fidelity, Fidelity::Unreachable);
     assert_eq!(before.live["records"], Value::Null);
+    for way in ["aws s3api put-object", "aws route53 change-resource-record-sets"] {
+        assert!(before.commands.iter().any(|line| line.starts_with(way)), "both ways: {way}");
+    }
     let done = perform(&clients, &armed, &call, &shift(), &before).await.expect("moved");
     assert!(world.present.load(Ordering::SeqCst));
     assert_eq!(done.outputs["method"], "s3.failover_object");

@@ -80,14 +80,17 @@ pub(crate) struct ShowArgs {
 pub(crate) struct GraphArgs {
     /// Runbook id, command or file
     pub runbook: String,
+    /// Language the graph is written in
     #[arg(long, value_enum, default_value_t, env = "PHOENIX_DR_FORMAT")]
     pub format: GraphFormat,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GraphFormat {
+    /// Mermaid, which forges and wikis draw
     #[default]
     Mermaid,
+    /// Graphviz: `dot -Tsvg`
     Dot,
 }
 

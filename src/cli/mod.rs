@@ -2,6 +2,7 @@
 
 mod builtin;
 mod dynamic;
+mod manual;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ pub(crate) use builtin::{
     AuditForm, Builtin, CaptureArgs, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
     WorldCommand,
 };
+pub(crate) use manual::manual;
 pub(crate) use options::{
     ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, Speed, SurpriseArg,
     WhoFlags,
@@ -120,11 +122,4 @@ pub(crate) fn completions(shell: clap_complete::Shell, runbooks: &[Runbook]) -> 
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(runbooks), "phoenix-dr", &mut script);
     script
-}
-
-/// Writes the manual page.
-pub(crate) fn manual(runbooks: &[Runbook]) -> std::io::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command(runbooks)).render(&mut page)?;
-    Ok(page)
 }

@@ -195,6 +195,7 @@ pub(crate) enum SurpriseArg {
 /// `--confirm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Confirm {
+    /// Every step that changes something, also those the first yes would cover
     Each,
 }
 
@@ -203,7 +204,9 @@ pub(crate) enum Confirm {
 pub(crate) enum OnFailureArg {
     /// Roll back before a point of no return, stop after one
     Auto,
+    /// Roll back what may be rolled back; after a point of no return, stop
     Rollback,
+    /// Start nothing new and keep everything, to be resumed
     Stop,
 }
 

@@ -97,3 +97,29 @@ fn help_is_no_error() {
         assert!(typed(&arguments).expect_err("help").asked_for);
     }
 }
+
+#[test]
+fn the_manual_has_every_command_exit_code_and_variable_on_one_page() {
+    let page = manual(&runbooks()).expect("a page");
+    let page = String::from_utf8(page).expect("text");
+    let whole = command(&runbooks());
+    for found in whole.get_subcommands() {
+        let name = found.get_name().replace('-', "\\-");
+        assert!(page.contains(&format!(".SS \"phoenix\\-dr {name}\"")), "{name} is missing");
+        assert!(!page.contains(&format!("phoenix\\-dr\\-{name}(1)")), "there is no such page");
+        for argument in found.get_arguments() {
+            if let Some(flag) = argument.get_long() {
+                assert!(page.contains(&flag.replace('-', "\\-")), "--{flag} is missing");
+            }
+            let said = argument.get_help().is_some() || argument.get_long_help().is_some();
+            let plain = ["help", "version", "shell"].contains(&argument.get_id().as_str());
+            assert!(said || plain, "{name} {} says nothing", argument.get_id());
+        }
+    }
+    for exit in crate::exit::Exit::ALL {
+        assert!(page.contains(&format!(".TP\n\\fB{}\\fR\n", exit.code())), "{exit:?}");
+    }
+    for part in [".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", "PHOENIX_DR_STATE", ".SH FILES"] {
+        assert!(page.contains(part), "{part}");
+    }
+}

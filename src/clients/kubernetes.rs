@@ -21,6 +21,7 @@ use tower::{BoxError, Layer, Service};
 use super::guard::{Guard, Refused, refusal};
 use super::tcp::Failure;
 use super::{Clients, Network, via};
+use crate::by_hand;
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
@@ -70,10 +71,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Returns the start of a kubectl command line for this cluster.
     pub(crate) fn kubectl(&self) -> String {
-        match &self.kubeconfig {
-            Some(file) => format!("kubectl --kubeconfig {file} --context {}", self.context),
-            None => format!("kubectl --context {}", self.context),
-        }
+        by_hand::kubernetes::named(self.kubeconfig.as_deref(), &self.context)
     }
 }
 

@@ -5,6 +5,7 @@
 //! missing there is better known now than after a promotion.
 
 mod ahead;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,6 +88,7 @@ pub(super) async fn plan(sight: &Sight<'_>) -> (DryRunReport, Vec<Unseen>) {
     looker.look_at_all().await;
     looker.look_ahead().await;
     looker.say_the_rest();
+    undo::settle(sight, &looker.graph, &mut looker.found);
     let Looker { mut found, unseen, .. } = looker;
     let steps = (0..sight.plan.steps.len()).filter_map(|i| found.remove(&i)).collect();
     let report =
@@ -321,8 +323,10 @@ impl Looker<'_> {
 
     /// The steps it uses whose outputs are not known.
     fn unknown(&self, i: usize) -> impl Iterator<Item = StepId> + use<'_> {
-        let used = late::uses(&self.sight.plan.steps[i]).into_iter();
-        used.filter(|used| !self.given.contains_key(used))
+        let step = &self.sight.plan.steps[i];
+        let used = late::uses(step).into_iter();
+        // Its own outputs are for its proof: it does not wait for itself.
+        used.filter(|used| *used != step.id && !self.given.contains_key(used))
     }
 
     /// The step whose result it waits for: one it names, else one that it needs.

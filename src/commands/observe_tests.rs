@@ -19,6 +19,7 @@ use crate::operator::scripted::Given;
 use crate::outcome::{ActionError, FailureClass};
 use crate::plan::PlannedStep;
 use crate::report::fixtures::{candidates as some_candidates, plan as dr_001, run_id, step};
+use crate::report::plan_view::Undo;
 
 /// What looking at a step gives.
 #[derive(Clone)]
@@ -265,6 +266,9 @@ async fn what_waits_for_a_choice_is_looked_at_with_the_best_one() {
     assert!(matches!(&database.found, Found::KnownAfter { step } if step.0 == "choose"));
     assert_eq!(database.commands, ["promote it"]);
     assert_eq!(database.fidelity, Fidelity::Resolved);
+    assert_eq!(database.undo, Undo::ByChoice { promotes: Some(true) });
+    let sealed = Undo::Sealed { by: "database".into(), promotes: true };
+    assert_eq!(found(&report, "repoint").undo, sealed);
 }
 
 #[tokio::test]
@@ -285,4 +289,6 @@ async fn an_instance_that_does_not_exist_yet_is_not_looked_for() {
     assert_eq!(unseen, []);
     assert!(found(&report, "repoint").commands.is_empty(), "a made-up name helps nobody");
     assert_eq!(found(&report, "protect").fidelity, Fidelity::Printed);
+    assert_eq!(found(&report, "database").undo, Undo::ByChoice { promotes: Some(false) });
+    assert_eq!(found(&report, "repoint").undo, Undo::Restore, "a restore seals nothing");
 }

@@ -16,7 +16,7 @@ use crate::runbook::catalogue::actions::ActionName;
 use crate::runbook::catalogue::checks::CheckName;
 use crate::runbook::load::{self, FindError};
 use crate::runbook::problem::Problems;
-use crate::runbook::{draw, render, validate as rules};
+use crate::runbook::{draw, render, sheet, validate as rules};
 
 /// Lists the runbooks.
 pub(super) fn list(context: &Context) -> Result<Exit, UserError> {
@@ -83,7 +83,7 @@ pub(super) fn show(context: &Context, given: &ShowArgs) -> Result<Exit, UserErro
         .collect();
     let plan = resolve(&loaded, &estate, &inputs)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-    let rendered = render::rendered(&plan);
+    let rendered = sheet::rendered(&plan);
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/rendered", "version": 1, "plan": plan,
             "markdown": rendered });

@@ -33,7 +33,7 @@ impl Driver {
             return self.have_done_by_hand(by_hand).await;
         }
         if let Some(waiver) = seen.waiver.clone() {
-            return self.waive(waiver).await;
+            return self.waive(waiver, seen.commands).await;
         }
         if !seen.choices.is_empty() && call.choice.is_none() && !seen.satisfied {
             let Some(choice) = self.choose(&seen).await? else { return Ok(()) };

@@ -75,6 +75,7 @@ impl Driver {
         let key = QuestionKey::Choice { step: step.clone(), among: usable(&choices) };
         let mut question = self.question(key, self.step().title.clone(), form);
         question.lines.clone_from(&seen.evidence);
+        question.commands.clone_from(&seen.commands);
         // Where nobody can be asked and nothing was named, the best one is the answer. What is missing is then a
         // choice that fits what was named: another one is never taken for it.
         let id = match self.ask(question).await? {
@@ -124,12 +125,17 @@ impl Driver {
     }
 
     /// Has a person go on without an action that cannot be done; leaves an obligation.
-    pub(super) async fn waive(&mut self, waiver: Waiver) -> Result<(), Park> {
+    pub(super) async fn waive(
+        &mut self,
+        waiver: Waiver,
+        commands: Vec<String>,
+    ) -> Result<(), Park> {
         let step = self.step().id.clone();
         let key = QuestionKey::Waive { step: step.clone() };
         let form = AnswerForm::Type { word: waiver.word.clone() };
         let mut question =
             self.question(key, format!("Cannot be done: {}", self.step().title), form);
+        question.commands = commands;
         question.lines = vec![waiver.why.clone(), format!("Stays open: {}", waiver.obligation.say)];
         self.ask(question).await?;
         self.record(vec![Event::ObligationOpened {

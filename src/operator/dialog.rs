@@ -7,7 +7,7 @@ use crate::clock::said_instant;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::Candidate;
 use crate::plan::outputs::WantedOutput;
-use crate::report::screens::{is_go, menu, page};
+use crate::report::screens::{is_go, keys, menu, page};
 use crate::report::words;
 
 /// Wrong words typed at a question before it counts as declined.
@@ -146,7 +146,7 @@ impl<'a> Dialog<'a> {
                 self.stage = Stage::Began;
                 Reply::Again(None)
             }
-            AnswerForm::YesNo => again("Type y for yes or n for no; nothing else counts."),
+            AnswerForm::YesNo => again(&self.yes_or_no()),
             AnswerForm::Type { word } => self.wrong_word(word),
             AnswerForm::Reason if says_something(typed) => {
                 Reply::Done(Answer::Typed { text: typed.to_owned() })
@@ -160,6 +160,17 @@ impl<'a> Dialog<'a> {
             }
             AnswerForm::Candidates { candidates, .. } => candidate(candidates, typed),
             AnswerForm::Menu { options } => self.way(options, typed),
+        }
+    }
+
+    fn yes_or_no(&self) -> String {
+        match keys(self.question) {
+            none if none.is_empty() => {
+                "Type y for yes or n for no; nothing else counts.".to_owned()
+            }
+            keys => format!(
+                "Type y for yes or n for no; nothing else counts as an answer. Other keys: {keys}."
+            ),
         }
     }
 

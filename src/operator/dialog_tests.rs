@@ -32,6 +32,16 @@ fn typed(text: &str) -> Option<Answer> {
 }
 
 #[test]
+fn a_wrong_key_at_go_names_every_key_there_is() {
+    let mut go = question(QuestionKey::Go, AnswerForm::YesNo);
+    go.pages.insert('d', vec!["details".to_owned()]);
+    let shown = talk(&go, &["z"]).1;
+    for key in ["y for yes", "n for no", "d details", "s screen", "r look again", "i incident"] {
+        assert!(shown.contains(key), "no `{key}` in {shown}");
+    }
+}
+
+#[test]
 fn only_yes_is_yes() {
     let question = question(approve(), AnswerForm::YesNo);
     for yes in ["y", "yes", "Y", " YES "] {

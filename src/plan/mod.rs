@@ -10,6 +10,7 @@ pub(crate) mod resolve;
 mod sections;
 pub(crate) mod shared;
 mod values;
+pub(crate) mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -104,7 +105,7 @@ impl PlannedStep {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Body {
     /// Checks that must hold

@@ -1,5 +1,7 @@
 //! What a dry run found, as data and as text: what each step would change, ask, prove and undo.
 
+mod undo;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,12 +10,14 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use undo::Undo;
+
 use super::text::{self, count};
 use super::words;
 use crate::event::{Finding, FindingLevel};
 use crate::ids::StepId;
 use crate::outcome::{Candidate, CheckReport, Difference, Fidelity, Verdict};
-use crate::plan::{Approval, Body, Plan, PlannedStep, Rollback};
+use crate::plan::{Approval, Body, Plan, PlannedStep};
 
 /// Version of the JSON form; fields are only ever added to it.
 const VERSION: u32 = 1;
@@ -81,52 +85,6 @@ pub(crate) struct StateFound {
     pub waiver: Option<(String, String)>,
     /// When it was seen, where it was not read just now but taken from saved facts
     pub seen: Option<Timestamp>,
-}
-
-/// Whether and how a step can be undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Undo {
-    /// It changes nothing
-    Nothing,
-    /// By itself, from the state before
-    Restore,
-    /// By an action of its own
-    Action {
-        action: String,
-    },
-    Never {
-        why: String,
-    },
-}
-
-impl Undo {
-    /// Returns how a step is undone, given what an observation said.
-    pub(crate) fn of(step: &PlannedStep, irreversible: Option<&str>) -> Self {
-        if !step.changes {
-            return Self::Nothing;
-        }
-        if let Some(why) = irreversible {
-            return Self::Never { why: why.to_owned() };
-        }
-        match &step.rollback {
-            Rollback::Auto if step.point_of_no_return => {
-                Self::Never { why: "a point of no return".to_owned() }
-            }
-            Rollback::Auto => Self::Restore,
-            Rollback::None { why } => Self::Never { why: why.clone() },
-            Rollback::Action { action, .. } => Self::Action { action: action.clone() },
-        }
-    }
-
-    fn say(&self) -> String {
-        match self {
-            Self::Nothing => "nothing to undo".to_owned(),
-            Self::Restore => "restores what was there before".to_owned(),
-            Self::Action { action } => format!("by {action}"),
-            Self::Never { why } => format!("NO: {why}"),
-        }
-    }
 }
 
 impl DryRunStep {
@@ -281,6 +239,14 @@ pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Ve
         lines.extend(step_lines(number, planned, step, report.seen, columns));
     }
     lines.push(String::new());
+    if !plan.verification.is_empty() {
+        lines.push("Restored when:".to_owned());
+        for check in &plan.verification {
+            let proof = format!("{} (within {})", check.title, check.within);
+            lines.extend(text::block(&proof, columns, 2));
+        }
+        lines.push(String::new());
+    }
     let good = |finding: &&Finding| finding.level == FindingLevel::Good;
     if report.findings.iter().any(|finding| good(&finding)) {
         lines.push("Also looked at:".to_owned());
@@ -344,7 +310,7 @@ pub(crate) fn step_lines(
     lines.extend(text::table(&rows, columns, 6));
     for command in &step.commands {
         // A command is for pasting: one line, whatever the width.
-        lines.push(format!("      $ {}", text::plain(command)));
+        lines.push(format!("      {}", text::typed(command)));
     }
     lines
 }
@@ -390,8 +356,8 @@ fn state_rows(state: &StateFound, seen: Timestamp, row: &mut dyn FnMut(&str, Str
     if state.satisfied {
         row("now", "is as it should be already; nothing to do".to_owned());
     } else if state.differences.is_empty() && state.choices.is_empty() {
-        row("now", state.present.to_string());
-        row("then", state.desired.to_string());
+        row("now", words::state(&state.present));
+        row("then", words::state(&state.desired));
     }
     if !state.satisfied {
         for (at, difference) in state.differences.iter().enumerate() {

@@ -127,8 +127,8 @@ fn a_dry_run_begins_like_this() {
 
     3 fence P0 Fence the old primary
           seen  6m 09s ago, from saved facts
-          now   {"replicas":1}
-          then  {"replicas":5}
+          now   replicas: 1
+          then  replicas: 5
           asks  type `unfenced` to go on without it: phoenix-prod does not answer
                 from here
           undo  restores what was there before
@@ -181,6 +181,9 @@ fn a_dry_run_ends_like_this() {
           now   is as it should be already; nothing to do
           undo  restores what was there before
           how   kubernetes.scale, observed, usually 3m
+
+    Restored when:
+      service by its public name (within 5m)
 
     5 steps would change something; 1 step as it should be already; 1 step known
       only once others have run; 1 step unreachable from here.
@@ -243,4 +246,44 @@ fn the_json_form_names_itself_and_reads_back() {
     let back: DryRunReport = serde_json::from_value(value["report"].clone()).expect("reads back");
     assert_eq!(back.steps.len(), report().steps.len());
     assert_eq!(value["changes"], json!(true));
+}
+
+#[test]
+fn a_dry_run_says_by_the_choice_what_can_be_undone_and_when_all_is_restored() {
+    let plan = plan();
+    let restored = plan.verification.first().map(|check| check.title.clone());
+    let mut report = report();
+    let mut said = |id: &str, undo: Undo| {
+        let step = report.steps.iter_mut().find(|step| step.step.0 == id).expect("there");
+        step.undo = undo;
+    };
+    said("database", Undo::ByChoice { promotes: Some(true) });
+    said("repoint", Undo::Sealed { by: "database".into(), promotes: true });
+    said("capacity", Undo::Command { line: "un make it".to_owned() });
+    let text = text(&report, 80, &zone()).join("\n");
+    for part in [
+        "promotion: no; restore: yes",
+        "not by itself once `database` is promoted",
+        "by `un make it`",
+        "Restored when:",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(restored.is_none_or(|title| text.contains(&title)), "{text}");
+    assert!(!text.contains('{'), "a state is said in words:\n{text}");
+}
+
+#[test]
+fn a_program_is_undone_by_its_own_undo_or_not_at_all() {
+    let mut step = plan().steps[4].clone();
+    let with = |undo: Value| {
+        let with = json!({ "argv": ["make"], "undo": undo });
+        let with = with.as_object().expect("arguments").clone();
+        Body::Action { action: "command.run".to_owned(), with }
+    };
+    step.rollback = crate::plan::Rollback::Auto;
+    step.body = with(json!(["un", "make it"]));
+    assert_eq!(Undo::of(&step, None), Undo::Command { line: "un 'make it'".to_owned() });
+    step.body = with(Value::Null);
+    assert!(Undo::of(&step, None).is_final());
 }

@@ -332,6 +332,20 @@ fn total(intervals: &[Interval]) -> Duration {
     intervals.iter().map(|(from, to)| since(*from, *to)).sum()
 }
 
+/// Returns the flag that gives the answer a run stopped for, as it is typed after a command.
+fn missing_answer(view: &ViewState) -> Option<String> {
+    let Ending::Stopped { why, exit } = view.ending.as_ref()? else { return None };
+    if *exit != Exit::NeedsAnswer.code() {
+        return None;
+    }
+    let flag = &why[why.find(" --")? + 1..];
+    // What is said about a flag is for reading; of two flags the narrower one is taken.
+    let flag = flag.split(" with `").next().unwrap_or(flag);
+    let flag = flag.split(", ").next().unwrap_or(flag);
+    let flag = flag.split(" or ").last().unwrap_or(flag);
+    Some(format!(" {}", flag.trim_end()))
+}
+
 fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, String)> {
     let short = run.short();
     let flag = view.mode.map_or("", Mode::flag);
@@ -339,6 +353,7 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
         let flag = if matches!(verb, "resume" | "rollback") { flag } else { "" };
         (format!("phoenix-dr {verb} {short}{flag}"), does.to_owned())
     };
+    let answer = missing_answer(view);
     let mut next = Vec::new();
     match &view.ending {
         Some(Ending::Finished { end: RunEnd::Restored | RunEnd::WithExceptions, .. }) => {
@@ -351,9 +366,9 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
             end: RunEnd::RolledBack | RunEnd::FailedUnchanged | RunEnd::NotStarted,
             ..
         }) => {
-            let again = view.typed.iter().map(|word| text::shell(word)).collect::<Vec<_>>();
+            let again = crate::shell::line(&view.typed);
             next.push((
-                format!("phoenix-dr {}", again.join(" ")),
+                format!("phoenix-dr {again}"),
                 "starts again, from the beginning".to_owned(),
             ));
             next.push(command("audit", "shows every record of this run"));
@@ -362,12 +377,13 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
             next.push(command("audit", "shows every record, for finishing by hand"));
         }
         Some(Ending::Finished { end: RunEnd::ChangesLeft, .. } | Ending::Stopped { .. }) | None => {
-            let resume = if view.rollback.is_some() {
-                "goes on with the rollback"
-            } else {
-                "looks at what is in doubt and goes on"
+            let resume = match (view.rollback.is_some(), &answer) {
+                (_, Some(_)) => "goes on with the answer that was missing",
+                (true, None) => "goes on with the rollback",
+                (false, None) => "looks at what is in doubt and goes on",
             };
-            next.push(command("resume", resume));
+            let (typed, does) = command("resume", resume);
+            next.push((format!("{typed}{}", answer.unwrap_or_default()), does));
             if view.rollback.is_none() && still_changed && !view.sealed() {
                 next.push(command("rollback", "undoes what this run changed"));
             }

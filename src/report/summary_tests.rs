@@ -72,10 +72,8 @@ fn a_restored_run_ends_like_this() {
                    traffic: Move traffic to us-west-2
                    p1: Restore P1 services
     Still changed  all of that
-    Open           unfenced-phoenix-prod: The old primary phoenix-prod is not
-                   fenced: it may take writes when it comes back
-                   to close it: Fence it as soon as us-east-1 answers: phoenix-dr
-                   resume
+    Open           unfenced-phoenix-prod: The old primary phoenix-prod is not fence…
+                   how each is closed: phoenix-dr status 7F3A
     Next           phoenix-dr status 7F3A # shows what is open and looks whether it
                    is closed
                    phoenix-dr report 7F3A # writes what happened, for the incident's
@@ -163,6 +161,20 @@ fn the_next_command_fits_how_it_ended() {
         next(stop(changed())),
         ["phoenix-dr resume 7F3A", "phoenix-dr rollback 7F3A", "phoenix-dr status 7F3A"]
     );
+    for (why, command) in [
+        ("--yes or --approve database", "phoenix-dr resume 7F3A --approve database"),
+        ("--waive fence=unfenced", "phoenix-dr resume 7F3A --waive fence=unfenced"),
+        (
+            "--recovery-point ID, one of replica, backup",
+            "phoenix-dr resume 7F3A --recovery-point ID",
+        ),
+        ("--answers FILE with `manual.x`: yes or no", "phoenix-dr resume 7F3A --answers FILE"),
+        ("another answer for `x` to the answers file: yes", "phoenix-dr resume 7F3A"),
+    ] {
+        let why = format!("an answer is needed: {why}");
+        let script = changed().event("02:30:00", Event::RunStopped { why, exit: 8 });
+        assert_eq!(next(script)[0], command);
+    }
     // Nothing to undo, or nothing that may be: resume is all there is.
     assert_eq!(next(stop(Script::started())), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
     let mut sealed = changed().done("02:24:00", "02:25:00", "database");

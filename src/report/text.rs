@@ -53,13 +53,10 @@ fn char_width(c: char) -> usize {
     }
 }
 
-/// Returns a word as a shell reads it back.
-pub(crate) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// Returns a command as it is shown for pasting; a remark between commands has no prompt.
+pub(crate) fn typed(command: &str) -> String {
+    let command = plain(command);
+    if command.starts_with('#') { command } else { format!("$ {command}") }
 }
 
 /// Returns the columns a text takes.

@@ -1,5 +1,7 @@
 //! One wording for each closed set of the vocabulary, used by every screen.
 
+use serde_json::Value;
+
 use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RollbackScope, RunEnd};
 use crate::ids::StepId;
 use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
@@ -165,5 +167,25 @@ pub(crate) const fn key_step(key: &QuestionKey) -> Option<&StepId> {
         | QuestionKey::Manual { step }
         | QuestionKey::Credentials { step } => Some(step),
         QuestionKey::Go | QuestionKey::Blocked | QuestionKey::Rollback | QuestionKey::Alone => None,
+    }
+}
+
+/// Returns a state as words: `reachable: no, fenced: yes`.
+pub(crate) fn state(state: &Value) -> String {
+    match state {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(self::state).collect::<Vec<_>>().join(", "),
+        Value::Object(entries) => {
+            let parts = entries.iter().map(|(name, value)| {
+                let inner = self::state(value);
+                let inner = if value.is_object() { format!("({inner})") } else { inner };
+                format!("{}: {inner}", name.replace('_', " "))
+            });
+            parts.collect::<Vec<_>>().join(", ")
+        }
     }
 }

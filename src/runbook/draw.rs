@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::catalogue::actions::ActionName;
 use super::graph::Graph;
+use super::render::named;
 use super::schema::{RollbackField, Runbook, Step};
 
 /// How a step is drawn.
@@ -24,7 +25,10 @@ fn look(step: &Step) -> Look {
         return Look::Gate;
     };
     let kept = matches!(step.rollback, Some(RollbackField::None(_)));
-    if step.point_of_no_return || action == ActionName::RdsPromoteReplica {
+    // A recovery may be a promotion; where its condition leaves only restores, it is not.
+    let promotes = matches!(action, ActionName::RdsPromoteReplica)
+        || (action == ActionName::RdsRecover && step.when.is_none());
+    if step.point_of_no_return || promotes {
         Look::NoReturn
     } else if !action.changes() {
         Look::Quiet
@@ -38,7 +42,7 @@ fn look(step: &Step) -> Look {
 /// Returns what a node says: id, title, and what is worth knowing at a glance.
 fn lines(step: &Step) -> Vec<String> {
     let mut lines = vec![step.id.clone()];
-    lines.extend(step.title.clone());
+    lines.extend(step.title.as_deref().map(named));
     let mut marks: Vec<String> = Vec::new();
     marks.extend(step.priority.map(|priority| format!("{priority:?}")));
     marks.extend(step.usually.map(|usually| format!("usually {usually}")));

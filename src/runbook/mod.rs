@@ -14,5 +14,6 @@ pub(crate) mod schema;
 #[cfg(test)]
 mod schema_json;
 pub(crate) mod shape;
+pub(crate) mod sheet;
 pub(crate) mod validate;
 pub(crate) mod yaml;

@@ -1,13 +1,16 @@
-//! A runbook as text: explained for a terminal, and with real names as Markdown for the day this program cannot run.
+//! A runbook and the catalogue, explained for a terminal.
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::catalogue::actions::ActionName;
 use super::catalogue::checks::CheckName;
-use super::schema::{Approve, Runbook, Step, Verify};
-use crate::plan::{Approval, Body, CheckSpec, Plan, PlannedStep, Rollback};
+use super::expression::template::{Piece, split};
+use super::schema::{Approve, RollbackField, Runbook, Step, Verify};
+
+/// Columns every line fits in, where its own words allow.
+const COLUMNS: usize = 80;
 
 /// Returns a runbook explained, in lines of at most 80 columns where its own texts allow.
 pub(crate) fn show(runbook: &Runbook) -> String {
@@ -40,7 +43,7 @@ pub(crate) fn show(runbook: &Runbook) -> String {
         line_of(&mut text, "\nrestored when:");
         for check in &runbook.verification {
             let title = check.title.as_deref().unwrap_or(&check.check);
-            line_of(&mut text, &format!("  {title} ({})", check.check));
+            line_of(&mut text, &format!("  {} ({})", named(title), check.check));
         }
     }
     for follow_up in &runbook.follow_ups {
@@ -50,7 +53,7 @@ pub(crate) fn show(runbook: &Runbook) -> String {
 }
 
 fn show_step(text: &mut String, number: usize, step: &Step) {
-    let title = step.title.as_deref().unwrap_or(&step.id);
+    let title = named(step.title.as_deref().unwrap_or(&step.id));
     let priority = step.priority.map(|p| format!("{p:?} ")).unwrap_or_default();
     line_of(text, &format!("{number:3} {:16} {priority}{title}", step.id));
     let what = step.action.clone().unwrap_or_else(|| "gate".to_owned());
@@ -60,20 +63,28 @@ fn show_step(text: &mut String, number: usize, step: &Step) {
         Some(needs) => needs.join(", "),
     };
     line_of(text, &format!("      {what}; needs {needs}"));
+    if may_be_final(step) {
+        let promotes = step.action.as_deref() == Some(ActionName::RdsRecover.name());
+        let said = if promotes { "if it promotes, cannot be undone" } else { "cannot be undone" };
+        line_of(text, &format!("      ! {said}"));
+    }
     if let Some(when) = &step.when {
         line_of(text, &format!("      only when {when}"));
     }
     match &step.approve {
         None => {}
-        Some(Approve::Say(say)) => line_of(text, &format!("      asks: {say}")),
+        Some(Approve::Say(say)) => line_of(text, &format!("      asks: {}", named(say))),
         Some(Approve::Typed(typed)) => {
-            line_of(text, &format!("      asks to type `{}`: {}", typed.word, typed.say));
+            line_of(
+                text,
+                &format!("      asks to type `{}`: {}", named(&typed.word), named(&typed.say)),
+            );
         }
     }
     if let Some(Verify::Checks(checks)) = &step.verify {
         for check in checks {
             let title = check.title.as_deref().unwrap_or(&check.check);
-            line_of(text, &format!("      proved by: {title}"));
+            line_of(text, &format!("      proved by: {}", named(title)));
         }
     }
 }
@@ -82,18 +93,25 @@ fn show_step(text: &mut String, number: usize, step: &Step) {
 pub(crate) fn show_actions() -> String {
     let mut text = "Actions\n".to_owned();
     for action in ActionName::ALL {
-        line_of(&mut text, &format!("\n{}\n  {}", action.name(), action.say()));
+        headed(&mut text, action.name(), action.say());
         fields(&mut text, &action.schema());
         for output in action.outputs() {
-            line_of(&mut text, &format!("    -> {}: {}", output.name, output.say));
+            entry(&mut text, &format!("-> {}  {}", output.name, output.say));
         }
     }
     text.push_str("\nChecks\n");
     for check in CheckName::ALL {
-        line_of(&mut text, &format!("\n{}\n  {}", check.name(), check.say()));
+        headed(&mut text, check.name(), check.say());
         fields(&mut text, &check.schema());
     }
     text
+}
+
+fn headed(text: &mut String, name: &str, say: &str) {
+    line_of(text, &format!("\n{name}"));
+    for line in wrap(say, COLUMNS - 2) {
+        line_of(text, &format!("  {line}"));
+    }
 }
 
 fn fields(text: &mut String, schema: &Value) {
@@ -104,237 +122,89 @@ fn fields(text: &mut String, schema: &Value) {
         .map(|names| names.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
     for (name, property) in properties {
-        let must = if required.contains(&name.as_str()) { "" } else { " (optional)" };
+        let must = if required.contains(&name.as_str()) { "" } else { ", optional" };
         let say = property.get("description").and_then(Value::as_str).unwrap_or_default();
-        line_of(text, format!("    {name}{must}  {say}").trim_end());
+        entry(text, &format!("{name} ({}{must})  {say}", kind(schema, property)));
     }
 }
 
-/// Returns a plan as Markdown: what a person does by hand, in order, with real names and commands.
-pub(crate) fn rendered(plan: &Plan) -> String {
-    let mut text = format!("# {} {}\n\n", plan.runbook, plan.title);
-    line_of(
-        &mut text,
-        &format!(
-            "Estate `{}`, severity {:?}. RTO {} (at most {}), RPO {} (at most {}).\n",
-            plan.estate.estate,
-            plan.severity,
-            plan.objectives.rto,
-            plan.objectives.rto_max,
-            plan.objectives.rpo,
-            plan.objectives.rpo_max
-        ),
-    );
-    for contact in &plan.estate.contacts {
-        let how: Vec<&str> = [&contact.name, &contact.phone, &contact.email]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        line_of(&mut text, &format!("- {}: {}", contact.role, how.join(", ")));
-    }
-    for (number, step) in plan.steps.iter().enumerate() {
-        rendered_step(&mut text, plan, number + 1, step);
-    }
-    text.push_str("\n## Restored when\n\n");
-    for check in &plan.verification {
-        line_of(&mut text, &format!("- [ ] {}", said(check)));
-    }
-    text.push_str("\n## Afterwards\n\n");
-    for follow_up in &plan.follow_ups {
-        line_of(&mut text, &format!("- [ ] {follow_up}"));
-    }
-    text
-}
-
-fn rendered_step(text: &mut String, plan: &Plan, number: usize, step: &PlannedStep) {
-    line_of(text, &format!("\n## {number}. {}\n", step.title));
-    if !step.needs.is_empty() {
-        let needs: Vec<&str> = step.needs.iter().map(|need| need.0.as_str()).collect();
-        line_of(text, &format!("After: {}.\n", needs.join(", ")));
-    }
-    match &step.approve {
-        Approval::Plan | Approval::Each { say: None } => {}
-        Approval::Each { say: Some(say) } | Approval::Typed { say, .. } => {
-            line_of(text, &format!("**Stop and think:** {say}\n"));
-        }
-    }
-    match &step.body {
-        Body::Gate { checks } => {
-            for check in checks {
-                line_of(text, &format!("- [ ] {}", said(check)));
-            }
-        }
-        Body::Action { action, with } => {
-            let lines = by_hand(plan, action, with);
-            if lines.is_empty() {
-                line_of(text, &format!("`{action}` with `{}`", Value::Object(with.clone())));
-            } else {
-                line_of(text, &format!("```sh\n{}\n```", lines.join("\n")));
-            }
-        }
-    }
-    for check in &step.verify {
-        line_of(text, &format!("- [ ] {}", said(check)));
-    }
-    match &step.rollback {
-        Rollback::Auto => {}
-        Rollback::None { why } => line_of(text, &format!("\nCannot be undone: {why}.")),
-        Rollback::Action { action, .. } => line_of(text, &format!("\nUndone by `{action}`.")),
+/// Adds a field or an output, wrapped.
+fn entry(text: &mut String, said: &str) {
+    for (at, line) in wrap(said, COLUMNS - 6).iter().enumerate() {
+        let indent = if at == 0 { 4 } else { 6 };
+        line_of(text, &format!("{:indent$}{line}", ""));
     }
 }
 
-/// The commands a person types in place of an action; what is only known then is in capitals.
-fn by_hand(plan: &Plan, action: &str, with: &Map<String, Value>) -> Vec<String> {
-    let text = |name: &str| with.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let region = text("region");
-    let context = plan.estate.clusters.get(&region).map_or("CONTEXT", |c| c.context.as_str());
-    let workloads = with.get("workloads").and_then(Value::as_array).cloned().unwrap_or_default();
-    let split = |name: &str| {
-        let (namespace, name) = name.split_once('/').unwrap_or(("NAMESPACE", name));
-        (namespace.to_owned(), name.to_owned())
+/// Returns the type of a field as a person writes it, with its allowed values where they are few.
+fn kind(root: &Value, field: &Value) -> String {
+    if let Some(name) = field.get("$ref").and_then(Value::as_str) {
+        let found = name.strip_prefix("#").and_then(|pointer| root.pointer(pointer));
+        return found.map_or_else(|| "value".to_owned(), |found| kind(root, found));
+    }
+    if let Some(of) = ["allOf", "oneOf", "anyOf"].into_iter().find_map(|key| field.get(key)) {
+        let ways = of.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut kinds: Vec<String> = ways.iter().map(|way| kind(root, way)).collect();
+        kinds.retain(|kind| kind != "null");
+        kinds.dedup();
+        return kinds.join(" or ");
+    }
+    if let Some(word) = field.get("const").and_then(Value::as_str) {
+        return word.to_owned();
+    }
+    if let Some(words) = field.get("enum").and_then(Value::as_array) {
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        return words.join(" or ");
+    }
+    let names = match field.get("type") {
+        Some(Value::String(name)) => vec![name.as_str()],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        Some(_) | None => return "value".to_owned(),
     };
-    match ActionName::parse(action) {
-        Some(ActionName::KubernetesScale) => workloads
-            .iter()
-            .map(|entry| {
-                let (namespace, name) =
-                    split(entry.get("workload").and_then(Value::as_str).unwrap_or_default());
-                let replicas = entry.get("replicas").cloned().unwrap_or(Value::Null);
-                format!(
-                    "kubectl --context {context} -n {namespace} scale deployment/{name} --replicas={replicas}"
-                )
-            })
-            .collect(),
-        Some(ActionName::KubernetesRestart) => workloads
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|workload| {
-                let (namespace, name) = split(workload);
-                format!("kubectl --context {context} -n {namespace} rollout restart deployment/{name}")
-            })
-            .collect(),
-        Some(ActionName::KubernetesApply) => {
-            vec![format!("kubectl --context {context} apply --server-side -f {}", text("file"))]
+    let name = names.into_iter().find(|name| *name != "null").unwrap_or("null");
+    match name {
+        "array" => {
+            let of = field.get("items").map(|items| kind(root, items));
+            format!("list of {}", of.unwrap_or_else(|| "values".to_owned()))
         }
-        Some(ActionName::RdsChooseRecoveryPoint) => vec![
-            format!("aws rds describe-db-instances --region {region}"),
-            format!("aws rds describe-db-instance-automated-backups --region {region}"),
-            format!("aws rds describe-db-snapshots --region {region}"),
-        ],
-        Some(ActionName::RdsRecover | ActionName::RdsPromoteReplica) => recover(plan, &region),
-        Some(ActionName::DatabaseRepoint) => repoint(plan, context),
-        Some(ActionName::Route53Weights | ActionName::TrafficShift) => traffic(plan, &text("to")),
-        Some(ActionName::CommandRun) => {
-            let argv = with.get("argv").and_then(Value::as_array).cloned().unwrap_or_default();
-            vec![argv.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")]
-        }
-        Some(ActionName::Manual) => vec![format!("# {}", text("say"))],
-        Some(ActionName::PostgresFence) => fence(plan),
-        Some(
-            ActionName::RdsProtect
-            | ActionName::RdsRestorePointInTime
-            | ActionName::RdsRestoreSnapshot
-            | ActionName::S3FailoverObject
-            | ActionName::Wait,
-        )
-        | None => Vec::new(),
+        "object" => match field.get("additionalProperties") {
+            Some(of @ Value::Object(_)) => format!("map of {}", kind(root, of)),
+            Some(_) | None => "map".to_owned(),
+        },
+        "boolean" => "true or false".to_owned(),
+        "string" => "text".to_owned(),
+        name => name.to_owned(),
     }
 }
 
-fn recover(plan: &Plan, region: &str) -> Vec<String> {
-    let Some(database) = &plan.estate.database else { return Vec::new() };
-    let mut lines = Vec::new();
-    if let Some(replica) = &database.replica {
-        lines.push("# either promote the replica; this cannot be undone:".to_owned());
-        lines.push(format!(
-            "aws rds promote-read-replica --region {region} --db-instance-identifier {}",
-            replica.id
-        ));
-    }
-    let settings = plan.estate.regions.get(region);
-    let subnets =
-        settings.and_then(|r| r.subnet_group.clone()).unwrap_or("SUBNET_GROUP".to_owned());
-    let parameters =
-        settings.and_then(|r| r.parameter_group.clone()).unwrap_or("PARAMETER_GROUP".to_owned());
-    let groups = settings.map(|r| r.security_groups.join(" ")).unwrap_or_default();
-    lines.push("# or restore the replicated automated backup beside it:".to_owned());
-    lines.push(format!(
-        "aws rds restore-db-instance-to-point-in-time --region {region} --source-db-instance-automated-backups-arn ARN --use-latest-restorable-time --target-db-instance-identifier {} --db-subnet-group-name {subnets} --vpc-security-group-ids {groups} --db-parameter-group-name {parameters}",
-        database.recovered.id
-    ));
-    lines
+/// Returns a text with `<from>` in place of `${{ inputs.from }}`: before a run nothing has a value yet.
+pub(super) fn named(text: &str) -> String {
+    let Ok(pieces) = split(text) else { return text.to_owned() };
+    let parts: Vec<String> = pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Literal(text) => text.to_owned(),
+            Piece::Expression { text, .. } => {
+                let known = ["inputs.", "estate.", "run."];
+                let short = known.iter().find_map(|root| text.strip_prefix(root)).unwrap_or(text);
+                format!("<{short}>")
+            }
+        })
+        .collect();
+    parts.concat()
 }
 
-fn fence(plan: &Plan) -> Vec<String> {
-    let Some(database) = &plan.estate.database else { return Vec::new() };
-    let mut lines = vec![format!(
-        "psql -d postgres -c 'ALTER DATABASE \"{}\" SET default_transaction_read_only = on'",
-        database.name
-    )];
-    for role in &database.connection.application_roles {
-        lines.push(format!("psql -d postgres -c 'ALTER ROLE \"{role}\" NOLOGIN'"));
-        lines.push(format!(
-            "psql -d postgres -c \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'\""
-        ));
-    }
-    lines
+/// Says whether what a step does may be for good.
+fn may_be_final(step: &Step) -> bool {
+    let action = step.action.as_deref().and_then(ActionName::parse);
+    // A recovery may be a promotion; with a condition it is one among several.
+    let promotes = action == Some(ActionName::RdsPromoteReplica)
+        || (action == Some(ActionName::RdsRecover) && step.when.is_none());
+    let kept = matches!(step.rollback, Some(RollbackField::None(_)));
+    step.point_of_no_return || promotes || (kept && action.is_some_and(ActionName::changes))
 }
 
-fn repoint(plan: &Plan, context: &str) -> Vec<String> {
-    let application = plan.estate.database.as_ref().and_then(|d| d.application.as_ref());
-    let Some(application) = application else { return Vec::new() };
-    let mut lines = Vec::new();
-    for (kind, field, key) in [
-        ("secret", "stringData", &application.secret),
-        ("configmap", "data", &application.config_map),
-    ] {
-        if let Some(key) = key {
-            lines.push(format!(
-                "kubectl --context {context} -n {} patch {kind} {} --type merge -p '{{\"{field}\":{{\"{}\":\"NEW_HOST\"}}}}'",
-                key.namespace, key.name, key.host_key
-            ));
-        }
-    }
-    for workload in &application.restart {
-        let (namespace, name) = workload.split_once('/').unwrap_or(("NAMESPACE", workload));
-        lines.push(format!(
-            "kubectl --context {context} -n {namespace} rollout restart deployment/{name}"
-        ));
-    }
-    lines
-}
-
-fn traffic(plan: &Plan, to: &str) -> Vec<String> {
-    let Some(dns) = &plan.estate.dns else { return Vec::new() };
-    let mut lines = Vec::new();
-    if let Some(object) = &dns.failover_object {
-        lines.push("# works while Route 53's API does not:".to_owned());
-        lines.push(format!(
-            "aws s3api put-object --region {} --bucket {} --key {}",
-            object.region, object.bucket, object.key
-        ));
-    }
-    lines.push(format!(
-        "aws route53 list-resource-record-sets --hosted-zone-id {} --start-record-name {}",
-        dns.zone, dns.name
-    ));
-    let identifier = dns.records.get(to).map_or("SET_IDENTIFIER", String::as_str);
-    lines.push(format!(
-        "# give {identifier} all the weight and the others 0 in one batch, TTL unchanged:"
-    ));
-    lines.push(format!(
-        "aws route53 change-resource-record-sets --hosted-zone-id {} --change-batch file://CHANGES.json",
-        dns.zone
-    ));
-    lines
-}
-
-fn said(check: &CheckSpec) -> String {
-    format!("{} (`{}`, within {})", check.title, check.check, check.within)
-}
-
-fn line_of(text: &mut String, line: &str) {
+pub(super) fn line_of(text: &mut String, line: &str) {
     // Writing to a String cannot fail.
     writeln!(text, "{line}").ok();
 }
@@ -383,5 +253,42 @@ mod tests {
         for check in CheckName::ALL {
             assert!(text.contains(check.name()));
         }
+        for line in text.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
+        for part in
+            ["for (text", "expect (reachable or unreachable", "env (map of text", "region (text)"]
+        {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_action_and_check_says_what_it_is() {
+        let actions = ActionName::ALL.map(|name| (name.name(), name.schema()));
+        let checks = CheckName::ALL.map(|name| (name.name(), name.schema()));
+        for (name, schema) in actions.into_iter().chain(checks) {
+            let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+            for (field, property) in properties {
+                assert!(property["description"].is_string(), "{name} {field} says nothing");
+                let kind = kind(&schema, &property);
+                assert!(
+                    !kind.contains("value") && !kind.contains("null"),
+                    "{name} {field}: {kind}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_yet_is_named_and_what_may_be_for_good_is_marked() {
+        assert_eq!(named("Move to ${{ inputs.region }} now"), "Move to <region> now");
+        let loaded = load::find("DR-001", &[]).expect("is embedded");
+        let text = show(&loaded.runbook);
+        assert!(!text.contains("${{"), "{text}");
+        assert!(text.contains("Establish that <from> is down"), "{text}");
+        assert_eq!(text.matches("if it promotes, cannot be undone").count(), 1, "{text}");
+        let drawn = crate::runbook::draw::mermaid(&loaded.runbook);
+        assert!(!drawn.contains("${{"), "{drawn}");
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::patch_params;
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, cluster, read};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -250,11 +251,7 @@ pub(crate) async fn observe(
     seen.differences = differences;
     seen.irreversible = irreversible;
     seen.fidelity = fidelity;
-    seen.commands = vec![format!(
-        "{} apply --server-side --field-manager=phoenix-dr -f {}",
-        cluster.kubectl(),
-        with.file
-    )];
+    seen.commands = vec![by_hand::kubernetes::apply(&cluster.kubectl(), &with.file)];
     Ok(seen)
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::rollout::{self, Goal, Rollout, Want};
 use super::{Permission, TRIES, Workload, bounded, changed_meanwhile, patch_params, permitted};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, cluster};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -146,10 +147,7 @@ pub(crate) fn kubectl(cluster: &Cluster, workloads: &[Workload]) -> Vec<String> 
     let lines = workloads.iter().flat_map(|Workload { namespace, name }| {
         [
             format!("{kubectl} -n {namespace} rollout restart deployment/{name}"),
-            format!(
-                "{kubectl} -n {namespace} rollout status deployment/{name} --timeout={}",
-                rollout::limit()
-            ),
+            by_hand::kubernetes::rollout(&kubectl, namespace, name, &rollout::limit().to_string()),
         ]
     });
     lines.collect()

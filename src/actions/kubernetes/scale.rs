@@ -13,6 +13,7 @@ use super::{
     Permission, TRIES, Workload, bounded, changed_meanwhile, lies_between, patch_params, permitted,
     rollout,
 };
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, cluster, read};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -214,11 +215,11 @@ fn kubectl(cluster: &Cluster, workload: &Workload, before: &Value, after: &Value
         return Vec::new();
     }
     let Workload { namespace, name } = workload;
-    let kubectl = format!("{} -n {namespace}", cluster.kubectl());
+    let kubectl = cluster.kubectl();
     let mut lines = Vec::new();
     if let Some(autoscaler) = after.get("hpa").and_then(Value::as_str) {
-        let spec = json!({ "spec": { "minReplicas": after["min"], "maxReplicas": after["max"] } });
-        lines.push(format!("{kubectl} patch hpa/{autoscaler} --type merge -p '{spec}'"));
+        let spec = json!({ "minReplicas": after["min"], "maxReplicas": after["max"] });
+        lines.push(by_hand::kubernetes::autoscaler(&kubectl, namespace, autoscaler, &spec));
     }
     let scaled = match after.get("replicas") {
         Some(count) => Some(count.clone()),
@@ -226,10 +227,10 @@ fn kubectl(cluster: &Cluster, workload: &Workload, before: &Value, after: &Value
         None => None,
     };
     if let Some(count) = scaled {
-        lines.push(format!("{kubectl} scale deployment/{name} --replicas={count}"));
+        lines.push(by_hand::kubernetes::scale(&kubectl, namespace, name, &count.to_string()));
     }
-    lines
-        .push(format!("{kubectl} rollout status deployment/{name} --timeout={}", rollout::limit()));
+    let limit = rollout::limit().to_string();
+    lines.push(by_hand::kubernetes::rollout(&kubectl, namespace, name, &limit));
     lines
 }
 

@@ -13,6 +13,7 @@ use super::grants::permitted;
 use super::holds::{Others, end_sessions, prove, sessions, terminate};
 use super::ladder::{self, Closed};
 use super::state::State;
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::{NoSession, READ_ONLY as SETTING, connect, database, literal};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
@@ -122,7 +123,7 @@ async fn by_sql(clients: &Clients, with: &PostgresFence) -> Result<Observation, 
     )];
     seen.evidence.extend(Others::read(clients, instance, &mut session, roles).await?.evidence());
     seen.differences = differences(&state, &fenced, with, sessions);
-    seen.commands = commands(clients, with, &session.address, &statements, roles);
+    seen.commands = commands(clients, &session.address, &statements, roles);
     Ok(seen)
 }
 
@@ -159,26 +160,18 @@ fn differences(
 
 fn commands(
     clients: &Clients,
-    with: &PostgresFence,
     address: &str,
     statements: &[String],
     roles: &[String],
 ) -> Vec<String> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "5432"));
-    let (name, user) = match &clients.estate.database {
-        Some(database) => (database.name.as_str(), database.connection.user.as_str()),
-        None => ("postgres", with.instance.as_str()),
-    };
-    let psql = format!("psql -h {host} -p {port} -U {user} -d {name}");
+    let psql = by_hand::database::psql_at(&clients.estate, host, port);
+    // One session for all of them: what begins read-write must end there.
     let mut sql: Vec<String> = vec!["begin read write".to_owned()];
     sql.extend(statements.iter().cloned());
     sql.push("commit".to_owned());
     sql.push(terminate(roles));
-    sql.into_iter().map(|sql| format!("{psql} -c {}", shell(&sql))).collect()
-}
-
-fn shell(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+    vec![by_hand::database::statements(&psql, &sql)]
 }
 
 /// Returns the observation of an instance nothing can fence: it can only be gone without, knowingly.
@@ -211,6 +204,7 @@ fn dark(clients: &Clients, with: &PostgresFence, why: &str, closed: Closed) -> O
         seen.satisfied = true;
         return seen;
     }
+    seen.commands = by_hand::database::fence(&clients.estate, instance, region);
     let tried = match others.as_slice() {
         [] => String::new(),
         others => format!(" Nothing else can cut it off either: {}.", others.join("; ")),

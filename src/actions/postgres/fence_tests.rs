@@ -57,6 +57,9 @@ async fn waived(estate: Value) -> String {
     let seen =
         observe(&testing::clients(estate), &call()).await.expect("never an error that blocks");
     assert!(!seen.satisfied);
+    for way in ["psql ", "aws rds stop-db-instance"] {
+        assert!(seen.commands.iter().any(|line| line.starts_with(way)), "{:?}", seen.commands);
+    }
     let waiver = seen.waiver.expect("a way on");
     assert_eq!(waiver.word, "unfenced");
     waiver.why

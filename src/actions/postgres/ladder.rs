@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::fence::unfenced;
 use super::writers::{self, Writers};
 use crate::actions::rds::halt::{self, Halted, Held};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clock::within;
 use crate::engine::ports::{Call, Image, Observation, Performed};
@@ -243,20 +244,15 @@ impl Found {
 
     fn commands(&self, with: &PostgresFence, rung: Rung) -> Vec<String> {
         let PostgresFence { instance, region } = with;
-        let rds = |verb: &str| {
-            format!("aws rds {verb} --region {region} --db-instance-identifier {instance}")
-        };
         match rung {
-            Rung::CutOff if self.begun() == Some(rung) => vec![rds("reboot-db-instance")],
-            Rung::CutOff => vec![
-                format!(
-                    "{} --vpc-security-group-ids {} --apply-immediately",
-                    rds("modify-db-instance"),
-                    self.group.as_deref().unwrap_or("GROUP")
-                ),
-                rds("reboot-db-instance"),
-            ],
-            Rung::Stop => vec![rds("stop-db-instance")],
+            Rung::CutOff => {
+                let group = self.group.as_deref().unwrap_or("GROUP");
+                let mut lines = by_hand::database::cut_off(instance, region, group);
+                // The group stands already: what is left is the restart.
+                let done = if self.begun() == Some(rung) { lines.len() - 1 } else { 0 };
+                lines.split_off(done)
+            }
+            Rung::Stop => vec![by_hand::database::stop(instance, region)],
             Rung::Writers => {
                 let writers = self.writers.as_ref().ok();
                 let names = writers.into_iter().flat_map(Writers::keys);

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::measure::measure;
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Candidate, FailureClass};
@@ -37,7 +38,23 @@ pub(crate) async fn observe(
         return Err(nothing_usable(&with.region, &seen.choices));
     }
     seen.context = json!({ "choices": seen.choices });
+    seen.commands = commands(clients, &with.region, &seen.choices);
     Ok(seen)
+}
+
+/// Returns what a person types for each candidate that can be taken.
+fn commands(clients: &Clients, region: &str, candidates: &[Candidate]) -> Vec<String> {
+    let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
+    let lines = usable.flat_map(|candidate| {
+        let point = RecoveryPoint::of(candidate).ok();
+        let head = format!("# {}:", candidate.id);
+        std::iter::once(head).chain(
+            point
+                .into_iter()
+                .flat_map(|point| by_hand::recovery_from(&clients.estate, region, &point)),
+        )
+    });
+    lines.collect()
 }
 
 pub(crate) fn perform(

@@ -57,6 +57,10 @@ async fn candidates_are_measured_and_sorted_by_loss() {
         ]
     );
     assert!(seen.choices.iter().all(|candidate| candidate.unusable.is_none()));
+    for candidate in &seen.choices {
+        let head = format!("# {}:", candidate.id);
+        assert!(seen.commands.contains(&head), "{head} {:?}", seen.commands);
+    }
     assert!(seen.evidence.iter().any(|line| line.contains("loss unknown")), "{:?}", seen.evidence);
     let point = RecoveryPoint::of(&seen.choices[1]).expect("a point");
     assert_eq!((point.method, point.source.as_str()), (RecoveryMethod::RestoreSnapshot, "own"));

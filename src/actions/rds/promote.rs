@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::instance::{Instance, Phase, existing, short};
 use super::watch::Watch;
 use super::{TAG_LINEAGE, TAG_PROMOTED, applied, change_failure, database, proof, run_tags, tag};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::Lineage;
 use crate::clock::since;
@@ -51,7 +52,7 @@ pub(crate) async fn observe(
     if found.phase() == Phase::Bad {
         seen.evidence.push(found.bad().message);
     }
-    seen.commands = commands(clients, with)?;
+    seen.commands = commands(clients, with);
     Ok(seen)
 }
 
@@ -276,18 +277,8 @@ async fn request(clients: &Clients, with: &PromoteReplica) -> Result<(), ActionE
     Ok(())
 }
 
-fn commands(clients: &Clients, with: &PromoteReplica) -> Result<Vec<String>, ActionError> {
-    let retention = database(clients)?.recovered.backup_retention_days;
-    let (region, replica) = (&with.region, &with.replica);
-    Ok(vec![
-        format!(
-            "aws rds promote-read-replica --region {region} --db-instance-identifier {replica} \
-             --backup-retention-period {retention}"
-        ),
-        format!(
-            "aws rds wait db-instance-available --region {region} --db-instance-identifier {replica}"
-        ),
-    ])
+fn commands(clients: &Clients, with: &PromoteReplica) -> Vec<String> {
+    by_hand::database::promote(&clients.estate, &with.region, &with.replica)
 }
 
 /// Returns the before-image of a replica: whom it follows, or that it stands alone.

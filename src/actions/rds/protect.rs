@@ -4,6 +4,7 @@ use aws_sdk_rds::types::DbInstance;
 use serde_json::{Value, json};
 
 use super::{change_failure, database, read_failure, tag};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -271,18 +272,12 @@ fn differences(with: &Protect, now: Protection, wanted: Protection) -> Vec<Diffe
 }
 
 fn command(with: &Protect, wanted: Protection) -> String {
-    format!(
-        "aws rds modify-db-instance --region {} --db-instance-identifier {} --backup-retention-period {} {} {} \
-         --apply-immediately",
-        with.region,
-        with.instance,
+    by_hand::database::protection(
+        &with.region,
+        &with.instance,
         wanted.retention_days,
-        if wanted.multi_az { "--multi-az" } else { "--no-multi-az" },
-        if wanted.deletion_protection {
-            "--deletion-protection"
-        } else {
-            "--no-deletion-protection"
-        },
+        wanted.multi_az,
+        wanted.deletion_protection,
     )
 }
 

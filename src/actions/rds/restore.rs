@@ -10,6 +10,8 @@ use super::instance::{Instance, Phase, find, instant};
 use super::place::{Place, place, prerequisites};
 use super::watch::Watch;
 use super::{TAG_RUN, applied, change_failure, proof, run_tags, source, tag};
+use crate::by_hand;
+use crate::by_hand::database::Origin;
 use crate::clients::Clients;
 use crate::engine::ports::{Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass};
@@ -274,37 +276,14 @@ fn image_of(found: Option<&Instance>) -> Value {
 }
 
 fn command(restore: &Restore, place: &Place<'_>) -> String {
-    let mut line = match &restore.source {
-        Source::Backup { arn, time } => {
-            let when = time.map_or("--use-latest-restorable-time".to_owned(), |time| {
-                format!("--restore-time {time}")
-            });
-            format!(
-                "aws rds restore-db-instance-to-point-in-time --region {} \
-                 --source-db-instance-automated-backups-arn {arn} --target-db-instance-identifier {} {when}",
-                restore.region, restore.target
-            )
-        }
-        Source::Snapshot { id } => format!(
-            "aws rds restore-db-instance-from-db-snapshot --region {} --db-snapshot-identifier {id} \
-             --db-instance-identifier {}",
-            restore.region, restore.target
-        ),
+    let time = match &restore.source {
+        Source::Backup { time, .. } => time.map(|time| time.to_string()),
+        Source::Snapshot { .. } => None,
     };
-    line += &format!(
-        " --db-subnet-group-name {} --vpc-security-group-ids {}",
-        place.subnet_group,
-        place.region.security_groups.join(" ")
-    );
-    line += &format!(" --db-parameter-group-name {}", place.parameter_group);
-    if let Some(class) = &place.recovered.class {
-        line += &format!(" --db-instance-class {class}");
-    }
-    line += if place.recovered.multi_az { " --multi-az" } else { " --no-multi-az" };
-    line += if place.recovered.deletion_protection {
-        " --deletion-protection"
-    } else {
-        " --no-deletion-protection"
+    let origin = match &restore.source {
+        Source::Backup { arn, .. } => Origin::Backup { arn, time: time.as_deref() },
+        Source::Snapshot { id } => Origin::Snapshot(id),
     };
-    line + " --copy-tags-to-snapshot"
+    let place = by_hand::database::place(Some(place.region), Some(place.recovered));
+    by_hand::database::restore_to(&restore.region, &origin, &restore.target, &place)
 }

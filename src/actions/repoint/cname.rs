@@ -9,6 +9,7 @@ use aws_sdk_route53::types::{
 use serde_json::{Value, json};
 
 use crate::actions::kubernetes::changed_meanwhile;
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::aws::error::{Nature, failure};
 use crate::clients::aws::records::{self, same_name};
@@ -159,14 +160,7 @@ impl Record<'_> {
 
     /// Returns the command that writes the target.
     pub(super) fn command(&self, to: &Value) -> String {
-        let change = json!({ "Changes": [{ "Action": "UPSERT", "ResourceRecordSet": {
-            "Name": self.record.name, "Type": KIND, "TTL": to["ttl"],
-            "ResourceRecords": [{ "Value": to["target"] }],
-        } }] });
-        format!(
-            "aws route53 change-resource-record-sets --hosted-zone-id {} --change-batch '{change}'",
-            self.record.zone
-        )
+        by_hand::traffic::cname(self.record, &to["target"], &to["ttl"])
     }
 }
 

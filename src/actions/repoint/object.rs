@@ -9,6 +9,7 @@ use kube::api::{Api, Patch};
 use serde_json::{Map, Value, json};
 
 use crate::actions::kubernetes::{Permission, changed_meanwhile, patch_params, permitted};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, read};
 use crate::estate::types::ObjectKey;
@@ -211,11 +212,10 @@ impl Object<'_> {
 
     /// Returns the command that writes the values.
     pub(super) fn command(&self, cluster: &Cluster, to: &Value) -> String {
-        let (kind, data) = match self.kind {
-            Kind::Secret => ("secret", json!({ "stringData": to })),
-            Kind::ConfigMap => ("configmap", json!({ "data": to })),
+        let kind = match self.kind {
+            Kind::Secret => "secret",
+            Kind::ConfigMap => "configmap",
         };
-        let ObjectKey { namespace, name, .. } = self.key;
-        format!("{} -n {namespace} patch {kind} {name} --type merge -p '{data}'", cluster.kubectl())
+        by_hand::kubernetes::patch(&cluster.kubectl(), kind, self.key, to)
     }
 }

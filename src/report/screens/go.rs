@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::pages::{commands, contact_line, contacts, details, message};
-use super::{COMMANDS_PAGE, DETAILS_PAGE, MESSAGE_PAGE, pages_named};
+use super::pages::{commands, contact_within, contacts, details, message};
+use super::{COMMANDS_PAGE, DETAILS_PAGE, MESSAGE_PAGE, keys};
 use crate::estate::types::Priority;
 use crate::event::{AnswerForm, Finding, FindingLevel, Mode, Question, QuestionKey};
 use crate::ids::{RunId, StepId};
@@ -114,7 +114,7 @@ fn screen(view: &GoView, question: &Question) -> Vec<String> {
     let mut bottom = warnings(&view.findings);
     bottom.extend(calls(view));
     bottom.extend(choices(view));
-    bottom.push(format!("{} · s screen · r look again · i incident began", pages_named(question)));
+    bottom.push(keys(question));
     // Blank lines set the steps apart where there is room.
     let mut room = ROWS.saturating_sub(top.len() + bottom.len());
     let mut lines = top;
@@ -281,7 +281,7 @@ fn step_lines(view: &GoView, room: usize) -> Vec<String> {
     let mut chosen: Vec<usize> = (0..all.len()).collect();
     chosen.sort_by_key(|at| {
         let (_, _, step) = all[*at];
-        (!matches!(step.undo, Undo::Never { .. }), step.asks.is_empty(), *at)
+        (!step.undo.is_final(), step.asks.is_empty(), *at)
     });
     chosen.truncate(fitting);
     chosen.sort_unstable();
@@ -304,8 +304,10 @@ fn step_line((number, planned, step): (usize, &PlannedStep, &DryRunStep), ids: u
     let undo = match step.undo {
         _ if impossible => "",
         Undo::Nothing => "",
-        Undo::Restore | Undo::Action { .. } => "undo: yes",
-        Undo::Never { .. } => "undo: NO",
+        Undo::Restore | Undo::Action { .. } | Undo::Command { .. } => "undo: yes",
+        Undo::ByChoice { promotes: Some(false) } => "undo: yes",
+        Undo::ByChoice { .. } | Undo::Never { .. } => "undo: NO",
+        Undo::Sealed { .. } => "undo: no",
     };
     let usually = planned.usually.map(about).unwrap_or_default();
     let room = COLUMNS - 3 - 1 - ids - 2 - 2 - 5 - 2 - 9 - 2 - 6;
@@ -379,11 +381,6 @@ fn notice_due(view: &GoView) -> Option<Timestamp> {
 }
 
 fn calls(view: &GoView) -> Vec<String> {
-    let who = contacts(&view.plan).first().map(|contact| contact_line(contact));
-    let who = who.or_else(|| {
-        let rule = view.plan.estate.severities.get(&view.plan.severity)?;
-        Some(format!("the {}", rule.escalation))
-    });
     let due = notice_due(view).map(|due| {
         if due < view.now {
             format!("customers OVERDUE {} (m)", hour(due))
@@ -391,10 +388,15 @@ fn calls(view: &GoView) -> Vec<String> {
             format!("tell customers by {} (m)", hour(due))
         }
     });
+    let room = COLUMNS - due.as_ref().map_or(0, |due| text::width(due) + 3) - "Call ".len();
+    let who = contacts(&view.plan).first().map(|contact| contact_within(contact, room));
+    let who = who.or_else(|| {
+        let rule = view.plan.estate.severities.get(&view.plan.severity)?;
+        Some(format!("the {}", rule.escalation))
+    });
     let line = match (who, due) {
         (Some(who), Some(due)) => {
-            let room = COLUMNS - text::width(&due) - 3;
-            format!("{} · {due}", text::clip(&format!("Call {who}"), room))
+            format!("{} · {due}", text::clip(&format!("Call {who}"), room + "Call ".len()))
         }
         (Some(who), None) => format!("Call {who}"),
         (None, Some(due)) => due,

@@ -59,7 +59,7 @@ pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) ->
     }
     if commands_fit(question) {
         // A command is for pasting: one line, whatever the width.
-        lines.extend(question.commands.iter().map(|line| format!("  $ {}", text::plain(line))));
+        lines.extend(question.commands.iter().map(|line| format!("  {}", text::typed(line))));
     }
     lines.extend(text::wrap(&format!("No means: {}", question.no_means), columns, 2));
     let pages = pages_named(question);
@@ -93,8 +93,17 @@ pub(crate) fn page(question: &Question, letter: char) -> Option<Vec<String>> {
         return Some(page.clone());
     }
     let commands = letter == COMMANDS_PAGE && !commands_fit(question);
-    commands
-        .then(|| question.commands.iter().map(|line| format!("$ {}", text::plain(line))).collect())
+    commands.then(|| question.commands.iter().map(|line| text::typed(line)).collect())
+}
+
+/// Returns every key that does something at a question besides its answers.
+pub(crate) fn keys(question: &Question) -> String {
+    let mut keys = pages_named(question);
+    if is_go(question) {
+        let own = "s screen · r look again · i incident began";
+        keys = if keys.is_empty() { own.to_owned() } else { format!("{keys} · {own}") };
+    }
+    keys
 }
 
 /// Returns the pages a question has, each with its letter.

@@ -7,6 +7,9 @@ use crate::report::plan_view::{self, DryRunStep};
 use crate::report::text::{self, COLUMNS, hour};
 use crate::span::Span;
 
+/// A name cut to less says nothing.
+const NAME_MIN: usize = 6;
+
 /// Contacts called for this severity, the first of them first.
 pub(super) fn contacts(plan: &Plan) -> Vec<&Contact> {
     let called = |contact: &&Contact| {
@@ -23,6 +26,26 @@ pub(super) fn contact_line(contact: &Contact) -> String {
     } else {
         format!("the {}: {}", contact.role, parts.join(", "))
     }
+}
+
+/// Returns whom to call in at most `columns`: of all there is the phone number is the last to go.
+pub(super) fn contact_within(contact: &Contact, columns: usize) -> String {
+    let whole = contact_line(contact);
+    if text::width(&whole) <= columns {
+        return whole;
+    }
+    let Some(how) = contact.phone.as_ref().or(contact.email.as_ref()) else {
+        return text::clip(&whole, columns);
+    };
+    let room = |taken: &str| columns.saturating_sub(text::width(taken) + text::width(how));
+    if let Some(name) = &contact.name {
+        let left = room(&format!("the {}: , ", contact.role));
+        if left >= NAME_MIN {
+            return format!("the {}: {}, {how}", contact.role, text::clip(name, left));
+        }
+    }
+    let role = text::clip(&contact.role, room("the : "));
+    format!("the {role}: {how}")
 }
 
 /// Returns everything known of every step.
@@ -81,4 +104,31 @@ pub(super) fn message(view: &GoView) -> Vec<String> {
         ));
     }
     messages.iter().flat_map(|message| text::wrap(message, COLUMNS, 0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_contact_the_phone_number_is_never_cut() {
+        let contact: Contact = serde_json::from_value(serde_json::json!({
+            "role": "Incident Commander", "name": "On-call rotation",
+            "phone": "+1-555-010-0100", "email": "incidents@phoenix.example",
+        }))
+        .expect("a contact");
+        for (columns, said) in [
+            (
+                200,
+                "the Incident Commander: On-call rotation, +1-555-010-0100, incidents@phoenix.example",
+            ),
+            (60, "the Incident Commander: On-call rotation, +1-555-010-0100"),
+            (50, "the Incident Commander: On-call…, +1-555-010-0100"),
+            (40, "the Incident Commander: +1-555-010-0100"),
+            (30, "the Incident…: +1-555-010-0100"),
+        ] {
+            assert_eq!(contact_within(&contact, columns), said);
+            assert!(text::width(said) <= columns);
+        }
+    }
 }

@@ -10,6 +10,9 @@ use crate::report::words;
 /// Steps named in one list: the next command must stay in view.
 const STEPS_MAX: usize = 20;
 
+/// Columns the names at the left take at most.
+const NAMES: usize = 15;
+
 /// Returns the summary as lines of at most `columns`.
 pub(crate) fn lines(summary: &Summary, columns: usize, zone: &TimeZone) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = Vec::new();
@@ -44,11 +47,15 @@ pub(crate) fn lines(summary: &Summary, columns: usize, zone: &TimeZone) -> Vec<S
         row(&name, said);
     }
     for (at, obligation) in summary.obligations.iter().enumerate() {
-        row(if at == 0 { "Open" } else { "" }, format!("{}: {}", obligation.id, obligation.say));
-        row("", format!("to close it: {}", obligation.how));
+        // One line each: the list must be taken in at a glance.
+        let said = format!("{}: {}", obligation.id, obligation.say);
+        let said = text::clip(&said, columns.saturating_sub(NAMES));
+        row(if at == 0 { "Open" } else { "" }, said);
     }
     if summary.obligations.is_empty() {
         row("Open", "nothing".to_owned());
+    } else {
+        row("", format!("how each is closed: phoenix-dr status {}", summary.run.short()));
     }
     for (at, (command, does)) in summary.next.iter().enumerate() {
         row(if at == 0 { "Next" } else { "" }, format!("{command} # {does}"));

@@ -115,6 +115,7 @@ impl CheckName {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reach {
+    /// It answers
     #[default]
     Reachable,
     /// Refused, reset or timed out, while the control answered in the same round
@@ -125,7 +126,9 @@ pub(crate) enum Reach {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
+    /// URL that is asked
     pub url: String,
+    /// `unreachable` holds when it cannot be reached while the control answers
     #[serde(default)]
     pub expect: Reach,
     /// Status wanted; any 2xx when left out
@@ -155,10 +158,13 @@ pub(crate) struct Tcp {
     /// Database instance of the estate, reached as `database.addresses` and `via` say
     #[serde(default)]
     pub instance: Option<String>,
+    /// `unreachable` holds when it cannot be reached while the control answers
     #[serde(default)]
     pub expect: Reach,
+    /// Time for one look; 3s when left out
     #[serde(default)]
     pub timeout: Option<Span>,
+    /// URL that must answer from this host for `unreachable` to hold; a quorum's control serves when left out
     #[serde(default)]
     pub control: Option<String>,
 }
@@ -167,7 +173,9 @@ pub(crate) struct Tcp {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dns {
+    /// Name that is asked for
     pub name: String,
+    /// Record type, e.g. A or CNAME; A when left out
     #[serde(rename = "type", default)]
     pub record_type: Option<String>,
     /// Resolver `host:port`; this host's own when left out
@@ -190,6 +198,7 @@ pub(crate) struct Quorum {
     /// URL that must answer from this host in the same round
     #[serde(default)]
     pub control: Option<String>,
+    /// The checks that vote
     pub of: Vec<Check>,
 }
 
@@ -208,13 +217,17 @@ pub(crate) struct AwsHealth {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RdsStatus {
+    /// AWS region, as the estate names it
     pub region: String,
+    /// DB instance identifier
     pub instance: String,
+    /// `unreachable` holds when it cannot be reached while the control answers
     #[serde(default)]
     pub expect: Reach,
     /// States that hold; `available` when left out
     #[serde(default)]
     pub states: Vec<String>,
+    /// URL that must answer from this host for `unreachable` to hold; a quorum's control serves when left out
     #[serde(default)]
     pub control: Option<String>,
 }
@@ -231,8 +244,11 @@ pub(crate) struct Route53Answer {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct S3Object {
+    /// AWS region, as the estate names it
     pub region: String,
+    /// Bucket name
     pub bucket: String,
+    /// Key of the object
     pub key: String,
     /// False: it must not exist
     #[serde(default = "yes")]
@@ -247,6 +263,7 @@ const fn yes() -> bool {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KubernetesRollout {
+    /// AWS region, as the estate names it
     pub region: String,
     /// Deployments as `namespace/name`
     pub workloads: Vec<String>,
@@ -256,8 +273,11 @@ pub(crate) struct KubernetesRollout {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KubernetesPods {
+    /// AWS region, as the estate names it
     pub region: String,
+    /// Namespace of the pods
     pub namespace: String,
+    /// Label selector, e.g. app=api
     pub selector: String,
     /// Least number that must be ready
     #[serde(default = "one")]
@@ -274,6 +294,7 @@ const fn one() -> u32 {
 pub(crate) struct PostgresQuery {
     /// Instance id; reached as the estate says
     pub instance: String,
+    /// AWS region, as the estate names it
     pub region: String,
     /// One statement that returns one row; its first column is `value`
     pub sql: String,
@@ -288,6 +309,7 @@ pub(crate) struct PostgresQuery {
 pub(crate) struct PostgresConnections {
     /// Instance that must have the connections
     pub instance: String,
+    /// AWS region, as the estate names it
     pub region: String,
     /// Least number of pods that must be seen connected; all of the estate's `application.pods` when left out
     #[serde(default)]
@@ -298,10 +320,12 @@ pub(crate) struct PostgresConnections {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Command {
+    /// Program and arguments; no shell
     pub argv: Vec<String>,
     /// The author vouches that it changes nothing; without it a dry run does not run it
     #[serde(default)]
     pub reads_only: bool,
+    /// Time for one look; 3s when left out
     #[serde(default)]
     pub timeout: Option<Span>,
 }

@@ -1,6 +1,7 @@
 //! The closed set of actions and checks: names, arguments, outputs. What they do lives in `actions` and `checks`.
 
 pub(crate) mod actions;
+mod arguments;
 pub(crate) mod checks;
 
 use serde_json::Value;

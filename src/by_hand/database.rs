@@ -1,0 +1,361 @@
+//! The database: SQL by `psql`, instances by `aws rds`.
+
+use super::kubernetes::{self, capitals};
+use crate::clients::postgres::{identifier, literal};
+use crate::estate::types::{Database, Estate, RecoveredInstance, Region};
+use crate::shell;
+
+const PORT: &str = "5432";
+const SETTING: &str = "default_transaction_read_only";
+
+/// Returns host and port of an address; words in capitals where it is one itself.
+pub(super) fn parts(address: &str) -> (String, String) {
+    match address.rsplit_once(':') {
+        Some((host, port)) => (host.to_owned(), port.to_owned()),
+        None => (format!("{address}_HOST"), format!("{address}_PORT")),
+    }
+}
+
+/// Returns how an instance is reached, as far as the estate knows it.
+pub(super) fn address(estate: &Estate, instance: &str) -> (String, String) {
+    let unknown = || (format!("{}_HOST", capitals(instance)), PORT.to_owned());
+    let Some(database) = &estate.database else { return unknown() };
+    let own = std::iter::once(&database.primary)
+        .chain(&database.replica)
+        .find(|known| known.id == instance)
+        .and_then(|known| known.address.as_ref());
+    match database.addresses.get(instance).or(own) {
+        Some(address) => parts(address),
+        None => unknown(),
+    }
+}
+
+/// Returns `psql` to an instance, host, user and database named.
+pub(crate) fn psql(estate: &Estate, instance: &str) -> String {
+    let (host, port) = address(estate, instance);
+    psql_at(estate, &host, &port)
+}
+
+/// Returns `psql` to an address.
+pub(crate) fn psql_at(estate: &Estate, host: &str, port: &str) -> String {
+    let (user, name) = match &estate.database {
+        Some(database) => (database.connection.user.as_str(), database.name.as_str()),
+        None => ("USER", "DATABASE"),
+    };
+    let [host, user, name] = [host, user, name].map(shell::word);
+    format!("psql -h {host} -p {port} -U {user} -d {name}")
+}
+
+/// Returns the command that says where an instance is reached, where the estate does not.
+pub(super) fn find(estate: &Estate, region: &str, instance: &str) -> Option<String> {
+    let (host, _) = address(estate, instance);
+    (host == format!("{}_HOST", capitals(instance))).then(|| {
+        format!(
+            "{} --query 'DBInstances[0].Endpoint.Address' --output text # {host}",
+            rds("describe-db-instances", region, instance)
+        )
+    })
+}
+
+/// Returns one call of `psql` that carries out statements in one session, and ends at the first that fails.
+pub(crate) fn statements(psql: &str, sql: &[String]) -> String {
+    let each: Vec<String> = sql.iter().map(|sql| format!(" -c {}", shell::word(sql))).collect();
+    format!("{psql} -v ON_ERROR_STOP=1{}", each.concat())
+}
+
+fn rds(verb: &str, region: &str, instance: &str) -> String {
+    format!("aws rds {verb} --region {region} --db-instance-identifier {}", shell::word(instance))
+}
+
+fn wait(region: &str, instance: &str) -> String {
+    rds("wait db-instance-available", region, instance)
+}
+
+fn roles(database: &Database) -> Vec<String> {
+    database.connection.application_roles.clone()
+}
+
+/// Returns the ways to fence an instance, the strongest first; the last word is a person's.
+pub(crate) fn fence(estate: &Estate, instance: &str, region: &str) -> Vec<String> {
+    let Some(database) = &estate.database else {
+        return vec!["# the estate names no database".to_owned()];
+    };
+    let name = identifier(&database.name);
+    let mut sql =
+        vec!["begin read write".to_owned(), format!("alter database {name} set {SETTING} = on")];
+    sql.extend(
+        roles(database).iter().map(|role| format!("alter role {} nologin", identifier(role))),
+    );
+    sql.push("commit".to_owned());
+    let listed: Vec<String> = roles(database).iter().map(|role| literal(role)).collect();
+    if !listed.is_empty() {
+        sql.push(format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename in ({})",
+            listed.join(", ")
+        ));
+    }
+    let mut lines = vec!["# where it answers: no writes, no logins, no sessions".to_owned()];
+    lines.extend(find(estate, region, instance));
+    lines.push(statements(&psql(estate, instance), &sql));
+    let group = &database.primary.fence_security_group;
+    if let Some(group) = group.as_deref().filter(|_| database.primary.id == instance) {
+        lines.push(
+            "# where it does not, and RDS does: cut it off, then end its sessions".to_owned(),
+        );
+        lines.extend(cut_off(instance, region, group));
+    }
+    lines.push("# or stop it:".to_owned());
+    lines.push(stop(instance, region));
+    let writers = database.application.iter().flat_map(|application| &application.restart);
+    let writers: Vec<&String> = writers.collect();
+    if !writers.is_empty() && estate.clusters.contains_key(region) {
+        lines.push("# or end what writes to it:".to_owned());
+        let kubectl = kubernetes::kubectl(estate, region);
+        lines.extend(writers.iter().map(|workload| {
+            let (namespace, name) = workload.split_once('/').unwrap_or(("NAMESPACE", workload));
+            kubernetes::scale(&kubectl, namespace, name, "0")
+        }));
+    }
+    lines.push(
+        "# if none can be done: go on only knowing that it may still take writes, and fence it once it answers"
+            .to_owned(),
+    );
+    lines
+}
+
+/// Returns the commands that cut an instance off from everything.
+pub(crate) fn cut_off(instance: &str, region: &str, group: &str) -> Vec<String> {
+    vec![
+        format!(
+            "{} --vpc-security-group-ids {group} --apply-immediately",
+            rds("modify-db-instance", region, instance)
+        ),
+        rds("reboot-db-instance", region, instance),
+    ]
+}
+
+/// Returns the command that stops an instance.
+pub(crate) fn stop(instance: &str, region: &str) -> String {
+    rds("stop-db-instance", region, instance)
+}
+
+pub(super) fn unfence(estate: &Estate, instance: &str) -> Vec<String> {
+    let Some(database) = &estate.database else { return Vec::new() };
+    let mut sql = vec![
+        "begin read write".to_owned(),
+        format!("alter database {} reset {SETTING}", identifier(&database.name)),
+    ];
+    sql.extend(roles(database).iter().map(|role| format!("alter role {} login", identifier(role))));
+    sql.push("commit".to_owned());
+    vec![statements(&psql(estate, instance), &sql)]
+}
+
+/// Returns the looks that tell what each recovery point loses.
+pub(super) fn points(estate: &Estate, region: &str) -> Vec<String> {
+    let database = estate.database.as_ref();
+    let primary = database.map_or("PRIMARY", |found| found.primary.id.as_str());
+    let word = shell::word(primary);
+    let mut lines = Vec::new();
+    if let Some(replica) = database.and_then(|found| found.replica.as_ref()) {
+        lines.push("# the replica loses what it has not replayed:".to_owned());
+        lines.push(rds("describe-db-instances", region, &replica.id));
+        lines.extend(find(estate, region, &replica.id));
+        lines.push(format!(
+            "{} -Atc 'select now() - pg_last_xact_replay_timestamp()'",
+            psql(estate, &replica.id)
+        ));
+    }
+    lines.push("# the automated backup loses what came after RestoreWindow.LatestTime:".to_owned());
+    lines.push(format!(
+        "aws rds describe-db-instance-automated-backups --region {region} --db-instance-identifier {word}"
+    ));
+    lines.push("# a snapshot loses what came after it was taken:".to_owned());
+    lines.push(snapshots(region, primary));
+    lines
+}
+
+fn snapshots(region: &str, primary: &str) -> String {
+    format!(
+        "aws rds describe-db-snapshots --region {region} --query \
+         \"reverse(sort_by(DBSnapshots[?DBInstanceIdentifier=='{primary}'],&SnapshotCreateTime))[].[DBSnapshotIdentifier,SnapshotCreateTime,Status]\" \
+         --output text"
+    )
+}
+
+pub(crate) fn promote(estate: &Estate, region: &str, replica: &str) -> Vec<String> {
+    let days = estate.database.as_ref().map(|found| found.recovered.backup_retention_days);
+    let days = days.map(|days| format!(" --backup-retention-period {days}")).unwrap_or_default();
+    vec![format!("{}{days}", rds("promote-read-replica", region, replica)), wait(region, replica)]
+}
+
+/// Where a restore puts its instance; what is left out RDS fills with its defaults.
+pub(crate) fn place(region: Option<&Region>, recovered: Option<&RecoveredInstance>) -> String {
+    let groups = region.map(|found| found.security_groups.join(" ")).unwrap_or_default();
+    let groups = if groups.is_empty() { "SECURITY_GROUPS".to_owned() } else { groups };
+    let or = |given: Option<&String>, word: &str| {
+        given.map_or(word.to_owned(), |name| shell::word(name))
+    };
+    let mut line = format!(
+        "--db-subnet-group-name {} --vpc-security-group-ids {groups} --db-parameter-group-name {}",
+        or(region.and_then(|found| found.subnet_group.as_ref()), "SUBNET_GROUP"),
+        or(region.and_then(|found| found.parameter_group.as_ref()), "PARAMETER_GROUP"),
+    );
+    if let Some(recovered) = recovered {
+        if let Some(class) = &recovered.class {
+            line += &format!(" --db-instance-class {class}");
+        }
+        line += if recovered.multi_az { " --multi-az" } else { " --no-multi-az" };
+        line += deletion(recovered.deletion_protection);
+    }
+    line + " --copy-tags-to-snapshot"
+}
+
+const fn deletion(protected: bool) -> &'static str {
+    if protected { " --deletion-protection" } else { " --no-deletion-protection" }
+}
+
+fn target(estate: &Estate, given: Option<String>) -> String {
+    let own = || estate.database.as_ref().map(|found| found.recovered.id.clone());
+    given.or_else(own).unwrap_or("TARGET".to_owned())
+}
+
+fn placed(estate: &Estate, region: &str) -> String {
+    place(estate.regions.get(region), estate.database.as_ref().map(|found| &found.recovered))
+}
+
+pub(super) fn restore_backup(
+    estate: &Estate,
+    region: &str,
+    backup: Option<&str>,
+    given: Option<String>,
+    time: Option<&str>,
+) -> Vec<String> {
+    let database = estate.database.as_ref();
+    let known = database.and_then(|found| found.automated_backup.as_ref()?.arn.as_deref());
+    let mut lines = Vec::new();
+    let arn = backup.or(known).unwrap_or_else(|| {
+        let primary = database.map_or("PRIMARY", |found| found.primary.id.as_str());
+        lines.push(format!(
+            "aws rds describe-db-instance-automated-backups --region {region} --db-instance-identifier {} --query \
+             'DBInstanceAutomatedBackups[].DBInstanceAutomatedBackupsArn' --output text # BACKUP_ARN",
+            shell::word(primary)
+        ));
+        "BACKUP_ARN"
+    });
+    let target = target(estate, given);
+    lines.push(restore_to(region, &Origin::Backup { arn, time }, &target, &placed(estate, region)));
+    lines.push(wait(region, &target));
+    lines
+}
+
+/// What an instance is restored from.
+pub(crate) enum Origin<'a> {
+    /// An automated backup, to an instant or to the latest
+    Backup {
+        arn: &'a str,
+        time: Option<&'a str>,
+    },
+    Snapshot(&'a str),
+}
+
+/// Returns the command that restores an instance.
+pub(crate) fn restore_to(region: &str, origin: &Origin<'_>, target: &str, place: &str) -> String {
+    let target = shell::word(target);
+    match origin {
+        Origin::Backup { arn, time } => {
+            let when = time.map_or("--use-latest-restorable-time".to_owned(), |time| {
+                format!("--restore-time {time}")
+            });
+            format!(
+                "aws rds restore-db-instance-to-point-in-time --region {region} \
+                 --source-db-instance-automated-backups-arn {arn} --target-db-instance-identifier {target} {when} {place}"
+            )
+        }
+        Origin::Snapshot(id) => format!(
+            "aws rds restore-db-instance-from-db-snapshot --region {region} --db-snapshot-identifier {} \
+             --db-instance-identifier {target} {place}",
+            shell::word(id)
+        ),
+    }
+}
+
+pub(super) fn restore_snapshot(
+    estate: &Estate,
+    region: &str,
+    snapshot: Option<&str>,
+    given: Option<String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    let id = snapshot.unwrap_or_else(|| {
+        let primary = estate.database.as_ref().map_or("PRIMARY", |found| found.primary.id.as_str());
+        lines.push(format!(
+            "{} # SNAPSHOT: the newest that is available",
+            snapshots(region, primary)
+        ));
+        "SNAPSHOT"
+    });
+    let target = target(estate, given);
+    lines.push(restore_to(region, &Origin::Snapshot(id), &target, &placed(estate, region)));
+    lines.push(wait(region, &target));
+    lines
+}
+
+/// Returns the command that gives an instance its protection.
+pub(crate) fn protection(
+    region: &str,
+    instance: &str,
+    retention_days: i32,
+    multi_az: bool,
+    deletion_protection: bool,
+) -> String {
+    format!(
+        "{} --backup-retention-period {retention_days} {}{} --apply-immediately",
+        rds("modify-db-instance", region, instance),
+        if multi_az { "--multi-az" } else { "--no-multi-az" },
+        deletion(deletion_protection),
+    )
+}
+
+pub(super) fn protect(estate: &Estate, region: &str, instance: &str) -> Vec<String> {
+    let look = format!(
+        "{} # write down what is there now",
+        rds("describe-db-instances", region, instance)
+    );
+    let change = match estate.database.as_ref().map(|found| &found.recovered) {
+        Some(wanted) => protection(
+            region,
+            instance,
+            wanted.backup_retention_days,
+            wanted.multi_az,
+            wanted.deletion_protection,
+        ),
+        None => protection(region, instance, 7, true, true),
+    };
+    vec![look, change, wait(region, instance)]
+}
+
+pub(super) fn unprotect(region: &str, instance: &str) -> Vec<String> {
+    vec![format!(
+        "{} --backup-retention-period DAYS_BEFORE --no-multi-az --no-deletion-protection --apply-immediately # as it was before",
+        rds("modify-db-instance", region, instance)
+    )]
+}
+
+/// Returns the commands that take a restored instance away, keeping what it holds as a snapshot.
+pub(super) fn remove(region: &str, instance: &str) -> Vec<String> {
+    vec![
+        format!(
+            "{} --no-deletion-protection --apply-immediately",
+            rds("modify-db-instance", region, instance)
+        ),
+        format!(
+            "{} --no-delete-automated-backups --final-db-snapshot-identifier {}-removed",
+            rds("delete-db-instance", region, instance),
+            shell::word(instance)
+        ),
+    ]
+}
+
+pub(super) fn remove_recovered(estate: &Estate, region: &str) -> Vec<String> {
+    remove(region, &target(estate, None))
+}

@@ -1,0 +1,87 @@
+//! Every action and check can be done without this program.
+
+use serde_json::json;
+
+use super::*;
+use crate::runbook::catalogue::checks::CheckName;
+use crate::sandbox::world;
+
+fn estate() -> Estate {
+    let text = world::shipped(world::SHIPPED).expect("a world");
+    world::parse("phoenix", text).expect("a world").estate
+}
+
+/// Arguments that fit every action and check by their names.
+fn with() -> Map<String, Value> {
+    let with = json!({
+        "region": "us-west-2", "to": "us-west-2", "from": "us-east-1", "for": "30s",
+        "argv": ["make", "it so", "now"], "undo": ["un", "make it"], "env": { "A": "b c" },
+        "address": "db.example:5433", "instance": "phoenix-prod", "replica": "phoenix-dr-replica",
+        "file": "my manifest.yaml", "workloads": [{ "workload": "a/b", "replicas": 3 }],
+        "say": "Call them", "message": "All is well", "url": "https://a.example/", "holds": 1,
+        "of": [{ "check": "tcp", "with": { "address": "a:1", "expect": "unreachable" } }],
+        "name": "a.example", "bucket": "b", "key": "k", "namespace": "n", "selector": "app=x",
+        "sql": "select 'it''s'",
+    });
+    with.as_object().expect("an object").clone()
+}
+
+#[test]
+fn every_action_and_every_check_has_a_command() {
+    let (estate, mut with) = (estate(), with());
+    for name in ActionName::ALL {
+        if name == ActionName::KubernetesRestart {
+            with.insert("workloads".to_owned(), json!(["a/b"]));
+        }
+        let lines = action(&estate, name, &with);
+        let real = lines.iter().any(|line| !line.starts_with('#'));
+        assert!(real || name == ActionName::Manual, "{}: {lines:?}", name.name());
+        assert!(!lines.is_empty(), "{}", name.name());
+        with.insert("workloads".to_owned(), json!([{ "workload": "a/b", "replicas": 3 }]));
+    }
+    with.insert("workloads".to_owned(), json!(["a/b"]));
+    for name in CheckName::ALL {
+        let lines = checks::check(&estate, name, &with);
+        assert!(lines.iter().any(|line| !line.starts_with('#')), "{}: {lines:?}", name.name());
+    }
+}
+
+#[test]
+fn what_reverts_can_be_taken_back_by_hand() {
+    let (estate, with) = (estate(), with());
+    for name in ActionName::ALL {
+        let lines = undo(&estate, name, &with);
+        // What only restarts, asks, chooses or waits leaves nothing to take back.
+        let nothing = !name.reverts() || !name.changes() || name == ActionName::KubernetesRestart;
+        assert_eq!(lines.is_empty(), nothing, "{}: {lines:?}", name.name());
+    }
+}
+
+#[test]
+fn words_are_quoted_and_a_fence_is_one_session() {
+    let (estate, with) = (estate(), with());
+    assert_eq!(action(&estate, ActionName::CommandRun, &with), ["A='b c' make 'it so' now"]);
+    assert_eq!(undo(&estate, ActionName::CommandRun, &with), ["A='b c' un 'make it'"]);
+    let fence = action(&estate, ActionName::PostgresFence, &with);
+    let sql = fence.iter().find(|line| line.starts_with("psql")).expect("by SQL");
+    for part in ["-c 'begin read write' -c", "nologin", "-c commit", "pg_terminate_backend"] {
+        assert!(sql.contains(part), "{sql}");
+    }
+}
+
+#[test]
+fn a_chosen_point_gives_its_own_commands() {
+    let estate = estate();
+    for (method, verb) in [
+        ("promote", "promote-read-replica"),
+        ("restore_point_in_time", "restore-db-instance-to-point-in-time"),
+        ("restore_snapshot", "restore-db-instance-from-db-snapshot"),
+    ] {
+        let point = json!({ "method": method, "source": "s", "target": "t" });
+        let mut with = with();
+        with.insert("point".to_owned(), point);
+        let lines = action(&estate, ActionName::RdsRecover, &with);
+        assert!(lines.iter().any(|line| line.contains(verb)), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("identifier")).count(), 2, "{lines:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Whether and how a step can be undone.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::StepId;
+use crate::plan::{Body, PlannedStep, Rollback};
+use crate::runbook::catalogue::actions::ActionName;
+use crate::shell;
+
+/// Whether and how a step can be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Undo {
+    /// It changes nothing
+    Nothing,
+    /// By itself, from the state before
+    Restore,
+    /// By an action of its own
+    Action {
+        action: String,
+    },
+    /// By a program of its author
+    Command {
+        line: String,
+    },
+    /// A promotion is for good, a restore is not; `promotes` says which is likely, where that can be told
+    ByChoice {
+        promotes: Option<bool>,
+    },
+    /// Not by itself, once a step before it that cannot be undone has begun
+    Sealed {
+        by: StepId,
+        promotes: bool,
+    },
+    Never {
+        why: String,
+    },
+}
+
+impl Undo {
+    /// Returns how a step is undone, given what an observation said.
+    pub(crate) fn of(step: &PlannedStep, irreversible: Option<&str>) -> Self {
+        if !step.changes {
+            return Self::Nothing;
+        }
+        if let Some(why) = irreversible {
+            return Self::Never { why: why.to_owned() };
+        }
+        match &step.rollback {
+            Rollback::Auto if step.point_of_no_return => {
+                Self::Never { why: "a point of no return".to_owned() }
+            }
+            Rollback::Auto => Self::by_itself(step),
+            Rollback::None { why } => Self::Never { why: why.clone() },
+            Rollback::Action { action, .. } => Self::Action { action: action.clone() },
+        }
+    }
+
+    /// A program is undone by the program its author names, everything else from the state before.
+    fn by_itself(step: &PlannedStep) -> Self {
+        let Body::Action { action, with } = &step.body else { return Self::Restore };
+        if ActionName::parse(action) != Some(ActionName::CommandRun) {
+            return Self::Restore;
+        }
+        let argv = with.get("undo").and_then(Value::as_array).map(Vec::as_slice);
+        let argv: Vec<&str> = argv.unwrap_or_default().iter().filter_map(Value::as_str).collect();
+        if argv.is_empty() {
+            return Self::Never { why: "it has no `undo`".to_owned() };
+        }
+        Self::Command { line: shell::line(&argv) }
+    }
+
+    /// Says whether what the step does stays once it was begun, as far as can be told.
+    pub(crate) const fn is_final(&self) -> bool {
+        match self {
+            Self::Never { .. } => true,
+            Self::ByChoice { promotes } => !matches!(promotes, Some(false)),
+            Self::Nothing
+            | Self::Restore
+            | Self::Action { .. }
+            | Self::Command { .. }
+            | Self::Sealed { .. } => false,
+        }
+    }
+
+    pub(super) fn say(&self) -> String {
+        match self {
+            Self::Nothing => "nothing to undo".to_owned(),
+            Self::Restore => "restores what was there before".to_owned(),
+            Self::Action { action } => format!("by {action}"),
+            Self::Command { line } => format!("by `{line}`"),
+            Self::ByChoice { promotes } => {
+                let likely = match promotes {
+                    Some(true) => " (as things look, it is a promotion)",
+                    Some(false) => " (as things look, it is a restore)",
+                    None => "",
+                };
+                format!("promotion: no; restore: yes{likely}")
+            }
+            Self::Sealed { by, promotes: true } => {
+                format!("not by itself once `{by}` is promoted")
+            }
+            Self::Sealed { by, promotes: false } => {
+                format!("not by itself once `{by}` has begun")
+            }
+            Self::Never { why } => format!("NO: {why}"),
+        }
+    }
+}
