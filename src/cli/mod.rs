@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 pub(crate) use builtin::{
-    AuditForm, Builtin, GraphFormat, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
+    AuditForm, Builtin, GraphFormat, InitArgs, MarkDoneArgs, ResumeArgs, RollbackArgs, ShowArgs,
 };
 pub(crate) use options::{
     ColorChoice, Global, HowFlags, OnFailureArg, OutputFormat, RunFlags, Speed, SurpriseArg,

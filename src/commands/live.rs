@@ -30,6 +30,7 @@ use crate::journal::store::{OpenRun, Store};
 use crate::operator::scripted::Given;
 use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
+use crate::plan::inputs::as_set;
 use crate::plan::resolve::resolve;
 use crate::report::terminal::Tone;
 use crate::report::{summary, text};
@@ -81,7 +82,7 @@ pub(super) fn run(
     );
     append(&mut open, std::slice::from_ref(&first))?;
     for old in superseded {
-        super::ledger::give_up(
+        super::abandon::give_up(
             context,
             &store,
             &old,
@@ -106,8 +107,12 @@ fn planned(
     let estate = context.estate()?;
     let given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    let plan = resolve(&loaded, &estate, &given)
-        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    let plan = resolve(&loaded, &estate, &given).map_err(|mut problems| {
+        if !context.inputs_are_flags {
+            as_set(&loaded, &mut problems);
+        }
+        context.invalid(&problems, Exit::Usage)
+    })?;
     Ok(Arc::new(plan.choosing(recovery_point)))
 }
 
@@ -265,10 +270,14 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     let estate = &plan.estate.estate;
     let found =
         store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
-    if let Some((name, why)) = found.unreadable.first() {
-        let message = format!("run {name} cannot be read and may be unfinished: {}", chain(why));
+    if let Some(damaged) = found.unreadable.first() {
+        let (name, why) = (&damaged.name, chain(&damaged.why));
+        let message = format!("run {name} cannot be read and may be unfinished: {why}");
         return Err(UserError::new(Exit::Journal, message)
-            .hint(format!("look at it: phoenix-dr audit {name} --verify")));
+            .hint(format!("look at it: phoenix-dr audit {name} --verify"))
+            .hint(format!(
+                "finish it by hand and give it up: phoenix-dr abandon {name} --reason WHY"
+            )));
     }
     let mut superseded = Vec::new();
     for summary in found.runs {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Output, Shape, schema_of};
+use super::{Output, Shape, Variable, schema_of};
 use crate::outcome::Candidate;
 use crate::span::Span;
 
@@ -276,8 +276,9 @@ const DATABASE_OUTPUTS: &[Output] = &[
 pub(crate) struct CommandRun {
     /// Program and arguments; no shell
     pub argv: Vec<String>,
+    /// Variables of the program; a secret input is read when the program is started
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// Working directory
     #[serde(default)]
     pub cwd: Option<String>,
