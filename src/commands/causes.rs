@@ -30,10 +30,14 @@ pub(super) fn gather(report: &mut DryRunReport, findings: Vec<Finding>) -> Vec<F
             steps.push(step.0);
         }
     }
+    let causes: Vec<Finding> = gathered.iter().map(|(finding, _)| finding.clone()).collect();
     let mut findings = Vec::with_capacity(gathered.len());
-    for (mut finding, steps) in gathered {
-        if finding.level != FindingLevel::Good && finding.said.len() >= LENGTH_MIN {
+    for (at, (mut finding, steps)) in gathered.into_iter().enumerate() {
+        if is_cause(&finding) {
             point(report, &finding);
+        }
+        for cause in causes[..at].iter().filter(|cause| is_cause(cause)) {
+            finding.said = finding.said.replace(&cause.said, &above(cause));
         }
         if steps.len() > 1 || (finding.step.is_none() && !steps.is_empty()) {
             finding.said = format!("{}; needed by: {}", finding.said, named(&steps));
@@ -43,6 +47,14 @@ pub(super) fn gather(report: &mut DryRunReport, findings: Vec<Finding>) -> Vec<F
         findings.push(finding);
     }
     findings
+}
+
+fn is_cause(finding: &Finding) -> bool {
+    finding.level != FindingLevel::Good && finding.said.len() >= LENGTH_MIN
+}
+
+fn above(cause: &Finding) -> String {
+    format!("see `{}` above", cause.about)
 }
 
 fn is_same(known: &Finding, other: &Finding) -> bool {
@@ -58,8 +70,11 @@ fn named(steps: &[String]) -> String {
 
 /// Replaces a cause's words in what was found of the steps.
 fn point(report: &mut DryRunReport, finding: &Finding) {
-    let above = format!("see `{}` above", finding.about);
+    let above = above(finding);
     for step in &mut report.steps {
+        for asked in &mut step.asks {
+            *asked = asked.replace(&finding.said, &above);
+        }
         let Ok(found) = serde_json::to_value(&step.found) else { continue };
         let (replaced, changed) = replace(found, finding, &above);
         // What was seen of a step keeps its shape: only words in it changed.
@@ -123,6 +138,7 @@ mod tests {
     #[test]
     fn one_cause_is_said_once_with_all_who_need_it() {
         let mut report = report();
+        report.steps[1].asks = vec![format!("type `x` to go on without it: {CAUSE}")];
         let hint = Some("aws sso login".to_owned());
         report.steps[1].found = Found::Unreachable { why: CAUSE.to_owned(), hint };
         let blocking =
@@ -133,7 +149,7 @@ mod tests {
                 finding("credentials", CAUSE, None),
                 blocking,
                 finding("Restore P1", CAUSE, Some("p1")),
-                finding("shared lock", "none", None),
+                finding("shared lock", &format!("read it: {CAUSE}"), None),
                 finding("Fence", "cannot be reached", Some("fence")),
             ],
         );
@@ -144,7 +160,7 @@ mod tests {
             said,
             [
                 ("credentials", whole.as_str()),
-                ("shared lock", "none"),
+                ("shared lock", "read it: see `credentials` above"),
                 ("Fence", "cannot be reached")
             ]
         );
@@ -152,6 +168,8 @@ mod tests {
         assert_eq!(found[2].step, Some("fence".into()), "one step's own finding stays its own");
         let Found::Unreachable { why, hint } = &report.steps[1].found else { panic!("kept") };
         assert_eq!((why.as_str(), hint), ("see `credentials` above", &None));
+        let asked = "type `x` to go on without it: see `credentials` above";
+        assert_eq!(report.steps[1].asks, [asked]);
     }
 
     #[test]
