@@ -180,12 +180,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let OpenRun { dir, lock, writer, chain, .. } = open;
     let first = records.iter().find(|record| go::starts_run(record)).cloned();
     let first = first.ok_or_else(|| UserError::new(Exit::Internal, "a run without a start"))?;
-    let fresh = records.len() == 1;
-    let screen = Screen::start(context, if fresh { Vec::new() } else { records });
-    if fresh {
-        let shown = dispatcher::Shown::Fact(Box::new(first.clone()));
-        drop(screen.shown.send(shown));
-    }
+    let screen = screen(context, &first, records);
     let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
     let at_step = tell(Arc::clone(&ports.lease), [Arc::clone(&lock), Arc::clone(&estate_lock)]);
     let sharing = Sharing::when_armed(context, &clients, &state.plan, store.clone());
@@ -229,6 +224,16 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let exit = rehearsal::debriefed(context, &dir.journal(), &run, exit)?;
     last_lines(context, &dir.journal(), &run)?;
     Ok(exit)
+}
+
+/// Starts showing a run: a new one from its first record, another from what was recorded of it before.
+fn screen(context: &Context, first: &Record, records: Vec<Record>) -> Screen {
+    if records.len() > 1 {
+        return Screen::start(context, records);
+    }
+    let screen = Screen::start(context, Vec::new());
+    drop(screen.shown.send(dispatcher::Shown::Fact(Box::new(first.clone()))));
+    screen
 }
 
 /// Says what came of it, what is changed, what is open, what to type next: last of all, so that it stays in view.
