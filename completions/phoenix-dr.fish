@@ -390,7 +390,7 @@ json\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l force -d 'Write over an existing file'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l force -d 'Replace an existing file, which is kept beside it as .bak'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -s q -l quiet -d 'Print only results and errors'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand init" -l no-progress -d 'Print plain lines instead of bars'

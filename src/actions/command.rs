@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
-use crate::clients::Clients;
 use crate::clients::guard::Refused;
 use crate::clients::process::{self, Ended, Program, ProgramEnd, ProgramError, Scrub};
+use crate::clients::{Clients, Network};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
+use crate::estate::secrets;
 use crate::outcome::{ActionError, Difference, FailureClass, Fidelity};
+use crate::runbook::catalogue::Variable;
 use crate::runbook::catalogue::actions::CommandRun;
 use crate::shell::line;
 
@@ -135,7 +138,7 @@ async fn run(
     argv: &[String],
     limit: Duration,
 ) -> Result<Ended, ProgramError> {
-    let mut env: BTreeMap<String, String> = with.env.clone();
+    let mut env = environment(clients, with).await?;
     env.insert("PHOENIX_DR_RUN".to_owned(), call.run.0.clone());
     env.insert("PHOENIX_DR_STEP".to_owned(), call.step.0.clone());
     env.insert("PHOENIX_DR_TOKEN".to_owned(), call.token());
@@ -150,8 +153,37 @@ async fn run(
     process::run(clients, &program).await
 }
 
+/// Returns the variables of a program; secrets are read now, and hidden from everything the program says.
+async fn environment(
+    clients: &Clients,
+    with: &CommandRun,
+) -> Result<BTreeMap<String, String>, ProgramError> {
+    // A rehearsal starts no program, and nothing real is read for one.
+    let simulated = matches!(clients.network, Network::Simulated(_));
+    let mut env = BTreeMap::new();
+    for (name, variable) in &with.env {
+        let value = match variable {
+            Variable::Text(text) => text.clone(),
+            Variable::Secret(_) if simulated => continue,
+            Variable::Secret(reference) => {
+                let secret = secrets::read(reference).await.map_err(|error| {
+                    ProgramError::Secret { variable: name.clone(), why: error.to_string() }
+                })?;
+                clients.masks.hide(&secret);
+                secret.expose_secret().to_owned()
+            }
+        };
+        env.insert(name.clone(), value);
+    }
+    Ok(env)
+}
+
 fn failed(error: &ProgramError) -> ActionError {
     match error {
+        ProgramError::Secret { .. } => {
+            ActionError::unchanged(FailureClass::Invalid, error.to_string())
+                .hint("make the secret readable where it was said to be, and try again")
+        }
         ProgramError::Empty
         | ProgramError::Rehearsed { .. }
         | ProgramError::Start { .. }

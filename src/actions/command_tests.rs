@@ -144,3 +144,22 @@ async fn a_dropped_attempt_ends_the_program_and_what_it_started() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_secret_is_read_when_the_program_starts_and_hidden_in_what_it_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    std::fs::write(&file, "c4nary-value\n").expect("write");
+    let (clients, armed) = testing::armed(json!({}));
+    let with = |file: &str| {
+        call(json!({ "argv": script("echo \"it is $S\""), "env": { "S": { "file": file } } }))
+    };
+    let good = with(&file.display().to_string());
+    let seen = observe(&clients, &good).await.expect("observed");
+    let done = perform(&clients, &armed, &good, &seen).await.expect("performed");
+    assert_eq!(done.outputs["stdout"], json!("it is ***\n"));
+    let gone = with("/nonexistent/secret");
+    let error = perform(&clients, &armed, &gone, &seen).await.expect_err("nothing was started");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None), "{error}");
+    assert!(error.message.contains("variable S") && error.hint.is_some(), "{error}");
+}

@@ -197,13 +197,29 @@ fn program(with: With<'_>, name: &str) -> Vec<String> {
     let set: Vec<String> = env
         .into_iter()
         .flatten()
-        .map(|(key, value)| format!("{key}={} ", shell::word(value.as_str().unwrap_or_default())))
+        .map(|(key, value)| format!("{key}={} ", variable(value)))
         .collect();
     let line = format!("{}{}", set.concat(), shell::line(&argv));
     match with.maybe("cwd") {
         Some(cwd) => vec![format!("cd {}", shell::word(cwd)), line],
         None => vec![line],
     }
+}
+
+/// Returns a variable's value as a shell gives it; a secret is read where it is.
+fn variable(value: &Value) -> String {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if let Some(name) = text("env") {
+        return format!("\"${name}\"");
+    }
+    if let Some(file) = text("file") {
+        return format!("\"$(cat {})\"", shell::word(file));
+    }
+    if let Some(argv) = value.get("command").and_then(Value::as_array) {
+        let argv: Vec<String> = argv.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        return format!("\"$({})\"", shell::line(&argv));
+    }
+    shell::word(value.as_str().unwrap_or_default())
 }
 
 fn manual(with: With<'_>) -> Vec<String> {

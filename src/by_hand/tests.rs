@@ -15,7 +15,7 @@ fn estate() -> Estate {
 fn with() -> Map<String, Value> {
     let with = json!({
         "region": "us-west-2", "to": "us-west-2", "from": "us-east-1", "for": "30s",
-        "argv": ["make", "it so", "now"], "undo": ["un", "make it"], "env": { "A": "b c" },
+        "argv": ["make", "it so", "now"], "undo": ["un", "make it"], "env": { "A": "b c", "S": { "env": "TOKEN" } },
         "address": "db.example:5433", "instance": "phoenix-prod", "replica": "phoenix-dr-replica",
         "file": "my manifest.yaml", "workloads": [{ "workload": "a/b", "replicas": 3 }],
         "say": "Call them", "message": "All is well", "url": "https://a.example/", "holds": 1,
@@ -60,8 +60,11 @@ fn what_reverts_can_be_taken_back_by_hand() {
 #[test]
 fn words_are_quoted_and_a_fence_is_one_session() {
     let (estate, with) = (estate(), with());
-    assert_eq!(action(&estate, ActionName::CommandRun, &with), ["A='b c' make 'it so' now"]);
-    assert_eq!(undo(&estate, ActionName::CommandRun, &with), ["A='b c' un 'make it'"]);
+    assert_eq!(
+        action(&estate, ActionName::CommandRun, &with),
+        ["A='b c' S=\"$TOKEN\" make 'it so' now"]
+    );
+    assert_eq!(undo(&estate, ActionName::CommandRun, &with), ["A='b c' S=\"$TOKEN\" un 'make it'"]);
     let fence = action(&estate, ActionName::PostgresFence, &with);
     let sql = fence.iter().find(|line| line.starts_with("psql")).expect("by SQL");
     for part in ["-c 'begin read write' -c", "nologin", "-c commit", "pg_terminate_backend"] {

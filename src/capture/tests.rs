@@ -96,7 +96,7 @@ fn a_capture_is_a_sound_world_of_everything_that_was_asked() {
     let counts = [
         (Kind::RdsInstance, 2),
         (Kind::RdsSnapshot, 1),
-        (Kind::RdsBackup, 1),
+        (Kind::RdsBackup, 2),
         (Kind::RdsSubnetGroup, 1),
         (Kind::RdsParameterGroup, 1),
         (Kind::Postgres, 2),

@@ -96,8 +96,9 @@ pub(crate) enum GraphFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Runbook files; every known runbook and the estate when none is given
-    pub files: Vec<PathBuf>,
+    /// Runbooks by id, command or file, or an estate file; every known runbook and the estate when none is given
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -236,10 +237,9 @@ pub(crate) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Where to write it
-    #[arg(default_value = "phoenix-dr.yaml")]
-    pub file: PathBuf,
-    /// Write over an existing file
+    /// Where to write it; else where --estate says, else phoenix-dr.yaml
+    pub file: Option<PathBuf>,
+    /// Replace an existing file, which is kept beside it as .bak
     #[arg(long, env = "PHOENIX_DR_FORCE")]
     pub force: bool,
 }

@@ -1,9 +1,12 @@
 //! A runbook's command: its inputs as flags.
 
+use std::collections::BTreeSet;
+
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use super::options::RunFlags;
 use crate::runbook::schema::{Input, InputType, Runbook};
+use crate::runbook::validate::reserved;
 
 /// Returns the subcommand of a runbook.
 pub(super) fn command(runbook: &Runbook) -> Command {
@@ -12,15 +15,24 @@ pub(super) fn command(runbook: &Runbook) -> Command {
     if let Some(description) = &runbook.description {
         command = command.after_help(description.clone());
     }
+    let mut flags = BTreeSet::new();
     for (name, input) in &runbook.inputs {
-        command = command.arg(argument(name, input));
+        // Validation refuses the name; two flags of one name must not panic clap here.
+        let flag = flag(name);
+        if !reserved::FLAGS.contains(&flag.as_str()) && flags.insert(flag) {
+            command = command.arg(argument(name, input));
+        }
     }
     // The flags' own doc comment would become the command's: what it does is said last.
     RunFlags::augment_args(command).about(about.clone()).long_about(about)
 }
 
+fn flag(name: &str) -> String {
+    name.replace('_', "-")
+}
+
 fn argument(name: &str, input: &Input) -> Arg {
-    let flag = name.replace('_', "-");
+    let flag = flag(name);
     let mut help = input.help.clone().unwrap_or_default();
     if let Some(default) = &input.default {
         let shown = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
@@ -56,7 +68,7 @@ pub(super) fn inputs(runbook: &Runbook, matches: &ArgMatches) -> Vec<(String, St
         .inputs
         .keys()
         .filter_map(|name| {
-            let value = matches.get_one::<String>(&format!("input-{name}"))?;
+            let value = matches.try_get_one::<String>(&format!("input-{name}")).ok()??;
             Some((name.clone(), value.clone()))
         })
         .collect()

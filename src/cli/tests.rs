@@ -92,6 +92,26 @@ fn every_flag_has_its_variable() {
 }
 
 #[test]
+fn every_flag_of_a_runbooks_command_is_reserved() {
+    use crate::runbook::validate::reserved;
+    let whole = command(&runbooks());
+    let failover = whole.find_subcommand("failover").expect("a runbook's command");
+    let own = failover.get_arguments().filter(|flag| !flag.get_id().as_str().starts_with("input-"));
+    let longs = own.chain(whole.get_arguments()).filter_map(clap::Arg::get_long);
+    let missing: Vec<&str> = longs.filter(|long| !reserved::FLAGS.contains(long)).collect();
+    assert_eq!(missing, [""; 0], "an input of that name would make clap panic");
+    for long in ["seed", "estate", "yes"] {
+        assert!(reserved::FLAGS.contains(&long));
+    }
+    let missing: Vec<&str> = whole
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .filter(|name| *name != "failover" && !reserved::COMMANDS.contains(name))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
 fn help_is_no_error() {
     for arguments in [vec!["--help"], vec!["--version"], vec!["failover", "--help"]] {
         assert!(typed(&arguments).expect_err("help").asked_for);

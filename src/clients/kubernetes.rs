@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::http::{Method, Request, Response};
 use futures::future::BoxFuture;
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config, Error};
 use tokio::sync::Mutex;
 use tower::{BoxError, Layer, Service};
@@ -161,11 +161,18 @@ async fn config(context: &str, kubeconfig: Option<&str>) -> Result<Config, Actio
         )
         .hint("see `kubectl config get-contexts`; the estate names the context")
     };
-    let mut file = match kubeconfig {
+    let read = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
-    }
-    .map_err(|error| bad(&error))?;
+    };
+    let mut file = read.map_err(|error| match &error {
+        KubeconfigError::FindPath | KubeconfigError::ReadConfig(..) => {
+            let message = format!("no kubeconfig can be read: {error}");
+            ActionError::unchanged(FailureClass::Invalid, message)
+                .hint("set `kubeconfig:` of the cluster in the estate file, or KUBECONFIG")
+        }
+        _ => bad(&error),
+    })?;
     // A token from the global STS endpoint needs us-east-1, perhaps the region that is gone.
     for user in &mut file.auth_infos {
         if let Some(exec) = user.auth_info.as_mut().and_then(|user| user.exec.as_mut()) {

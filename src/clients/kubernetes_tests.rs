@@ -175,7 +175,8 @@ async fn a_region_without_a_cluster_and_a_context_that_is_not_there() {
     assert_eq!(error.class, FailureClass::NotFound);
     let Err(error) = cluster(&clients, "us-west-2").await else { panic!("there is none") };
     assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
-    assert!(error.message.contains("nope"), "{}", error.message);
+    assert!(error.message.contains("/no/such/kubeconfig"), "{}", error.message);
+    assert!(error.hint.is_some_and(|hint| hint.contains("set `kubeconfig:`")));
 }
 
 #[tokio::test]

@@ -93,6 +93,8 @@ pub(crate) enum ProgramError {
     Empty,
     #[error("`{program}` is not run: a rehearsal starts no program")]
     Rehearsed { program: String },
+    #[error("read the secret for the variable {variable}: {why}")]
+    Secret { variable: String, why: String },
     #[error("start `{program}`: {why}")]
     Start { program: String, why: String },
     #[error("open `{path}` for its output: {why}")]

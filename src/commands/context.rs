@@ -35,6 +35,8 @@ pub(crate) struct Context {
     pub known: Vec<Runbook>,
     /// The words behind the program's name
     pub typed: Vec<String>,
+    /// A runbook's own command was typed, which takes inputs as flags; `run`, `plan` and `show` take them by `--set`
+    pub inputs_are_flags: bool,
 }
 
 /// Returns where runbooks are looked for besides the binary.
@@ -96,6 +98,7 @@ impl Context {
             directories,
             known,
             typed: Vec::new(),
+            inputs_are_flags: true,
         }
     }
 
@@ -109,6 +112,7 @@ impl Context {
             directories: self.directories.clone(),
             known: self.known.clone(),
             typed: self.typed.clone(),
+            inputs_are_flags: self.inputs_are_flags,
         }
     }
 
@@ -152,22 +156,24 @@ impl Context {
         load::all(&self.directories)
     }
 
+    /// Finds a runbook, which may not be good.
+    pub(super) fn find(&self, name: &str) -> Result<Loaded, FindError> {
+        load::find(name, &self.directories)
+    }
+
     /// Finds a runbook and checks it.
     pub(super) fn runbook(&self, name: &str) -> Result<Loaded, UserError> {
-        let loaded = load::find(name, &self.directories).map_err(|error| match error {
-            FindError::Unknown { ref help, .. } => {
-                UserError::new(Exit::Usage, error.to_string()).hint(help.clone())
+        let loaded = self.find(name).map_err(|error| {
+            let (exit, hint) = (error.exit(), error.hint());
+            let FindError::Invalid(problems) = error else {
+                let user = UserError::new(exit, format!("error: {error}"));
+                return hint.into_iter().fold(user, UserError::hint);
+            };
+            let error = self.invalid(&problems, Exit::RunbookInvalid);
+            if self.directories.is_empty() || load::is_path(name) {
+                return error;
             }
-            FindError::Unreadable { .. } => UserError::new(Exit::Usage, error.to_string()),
-            FindError::Twice { .. } => UserError::new(Exit::RunbookInvalid, error.to_string())
-                .hint("give one of them another id and command, or name its file"),
-            FindError::Invalid(problems) => {
-                let error = self.invalid(&problems, Exit::RunbookInvalid);
-                if self.directories.is_empty() || load::is_path(name) {
-                    return error;
-                }
-                error.hint("repair it; or leave --runbooks out, and what is built in is used")
-            }
+            error.hint("repair it; or leave --runbooks out, and what is built in is used")
         })?;
         let problems = validate::validate(&loaded);
         if problems.has_errors() {

@@ -2,16 +2,59 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::{dry_run, preflight};
+use super::{dry_run, observe, preflight};
 use crate::error::UserError;
-use crate::event::FindingLevel;
+use crate::estate::doubts;
+use crate::event::{Finding, FindingLevel};
 use crate::exit::Exit;
+use crate::plan::Plan;
 use crate::plan::resolve::resolve;
-use crate::report::plan_view;
+use crate::report::plan_view::{self, DryRunReport};
+use crate::report::text::minutes;
+use crate::runbook::load::Loaded;
+use crate::runbook::validate::validate;
+
+/// Returns what deserves a look in the files themselves: in the estate, and objectives the runbook cannot reach.
+fn doubtful(loaded: &Loaded, plan: &Plan) -> Vec<Finding> {
+    let estate = doubts(&plan.estate).into_iter();
+    let estate = estate.map(|(said, hint)| preflight::warning(preflight::ESTATE_FILE, said, hint));
+    let runbook = validate(loaded).items.into_iter();
+    let runbook = runbook.map(|problem| {
+        preflight::warning(loaded.runbook.runbook.clone(), problem.message, problem.help)
+    });
+    estate.chain(runbook).collect()
+}
+
+/// Holds the objectives against what the estate gives right now: the forecast, and the best recovery point's loss.
+fn reach(plan: &Plan, report: &DryRunReport, now: Timestamp) -> Vec<Finding> {
+    let goals = plan.objectives;
+    let mut found = Vec::new();
+    if let Some((what, span)) = preflight::needed_longest(plan, report, now).first() {
+        let said = format!("{what} after about {}; the objective is {}", minutes(*span), goals.rto);
+        let hint = "nobody can be back sooner by this runbook: shorten its longest chain, or change the objective";
+        found.push(held(*span <= goals.rto.duration(), "time objective", said, hint));
+    }
+    let (candidates, best) = observe::candidates(report);
+    let best = candidates.iter().find(|candidate| Some(&candidate.id) == best.as_ref());
+    if let Some((best, loss)) = best.and_then(|best| Some((best, best.loss?))) {
+        let said = format!("{} loses {loss}; the objective is {}", best.id, goals.rpo);
+        let hint = "a replica that follows closer, or backups more often, lose less";
+        found.push(held(loss.duration() <= goals.rpo.duration(), "loss objective", said, hint));
+    }
+    found
+}
+
+fn held(holds: bool, about: &str, said: String, hint: &str) -> Finding {
+    if holds {
+        return preflight::good(about, said);
+    }
+    preflight::warning(about, said, Some(hint.to_owned()))
+}
 
 /// Makes preflight for the failover runbook without starting anything.
 pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserError> {
@@ -30,7 +73,12 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
     let plan = resolve(&loaded, &estate, &inputs)
         .map(Arc::new)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-    let findings = dry_run::look(context, &plan, None, None)?.report.findings;
+    let mut findings = doubtful(&loaded, &plan);
+    let report = dry_run::look(context, &plan, None, None)?.report;
+    findings.extend(reach(&plan, &report, context.clock.now()));
+    let seen = report.findings;
+    // What preflight sums up stands above in full.
+    findings.extend(seen.into_iter().filter(|finding| finding.about != preflight::ESTATE_FILE));
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/doctor", "version": 1, "findings": findings,
             "hosts": preflight::hosts(&plan) });

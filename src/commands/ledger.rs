@@ -1,4 +1,4 @@
-//! What the journals say: runs, status, audit; and what a person adds to them: abandon, mark-done.
+//! What the journals say: runs, status, audit; and what a person adds to them: mark-done.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::engine::ports::Journal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Mode, Record};
 use crate::exit::Exit;
-use crate::ids::{RunId, StepId};
+use crate::ids::RunId;
 use crate::journal::lock::Liveness;
 use crate::journal::reader::{self, Reader};
 use crate::journal::record::Entry;
-use crate::journal::store::{Listed, Namespace, Store};
-use crate::journal::summary::OpenObligation;
+use crate::journal::store::{Listed, Namespace, Store, Unreadable};
+use crate::journal::summary::{OpenObligation, SummaryError};
 use crate::report::audit as trail;
 use crate::report::human::Human;
 use crate::report::json::JsonLines;
@@ -49,8 +49,12 @@ pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
         context.terminal.out(&answer.to_string());
         return Ok(Exit::Ok);
     }
-    for line in unreadable.iter().chain(&runs::home(&home, context.terminal.columns())) {
-        context.terminal.out(line);
+    // What was given up needs nobody any more.
+    for damaged in unreadable.iter().filter(|damaged| damaged.given_up.is_none()) {
+        context.terminal.out(&damaged_line(damaged));
+    }
+    for line in runs::home(&home, context.terminal.columns()) {
+        context.terminal.out(&line);
     }
     Ok(Exit::Ok)
 }
@@ -67,7 +71,7 @@ pub(super) fn open_obligations(context: &Context, estate: &str) -> BTreeSet<Stri
 fn run_lines(
     store: &Store,
     open: &[OpenObligation],
-) -> Result<(Vec<RunLine>, Vec<String>), UserError> {
+) -> Result<(Vec<RunLine>, Vec<Unreadable>), UserError> {
     let mut lines = Vec::new();
     let mut unreadable = Vec::new();
     for listed in store.list().map_err(|error| store_error(&error))? {
@@ -78,12 +82,26 @@ fn run_lines(
                 let obligations = ours.map(|open| open.obligation.clone()).collect();
                 lines.push(RunLine::of(&summary, held, obligations));
             }
-            Listed::Unreadable { name, why } => {
-                unreadable.push(format!("run {name} cannot be read: {}", chain(&why)));
-            }
+            Listed::Unreadable(damaged) => unreadable.push(*damaged),
         }
     }
     Ok((lines, unreadable))
+}
+
+/// Says what is known of a run whose journal cannot be read, and what can be done about it.
+fn damaged_line(damaged: &Unreadable) -> String {
+    let Unreadable { name, why, begins, given_up } = damaged;
+    let of = begins.as_ref().map_or_else(String::new, |begins| {
+        let rehearsal = if begins.mode == Mode::Rehearsal { ", a rehearsal" } else { "" };
+        format!(" ({} of {}{rehearsal})", begins.runbook, begins.estate)
+    });
+    let next = match given_up {
+        Some(given_up) => format!("given up by {}: {}", given_up.who, given_up.reason),
+        // A directory in which nothing began is nobody's run.
+        None if matches!(why, SummaryError::Empty) => return format!("{name}  {why}"),
+        None => format!("give it up: phoenix-dr abandon {name} --reason WHY"),
+    };
+    format!("{name}  damaged{of}: {}; {next}", chain(why))
 }
 
 /// Lists runs, newest first.
@@ -96,13 +114,19 @@ pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
     }
     let (lines, unreadable) = run_lines(&store, &open)?;
     if context.json() {
+        let damaged: Vec<String> = unreadable.iter().map(damaged_line).collect();
         let answer = json!({ "format": "phoenix-dr/runs", "version": 1, "runs": lines,
-            "unreadable": unreadable });
+            "unreadable": damaged });
         context.terminal.out(&answer.to_string());
         return Ok(Exit::Ok);
     }
-    for line in runs::list(&lines, context.terminal.columns()).iter().chain(&unreadable) {
-        context.terminal.out(line);
+    if !lines.is_empty() || unreadable.is_empty() {
+        for line in runs::list(&lines, context.terminal.columns()) {
+            context.terminal.out(&line);
+        }
+    }
+    for damaged in &unreadable {
+        context.terminal.out(&damaged_line(damaged));
     }
     Ok(Exit::Ok)
 }
@@ -113,7 +137,7 @@ fn estates(store: &Store) -> Result<Vec<String>, UserError> {
         .into_iter()
         .filter_map(|listed| match listed {
             Listed::Run(summary) => Some(summary.estate),
-            Listed::Unreadable { .. } => None,
+            Listed::Unreadable(_) => None,
         })
         .collect();
     estates.sort();
@@ -241,64 +265,6 @@ pub(super) fn audit(
     };
     context.terminal.out(text.trim_end());
     Ok(Exit::Ok)
-}
-
-/// Gives a run up: reverts nothing and says what is still changed.
-pub(super) fn abandon(
-    context: &Context,
-    text: Option<&str>,
-    reason: &str,
-) -> Result<Exit, UserError> {
-    if reason.trim().is_empty() {
-        return Err(UserError::new(Exit::Usage, "--reason is empty: say why"));
-    }
-    let store = context.store()?;
-    let run = match text {
-        Some(text) => store.find(text).map_err(|error| find_error(&error))?,
-        None => the_stopped_run(&store, Mode::Live)?,
-    };
-    let still = give_up(context, &store, &run, reason)?;
-    if context.json() {
-        let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
-            "still_changed": still });
-        context.terminal.out(&answer.to_string());
-        return Ok(Exit::Ok);
-    }
-    context.terminal.out(&format!("run {} is abandoned; nothing was reverted", run.short()));
-    for step in &still {
-        context.terminal.out(&format!("  still changed: {step}"));
-    }
-    Ok(Exit::Ok)
-}
-
-/// Records that a run is given up; returns the steps whose changes stay.
-pub(super) fn give_up(
-    context: &Context,
-    store: &Store,
-    run: &RunId,
-    reason: &str,
-) -> Result<Vec<StepId>, UserError> {
-    let mut records = Vec::new();
-    let now = context.clock.now();
-    let mut open = store
-        .open_run(run, now, |record| records.push(record))
-        .map_err(|error| store_error(&error))?;
-    let state = fold(run, &records)?;
-    if state.is_final() {
-        return Err(UserError::new(Exit::Usage, format!("run {run} is over already")));
-    }
-    let changed = state
-        .plan
-        .steps
-        .iter()
-        .zip(&state.steps)
-        .filter(|(step, seen)| step.changes && seen.changed());
-    let still_changed: Vec<StepId> = changed.map(|(step, _)| step.id.clone()).collect();
-    let event =
-        Event::RunAbandoned { reason: reason.to_owned(), still_changed: still_changed.clone() };
-    let record = open.chain.seal(event, now);
-    write(&mut open.writer, &[record])?;
-    Ok(still_changed)
 }
 
 /// Records that what a run left open is done.

@@ -30,6 +30,7 @@ use crate::journal::store::{OpenRun, Store};
 use crate::operator::scripted::Given;
 use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
+use crate::plan::inputs::as_set;
 use crate::plan::resolve::resolve;
 use crate::report::terminal::Tone;
 use crate::report::{summary, text};
@@ -81,7 +82,7 @@ pub(super) fn run(
     );
     append(&mut open, std::slice::from_ref(&first))?;
     for old in superseded {
-        super::ledger::give_up(
+        super::abandon::give_up(
             context,
             &store,
             &old,
@@ -106,8 +107,12 @@ fn planned(
     let estate = context.estate()?;
     let given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    let plan = resolve(&loaded, &estate, &given)
-        .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    let plan = resolve(&loaded, &estate, &given).map_err(|mut problems| {
+        if !context.inputs_are_flags {
+            as_set(&loaded, &mut problems);
+        }
+        context.invalid(&problems, Exit::Usage)
+    })?;
     Ok(Arc::new(plan.choosing(recovery_point)))
 }
 
@@ -175,12 +180,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let OpenRun { dir, lock, writer, chain, .. } = open;
     let first = records.iter().find(|record| go::starts_run(record)).cloned();
     let first = first.ok_or_else(|| UserError::new(Exit::Internal, "a run without a start"))?;
-    let fresh = records.len() == 1;
-    let screen = Screen::start(context, if fresh { Vec::new() } else { records });
-    if fresh {
-        let shown = dispatcher::Shown::Fact(Box::new(first.clone()));
-        drop(screen.shown.send(shown));
-    }
+    let screen = screen(context, &first, records);
     let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
     let at_step = tell(Arc::clone(&ports.lease), [Arc::clone(&lock), Arc::clone(&estate_lock)]);
     let sharing = Sharing::when_armed(context, &clients, &state.plan, store.clone());
@@ -226,6 +226,16 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     Ok(exit)
 }
 
+/// Starts showing a run: a new one from its first record, another from what was recorded of it before.
+fn screen(context: &Context, first: &Record, records: Vec<Record>) -> Screen {
+    if records.len() > 1 {
+        return Screen::start(context, records);
+    }
+    let screen = Screen::start(context, Vec::new());
+    drop(screen.shown.send(dispatcher::Shown::Fact(Box::new(first.clone()))));
+    screen
+}
+
 /// Says what came of it, what is changed, what is open, what to type next: last of all, so that it stays in view.
 fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), UserError> {
     if context.json() {
@@ -265,10 +275,14 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     let estate = &plan.estate.estate;
     let found =
         store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
-    if let Some((name, why)) = found.unreadable.first() {
-        let message = format!("run {name} cannot be read and may be unfinished: {}", chain(why));
+    if let Some(damaged) = found.unreadable.first() {
+        let (name, why) = (&damaged.name, chain(&damaged.why));
+        let message = format!("run {name} cannot be read and may be unfinished: {why}");
         return Err(UserError::new(Exit::Journal, message)
-            .hint(format!("look at it: phoenix-dr audit {name} --verify")));
+            .hint(format!("look at it: phoenix-dr audit {name} --verify"))
+            .hint(format!(
+                "finish it by hand and give it up: phoenix-dr abandon {name} --reason WHY"
+            )));
     }
     let mut superseded = Vec::new();
     for summary in found.runs {

@@ -1,6 +1,8 @@
 //! One file per command; the only place where everything is composed, and where a run is armed.
 
+mod abandon;
 mod answers;
+mod causes;
 mod completions;
 mod compose;
 mod context;
@@ -9,6 +11,7 @@ mod doctor;
 mod dry_run;
 mod facts;
 mod go;
+mod init;
 mod ledger;
 mod live;
 mod mark;
@@ -22,6 +25,7 @@ mod resume;
 mod rollback;
 mod runbooks;
 mod show;
+mod validate;
 mod world;
 
 use std::ffi::OsString;
@@ -47,6 +51,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     let mut context = Context::new(global, directories, known);
     context.typed =
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    context.inputs_are_flags = !matches!(&typed, Typed::Builtin { .. });
     diagnostics::start(&context);
     match carry_out(&context, typed) {
         Ok(exit) => exit,
@@ -70,13 +75,13 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             Builtin::List => runbooks::list(context),
             Builtin::Show(given) => runbooks::show(context, &given),
             Builtin::Graph(given) => runbooks::graph(context, &given.runbook, given.format),
-            Builtin::Validate(given) => runbooks::validate(context, &given.files),
+            Builtin::Validate(given) => validate::run(context, &given.files),
             Builtin::Runs => ledger::runs(context),
             Builtin::Status(given) => ledger::status(context, given.run.as_deref(), given.follow),
             Builtin::Resume(given) => resume::resume(context, &given),
             Builtin::Rollback(given) => rollback::rollback(context, &given),
             Builtin::Abandon(given) => {
-                ledger::abandon(context, given.run.as_deref(), &given.reason)
+                abandon::abandon(context, given.run.as_deref(), &given.reason)
             }
             Builtin::MarkDone(given) => mark::done(context, &given),
             Builtin::Report(given) => report::run(context, given.run.as_deref()),
@@ -85,7 +90,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             }
             Builtin::Doctor(given) => doctor::run(context, given.region.as_deref()),
             Builtin::World(given) => world::run(context, &given.command),
-            Builtin::Init(given) => runbooks::init(context, &given.file, given.force),
+            Builtin::Init(given) => init::run(context, &given),
             Builtin::Completions(given) => completions::script(context, given.shell),
             Builtin::Man => completions::manual(context),
         },

@@ -7,12 +7,13 @@ use futures::future::join_all;
 
 use super::facts::{self, Known};
 use super::observe::{self, Sight, Unseen};
-use super::{compose, go};
+use super::{causes, compose, go};
 use crate::actions::traffic::wiring::{Wiring, wiring};
 use crate::clients::aws::Identity;
-use crate::clients::{Clients, via};
+use crate::clients::{self, Clients, via};
 use crate::clock::{since, within};
-use crate::estate::types::{Priority, Via};
+use crate::estate::doubts;
+use crate::estate::types::{Priority, SecretRef, Via};
 use crate::event::{Finding, FindingLevel};
 use crate::ids::RunId;
 use crate::journal::lease;
@@ -26,6 +27,9 @@ use crate::report::view::ViewState;
 
 /// One question to one service may take this long. All are put at the same time as the looks at the steps.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// What findings about the estate file itself are about.
+pub(super) const ESTATE_FILE: &str = "estate file";
 
 /// What preflight saw.
 #[derive(Debug, Clone)]
@@ -57,6 +61,12 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
     let Shared { finding, alone, known: other } = shared;
     known.take(other);
     let unseen = recall(&mut report, &known, unseen);
+    if matches!(clients.network, clients::Network::Real) {
+        // A rehearsal's estate is its world's.
+        findings.extend(estate_file(plan));
+        findings.extend(secrets(plan).await);
+    }
+    findings.extend(nothing_scaled(plan));
     findings.extend(credentials(plan, clients, &report, identity));
     findings.extend(unseen.iter().filter_map(|unseen| of_step(plan, &report, unseen)));
     findings.extend(finding);
@@ -69,8 +79,67 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
     {
         findings.push(warning("facts", format!("what was seen is not kept: {why}"), None));
     }
-    report.findings = findings;
+    report.findings = causes::gather(&mut report, findings);
     Preflight { report, alone }
+}
+
+/// Says that the estate file has what deserves a look; `validate` and `doctor` say what.
+fn estate_file(plan: &Plan) -> Option<Finding> {
+    let doubts = doubts(&plan.estate);
+    let (first, _) = doubts.first()?;
+    let more = match doubts.len() {
+        1 => String::new(),
+        many => format!(", and {} more", many - 1),
+    };
+    let hint = "see all of it: phoenix-dr validate".to_owned();
+    Some(warning(ESTATE_FILE, format!("{first}{more}"), Some(hint)))
+}
+
+/// Says which secret inputs cannot be read: a program would be started without one in the middle of a run.
+async fn secrets(plan: &Plan) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, value) in &plan.inputs {
+        let Ok(reference) = serde_json::from_value::<SecretRef>(value.clone()) else { continue };
+        if let Err(error) = crate::estate::secrets::read(&reference).await {
+            let hint = "make it readable where it was said to be".to_owned();
+            let finding = warning(format!("secret {name}"), error.to_string(), Some(hint));
+            found.push(Finding { level: FindingLevel::Blocking, ..finding });
+        }
+    }
+    found
+}
+
+/// Says which P0 step would scale nothing: an estate with services and none at P0 is one that was not filled in.
+fn nothing_scaled(plan: &Plan) -> Vec<Finding> {
+    let nothing = |step: &&PlannedStep| match &step.body {
+        Body::Action { action, with } => {
+            let workloads = with.get("workloads").and_then(serde_json::Value::as_array);
+            action == "kubernetes.scale" && workloads.is_some_and(Vec::is_empty)
+        }
+        Body::Gate { .. } => false,
+    };
+    let urgent = |step: &&PlannedStep| step.priority == Some(Priority::P0);
+    let steps = plan.steps.iter().filter(urgent).filter(nothing);
+    let finding = |step: &PlannedStep| {
+        let (level, said) = if plan.estate.services.is_empty() {
+            (FindingLevel::Warning, "it scales nothing: the estate has no services")
+        } else {
+            (
+                FindingLevel::Blocking,
+                "it scales nothing: no P0 service of the estate has a workload",
+            )
+        };
+        let hint =
+            "give what must run first `priority: P0`, `workload` and `replicas` under `services:`";
+        Finding {
+            level,
+            about: step.title.clone(),
+            said: said.to_owned(),
+            hint: Some(hint.to_owned()),
+            step: Some(step.id.clone()),
+        }
+    };
+    steps.map(finding).collect()
 }
 
 /// Puts what was seen before in the place of what cannot be read now.
@@ -227,7 +296,7 @@ fn credentials(
 }
 
 /// Returns how long P0 and the whole run take by the forecast's critical path, each with its words.
-fn needed_longest(
+pub(super) fn needed_longest(
     plan: &Plan,
     report: &DryRunReport,
     now: jiff::Timestamp,
@@ -395,11 +464,11 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(String, String)> {
     lines
 }
 
-fn good(about: impl Into<String>, said: String) -> Finding {
+pub(super) fn good(about: impl Into<String>, said: String) -> Finding {
     Finding { level: FindingLevel::Good, about: about.into(), said, hint: None, step: None }
 }
 
-fn warning(about: impl Into<String>, said: String, hint: Option<String>) -> Finding {
+pub(super) fn warning(about: impl Into<String>, said: String, hint: Option<String>) -> Finding {
     Finding { level: FindingLevel::Warning, about: about.into(), said, hint, step: None }
 }
 

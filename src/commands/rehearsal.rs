@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::context::{Context, chain, store_error};
 use super::ledger;
+use super::resume::goes_on;
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
@@ -91,25 +92,27 @@ pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Conte
 }
 
 /// Returns the context in which a run that stopped is taken up: a rehearsal as a rehearsal and nothing else, where the
-/// estate's own is meant none.
+/// estate's own is meant none. `verb` is the command that was typed.
 pub(super) fn taken_up(
     context: &Context,
     store: &Store,
     run: &RunId,
     who: &WhoFlags,
+    verb: &str,
 ) -> Result<Option<Context>, UserError> {
     let journal = store.dir(run).journal();
     let records = ledger::read(&journal, run)?;
-    let state = ledger::fold(run, &records)?;
+    let state = goes_on(ledger::fold(run, &records)?)?;
     let refused = |said: String| UserError::new(Exit::Usage, said);
     match (state.mode == Mode::Rehearsal, &who.rehearse) {
         (false, None) => Ok(None),
         (false, Some(_)) => {
-            Err(refused(format!("run {run} is live and cannot be resumed as a rehearsal")))
+            let hint = format!("leave --rehearse out: phoenix-dr {verb} {}", run.short());
+            Err(refused(format!("run {run} is live, not a rehearsal")).hint(hint))
         }
         (true, None) => {
-            let hint = format!("go on with it: phoenix-dr resume {} --rehearse", run.short());
-            let said = format!("run {run} is a rehearsal and can only be resumed as one");
+            let hint = format!("write phoenix-dr {verb} {} --rehearse", run.short());
+            let said = format!("run {run} is a rehearsal, and `{verb}` must say so");
             Err(refused(said).hint(hint))
         }
         (true, Some(name)) if name != world::SHIPPED => {

@@ -19,7 +19,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let store = context.store()?;
     let who = &given.flags.who;
     let run = named(&store, given.run.as_deref(), who)?;
-    let rehearsal = rehearsal::taken_up(context, &store, &run, who)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &run, who, "resume")?;
     let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
@@ -82,7 +82,8 @@ pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<RunState, UserErro
     goes_on(ledger::fold(run, &records)?)
 }
 
-fn goes_on(state: RunState) -> Result<RunState, UserError> {
+/// Refuses a run that is over.
+pub(super) fn goes_on(state: RunState) -> Result<RunState, UserError> {
     let run = &state.run;
     if state.is_final() {
         let hint = "see what it did: phoenix-dr audit ".to_owned() + run.short();

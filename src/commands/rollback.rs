@@ -30,7 +30,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let store = context.store()?;
     let who = &given.flags;
     let run = named(&store, given.run.as_deref(), who)?;
-    let rehearsal = rehearsal::taken_up(context, &store, &run, who)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &run, who, "rollback")?;
     let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;

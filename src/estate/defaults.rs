@@ -22,7 +22,7 @@ pub(super) fn objectives() -> BTreeMap<Priority, Objective> {
 }
 
 /// Who is told how soon.
-pub(super) fn severities() -> BTreeMap<Severity, SeverityRule> {
+pub(crate) fn severities() -> BTreeMap<Severity, SeverityRule> {
     let rule = |internal: u64, external: u64, escalation: &str| SeverityRule {
         internal: Span::minutes(internal),
         external: Span::minutes(external),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::redact;
 use super::types::Estate;
 use super::validate;
-use crate::runbook::load::read_text;
+use crate::runbook::load::{FileText, read_within};
 use crate::runbook::problem::{Gravity, Origin, Problem, Problems};
 use crate::runbook::yaml;
 
@@ -57,11 +57,13 @@ pub(crate) fn read(path: &Path) -> Result<Estate, Problems> {
 /// Reads an estate file, with what deserves a look.
 pub(crate) fn read_examined(path: &Path) -> Result<(Estate, Problems), Problems> {
     let name = path.display().to_string();
-    match read_text(path) {
-        Ok(text) => examine(&name, &text),
+    match read_within(path) {
+        Ok(FileText::Whole(text)) => examine(&name, &text),
+        Ok(FileText::TooLarge(bytes)) => Err(from_estate(yaml::too_large(&name, bytes))),
         Err(error) => {
             let problem =
                 Problem::nowhere(Origin::Estate, format!("cannot read `{name}`: {error}"));
+            let problem = problem.help("name another with --estate, or write one: phoenix-dr init");
             Err(Problems::new(name, "".into(), vec![problem]))
         }
     }

@@ -9,3 +9,5 @@ pub(crate) mod secrets;
 mod tests;
 pub(crate) mod types;
 mod validate;
+
+pub(crate) use validate::doubts;

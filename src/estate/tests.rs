@@ -368,3 +368,23 @@ fn the_service_is_asked_by_the_name_that_moves() {
     let covered = "  name: '*.phoenix.example'\n  url: https://app.phoenix.example/\n";
     assert!(load::parse("phoenix-dr.yaml", &changed(name, covered)).is_ok());
 }
+
+#[test]
+fn whom_a_severity_escalates_to_is_a_contact() {
+    let problems = refused(&changed("escalation: VP Engineering", "escalation: Boss"));
+    let said = problems.render(false);
+    assert!(said.contains("`Boss` is no contact's role") && said.contains("Team Lead"), "{said}");
+    let problems = refused(&changed("escalation: Team Lead", "escalation: Team Leed"));
+    assert!(problems.render(false).contains("did you mean `Team Lead`?"), "{problems}");
+}
+
+#[test]
+fn what_deserves_a_look_is_known_of_an_estate_without_its_file() {
+    let (estate, warnings) = load::examine("phoenix-dr.yaml", &init::template()).expect("sound");
+    assert_eq!((warnings.items.len(), doubts(&estate)), (0, Vec::new()));
+    let mut bare = estate.clone();
+    bare.services.retain(|service| service.priority != types::Priority::P0);
+    bare.state = None;
+    let said: Vec<String> = doubts(&bare).into_iter().map(|(message, _)| message).collect();
+    assert_eq!(said, ["no P0 service has a workload"], "a missing `state:` is preflight's to say");
+}

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::types::{Estate, Via};
 use crate::runbook::near;
 use crate::runbook::path::Path;
-use crate::runbook::problem::Problem;
+use crate::runbook::problem::{Gravity, Problem};
 use crate::runbook::yaml::Index;
 
 /// Returns everything that is wrong with an estate, and what deserves a look.
@@ -26,6 +26,20 @@ pub(super) fn check(estate: &Estate, places: &Index) -> Vec<Problem> {
     checks.people();
     checks.problems
 }
+
+/// Returns what deserves a look in an estate whose file was sound, each with what to do about it.
+///
+/// Whether there is a place for a shared lease is left to whoever needs one.
+pub(crate) fn doubts(estate: &Estate) -> Vec<(String, Option<String>)> {
+    let places = Index::default();
+    let mut found = check(estate, &places);
+    found.retain(|problem| problem.gravity == Gravity::Warning);
+    let words = found.into_iter().map(|problem| (problem.message, problem.help));
+    words.filter(|(message, _)| message != NO_STATE).collect()
+}
+
+/// What is said of an estate whose lease has no place.
+const NO_STATE: &str = "the estate has no `state:` section";
 
 struct Checks<'a> {
     estate: &'a Estate,
@@ -199,7 +213,7 @@ impl Checks<'_> {
             self.problems.push(
                 Problem::at(
                     self.places.at(&Path::root().key("estate")),
-                    "the estate has no `state:` section",
+                    NO_STATE,
                 )
                 .warning()
                 .help("without a bucket for the lease, two people can start two runs from two machines"),

@@ -1,8 +1,9 @@
 //! Facts on disk: append-only JSON Lines, a SHA-256 chain, synced before anything depends on them.
 //!
 //! `record` is one line, `writer` appends, `reader` checks and reads, `store` is the state directory with its
-//! runs, `lock` keeps two processes apart on one machine and `lease` on several, `facts` keeps what was last seen.
+//! runs, `damaged` what is kept of one that cannot be read, `lock` keeps two processes apart on one machine and `lease` on several, `facts` keeps what was last seen.
 
+pub(crate) mod damaged;
 mod durable;
 pub(crate) mod facts;
 pub(crate) mod inbox;

@@ -10,12 +10,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::damaged::{self, GivenUp};
 use super::facts::{self, Facts, FactsError};
 use super::lock::{FileLock, Holder, Liveness, LockError};
 use super::names::file_name;
 use super::reader::{self, ReadError, SetAside};
 use super::record::Chain;
-use super::summary::{self, OpenObligation, Summary, SummaryError};
+use super::summary::{self, OpenObligation, Standing, Summary, SummaryError};
 use super::writer::JournalWriter;
 use super::{durable, who};
 use crate::event::{Mode, Record};
@@ -70,6 +71,11 @@ impl RunDir {
         self.path.join("inbox")
     }
 
+    /// Returns the file that says that the run was given up although its journal is damaged.
+    pub(super) fn given_up(&self) -> PathBuf {
+        self.path.join("given-up.json")
+    }
+
     /// Returns the file whose lock a process holds as long as it carries the run out.
     pub(crate) fn lock(&self) -> PathBuf {
         self.path.join("run.lock")
@@ -92,11 +98,18 @@ pub(crate) struct OpenRun {
 #[derive(Debug)]
 pub(crate) enum Listed {
     Run(Box<Summary>),
-    /// A directory that cannot be read as a run; its name, and why
-    Unreadable {
-        name: String,
-        why: SummaryError,
-    },
+    Unreadable(Box<Unreadable>),
+}
+
+/// A directory that cannot be read as a run.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub name: String,
+    pub why: SummaryError,
+    /// What its first record says of it, where that is intact
+    pub begins: Option<Summary>,
+    /// It was given up as it is
+    pub given_up: Option<GivenUp>,
 }
 
 /// Says whether a directory's name can be a run's id; anything else beside the runs is nobody's run.
@@ -108,8 +121,21 @@ impl Listed {
     fn name(&self) -> &str {
         match self {
             Self::Run(summary) => &summary.run.0,
-            Self::Unreadable { name, .. } => name,
+            Self::Unreadable(unreadable) => &unreadable.name,
         }
+    }
+}
+
+impl Unreadable {
+    /// Says whether it may be an unfinished run of that estate.
+    fn stands_in_the_way(&self, estate: &str, namespace: Namespace) -> bool {
+        // Without a first record nothing was ever started.
+        let began = is_run_id(&self.name) && !matches!(self.why, SummaryError::Empty);
+        let may_be_ours = self
+            .begins
+            .as_ref()
+            .is_none_or(|begins| begins.estate == estate && namespace.acts(begins.mode));
+        began && may_be_ours && self.given_up.is_none()
     }
 }
 
@@ -119,7 +145,7 @@ pub(crate) struct Unfinished {
     /// Newest first
     pub runs: Vec<Summary>,
     /// Runs that may be of this estate, for nobody can tell
-    pub unreadable: Vec<(String, SummaryError)>,
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// Why the state directory cannot be used.
@@ -138,7 +164,7 @@ pub(crate) enum StoreError {
 /// Why a name does not lead to one run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FindError {
-    #[error("find run `{text}`: there is no such run{}", near_text(near))]
+    #[error("there is no run `{text}`{}", near_text(near))]
     Unknown { text: String, near: Vec<RunId> },
     #[error("find run `{text}`: {} runs match: {}", matches.len(), names(matches))]
     Ambiguous { text: String, matches: Vec<RunId> },
@@ -228,18 +254,21 @@ impl Store {
     /// Returns every run, newest first; what is no run or cannot be read is listed, too.
     pub(crate) fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let listed = |name: String| {
-            let summed = summary::summarise(&self.runs().join(&name).join("journal.jsonl"));
-            match summed {
-                Ok(summary) if summary.run.0 == name => Listed::Run(Box::new(summary)),
+            let dir = self.dir(&RunId(name.clone()));
+            let why = match summary::summarise(&dir.journal()) {
+                Ok(summary) if summary.run.0 == name => {
+                    return Listed::Run(Box::new(self.unless_given_up(summary)));
+                }
                 Ok(summary) => {
                     let why = format!("it starts run {}", summary.run);
-                    Listed::Unreadable { name, why: SummaryError::Damaged { record: 0, why } }
+                    SummaryError::Damaged { record: 0, why }
                 }
-                Err(SummaryError::Io(_)) if self.never_began(&name) => {
-                    Listed::Unreadable { name, why: SummaryError::Empty }
-                }
-                Err(why) => Listed::Unreadable { name, why },
-            }
+                Err(SummaryError::Io(_)) if self.never_began(&name) => SummaryError::Empty,
+                Err(why) => why,
+            };
+            let begins = summary::start_of(&dir.journal()).filter(|begins| begins.run.0 == name);
+            let given_up = damaged::read(&dir);
+            Listed::Unreadable(Box::new(Unreadable { name, why, begins, given_up }))
         };
         let mut all: Vec<Listed> = self.names()?.into_iter().map(listed).collect();
         all.sort_by(|a, b| b.name().cmp(a.name()));
@@ -255,6 +284,16 @@ impl Store {
             summary::run_of(&journal).is_ok_and(|run| run.0 == *name)
         };
         Ok(names.into_iter().rev().find(begins).map(RunId))
+    }
+
+    /// A run whose journal can be listed but not relied on may have been given up beside it.
+    fn unless_given_up(&self, summary: Summary) -> Summary {
+        match damaged::read(&self.dir(&summary.run)) {
+            Some(GivenUp { reason, .. }) if !summary.standing.is_final() => {
+                Summary { standing: Standing::Abandoned { reason }, ..summary }
+            }
+            Some(_) | None => summary,
+        }
     }
 
     /// Says whether a run's process died between making its directory and its journal.
@@ -305,11 +344,9 @@ impl Store {
                         found.runs.push(*summary);
                     }
                 }
-                // Without a first record nothing was ever started.
-                Listed::Unreadable { why: SummaryError::Empty, .. } => {}
-                Listed::Unreadable { name, why } => {
-                    if is_run_id(&name) {
-                        found.unreadable.push((name, why));
+                Listed::Unreadable(unreadable) => {
+                    if unreadable.stands_in_the_way(estate, namespace) {
+                        found.unreadable.push(*unreadable);
                     }
                 }
             }

@@ -141,7 +141,7 @@ fn lists_are_newest_first_and_hide_nothing() {
             Listed::Run(summary) => {
                 format!("{} {:?}", summary.run.short(), summary.standing.is_final())
             }
-            Listed::Unreadable { name, why } => format!("{name}: {why}"),
+            Listed::Unreadable(found) => format!("{}: {}", found.name, found.why),
         })
         .collect();
     let starts = [
@@ -186,7 +186,7 @@ fn unfinished_runs_are_of_this_estate_and_realm() {
     let journal = scene.add(NEW, Mode::Live, "other", vec![]);
     std::fs::write(&journal, "garbage\n\n").expect("damage");
     let names = |found: Unfinished| -> Vec<String> {
-        found.unreadable.into_iter().map(|(name, _)| name).collect()
+        found.unreadable.into_iter().map(|found| found.name).collect()
     };
     assert_eq!(unfinished(Namespace::Live).runs.len(), 1);
     assert_eq!(names(unfinished(Namespace::Live)), [NEW]);
@@ -198,6 +198,51 @@ fn unfinished_runs_are_of_this_estate_and_realm() {
         [NEW],
         "something was done and its journal is gone"
     );
+}
+
+#[test]
+fn a_damaged_run_stands_only_in_the_way_of_its_own_estate_and_realm_until_it_is_given_up() {
+    let scene = Scene::new();
+    let many = || (0..9).map(|at| fixtures::note(&at.to_string())).collect::<Vec<_>>();
+    let damaged = |run: &str, mode, estate: &str| {
+        let journal = scene.add(run, mode, estate, many());
+        let text = std::fs::read_to_string(&journal).expect("read");
+        std::fs::write(&journal, text.replacen("\"seq\":8", "\"seq:8", 1)).expect("damage");
+    };
+    let blocks = |namespace| -> Vec<String> {
+        let found = scene.store.unfinished("phoenix", namespace).expect("list");
+        assert!(found.runs.is_empty(), "{:?}", found.runs);
+        found.unreadable.into_iter().map(|found| found.name).collect()
+    };
+    damaged(OLD, Mode::Rehearsal, "phoenix");
+    assert_eq!(blocks(Namespace::Live), [""; 0], "a rehearsal never blocks what is live");
+    assert_eq!(blocks(Namespace::Rehearsal), [OLD]);
+    damaged("01JGZ00000000000000000THER", Mode::Live, "other");
+    assert_eq!(blocks(Namespace::Live), [""; 0], "another estate's run never blocks this one");
+    damaged(NEW, Mode::Live, "phoenix");
+    assert_eq!(blocks(Namespace::Live), [NEW]);
+    let given_up = |reason: &str| GivenUp {
+        reason: reason.to_owned(),
+        who: "ops@bastion".to_owned(),
+        at: time(20),
+        damage: "record 8".to_owned(),
+    };
+    let dir = scene.store.dir(&id(NEW));
+    let journal = std::fs::read(dir.journal()).expect("read");
+    damaged::give_up(&dir, &given_up("finished by hand")).expect("kept");
+    damaged::give_up(&dir, &given_up("again")).expect("what was said first stays");
+    assert_eq!(damaged::read(&dir), Some(given_up("finished by hand")));
+    assert_eq!(std::fs::read(dir.journal()).expect("read"), journal, "evidence");
+    assert_eq!(blocks(Namespace::Live), [""; 0]);
+
+    // One whose chain alone is broken is listed as any run; resuming it is what finds the damage.
+    let chained = "01JH00000000000000000092QX";
+    let journal = scene.add(chained, Mode::Live, "phoenix", many());
+    let text = std::fs::read_to_string(&journal).expect("read");
+    std::fs::write(&journal, text.replace("Regional", "regional")).expect("damage");
+    assert_eq!(scene.store.unfinished("phoenix", Namespace::Live).expect("list").runs.len(), 1);
+    damaged::give_up(&scene.store.dir(&id(chained)), &given_up("seen")).expect("kept");
+    assert_eq!(blocks(Namespace::Live), [""; 0]);
 }
 
 #[test]
@@ -241,14 +286,8 @@ fn runs_are_found_by_what_screens_show() {
         "find run `qx`: 2 runs match: 01JH00000000000000000092QX, 01JH00000000000000000091QX"
     );
     let why = find("7F3B", listed()).expect_err("no such run");
-    assert_eq!(
-        why.to_string(),
-        "find run `7F3B`: there is no such run; near it: 01JGZ000000000000000007F3A"
-    );
-    assert_eq!(
-        find("zzzz", listed()).expect_err("unknown").to_string(),
-        "find run `zzzz`: there is no such run"
-    );
+    assert_eq!(why.to_string(), "there is no run `7F3B`; near it: 01JGZ000000000000000007F3A");
+    assert_eq!(find("zzzz", listed()).expect_err("unknown").to_string(), "there is no run `zzzz`");
     assert!(matches!(find("", listed()), Err(FindError::Ambiguous { .. })));
     assert!(matches!(find("", vec![]), Err(FindError::Unknown { .. })));
     assert!(matches!(find("", vec![OLD.to_owned()]), Err(FindError::Ambiguous { .. })));

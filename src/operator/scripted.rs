@@ -16,6 +16,7 @@ use crate::outcome::Candidate;
 use crate::plan::outputs::WantedOutput;
 use crate::plan::{Approval, Plan};
 use crate::report::words;
+use crate::runbook::near;
 use crate::span::{Span, SpanError};
 
 /// `--approve all`, in rehearsals.
@@ -137,11 +138,8 @@ fn failure(key: &str, kind: &str) -> Option<(StepId, u32)> {
 }
 
 fn near(plan: &Plan, id: &str) -> String {
-    let close = plan.steps.iter().map(|step| (strsim::damerau_levenshtein(&step.id.0, id), step));
-    match close.min_by_key(|(distance, _)| *distance) {
-        Some((distance, step)) if distance <= 3 => format!("; did you mean `{}`?", step.id),
-        Some(_) | None => String::new(),
-    }
+    let known = plan.steps.iter().map(|step| step.id.0.as_str());
+    near::hint(id, known).map_or_else(String::new, |hint| format!("; {hint}"))
 }
 
 fn unknown_key(plan: &Plan, key: &str) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::runbook::expression::{Scope, resolve_value, template};
 use crate::runbook::load::Loaded;
 use crate::runbook::near;
 use crate::runbook::path::Path;
-use crate::runbook::problem::{Origin, Problem};
+use crate::runbook::problem::{Origin, Problem, Problems};
 use crate::runbook::schema::{Input, InputType};
 use crate::runbook::shape::found;
 use crate::span::Span;
@@ -119,6 +119,17 @@ fn waits_for(default: &Value, open: &[String]) -> bool {
                 }
         })
     })
+}
+
+/// Words what is wrong with inputs for a command that takes them as `--set NAME=VALUE`, not as flags.
+pub(crate) fn as_set(loaded: &Loaded, problems: &mut Problems) {
+    for item in problems.items.iter_mut().filter(|item| item.origin == Origin::Input) {
+        for name in loaded.runbook.inputs.keys() {
+            let (flag, set) = (format!("`--{}`", flag(name)), format!("`--set {name}=…`"));
+            item.message = item.message.replace(&flag, &set);
+            item.help = item.help.take().map(|help| help.replace(&flag, &set));
+        }
+    }
 }
 
 /// Returns an input's name as a flag is written.

@@ -3,7 +3,7 @@
 //! Owns the resolved shapes. `resolve` makes them; nothing in here reads files, clocks or the world.
 
 mod digest;
-mod inputs;
+pub(crate) mod inputs;
 pub(crate) mod late;
 pub(crate) mod outputs;
 pub(crate) mod resolve;

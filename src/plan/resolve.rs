@@ -19,7 +19,7 @@ use crate::runbook::near;
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Origin, Problem, Problems};
 use crate::runbook::schema::{
-    Approve, Check, Objectives, OnFailure, Retry, RollbackField, Step, Verify,
+    Approve, Check, InputType, Objectives, OnFailure, Retry, RollbackField, Step, Verify,
 };
 use crate::runbook::shape::{self, Place, Texts};
 use crate::span::Span;
@@ -126,6 +126,7 @@ impl Resolver<'_> {
             None => step.id.clone(),
         };
         let action = step.action.as_deref().and_then(ActionName::parse);
+        self.service(step.service.as_deref(), &path.key("service"));
         let body = self.body(step, path);
         let permanent = step.point_of_no_return || action == Some(ActionName::RdsPromoteReplica);
         let approve = self.approve(step, &title, permanent, path);
@@ -155,6 +156,23 @@ impl Resolver<'_> {
             title,
             body,
         }
+    }
+
+    /// Holds a service's name against the estate's table.
+    fn service(&mut self, name: Option<&str>, path: &Path) {
+        let known = self.estate.services.iter().map(|service| service.name.as_str());
+        let Some(name) = name.filter(|name| known.clone().all(|known| known != *name)) else {
+            return;
+        };
+        let list = || match known.clone().collect::<Vec<_>>().as_slice() {
+            [] => "add it to a `services:` section of phoenix-dr.yaml".to_owned(),
+            names => format!("its services: {}", list(names)),
+        };
+        let help = near::hint(name, known.clone()).unwrap_or_else(list);
+        let message = format!("`{name}` is not a service of the estate `{}`", self.estate.estate);
+        let range = self.filler.loaded.places.at(path);
+        let problem = Problem::at(range, message).help(help).origin(Origin::Estate);
+        self.filler.problems.push(problem);
     }
 
     fn body(&mut self, step: &Step, path: &Path) -> Body {
@@ -290,10 +308,8 @@ impl Resolver<'_> {
             && to == from
             && !is_open(to)
         {
-            let range = self.filler.loaded.places.at(&path.key("with"));
-            let region = to.as_str().unwrap_or_default();
-            let message = format!("traffic would move from {region} to {region}");
-            self.filler.problems.push(Problem::at(range, message).origin(Origin::Input));
+            let problem = self.standstill(to.as_str().unwrap_or_default());
+            self.filler.problems.push(problem);
         }
         let open = with.values().any(is_open);
         let value = Value::Object(with);
@@ -305,6 +321,21 @@ impl Resolver<'_> {
             self.misfit(&misfit, path);
         }
         into_map(value)
+    }
+
+    /// Says that traffic would stay where it is: what was given is to blame, not the runbook.
+    fn standstill(&self, region: &str) -> Problem {
+        let message = format!("traffic would move from {region} to {region}");
+        let inputs = &self.filler.loaded.runbook.inputs;
+        let given = inputs.iter().find(|(_, input)| {
+            input.kind == InputType::Region && input.required && input.default.is_none()
+        });
+        let others = self.estate.regions.keys().map(String::as_str).filter(|name| *name != region);
+        let others: Vec<&str> = others.collect();
+        let help = given.map(|(name, _)| {
+            format!("give another `--{}`: {}", name.replace('_', "-"), list(&others))
+        });
+        Problem::nowhere(Origin::Input, message).maybe_help(help)
     }
 
     /// Checks a check's arguments, those of a quorum's votes too.

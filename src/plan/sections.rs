@@ -96,6 +96,7 @@ pub(crate) fn how_to_add(name: &str) -> String {
             "add a `{name}:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
         ),
         Some((above, key)) => {
+            let above = above.replace('.', ": ");
             format!(
                 "add `{key}:` under `{above}:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
             )

@@ -213,10 +213,8 @@ fn traffic_moves_between_two_regions() {
     assert!(problems.only_usage());
     insta::assert_snapshot!(problems.render(false), @r#"
     error: traffic would move from us-east-1 to us-east-1
-       --> DR-001-regional-failover.yaml:170:11
-        |
-    170 |     with: { to: "${{ inputs.region }}", from: "${{ inputs.from }}" }
-        |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+     |
+     = help: give another `--region`: us-west-2
     "#);
 }
 

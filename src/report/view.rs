@@ -356,14 +356,7 @@ impl StepView {
                 self.error = Some(error.clone());
                 self.status = StepStatus::Undecided;
             }
-            Event::StepFinished { end, reason, .. } => {
-                // A run that was rolled back ends its steps last; how a revert went says more.
-                if !self.is_reverted() {
-                    self.status = StepStatus::Ended(*end);
-                }
-                self.ended = Some(time);
-                self.reason.clone_from(reason);
-            }
+            Event::StepFinished { end, reason, .. } => self.finished(*end, reason.as_ref(), time),
             Event::StepReopened { .. } => {
                 self.status = StepStatus::Waiting;
                 self.ended = None;
@@ -391,14 +384,20 @@ impl StepView {
         }
     }
 
-    const fn is_reverted(&self) -> bool {
-        matches!(
+    fn finished(&mut self, end: StepEnd, reason: Option<&String>, time: Timestamp) {
+        let is_reverted = matches!(
             self.status,
             StepStatus::Reverted
                 | StepStatus::Kept
                 | StepStatus::RevertFailed
                 | StepStatus::RevertSkipped
-        )
+        );
+        // A run that was rolled back ends its steps last; how a revert went says more.
+        if !is_reverted {
+            self.status = StepStatus::Ended(end);
+        }
+        self.ended = Some(time);
+        self.reason = reason.cloned();
     }
 
     fn seen(&mut self, verdict: Verdict, reports: &[CheckReport]) {

@@ -1,18 +1,25 @@
 //! Runbook files: finding and reading them. What a runbook must be beyond its shape is `validate`'s to say.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::near;
 use super::path::{Path, Segment};
 use super::problem::{Problem, Problems};
 use super::schema::Runbook;
 use super::yaml::{self, BYTES_MAX, Index};
+use crate::exit::Exit;
 
 /// Most steps of a runbook.
 pub(crate) const STEPS_MAX: usize = 10_000;
+
+/// Begins the id of a step that gives none.
+pub(crate) const NO_ID: &str = "step without an id ";
 
 /// Runbooks that are part of the binary, by file name.
 const EMBEDDED: &[(&str, &str)] = &[(
@@ -76,6 +83,37 @@ pub(crate) enum FindError {
 }
 
 impl FindError {
+    /// Returns how a command ends because of it.
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Unknown { .. } | Self::Unreadable { .. } => Exit::Usage,
+            Self::Invalid(_) | Self::Twice { .. } => Exit::RunbookInvalid,
+        }
+    }
+
+    /// Returns what can be done about it; the problems of a file bring their own words.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { help, .. } => Some(help.clone()),
+            Self::Unreadable { path, source } => Some(match source.kind() {
+                ErrorKind::NotFound => {
+                    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                    format!(
+                        "there is no `{}`; what can be run: phoenix-dr list",
+                        absolute.display()
+                    )
+                }
+                ErrorKind::PermissionDenied => format!("look at `ls -ld {}`", path.display()),
+                ErrorKind::NotADirectory => "--runbooks names a directory with runbooks".to_owned(),
+                _ => format!("look at `file {}`", path.display()),
+            }),
+            Self::Invalid(_) => None,
+            Self::Twice { .. } => {
+                Some("give one of them another id and command, or name its file".to_owned())
+            }
+        }
+    }
+
     /// Says whether this may be the runbook of one of these names: it says so, or it cannot be told.
     fn may_be(&self, asked: &str, names: &[String]) -> bool {
         match self {
@@ -110,7 +148,8 @@ pub(crate) const fn embedded() -> &'static [(&'static str, &'static str)] {
 
 /// Reads a runbook's text.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Loaded, Problems> {
-    let parsed = yaml::parse::<Runbook>(name, text)?;
+    let parsed =
+        yaml::parse::<Runbook>(name, text).map_err(|problems| with_order(name, text, problems))?;
     let (runbook, document) = (parsed.value, parsed.document);
     if runbook.steps.len() > STEPS_MAX {
         let range = document.index.key_or(&Path::root().key("steps"));
@@ -120,25 +159,86 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Loaded, Problems> {
     Ok(Loaded { name: document.file, source: document.source, runbook, places: document.index })
 }
 
+/// Adds what can be told of the steps' ids, order and actions although something else in the file does not fit.
+fn with_order(name: &str, text: &str, mut problems: Problems) -> Problems {
+    // What cannot be read as YAML has no steps.
+    let Ok(document) = yaml::read(name, text) else { return problems };
+    let steps = document.value.get("steps").and_then(Value::as_array);
+    let steps: Vec<Value> = steps.into_iter().flatten().enumerate().map(skeleton).collect();
+    if steps.is_empty() || steps.len() > STEPS_MAX {
+        return problems;
+    }
+    let bare = json!({ "runbook": "X", "title": "x", "command": "x", "steps": steps });
+    let Ok(runbook) = serde_json::from_value::<Runbook>(bare) else { return problems };
+    let loaded =
+        Loaded { name: document.file, source: document.source, runbook, places: document.index };
+    problems.items.extend(super::validate::order_alone(&loaded));
+    loaded.problems(problems.items)
+}
+
+/// Returns what of a step says where it stands; what has no id is given one that nothing can name.
+fn skeleton((i, step): (usize, &Value)) -> Value {
+    let text = |key: &str| step.get(key).filter(|value| value.is_string());
+    // What it needs and cannot be read is none of the others: it must not seem to be a circle.
+    let unread = json!([]);
+    let needs = step.get("needs").map(|needs| {
+        let read = needs.as_array().is_some_and(|needs| needs.iter().all(Value::is_string));
+        if read { needs } else { &unread }
+    });
+    let mut kept = json!({ "id": format!("{NO_ID}{i}") });
+    for (key, value) in [("id", text("id")), ("action", text("action")), ("needs", needs)] {
+        if let Some(value) = value {
+            kept[key] = value.clone();
+        }
+    }
+    kept
+}
+
 /// Reads a runbook's file.
 pub(crate) fn read(path: &FilePath) -> Result<Loaded, FindError> {
-    let unreadable = |source| FindError::Unreadable { path: path.to_owned(), source };
-    let text = read_text(path).map_err(unreadable)?;
-    parse(&path.display().to_string(), &text).map_err(FindError::Invalid)
+    let name = path.display().to_string();
+    match read_within(path) {
+        Ok(FileText::Whole(text)) => parse(&name, &text).map_err(FindError::Invalid),
+        Ok(FileText::TooLarge(bytes)) => Err(FindError::Invalid(yaml::too_large(&name, bytes))),
+        Err(source) => Err(FindError::Unreadable { path: path.to_owned(), source }),
+    }
+}
+
+/// A file's text, unless it is too large to be read.
+#[derive(Debug)]
+pub(crate) enum FileText {
+    Whole(String),
+    /// Its size in bytes
+    TooLarge(u64),
 }
 
 /// Reads a file's text, and no more of a large one than shows that it is too large.
-pub(crate) fn read_text(path: &FilePath) -> std::io::Result<String> {
+pub(crate) fn read_within(path: &FilePath) -> std::io::Result<FileText> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
     file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|error| {
-        // The limit may have cut a character in two; the text is refused for its length then.
-        let valid = error.utf8_error().valid_up_to();
-        let message = format!("not UTF-8 at byte {valid}");
-        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
-    })
+    if bytes.len() > BYTES_MAX {
+        // What is no file says nothing of its size.
+        return Ok(FileText::TooLarge(size.max(bytes.len() as u64)));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let message = format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to());
+        std::io::Error::new(ErrorKind::InvalidData, message)
+    })?;
+    Ok(FileText::Whole(text))
+}
+
+/// Reads a file's text; one that is too large is an error.
+pub(crate) fn read_text(path: &FilePath) -> std::io::Result<String> {
+    match read_within(path)? {
+        FileText::Whole(text) => Ok(text),
+        FileText::TooLarge(bytes) => Err(std::io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it has {bytes} bytes; at most {} MiB are read", BYTES_MAX >> 20),
+        )),
+    }
 }
 
 /// Reads every runbook: those in the directories, in the order of their names, and the binary's own.

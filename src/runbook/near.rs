@@ -5,7 +5,8 @@
 /// One slip in five letters, or a name cut short: a guess further off sends people the wrong way.
 pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
-    let slips_max = (given.chars().count() / 5).max(1);
+    // Of one letter, any other is one slip away.
+    let slips_max = if given.chars().count() < 2 { 0 } else { (given.chars().count() / 5).max(1) };
     known
         .filter_map(|name| {
             let lower = name.to_lowercase();

@@ -12,6 +12,7 @@ mod files;
 mod harness;
 mod held;
 mod killed;
+mod language;
 mod lease;
 mod network;
 mod person;

@@ -162,4 +162,6 @@ pub(crate) fn changed_meanwhile(what: &str, expected: &Value, now: &Value) -> Ac
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod tests;

@@ -10,14 +10,14 @@ use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{Effect, Fidelity};
 use crate::runbook::catalogue::actions::ActionName;
 
-struct World {
-    clients: Clients,
-    armed: Armed,
-    fake: Fake,
+pub(super) struct World {
+    pub clients: Clients,
+    pub armed: Armed,
+    pub fake: Fake,
 }
 
 /// Returns an armed world with an api of 1 and a gateway of 2 replicas that settle by themselves.
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let world = closed().await;
     world.clients.guard.open(&world.armed);
     world
@@ -33,11 +33,15 @@ async fn closed() -> World {
 }
 
 impl World {
-    async fn look(&self, call: &Call) -> Observation {
+    pub(super) async fn look(&self, call: &Call) -> Observation {
         observe(&self.clients, call).await.expect("observed")
     }
 
-    async fn act(&self, call: &Call, seen: &Observation) -> Result<Performed, ActionError> {
+    pub(super) async fn act(
+        &self,
+        call: &Call,
+        seen: &Observation,
+    ) -> Result<Performed, ActionError> {
         perform(&self.clients, &self.armed, call, seen).await
     }
 
@@ -61,7 +65,7 @@ impl World {
     }
 }
 
-fn scale(counts: &[(&str, i32)]) -> Call {
+pub(super) fn scale(counts: &[(&str, i32)]) -> Call {
     let workloads: Vec<Value> = counts
         .iter()
         .map(|(name, count)| json!({ "workload": format!("prod/{name}"), "replicas": count }))
@@ -365,44 +369,6 @@ async fn without_capacity_the_pods_reasons_are_told() {
         notes.push(note.said);
     }
     assert!(notes.contains(&"1 of 5 ready; 2 Unschedulable".to_owned()), "{notes:?}");
-}
-
-#[tokio::test]
-async fn a_rollout_that_gave_up_is_not_waited_for() {
-    let world = world().await;
-    let call = scale(&[("api", 5)]);
-    let seen = world.look(&call).await;
-    world.fake.control(|state| {
-        let path = deployment_path("prod", "api");
-        let object = state.objects.get_mut(&path).expect("api");
-        object["status"] = json!({
-            "observedGeneration": object["metadata"]["generation"], "readyReplicas": 1,
-            "conditions": [{ "type": "Progressing", "status": "False",
-                "reason": "ProgressDeadlineExceeded", "message": "timed out progressing" }],
-        });
-    });
-    let error = world.act(&call, &seen).await.expect_err("gave up");
-    assert_eq!((error.class, error.effect), (FailureClass::Capacity, Effect::Applied));
-    assert!(error.message.contains("timed out progressing"));
-}
-
-#[tokio::test]
-async fn what_an_earlier_rollout_gave_up_about_is_old_news() {
-    let world = world().await;
-    let call = scale(&[("api", 5)]);
-    let seen = world.look(&call).await;
-    let mut looks = 0;
-    world.fake.control(move |state| {
-        looks += 1;
-        settle(state);
-        let object = state.objects.get_mut(&deployment_path("prod", "api")).expect("api");
-        object["status"]["conditions"] = json!([{ "type": "Progressing", "status": "False",
-            "reason": "ProgressDeadlineExceeded", "lastUpdateTime": "2020-01-01T00:00:00Z" }]);
-        if looks < 4 {
-            object["status"]["availableReplicas"] = json!(1);
-        }
-    });
-    world.act(&call, &seen).await.expect("its pods came up");
 }
 
 #[tokio::test]

@@ -136,6 +136,22 @@ impl ResolveCachedIdentity for Primed {
     }
 }
 
+/// Returns what renews the credentials of sources.
+fn renewals(sources: &[CredentialSource]) -> String {
+    let command = |source: &CredentialSource| match &source.profile {
+        Some(profile) => format!("`aws sso login --profile {profile}`"),
+        None => "`aws sso login`".to_owned(),
+    };
+    // Break-glass credentials are nobody's to renew in passing.
+    let usual = sources.iter().filter(|source| !source.break_glass);
+    let mut commands: Vec<String> = usual.map(command).collect();
+    if commands.is_empty() {
+        commands.extend(sources.first().map(command));
+    }
+    commands.dedup();
+    commands.join(" or ")
+}
+
 impl Aws {
     /// Returns the source in use, or the first one in order that works now.
     pub(super) async fn source(&self, held: &mut Held) -> Result<Source, ActionError> {
@@ -150,7 +166,9 @@ impl Aws {
             return Ok(source.clone());
         }
         let mut refusals = Vec::new();
-        for candidate in self.candidates() {
+        let candidates = self.candidates();
+        let renewals = renewals(&candidates);
+        for candidate in candidates {
             match self.try_source(&candidate).await {
                 Ok(source) => {
                     // The clients hold the credentials they were built with.
@@ -164,7 +182,7 @@ impl Aws {
         *held = Held::default();
         let message = format!("no AWS credentials work ({})", refusals.join("; "));
         Err(ActionError::unchanged(FailureClass::Credentials, message)
-            .hint("renew them, for example by `aws sso login --profile PROFILE`, and go on"))
+            .hint(format!("renew them, for example by {renewals}, and go on")))
     }
 
     /// Returns the estate's sources, break-glass last; the default chain when it names none.

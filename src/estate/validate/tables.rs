@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
-use crate::estate::types::{Priority, Severity};
+use crate::estate::defaults;
+use crate::estate::types::{Priority, Service, Severity};
+use crate::runbook::near;
 use crate::runbook::path::Path;
 
 impl Checks<'_> {
@@ -51,6 +53,13 @@ impl Checks<'_> {
 
     pub(super) fn services(&mut self) {
         let root = Path::root().key("services");
+        let urgent =
+            |service: &Service| service.priority == Priority::P0 && service.workload.is_some();
+        if !self.estate.services.is_empty() && !self.estate.services.iter().any(urgent) {
+            let message = "no P0 service has a workload";
+            let help = "a failover scales nothing up before it moves the database and the traffic";
+            self.doubtful(&root, message, help);
+        }
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut workloads: BTreeMap<&str, usize> = BTreeMap::new();
         for (i, service) in self.estate.services.iter().enumerate() {
@@ -105,6 +114,7 @@ impl Checks<'_> {
                 self.doubtful(&severities, message, help);
             }
         }
+        self.escalations(&severities);
         let contacts = Path::root().key("contacts");
         for (i, contact) in self.estate.contacts.iter().enumerate() {
             if contact.role.is_empty() {
@@ -114,6 +124,34 @@ impl Checks<'_> {
                 let message = format!("`{}` has neither phone nor email", contact.role);
                 self.doubtful(&contacts.item(i), message, "nobody can be called");
             }
+        }
+    }
+
+    /// Holds whom severities escalate to against the contacts.
+    fn escalations(&mut self, path: &Path) {
+        let contacts = &self.estate.contacts;
+        let usual = defaults::severities();
+        for (severity, rule) in &self.estate.severities {
+            let path = path.key(&format!("{severity:?}")).key("escalation");
+            // Roles nobody named are the procedures' own.
+            if usual.get(severity).is_some_and(|usual| usual.escalation == rule.escalation) {
+                continue;
+            }
+            let roles = contacts.iter().map(|contact| contact.role.as_str());
+            if roles.clone().any(|role| role == rule.escalation) {
+                continue;
+            }
+            let message = format!("`{}` is no contact's role", rule.escalation);
+            if contacts.is_empty() {
+                let help = "add it under `contacts:` with a phone number";
+                self.doubtful(&path, message, help);
+                continue;
+            }
+            let help = near::hint(&rule.escalation, roles.clone()).unwrap_or_else(|| {
+                let roles: Vec<&str> = roles.collect();
+                format!("add it under `contacts:`, or name one of {}", roles.join(", "))
+            });
+            self.wrong_with_help(&path, message, help);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Variable;
 use crate::outcome::Candidate;
 use crate::span::Span;
 
@@ -14,9 +15,10 @@ use crate::span::Span;
 pub(crate) struct CommandRun {
     /// Program and arguments; no shell
     pub argv: Vec<String>,
-    /// Further variables of the program; `inherit` hands on one that is otherwise taken out
+    /// Further variables of the program; `inherit` hands on one that is otherwise taken out, a secret input is read when
+    /// the program is started
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
     /// Working directory
     #[serde(default)]
     pub cwd: Option<String>,

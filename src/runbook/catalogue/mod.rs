@@ -4,7 +4,11 @@ pub(crate) mod actions;
 mod arguments;
 pub(crate) mod checks;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::estate::types::SecretRef;
 
 /// Type of an argument or output, as far as loading can check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,16 @@ pub(crate) struct Output {
     pub say: &'static str,
 }
 
+/// Value of a program's variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Variable {
+    Text(String),
+    /// Read where it is when the program is started; plan and journal hold the place alone
+    Secret(SecretRef),
+}
+
 /// Returns the JSON Schema of a type as a value.
-pub(super) fn schema_of<T: schemars::JsonSchema>() -> Value {
+pub(super) fn schema_of<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
 }

@@ -251,6 +251,31 @@ fn explain(expression: &Expression, scope: &Scope, error: &ExecutionError) -> Ex
     }
 }
 
+/// Returns what stands between a name's brackets, where it is no literal.
+fn indexes(name: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut depth, mut start) = (0_usize, 0);
+    for (at, letter) in name.char_indices() {
+        match letter {
+            '[' => {
+                if depth == 0 {
+                    start = at + 1;
+                }
+                depth += 1;
+            }
+            ']' => {
+                depth = depth.saturating_sub(1);
+                let inner = name[start..at].trim();
+                if depth == 0 && !inner.starts_with(['\'', '"']) {
+                    found.push(inner);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// Says which part of a name is missing, where one is.
 fn missing(text: &str, reference: &Reference, scope: &Scope) -> Option<ExpressionError> {
     let mut name = reference.root.clone();
@@ -264,8 +289,18 @@ fn missing(text: &str, reference: &Reference, scope: &Scope) -> Option<Expressio
     };
     let Some(root) = scope.root(&reference.root) else { return fail(&name, None) };
     let mut at = &root;
+    let mut indexes = indexes(text.get(reference.range.clone()).unwrap_or_default()).into_iter();
     for access in &reference.path {
-        let Access::Field(field) = access else { return None };
+        let computed;
+        let field = match access {
+            Access::Field(field) => field,
+            Access::Computed => {
+                let index = compile_cached(indexes.next()?).ok()?;
+                let Ok(Value::String(key)) = evaluate(&index, scope) else { return None };
+                computed = key;
+                &computed
+            }
+        };
         name = format!("{name}.{field}");
         match at {
             Value::Object(entries) => match entries.get(field) {

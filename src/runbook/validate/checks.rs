@@ -33,6 +33,11 @@ impl Checker<'_> {
         if let Some(that) = &check.that {
             self.seen(that, place, &path.key("that"));
         }
+        if check.that.is_some() && check.expect.is_some() {
+            let help = "write both as one condition: `that: \"value == …\"`";
+            let message = "a check has `that` or `expect`, not both";
+            self.wrong_with_help(&path.key("expect"), message, help);
+        }
         self.patience(check, path);
         let Some(name) = CheckName::parse(&check.check) else {
             let known = CheckName::ALL.into_iter().map(CheckName::name);
@@ -72,7 +77,11 @@ impl Checker<'_> {
         if let (Some(within), Some(every)) = (check.within, check.every) {
             let looks = check.consecutive.unwrap_or(1).max(1);
             let least = every.duration().saturating_mul(looks - 1);
-            if least > within.duration() {
+            if looks == 1 && every.duration() > within.duration() {
+                let help = "make `within` longer, or `every` shorter";
+                let message = format!("a second look after {every} does not fit into {within}");
+                self.wrong_with_help(&path.key("every"), message, help);
+            } else if least > within.duration() {
                 let help = "make `within` longer, or `every` shorter";
                 let message = format!("{looks} looks every {every} do not fit into {within}");
                 self.wrong_with_help(&path.key("within"), message, help);

@@ -285,11 +285,13 @@ steps:
        |
        = help: say `rollback: { none: "why" }`, give an action of its own, or `point_of_no_return: true`
 
-    error: a secret cannot be part of a text
+    error: the secret `key` cannot be used here
       --> t.yaml:26:27
        |
     26 |     with: { argv: ['x ${{ inputs.key }}', '${{ estate.services }}', '${{ size(estate.services) + }}', '${{ open'] }
        |                           ^^^^^^^^^^
+       |
+       = help: a secret goes to a program alone, as all of a variable: `action: command.run` with `env: { VARIABLE: "${{ inputs.key }}" }`
 
     error: expected text, found a list
       --> t.yaml:26:48

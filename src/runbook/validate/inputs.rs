@@ -66,6 +66,13 @@ impl Checker<'_> {
                 let problem =
                     Problem::at(range, format!("`--{flag}` is a flag of phoenix-dr itself"));
                 self.report(problem.help("choose another name for the input"));
+            } else if reserved::VARIABLES.contains(&name.as_str()) {
+                let range = self.loaded.places.key_or(&path);
+                let variable = format!("PHOENIX_DR_{}", name.to_uppercase());
+                let problem =
+                    Problem::at(range, format!("`{variable}` means something else to phoenix-dr"));
+                let help = "an input can be given by its variable, too: choose another name";
+                self.report(problem.help(help));
             } else if !is_name(name, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
                 let range = self.loaded.places.key_or(&path);
                 let problem = Problem::at(range, format!("`{name}` cannot be an input's name"));
@@ -159,6 +166,10 @@ impl Checker<'_> {
             return;
         };
         let found = Inference::new(self.names, expression, PLANNED).whole();
+        if matches!(found, Type::Secret) {
+            self.secret(expression, path);
+            return;
+        }
         let kinds = found.kinds(self.names.estate).unwrap_or_default();
         if !kinds.is_empty() && !kinds.iter().any(|kind| wanted.contains(kind)) {
             self.wrong(path, format!("{} cannot be the default", kinds[0].say()));

@@ -38,14 +38,8 @@ static ESTATE: LazyLock<Schema> = LazyLock::new(Schema::of::<Estate>);
 pub(crate) fn validate(loaded: &Loaded) -> Problems {
     let runbook = &loaded.runbook;
     let graph = Graph::of(runbook);
-    let mut ids = HashMap::new();
-    for (i, step) in runbook.steps.iter().enumerate() {
-        // The first of two wins; the second is reported.
-        ids.entry(step.id.as_str()).or_insert(i);
-    }
-    let names = Names { inputs: &runbook.inputs, estate: &ESTATE, steps: ids, runbook };
-    let mut checker =
-        Checker { loaded, names: &names, graph: &graph, problems: Vec::new(), uses: Vec::new() };
+    let names = Names::of(runbook);
+    let mut checker = Checker::new(loaded, &names, &graph);
     checker.head();
     checker.inputs();
     for i in 0..runbook.steps.len() {
@@ -63,6 +57,16 @@ pub(crate) fn validate(loaded: &Loaded) -> Problems {
     loaded.problems(checker.problems)
 }
 
+/// Returns what is wrong with the ids, actions and order of steps, of a runbook that may lack all else.
+pub(super) fn order_alone(loaded: &Loaded) -> Vec<Problem> {
+    let graph = Graph::of(&loaded.runbook);
+    let names = Names::of(&loaded.runbook);
+    let mut checker = Checker::new(loaded, &names, &graph);
+    checker.ids_and_actions();
+    checker.order();
+    checker.problems
+}
+
 /// Names that expressions may use.
 pub(crate) struct Names<'a> {
     pub inputs: &'a BTreeMap<String, Input>,
@@ -72,7 +76,15 @@ pub(crate) struct Names<'a> {
     runbook: &'a Runbook,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    fn of(runbook: &'a Runbook) -> Self {
+        let mut ids = HashMap::new();
+        for (i, step) in runbook.steps.iter().enumerate() {
+            // The first of two wins; the second is reported.
+            ids.entry(step.id.as_str()).or_insert(i);
+        }
+        Self { inputs: &runbook.inputs, estate: &ESTATE, steps: ids, runbook }
+    }
     /// Returns a step's id and outputs; no outputs are known of an action that is not.
     fn outputs(&self, step: usize) -> (&str, Option<&'static [Output]>) {
         let step = &self.runbook.steps[step];
@@ -106,7 +118,11 @@ struct Checker<'a> {
     uses: Vec<Use>,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    fn new(loaded: &'a Loaded, names: &'a Names<'a>, graph: &'a Graph) -> Self {
+        Self { loaded, names, graph, problems: Vec::new(), uses: Vec::new() }
+    }
+
     fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

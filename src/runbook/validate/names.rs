@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use cel::common::ast::Expr;
 use serde_json::{Map, Value};
 
 use super::types::{Inference, Kind, Type, kinds_of};
 use super::{Checker, Use};
 use crate::runbook::expression::{
-    Expression, ExpressionError, Reference, compile_cached, template, template_cached,
+    Access, Expression, ExpressionError, Reference, compile_cached, template, template_cached,
 };
 use crate::runbook::path::Path;
 use crate::runbook::problem::Problem;
+use crate::runbook::schema::InputType;
 use crate::runbook::shape::Schema;
 
 /// Names known before the run.
@@ -20,6 +22,26 @@ pub(super) const PLANNED: &[&str] = &["inputs", "estate"];
 const RUNNING: &[&str] = &["inputs", "estate", "run", "steps"];
 /// Names known to a condition over what a check saw: it is evaluated over that alone.
 const SEEN: &[&str] = &["value"];
+
+/// What is said where a secret input cannot be.
+const SECRETS: &str = "a secret goes to a program alone, as all of a variable: \
+    `action: command.run` with `env: { VARIABLE: \"${{ inputs.NAME }}\" }`";
+
+/// Says whether an expression is a secret input and nothing around it.
+fn is_secret_alone(expression: &Expression, found: &Type) -> bool {
+    let select = matches!(&expression.tree.expr, Expr::Select(select) if !select.test);
+    matches!(found, Type::Secret) && select
+}
+
+/// Says whether a reference to a secret can stand where a schema's node is wanted.
+fn takes_secret(schema: &Schema, wanted: &Value) -> bool {
+    schema.alternatives(wanted).into_iter().any(|way| {
+        let known = way.get("properties").and_then(Value::as_object);
+        known.is_some_and(|known| {
+            ["env", "file", "command"].iter().all(|key| known.contains_key(*key))
+        })
+    })
+}
 
 /// Where a text stands: what it may name.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +87,36 @@ impl Checker<'_> {
         };
         for (expression, _) in template.expressions() {
             let found = self.expression(expression, place, path);
+            if self.secret(expression, path) {
+                continue;
+            }
             let kinds = found.kinds(self.names.estate).unwrap_or_default();
-            let secret = matches!(found, Type::Secret);
-            if secret || matches!(kinds.as_slice(), [Kind::List | Kind::Map]) {
-                let what = if secret { "a secret" } else { kinds[0].say() };
-                self.misplaced(expression, path, format!("{what} cannot be part of a text"));
+            if matches!(kinds.as_slice(), [Kind::List | Kind::Map]) {
+                let message = format!("{} cannot be part of a text", kinds[0].say());
+                self.misplaced(expression, path, message);
             }
         }
+    }
+
+    /// Refuses a secret input where one is used; says whether it did.
+    pub(super) fn secret(&mut self, expression: &Expression, path: &Path) -> bool {
+        let inputs = self.names.inputs;
+        let is_secret =
+            |name: &str| inputs.get(name).is_some_and(|input| input.kind == InputType::Secret);
+        let used =
+            expression.references.iter().find_map(|reference| match reference.path.first() {
+                Some(Access::Field(name))
+                    if reference.root == "inputs" && !reference.tested && is_secret(name) =>
+                {
+                    Some((name.clone(), reference.range.clone()))
+                }
+                _ => None,
+            });
+        let Some((name, range)) = used else { return false };
+        let range = self.loaded.place_in(path, &expression.text, Some(&range));
+        let problem = Problem::at(range, format!("the secret `{name}` cannot be used here"));
+        self.report(problem.help(SECRETS.replace("NAME", &name)));
+        true
     }
 
     /// Checks every text in arguments; `wanted` finds what the schema asks for at a path.
@@ -86,7 +131,11 @@ impl Checker<'_> {
             Value::String(text) if template::is_whole(text) => match template_cached(text) {
                 Ok(template) => {
                     if let Some(expression) = template.whole() {
-                        self.expression(expression, place, path);
+                        let found = self.expression(expression, place, path);
+                        // What is a secret and no more is held against what is wanted there.
+                        if !is_secret_alone(expression, &found) {
+                            self.secret(expression, path);
+                        }
                     }
                 }
                 Err(error) => self.refuse(&error, path),
@@ -115,6 +164,12 @@ impl Checker<'_> {
         let Some(expression) = template.whole() else { return };
         let mut inference = Inference::new(self.names, expression, place.roots);
         let found = inference.whole();
+        if is_secret_alone(expression, &found) {
+            if !takes_secret(schema, wanted) {
+                self.secret(expression, path);
+            }
+            return;
+        }
         let (Some(found), Some(wanted)) =
             (found.kinds(self.names.estate), kinds_of(schema, wanted))
         else {
@@ -140,6 +195,9 @@ impl Checker<'_> {
             Err(error) => return self.refuse(&error, path),
         };
         let found = self.expression(&expression, place, path);
+        if self.secret(&expression, path) {
+            return;
+        }
         if let Some(kinds) = found.kinds(self.names.estate)
             && !kinds.contains(&Kind::Bool)
             && let Some(kind) = kinds.first()

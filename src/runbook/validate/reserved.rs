@@ -44,6 +44,7 @@ pub(crate) const FLAGS: &[&str] = &[
     "follow",
     "help",
     "incident-started",
+    "inject",
     "jobs",
     "no-progress",
     "non-interactive",
@@ -55,12 +56,21 @@ pub(crate) const FLAGS: &[&str] = &[
     "recovery-point",
     "rehearse",
     "runbooks",
+    "seed",
     "set",
     "speed",
     "state",
+    "surprise",
     "verbose",
     "version",
+    "waive",
     "yes",
+];
+
+/// Inputs whose variable, `PHOENIX_DR_NAME`, this program or the programs it starts read for something else.
+pub(super) const VARIABLES: &[&str] = &[
+    "actions", "bless", "evidence", "force", "form", "format", "log", "reason", "rendered", "run",
+    "state", "step", "token", "value", "verify",
 ];
 
 /// Ids no step may have: flags and screens use the words for something else.

@@ -8,7 +8,7 @@ use super::names::Where;
 use super::{Checker, reserved};
 use crate::runbook::arguments;
 use crate::runbook::catalogue::actions::ActionName;
-use crate::runbook::load::Loaded;
+use crate::runbook::load::{Loaded, NO_ID};
 use crate::runbook::near;
 use crate::runbook::path::Path;
 use crate::runbook::problem::Problem;
@@ -70,6 +70,19 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks what can be told of steps of which nothing else could be read.
+    pub(super) fn ids_and_actions(&mut self) {
+        for (i, step) in self.names.runbook.steps.iter().enumerate() {
+            let path = Loaded::step_path(i);
+            if !step.id.starts_with(NO_ID) {
+                self.id(step, i, &path);
+            }
+            if let Some(action) = &step.action {
+                self.known_action(action, &path);
+            }
+        }
+    }
+
     fn texts(&mut self, step: &Step, path: &Path) {
         for (key, text) in [("title", &step.title), ("phase", &step.phase)] {
             if let Some(text) = text {
@@ -77,9 +90,14 @@ impl Checker<'_> {
             }
         }
         match &step.approve {
-            Some(Approve::Say(say)) => self.text(say, Where::planned(), &path.key("approve")),
+            Some(Approve::Say(say)) => {
+                let path = path.key("approve");
+                self.text(say, Where::planned(), &path);
+                self.asks(say, &path);
+            }
             Some(Approve::Typed(typed)) => {
                 let path = path.key("approve");
+                self.asks(&typed.say, &path.key("say"));
                 self.text(&typed.say, Where::planned(), &path.key("say"));
                 self.text(&typed.word, Where::planned(), &path.key("type"));
                 if typed.word.trim().is_empty() {
@@ -87,6 +105,13 @@ impl Checker<'_> {
                 }
             }
             None => {}
+        }
+    }
+
+    fn asks(&mut self, say: &str, path: &Path) {
+        if say.trim().is_empty() {
+            let help = "write what is asked, or `each` for the usual words";
+            self.wrong_with_help(path, "there is nothing to approve in an empty sentence", help);
         }
     }
 
@@ -102,6 +127,7 @@ impl Checker<'_> {
             ("rollback", step.rollback.is_some(), "it changes nothing"),
             ("approve", step.approve.is_some(), "there is nothing to approve"),
             ("retry", step.retry.is_some(), "`within` says how long a check is looked at"),
+            ("timeout", step.timeout.is_some(), "`within` says how long a check is looked at"),
         ];
         for (key, given, why) in parts {
             if given {

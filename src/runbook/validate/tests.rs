@@ -252,6 +252,19 @@ fn one_mistake_each() {
             "did you mean `wait`?",
         ),
         ("{id: a, action: wait, with: {for: 0s}, approve: {say: x, type: ' '}}", "no word to type"),
+        ("{id: a, action: wait, with: {for: 0s}, approve: ''}", "nothing to approve in an empty"),
+        (
+            "{id: a, timeout: 5s, checks: [{check: tcp, with: {address: 'h:1'}}]}",
+            "a step with checks has no `timeout`",
+        ),
+        (
+            "{id: a, checks: [{check: tcp, with: {address: 'h:1'}, that: 'value == 1', expect: 1}]}",
+            "`that` or `expect`, not both",
+        ),
+        (
+            "{id: a, checks: [{check: tcp, with: {address: 'h:1'}, within: 5s, every: 10s}]}",
+            "a second look after 10s does not fit into 5s",
+        ),
         ("{id: a, action: wait, with: {for: 0s}, timeout: 0s}", "an attempt takes time"),
         ("{id: a, action: wait, with: {for: 0s}, needs: [b]}", "unknown step `b`"),
         (

@@ -89,18 +89,25 @@ fn misfits<T: DeserializeOwned + JsonSchema>(document: &Document) -> Vec<Problem
     }
 }
 
+/// Refuses a file for its size, in bytes.
+pub(crate) fn too_large(file: &str, bytes: u64) -> Problems {
+    let message = format!(
+        "`{file}` has {:.1} MiB; at most {} MiB are read",
+        bytes as f64 / f64::from(1 << 20),
+        BYTES_MAX >> 20
+    );
+    let problem = Problem::nowhere(crate::runbook::problem::Origin::File, message);
+    let help =
+        "is it the file that was meant? 10,000 steps, the most there can be, take 2 to 4 MiB";
+    // The text is left out: nothing of it will be printed.
+    Problems::new(file, "".into(), vec![problem.help(help)])
+}
+
 fn read_leniently(file: &str, text: &str) -> Result<(Document, Vec<Problem>), Problems> {
     let source: Arc<str> = text.into();
     let fail = |problem: Problem| Problems::new(file, Arc::clone(&source), vec![problem]);
     if text.len() > BYTES_MAX {
-        let message = format!(
-            "`{file}` has {:.1} MiB; at most {} MiB are read",
-            text.len() as f64 / f64::from(1 << 20),
-            BYTES_MAX >> 20
-        );
-        let problem = Problem::nowhere(crate::runbook::problem::Origin::File, message);
-        // The text is left out: nothing of it will be printed.
-        return Err(Problems::new(file, "".into(), vec![problem]));
+        return Err(too_large(file, text.len() as u64));
     }
     let (index, mut problems) = Index::build(text).map_err(&fail)?;
     let mut value: Value = serde_yaml::from_str(text).map_err(|error| {

@@ -219,6 +219,8 @@ fn large_files_are_not_read() {
     let text = format!("name: a # {}\n", "x".repeat(9 << 20));
     insta::assert_snapshot!(refused(&text).render(false), @r"
     error: `sample.yaml` has 9.0 MiB; at most 8 MiB are read
+     |
+     = help: is it the file that was meant? 10,000 steps, the most there can be, take 2 to 4 MiB
     ");
 }
 

@@ -1,5 +1,6 @@
 //! The calls, in the order they are made; each has a name of its own.
 
+use super::deletions::deleting;
 use super::*;
 
 /// One call. `<NAME version>`, `<NAME uid>` and `<NAME continue>` are what an earlier answer said.
@@ -13,18 +14,18 @@ pub(super) struct Call {
     pub until: Option<u16>,
 }
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
-const MAPS: &str = "/api/v1/namespaces/fidelity/configmaps";
-const A: &str = "/api/v1/namespaces/fidelity/configmaps/a";
-const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/fidelity/deployments";
-const D: &str = "/apis/apps/v1/namespaces/fidelity/deployments/d";
-const SCALE: &str = "/apis/apps/v1/namespaces/fidelity/deployments/d/scale";
+pub(super) const MAPS: &str = "/api/v1/namespaces/fidelity/configmaps";
+pub(super) const A: &str = "/api/v1/namespaces/fidelity/configmaps/a";
+pub(super) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/fidelity/deployments";
+pub(super) const D: &str = "/apis/apps/v1/namespaces/fidelity/deployments/d";
+pub(super) const SCALE: &str = "/apis/apps/v1/namespaces/fidelity/deployments/d/scale";
 const APPLIED: &str = "/api/v1/namespaces/fidelity/configmaps/applied?fieldManager=one";
 const APPLIED_TWO: &str = "/api/v1/namespaces/fidelity/configmaps/applied?fieldManager=two";
 const FORCED: &str = "/api/v1/namespaces/fidelity/configmaps/applied?fieldManager=two&force=true";
 
-fn call(
+pub(super) fn call(
     name: &'static str,
     method: Method,
     path: &'static str,
@@ -34,27 +35,32 @@ fn call(
     Call { name, method, path, kind, body, until: None }
 }
 
-fn get(name: &'static str, path: &'static str) -> Call {
+pub(super) fn get(name: &'static str, path: &'static str) -> Call {
     call(name, Method::GET, path, "", Value::Null)
 }
 
-fn post(name: &'static str, path: &'static str, body: Value) -> Call {
+pub(super) fn post(name: &'static str, path: &'static str, body: Value) -> Call {
     call(name, Method::POST, path, JSON, body)
 }
 
-fn put(name: &'static str, path: &'static str, body: Value) -> Call {
+pub(super) fn put(name: &'static str, path: &'static str, body: Value) -> Call {
     call(name, Method::PUT, path, JSON, body)
 }
 
-fn patch(name: &'static str, path: &'static str, kind: &'static str, body: Value) -> Call {
+pub(super) fn patch(
+    name: &'static str,
+    path: &'static str,
+    kind: &'static str,
+    body: Value,
+) -> Call {
     call(name, Method::PATCH, path, kind, body)
 }
 
-fn delete(name: &'static str, path: &'static str, body: Value) -> Call {
+pub(super) fn delete(name: &'static str, path: &'static str, body: Value) -> Call {
     call(name, Method::DELETE, path, JSON, body)
 }
 
-fn until(code: u16, call: Call) -> Call {
+pub(super) fn until(code: u16, call: Call) -> Call {
     Call { until: Some(code), ..call }
 }
 
@@ -74,11 +80,11 @@ pub(super) fn calls() -> Vec<Call> {
     all
 }
 
-fn map(name: &str, data: Value) -> Value {
+pub(super) fn map(name: &str, data: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data })
 }
 
-fn labelled(name: &str, tier: &str) -> Value {
+pub(super) fn labelled(name: &str, tier: &str) -> Value {
     let mut made = map(name, json!({ "key": "1" }));
     made["metadata"]["labels"] = json!({ "tier": tier });
     made
@@ -292,7 +298,7 @@ fn applying() -> Vec<Call> {
     ]
 }
 
-fn deployment() -> Value {
+pub(super) fn deployment() -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "labels": { "app": "d" } },
         "spec": {
@@ -431,76 +437,5 @@ fn workloads() -> Vec<Call> {
                 "spec": { "resourceAttributes": { "namespace": "fidelity", "verb": "patch", "group": "apps", "resource": "deployments" } },
             }),
         ),
-    ]
-}
-
-fn deleting() -> Vec<Call> {
-    let held = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "held", "finalizers": ["x.example/hold"] },
-    });
-    let owned = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "owned", "ownerReferences": [
-            { "apiVersion": "v1", "kind": "ConfigMap", "name": "applied", "uid": "<apply new uid>" },
-        ] },
-    });
-    vec![
-        delete(
-            "delete other uid",
-            A,
-            json!({ "preconditions": { "uid": "00000000-0000-0000-0000-000000000000" } }),
-        ),
-        delete(
-            "delete bad policy",
-            "/api/v1/namespaces/fidelity/configmaps/a?propagationPolicy=Some",
-            Value::Null,
-        ),
-        delete("delete dry", "/api/v1/namespaces/fidelity/configmaps/a?dryRun=All", Value::Null),
-        delete("delete a", A, Value::Null),
-        get("get deleted", A),
-        post("create held", MAPS, held),
-        delete("delete held", "/api/v1/namespaces/fidelity/configmaps/held", Value::Null),
-        get("get held", "/api/v1/namespaces/fidelity/configmaps/held"),
-        delete("delete held again", "/api/v1/namespaces/fidelity/configmaps/held", Value::Null),
-        patch(
-            "let held go",
-            "/api/v1/namespaces/fidelity/configmaps/held",
-            MERGE,
-            json!({ "metadata": { "finalizers": null } }),
-        ),
-        get("held is gone", "/api/v1/namespaces/fidelity/configmaps/held"),
-        post("create owned", MAPS, owned),
-        delete("delete owner", "/api/v1/namespaces/fidelity/configmaps/applied", Value::Null),
-        until(404, get("owned is gone", "/api/v1/namespaces/fidelity/configmaps/owned")),
-        delete("delete pod", "/api/v1/namespaces/fidelity/pods/p", Value::Null),
-        delete(
-            "delete deployment",
-            "/apis/apps/v1/namespaces/fidelity/deployments/d?propagationPolicy=Background",
-            Value::Null,
-        ),
-        delete(
-            "delete many",
-            "/api/v1/namespaces/fidelity/secrets?labelSelector=none",
-            Value::Null,
-        ),
-        post(
-            "held by its namespace",
-            MAPS,
-            json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": { "name": "last", "finalizers": ["x.example/hold"] },
-            }),
-        ),
-        delete("delete the last", "/api/v1/namespaces/fidelity/configmaps/last", Value::Null),
-        delete("delete namespace", "/api/v1/namespaces/fidelity", Value::Null),
-        post("create in an ending namespace", MAPS, map("late", json!({}))),
-        patch(
-            "let the last go",
-            "/api/v1/namespaces/fidelity/configmaps/last",
-            MERGE,
-            json!({ "metadata": { "finalizers": null } }),
-        ),
-        until(404, get("namespace is gone", "/api/v1/namespaces/fidelity")),
     ]
 }

@@ -5,6 +5,7 @@
 //! list itself is held to.
 
 mod calls;
+mod deletions;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -1,0 +1,115 @@
+//! Giving a run up. One whose journal is damaged can be given up, too: nothing else leads on from it.
+
+use serde_json::json;
+
+use super::context::{Context, chain, find_error, store_error};
+use super::ledger::{fold, the_stopped_run, write};
+use crate::engine::state::RunState;
+use crate::error::UserError;
+use crate::event::{Event, Mode, Record};
+use crate::exit::Exit;
+use crate::ids::{RunId, StepId};
+use crate::journal::damaged::{self, GivenUp};
+use crate::journal::lock::{FileLock, Holder};
+use crate::journal::reader::ReadError;
+use crate::journal::store::{Store, StoreError};
+use crate::journal::who::who;
+use crate::report::terminal::Tone;
+
+/// Gives a run up: reverts nothing and says what is still changed.
+pub(super) fn abandon(
+    context: &Context,
+    text: Option<&str>,
+    reason: &str,
+) -> Result<Exit, UserError> {
+    if reason.trim().is_empty() {
+        return Err(UserError::new(Exit::Usage, "--reason is empty: say why"));
+    }
+    let store = context.store()?;
+    let run = match text {
+        Some(text) => store.find(text).map_err(|error| find_error(&error))?,
+        None => the_stopped_run(&store, Mode::Live)?,
+    };
+    let still = give_up(context, &store, &run, reason)?;
+    if context.json() {
+        let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
+            "still_changed": still });
+        context.terminal.out(&answer.to_string());
+        return Ok(Exit::Ok);
+    }
+    context.terminal.out(&format!("run {} is abandoned; nothing was reverted", run.short()));
+    for step in &still {
+        context.terminal.out(&format!("  still changed: {step}"));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Records that a run is given up; returns the steps whose changes stay.
+pub(super) fn give_up(
+    context: &Context,
+    store: &Store,
+    run: &RunId,
+    reason: &str,
+) -> Result<Vec<StepId>, UserError> {
+    let mut records = Vec::new();
+    let now = context.clock.now();
+    let mut open = match store.open_run(run, now, |record| records.push(record)) {
+        Ok(open) => open,
+        Err(StoreError::Read(error)) if is_damage(&error) => {
+            return give_up_damaged(context, store, run, reason, &records, &error);
+        }
+        Err(error) => return Err(store_error(&error)),
+    };
+    let state = fold(run, &records)?;
+    if state.is_final() {
+        return Err(UserError::new(Exit::Usage, format!("run {run} is over already")));
+    }
+    let still_changed = changed(&state);
+    let event =
+        Event::RunAbandoned { reason: reason.to_owned(), still_changed: still_changed.clone() };
+    let record = open.chain.seal(event, now);
+    write(&mut open.writer, &[record])?;
+    Ok(still_changed)
+}
+
+/// Returns the steps whose changes stay.
+fn changed(state: &RunState) -> Vec<StepId> {
+    let steps = state.plan.steps.iter().zip(&state.steps);
+    let changed = steps.filter(|(step, seen)| step.changes && seen.changed());
+    changed.map(|(step, _)| step.id.clone()).collect()
+}
+
+/// Says whether a journal can never be gone on with; one of a newer version can, and one that cannot be read now may be.
+fn is_damage(error: &ReadError) -> bool {
+    match error {
+        ReadError::Damaged { .. } => true,
+        ReadError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        ReadError::Newer { .. } | ReadError::UnknownEvent { .. } | ReadError::SetAside { .. } => {
+            false
+        }
+    }
+}
+
+/// Keeps beside a damaged journal that the run is given up; returns the steps its intact records say are changed.
+fn give_up_damaged(
+    context: &Context,
+    store: &Store,
+    run: &RunId,
+    reason: &str,
+    intact: &[Record],
+    error: &ReadError,
+) -> Result<Vec<StepId>, UserError> {
+    let now = context.clock.now();
+    let dir = store.dir(run);
+    let _lock = FileLock::take(&dir.lock(), Holder::this_process(run, now))
+        .map_err(|error| store_error(&error.into()))?;
+    let damage = chain(error);
+    let given_up = GivenUp { reason: reason.to_owned(), who: who(), at: now, damage };
+    damaged::give_up(&dir, &given_up).map_err(|why| {
+        UserError::new(Exit::Journal, format!("keep that run {run} is given up: {why}"))
+    })?;
+    let said = format!("its journal is damaged and stays as it is: {}", given_up.damage);
+    context.terminal.loud(Tone::Warn, &said);
+    context.terminal.loud(Tone::Plain, &format!("hint: {}", error.hint()));
+    Ok(RunState::fold(intact).map(|state| changed(&state)).unwrap_or_default())
+}
