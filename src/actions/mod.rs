@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::clients::Clients;
 use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
 use postgres::fence;
@@ -75,6 +75,30 @@ impl Action for Actions {
             }
         }
         .boxed()
+    }
+
+    fn without(&self, call: &Call) -> Option<Obligation> {
+        match name(call).ok()? {
+            ActionName::PostgresFence => {
+                arguments(call).ok().map(|with| fence::not_made(&self.clients, &with))
+            }
+            ActionName::CommandRun
+            | ActionName::DatabaseRepoint
+            | ActionName::KubernetesApply
+            | ActionName::KubernetesRestart
+            | ActionName::KubernetesScale
+            | ActionName::Manual
+            | ActionName::RdsChooseRecoveryPoint
+            | ActionName::RdsPromoteReplica
+            | ActionName::RdsProtect
+            | ActionName::RdsRecover
+            | ActionName::RdsRestorePointInTime
+            | ActionName::RdsRestoreSnapshot
+            | ActionName::Route53Weights
+            | ActionName::S3FailoverObject
+            | ActionName::TrafficShift
+            | ActionName::Wait => None,
+        }
     }
 }
 

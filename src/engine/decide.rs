@@ -172,6 +172,15 @@ impl Driver {
     }
 
     /// Records that a person did the step; it is verified next, where it has a verification.
+    /// Records what stays open without the step's change.
+    pub(super) fn leave_open(&mut self) {
+        let open = self.call().and_then(|call| self.ports.actions.without(&call));
+        let step = self.step().id.clone();
+        let events =
+            open.map(|obligation| Event::ObligationOpened { step: Some(step), obligation });
+        self.record(events.into_iter().collect());
+    }
+
     fn mark(&mut self, evidence: String, outputs: Map<String, Value>) {
         let step = self.step().id.clone();
         self.record(vec![Event::StepMarked { step, evidence, outputs }]);
@@ -232,6 +241,7 @@ impl Driver {
                 Ok(())
             }
             FailureChoice::Skip => {
+                self.leave_open();
                 self.finish(StepEnd::Omitted, given, Some(format!("skipped: {why}"))).await
             }
             FailureChoice::MarkDone => {

@@ -219,6 +219,11 @@ pub(crate) trait Action: Send + Sync {
         call: &'a Call,
         image: &'a Image,
     ) -> BoxFuture<'a, Result<(), ActionError>>;
+
+    /// Returns what stays open where the run goes on without the change, or with no more than somebody's word for it.
+    fn without(&self, _call: &Call) -> Option<Obligation> {
+        None
+    }
 }
 
 /// Everything that only looks, by check name.

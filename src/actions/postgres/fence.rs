@@ -249,6 +249,15 @@ pub(super) fn unfenced(clients: &Clients, with: &PostgresFence, say: String) -> 
     }
 }
 
+/// Returns what stays open where the run goes on without the fence, or with somebody's word for it.
+pub(crate) fn not_made(clients: &Clients, with: &PostgresFence) -> Obligation {
+    let PostgresFence { instance, region } = with;
+    let say = format!(
+        "{instance} in {region} was not fenced by this run, and nothing here has seen that it is: it may take writes"
+    );
+    unfenced(clients, with, say)
+}
+
 /// Returns the application's roles; fencing must neither do nothing nor lock this program out.
 fn roles(clients: &Clients) -> Result<&[String], ActionError> {
     let connection = &database(clients)?.connection;

@@ -231,6 +231,10 @@ fn failure(fault: &Fault) -> Option<ActionError> {
 }
 
 impl Action for World {
+    fn without(&self, call: &Call) -> Option<Obligation> {
+        self.with(|w| w.without.get(&call.step.0).cloned())
+    }
+
     fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {
         Box::pin(async move {
             match self.note(Op::Observe, call) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::event::{Answer, FailureChoice};
-use crate::outcome::{Effect, FailureClass, Verdict};
+use crate::outcome::{Effect, FailureClass, Obligation, Verdict};
 
 fn menu(choice: FailureChoice) -> Answer {
     Answer::Menu { choice, reason: Some("drill".to_owned()), outputs: Map::new() }
@@ -64,6 +64,24 @@ fn with_nobody_there_a_revert_that_fails_is_tried_again_where_that_was_answered_
         let settings = RunSettings { reverts_answered, ..settings(false) };
         assert_eq!(start(&world, failover(), settings).exit, exit);
         assert!(world.all_hit());
+    }
+}
+
+#[test]
+fn what_is_skipped_or_only_said_to_be_done_leaves_something_open() {
+    for choice in [FailureChoice::Skip, FailureChoice::MarkDone] {
+        let world = World::new();
+        let [id, say, how] = ["unfenced", "it is not fenced", "fence it"].map(str::to_owned);
+        let open = Obligation { id, say, how, closed_by: None };
+        let mut plan = failover();
+        let fence = plan.steps.iter_mut().find(|step| step.id.0 == "fence").expect("fence");
+        fence.verify.clear();
+        world.with(|w| w.without.insert("fence".to_owned(), open.clone()));
+        world.strike("fence", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 9);
+        world.answer(failed("fence"), menu(choice));
+        let ran = start(&world, plan, settings(true));
+        assert!(world.all_hit());
+        assert_eq!(ran.state.obligations.get(&open.id), Some(&open), "{choice:?}");
     }
 }
 

@@ -110,6 +110,8 @@ pub(super) struct Inner {
     pub irreversible: BTreeSet<String>,
     /// Steps that can only be gone on without
     pub waived: BTreeSet<String>,
+    /// What stays open where a step's change is not made
+    pub without: BTreeMap<String, Obligation>,
     /// What a step leaves open once its change is in place
     pub obligations: BTreeMap<String, Obligation>,
     /// The recovery points that can be taken can all be taken back
