@@ -160,13 +160,19 @@ fn of_choice(
         None => least,
     };
     if let Some(taken) = taken.filter(|taken| taken.loss.is_none_or(|loss| loss > loss_max)) {
-        let loss = taken.loss.map_or("unknown".to_owned(), |loss| loss.to_string());
+        let accepted = taken.loss.map(beforehand);
+        let loss = accepted.map_or("unknown".to_owned(), |loss| loss.to_string());
         let form = AnswerForm::Type { word: format!("lose {loss}") };
-        let (candidate, loss) = (taken.id.clone(), taken.loss);
+        let (candidate, loss) = (taken.id.clone(), accepted);
         let key = QuestionKey::Loss { step: step.id.clone(), candidate, loss };
         questions.push(asked(key, form));
     }
     questions
+}
+
+/// Returns the loss to accept beforehand: by the time the choice is made more is lost, and nobody types milliseconds.
+fn beforehand(loss: Span) -> Span {
+    Span::seconds((loss.0.as_secs() + 120).div_ceil(300) * 300)
 }
 
 fn by_hand(step: &PlannedStep) -> Option<Question> {

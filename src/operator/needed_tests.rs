@@ -75,7 +75,7 @@ fn a_loss_that_would_be_asked_about_is_needed_beforehand() {
     let Found::State { state } = &mut found[1].found else { panic!("the choice") };
     state.choices[0].unusable = Some("backing up".to_owned());
     state.choices[1].loss = Some(Span::minutes(42));
-    assert!(missing(&Given::default(), &found).contains(&"--accept-loss 42m".to_owned()));
+    assert!(missing(&Given::default(), &found).contains(&"--accept-loss 45m".to_owned()));
 
     let Found::State { state } = &mut found[1].found else { panic!("the choice") };
     state.choices[1].loss = None;
