@@ -16,7 +16,7 @@ use crate::clock::since;
 use crate::engine::ports::Operator;
 use crate::error::UserError;
 use crate::estate::types::Estate;
-use crate::event::{Answer, Mode, Question};
+use crate::event::{Answer, Event, Mode, Question};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::{Listed, Store};
@@ -259,7 +259,7 @@ impl Rehearsal {
     }
 
     /// Says what is told of its world at the end.
-    fn told(&self) -> Option<(WorldTold, Option<String>)> {
+    fn told(&self) -> Option<(WorldTold, Option<usize>, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, told) = (sandbox.world(), sandbox.told());
         let unseen = world.unseen.iter().map(|unseen| {
@@ -277,9 +277,10 @@ impl Rehearsal {
             measured: world.durations.measured,
             seed: told.seed,
             faults: told.faults,
+            untold: false,
             left: told.left,
         };
-        Some((world, told.log_failure))
+        Some((world, told.own, told.log_failure))
     }
 }
 
@@ -290,10 +291,15 @@ pub(super) fn debriefed(
     run: &RunId,
     exit: Exit,
 ) -> Result<Exit, UserError> {
-    let Some((world, log_failure)) = context.rehearsal().and_then(Rehearsal::told) else {
-        return Ok(exit);
-    };
+    let told = context.rehearsal().and_then(Rehearsal::told);
+    let Some((mut world, own, log_failure)) = told else { return Ok(exit) };
     let records = ledger::read(journal, run)?;
+    let stopped = records.last().is_some_and(|last| matches!(last.event, Event::RunStopped { .. }));
+    if let Some(own) = own.filter(|_| stopped) {
+        // It can be gone on with: what is a surprise stays one.
+        world.faults.truncate(own);
+        world.untold = true;
+    }
     let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
     let left = !world.left.is_empty();
     let debrief = debrief::of(&records, &found, world, earlier(context, &found));

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::summary::Summary;
+use super::summary::{LossReached, RestoredPriority, Summary};
 use super::text;
 use super::view::ViewState;
 use super::words;
@@ -14,6 +14,10 @@ use crate::span::Span;
 
 /// Decisions that are listed, at most.
 const DECISIONS_MAX: usize = 20;
+/// Steps of the timeline, at most.
+const STEPS_MAX: usize = 30;
+/// Columns of what was known at a decision; all of it is in the journal.
+const KNOWN_COLUMNS: usize = 120;
 
 /// Whose world a rehearsal took place in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +38,8 @@ pub(crate) struct WorldTold {
     pub seed: u64,
     /// Each fault and how often it struck
     pub faults: Vec<(String, u32)>,
+    /// There are others, which are told when the rehearsal has ended
+    pub untold: bool,
     /// What was asked that the simulation does not know
     pub left: Vec<String>,
 }
@@ -62,8 +68,12 @@ pub(crate) struct Decided {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Took {
     pub step: String,
+    /// Since the run began
+    pub after: Span,
     pub length: Span,
     pub attempts: u32,
+    /// From the first attempt to the last one's start
+    pub retries: Span,
 }
 
 /// A rehearsal, looked back at.
@@ -77,7 +87,12 @@ pub(crate) struct Debrief {
     pub cloud: Span,
     /// Neither: gates, checks and pauses
     pub other: Span,
+    /// In the order they began
     pub steps: Vec<Took>,
+    /// Recovery times against their objectives
+    pub restored: Vec<RestoredPriority>,
+    /// Data lost against its objective
+    pub loss: Option<LossReached>,
     pub decisions: Vec<Decided>,
     pub world: WorldTold,
     pub earlier: Vec<Earlier>,
@@ -100,7 +115,9 @@ pub(crate) fn of(
         people: whole(summary.waited_for_people.0),
         cloud: whole(summary.waited_for_cloud.0),
         other: whole(length.saturating_sub(accounted)),
-        steps: steps(records),
+        steps: steps(records, summary.started),
+        restored: summary.restored.clone(),
+        loss: summary.loss.clone(),
         decisions: decisions(records),
         world,
         earlier,
@@ -111,15 +128,17 @@ fn whole(length: std::time::Duration) -> Span {
     Span::seconds(length.as_secs())
 }
 
-fn steps(records: &[Record]) -> Vec<Took> {
+fn steps(records: &[Record], start: Timestamp) -> Vec<Took> {
     let view = ViewState::fold(records);
     let mut taken = Vec::new();
     for step in view.plan.iter().flat_map(|plan| &plan.steps) {
         let (mut began, mut attempts, mut length) = (None, 0, std::time::Duration::ZERO);
+        let mut last = None;
         for record in records {
             match &record.event {
                 Event::StepStarted { step: id, .. } if *id == step.id => {
                     began.get_or_insert(record.time);
+                    last = Some(record.time);
                     attempts += 1;
                 }
                 Event::StepFinished { step: id, .. } if *id == step.id => {
@@ -128,11 +147,19 @@ fn steps(records: &[Record]) -> Vec<Took> {
                 _ => {}
             }
         }
-        if attempts > 0 && length.as_secs() > 0 {
-            taken.push(Took { step: step.id.0.clone(), length: whole(length), attempts });
+        if let (Some(began), Some(last)) = (began, last)
+            && length.as_secs() > 0
+        {
+            taken.push(Took {
+                step: step.id.0.clone(),
+                after: whole(since(start, began)),
+                length: whole(length),
+                attempts,
+                retries: whole(since(began, last)),
+            });
         }
     }
-    taken.sort_by_key(|took| std::cmp::Reverse(took.length));
+    taken.sort_by_key(|took| took.after);
     taken
 }
 
@@ -173,15 +200,20 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             debrief.length, debrief.people, debrief.cloud, debrief.other
         ),
     );
-    for (index, took) in debrief.steps.iter().take(5).enumerate() {
-        let tries =
-            if took.attempts > 1 { format!(", {} attempts", took.attempts) } else { String::new() };
-        let name = if index == 0 { "Longest" } else { "" };
-        row(name, format!("{} {}{tries}", took.step, took.length));
+    let longest = debrief.steps.iter().map(|took| took.length).max();
+    for (index, took) in debrief.steps.iter().take(STEPS_MAX).enumerate() {
+        let tries = match took.attempts {
+            0 | 1 => String::new(),
+            attempts => format!(", {attempts} attempts, {} of it before the last", took.retries),
+        };
+        let most = if Some(took.length) == longest { ", the longest" } else { "" };
+        let name = if index == 0 { "Timeline" } else { "" };
+        row(name, format!("after {}: {} {}{tries}{most}", took.after, took.step, took.length));
     }
     for (index, decided) in debrief.decisions.iter().take(DECISIONS_MAX).enumerate() {
         let name = if index == 0 { "Decisions" } else { "" };
-        let known = decided.known.first().map(|known| format!("; known: {known}"));
+        let known = decided.known.first().map(|known| text::clip(known, KNOWN_COLUMNS));
+        let known = known.map(|known| format!("; known: {known}"));
         let known = known.unwrap_or_default();
         let time = text::clock(decided.at);
         let waited = match decided.took.0.as_secs() {
@@ -198,6 +230,9 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             times => format!("{fault} struck {times} times"),
         };
         row(name, said);
+    }
+    if debrief.world.untold {
+        row("Surprises", "are told when the rehearsal has come to its end".to_owned());
     }
     for (index, left) in debrief.world.left.iter().enumerate() {
         let name = if index == 0 { "NOT KNOWN" } else { "" };
@@ -264,6 +299,7 @@ mod tests {
             measured: false,
             seed: 7,
             faults,
+            untold: false,
             left,
         };
         of(&records, &summary, world, Vec::new())

@@ -72,6 +72,8 @@ struct Inner {
 pub(crate) struct State {
     objects: Objects,
     faults: Faults,
+    /// The faults besides the world's own are told at the end alone
+    secret: bool,
     random: Random,
     resolvers: Resolvers,
     /// What was asked that the simulation does not know
@@ -131,19 +133,22 @@ impl Sandbox {
             log.append(&Entry::World { at: now, seed, secret, faults, world, base });
             objects.log_to(log);
         }
-        Self::with(world, faults, seed, now, objects, clock, Vec::new())
+        let made = Self::with(world, faults, seed, now, objects, clock, Vec::new())?;
+        made.state().secret = secret;
+        Ok(made)
     }
 
     /// Goes on with a world as its log has it.
     pub(crate) fn go_on(resumed: Resumed, clock: Arc<dyn Clock>) -> Result<Self, SandboxError> {
-        let Resumed { log, entries, began, seed, faults, world, .. } = resumed;
+        let Resumed { log, entries, began, seed, secret, faults, world, .. } = resumed;
         let mut objects = Objects::of(&world, began);
         for entry in &entries {
             objects.replay(entry.clone());
         }
         objects.log_to(log);
-        let clone = Self::with(*world, faults, seed, began, objects, clock, entries)?;
-        Ok(clone)
+        let made = Self::with(*world, faults, seed, began, objects, clock, entries)?;
+        made.state().secret = secret;
+        Ok(made)
     }
 
     fn with(
@@ -160,6 +165,7 @@ impl Sandbox {
         let mut state = State {
             objects,
             faults: Faults::new(all, began),
+            secret: false,
             random: Random::new(seed),
             resolvers: Resolvers::default(),
             left: Vec::new(),
@@ -305,6 +311,7 @@ impl Sandbox {
         let faults = state.faults.told().map(|(rule, struck)| (rule.to_string(), struck));
         Told {
             faults: faults.collect(),
+            own: state.secret.then_some(self.0.world.faults.len()),
             left: state.left.clone(),
             seed: self.0.seed,
             log_failure: state.objects.log_failure(),
@@ -317,6 +324,8 @@ impl Sandbox {
 pub(crate) struct Told {
     /// Each fault and how often it struck
     pub faults: Vec<(String, u32)>,
+    /// How many of them, the first ones, are the world's own, where the others are surprises
+    pub own: Option<usize>,
     /// What the simulation was asked and does not know
     pub left: Vec<String>,
     /// What its chance is drawn from
@@ -331,6 +340,7 @@ pub(crate) struct Resumed {
     entries: Vec<Entry>,
     began: Timestamp,
     pub seed: u64,
+    secret: bool,
     faults: Vec<Rule>,
     world: Box<World>,
     /// The latest virtual time in the log
@@ -343,12 +353,12 @@ impl Resumed {
         let (log, mut entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
         let until = entries.iter().map(Entry::at).max().unwrap_or_default();
         match entries.remove(0) {
-            Entry::World { at, seed, faults, world, base, .. } => {
+            Entry::World { at, seed, secret, faults, world, base } => {
                 let world = match base {
                     true => Box::new(log::kept(&directory.join(log::BASE_NAME))?),
                     false => world,
                 };
-                Ok(Self { log, entries, began: at, seed, faults, world, until })
+                Ok(Self { log, entries, began: at, seed, secret, faults, world, until })
             }
             Entry::Put { .. }
             | Entry::Gone { .. }

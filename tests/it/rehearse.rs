@@ -205,6 +205,31 @@ fn surprises_end_as_their_level_says_and_are_told_at_the_end() {
 }
 
 #[test]
+fn a_surprise_stays_one_while_the_rehearsal_can_be_gone_on_with() {
+    let folder = Folder::new();
+    let more = ["--surprise=mild", "--seed=3", "--inject=denied@rds/PromoteReadReplica"];
+    let ran = rehearsed(&folder, &more).exits(14);
+    assert!(ran.out.contains("are told when the rehearsal has come to its end"), "{}", ran.out);
+    assert!(!ran.out.contains("from=17s"), "{}", ran.out);
+}
+
+#[test]
+fn a_loss_that_is_accepted_as_advised_is_enough() {
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--recovery-point=snapshot"];
+    arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--recovery-point")));
+    let refused = Folder::new().run(&arguments).exits(8);
+    let rest = refused.err.split("--accept-loss ").nth(1).expect("advice");
+    let advised = rest.split_whitespace().next().expect("a length of time").trim_matches('`');
+    let flag = format!("--accept-loss={advised}");
+    arguments.push(&flag);
+    let folder = Folder::new();
+    let ran = folder.run(&arguments);
+    // More is lost than the objective allows, as was accepted.
+    assert!([0, 11].contains(&ran.exit), "{flag}: {}\n{}\n{}", ran.exit, ran.out, ran.err);
+    assert!(took(&folder, "restore") > 60);
+}
+
+#[test]
 fn a_person_is_asked_what_a_live_run_asks() {
     let folder = Folder::new();
     let arguments = ["failover", "--region", "us-west-2", "--rehearse", "--speed=max"];
