@@ -55,6 +55,9 @@ fn a_recovered_database_that_leads_to_the_old_one_is_not_taken_for_recovered() {
     let ran = folder.run(&quick(&["--accept-loss", "1h"]));
     assert_ne!(ran.exit, 0, "{}", ran.out);
     let (_, events) = folder.journals().remove(0);
+    let mut failed = events.iter().filter(|event| event["kind"] == "step_failed");
+    let why = failed.find(|event| event.to_string().contains("leads to the lost database"));
+    assert!(why.is_some(), "that is what it fails by: {}", ran.err);
     for end in of_step(&events, "step_finished", "database") {
         assert_ne!(end["end"], "done", "{}", ran.err);
     }
