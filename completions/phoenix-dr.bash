@@ -1413,7 +1413,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__validate)
-            opts="-q -v -h --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-q -v -h --rehearsable --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -174,6 +174,7 @@ json\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l color -d 'When to use colour' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l rehearsable -d 'Say as well which programs a rehearsal does not know what they do'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -s q -l quiet -d 'Print only results and errors'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand validate" -l no-progress -d 'Print plain lines instead of bars'

@@ -14,6 +14,7 @@ use crate::estate::secrets;
 use crate::outcome::{ActionError, Difference, FailureClass, Fidelity};
 use crate::runbook::catalogue::Variable;
 use crate::runbook::catalogue::actions::CommandRun;
+use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 
 /// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
@@ -61,8 +62,9 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     pass_guard(clients, &with.argv)?;
-    let ended =
-        run(clients, call, with, &with.argv, LIMIT).await.map_err(|error| failed(&error))?;
+    let ended = run(clients, call, with, &with.argv, (LIMIT, Purpose::Perform(call.step.clone())))
+        .await
+        .map_err(|error| failed(&error))?;
     if ended.end != ProgramEnd::Exit(0) {
         let message = format!("{}: {}", line(&with.argv), ended.say(LIMIT));
         return Err(ActionError::unknown(FailureClass::Invalid, message)
@@ -90,7 +92,9 @@ pub(crate) async fn revert(
             .hint(format!("it ran: {}", line(&with.argv))));
     };
     pass_guard(clients, undo)?;
-    let ended = run(clients, call, with, undo, LIMIT).await.map_err(|error| failed(&error))?;
+    let ended = run(clients, call, with, undo, (LIMIT, Purpose::Undo(call.step.clone())))
+        .await
+        .map_err(|error| failed(&error))?;
     if ended.end == ProgramEnd::Exit(0) {
         return Ok(());
     }
@@ -118,7 +122,9 @@ async fn is_done(
     with: &CommandRun,
     argv: &[String],
 ) -> Result<bool, ActionError> {
-    let ended = run(clients, call, with, argv, LOOK_LIMIT).await.map_err(|error| failed(&error))?;
+    let ended = run(clients, call, with, argv, (LOOK_LIMIT, Purpose::Done(call.step.clone())))
+        .await
+        .map_err(|error| failed(&error))?;
     match ended.end {
         ProgramEnd::Exit(0) => Ok(true),
         ProgramEnd::Exit(1) => Ok(false),
@@ -136,7 +142,7 @@ async fn run(
     call: &Call,
     with: &CommandRun,
     argv: &[String],
-    limit: Duration,
+    (limit, purpose): (Duration, Purpose),
 ) -> Result<Ended, ProgramError> {
     let mut env = environment(clients, with).await?;
     env.insert("PHOENIX_DR_RUN".to_owned(), call.run.0.clone());
@@ -149,6 +155,7 @@ async fn run(
         cwd: with.cwd.as_deref(),
         limit,
         artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
+        purpose,
     };
     process::run(clients, &program).await
 }

@@ -66,6 +66,7 @@ fn prepared(mut world: World) -> World {
             | Kind::S3Version
             | Kind::S3Upload
             | Kind::S3Underway
+            | Kind::Program
             | Kind::Zone
             | Kind::HealthCheck
             | Kind::Change
@@ -192,6 +193,7 @@ fn name_the_known(names: &mut Pseudonyms, world: &World) {
             | Kind::S3Version
             | Kind::S3Upload
             | Kind::S3Underway
+            | Kind::Program
             | Kind::HealthEvent
             | Kind::Endpoint
             | Kind::Postgres

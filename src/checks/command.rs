@@ -9,6 +9,7 @@ use super::Seen;
 use crate::clients::Clients;
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::runbook::catalogue::checks::Command;
+use crate::sandbox::programs::Purpose;
 use crate::span::Span;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ pub(crate) async fn look(clients: &Clients, with: &Command) -> Seen {
         cwd: None,
         limit,
         artifact: None,
+        purpose: Purpose::Look,
     };
     let ended = match process::run(clients, &program).await {
         Ok(ended) => ended,

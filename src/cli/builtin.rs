@@ -99,6 +99,9 @@ pub(crate) struct ValidateArgs {
     /// Runbooks by id, command or file, or an estate file; every known runbook and the estate when none is given
     #[arg(value_name = "FILE")]
     pub files: Vec<String>,
+    /// Say as well which programs a rehearsal does not know what they do
+    #[arg(long, env = "PHOENIX_DR_REHEARSABLE")]
+    pub rehearsable: bool,
 }
 
 #[derive(Debug, Args)]

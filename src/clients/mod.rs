@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::estate::secrets;
 use crate::estate::types::{Estate, SecretRef};
 use crate::mask::Masker;
+use crate::sandbox::programs::Programs;
 use crate::sandbox::{Connector, Sandbox};
 use aws::Aws;
 use guard::Guard;
@@ -56,6 +57,8 @@ pub(crate) struct Clients {
     pub open: BTreeSet<String>,
     /// Ways this process has tried in vain
     pub in_vain: InVain,
+    /// What a rehearsal does in place of programs
+    pub programs: Programs,
 }
 
 /// Ways that were tried in vain, with why: an action that has another one does not offer them again.
@@ -88,6 +91,7 @@ impl Clients {
             artifacts: None,
             open: BTreeSet::new(),
             in_vain: InVain::default(),
+            programs: Programs::default(),
         }
     }
 

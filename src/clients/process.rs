@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use super::{Clients, Network};
 use crate::clock::{Clock, within};
 use crate::mask::Masker;
+use crate::sandbox::programs::Purpose;
 use crate::span::Span;
 
 /// Time between TERM and KILL.
@@ -50,6 +51,8 @@ pub(crate) struct Program<'a> {
     pub limit: Duration,
     /// File all its output is appended to, masked
     pub artifact: Option<PathBuf>,
+    /// What it is run for: in a rehearsal that decides how it is played
+    pub purpose: Purpose,
 }
 
 /// How a program ended.
@@ -91,7 +94,9 @@ impl Ended {
 pub(crate) enum ProgramError {
     #[error("argv is empty")]
     Empty,
-    #[error("`{program}` is not run: a rehearsal starts no program")]
+    #[error(
+        "`{program}` is not run: a rehearsal starts no program, and no `rehearse` says what it does"
+    )]
     Rehearsed { program: String },
     #[error("read the secret for the variable {variable}: {why}")]
     Secret { variable: String, why: String },
@@ -298,8 +303,14 @@ async fn listen(
 pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
     let name = program.argv.first().ok_or(ProgramError::Empty)?;
     if let Network::Simulated(sandbox) = &clients.network {
-        sandbox.left(&format!("the program `{name}`"));
-        return Err(ProgramError::Rehearsed { program: name.clone() });
+        let playing = sandbox.program(&clients.programs, &program.purpose, program.argv);
+        let (end, said) = match within(&*clients.clock, program.limit, playing).await {
+            Ok(Some((exit, said))) => (ProgramEnd::Exit(exit.into()), said),
+            Ok(None) => return Err(ProgramError::Rehearsed { program: name.clone() }),
+            Err(_) => (ProgramEnd::TimedOut, String::new()),
+        };
+        let stdout = clients.masks.mask(&said);
+        return Ok(Ended { end, stdout, stderr: String::new() });
     }
     let artifact = program.artifact.as_deref().map(artifact).transpose()?;
     let mut command = command(clients, program.argv, program.env, program.scrub);

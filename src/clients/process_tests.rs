@@ -15,6 +15,7 @@ fn program<'a>(argv: &'a [String], env: &'a BTreeMap<String, String>) -> Program
         cwd: None,
         limit: Duration::from_secs(20),
         artifact: None,
+        purpose: Purpose::Look,
     }
 }
 

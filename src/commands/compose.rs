@@ -18,15 +18,17 @@ use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::types::{SecretRef, StateBucket};
 use crate::event::Mode;
+use crate::exit::Exit;
 use crate::journal::facts::facts_key;
 use crate::journal::lease::{LocalLease, SharedLease, lease_key};
 use crate::journal::lock::Holder;
 use crate::operator::Chain;
 use crate::operator::scripted::Given;
 use crate::operator::terminal::TerminalOperator;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 use crate::report::terminal::Tone;
 use crate::report::text;
+use crate::sandbox::programs::Programs;
 
 /// Returns clients of a plan's estate; the region that takes over is taken to be there.
 pub(super) fn clients(
@@ -43,7 +45,12 @@ pub(super) fn clients(
         None => Clients::new(estate, guard, clock),
         Some(rehearsal) => {
             let directory = artifacts.as_deref().and_then(Path::parent);
-            Clients::simulated(estate, guard, clock, rehearsal.sandbox(directory)?)
+            let sandbox = rehearsal.sandbox(directory)?;
+            let said = |step: &PlannedStep| Some((step.id.clone(), step.rehearse.clone()?));
+            let steps = plan.steps.iter().filter_map(said).collect();
+            let programs = Programs::of(steps, plan.rehearse.clone())
+                .map_err(|wrong| UserError::new(Exit::RunbookInvalid, wrong.join("\n")))?;
+            Clients { programs, ..Clients::simulated(estate, guard, clock, sandbox) }
         }
     };
     // What earlier runs left open is not asked about again.

@@ -75,7 +75,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
             Builtin::List => runbooks::list(context),
             Builtin::Show(given) => runbooks::show(context, &given),
             Builtin::Graph(given) => runbooks::graph(context, &given.runbook, given.format),
-            Builtin::Validate(given) => validate::run(context, &given.files),
+            Builtin::Validate(given) => validate::run(context, &given.files, given.rehearsable),
             Builtin::Runs => ledger::runs(context),
             Builtin::Status(given) => ledger::status(context, given.run.as_deref(), given.follow),
             Builtin::Resume(given) => resume::resume(context, &given),

@@ -18,13 +18,17 @@ use crate::runbook::schema::InputType;
 use crate::runbook::validate as rules;
 
 /// Checks what was named; every known runbook and the estate file where nothing was.
-pub(super) fn run(context: &Context, named: &[String]) -> Result<Exit, UserError> {
+pub(super) fn run(
+    context: &Context,
+    named: &[String],
+    rehearsable: bool,
+) -> Result<Exit, UserError> {
     let mut checked: Vec<Checked> = Vec::new();
     if named.is_empty() {
         let known = context.runbooks();
         let estate = estate_file::find(context.global.estate.as_deref()).ok();
         let estate = estate.map(|path| of_estate(&path, known.iter().flatten()));
-        checked.extend(known.into_iter().map(of_runbook));
+        checked.extend(known.into_iter().map(|found| of_runbook(found, rehearsable)));
         checked.extend(estate);
     }
     for name in named {
@@ -33,9 +37,9 @@ pub(super) fn run(context: &Context, named: &[String]) -> Result<Exit, UserError
             let known = context.runbooks();
             checked.push(of_estate(path, known.iter().flatten()));
         } else if load::is_path(name) || path.is_file() {
-            checked.push(of_runbook(load::read(path)));
+            checked.push(of_runbook(load::read(path), rehearsable));
         } else {
-            checked.push(of_runbook(context.find(name)));
+            checked.push(of_runbook(context.find(name), rehearsable));
         }
     }
     let mut exit = Exit::Ok;
@@ -73,11 +77,14 @@ struct Checked {
     exit: Exit,
 }
 
-fn of_runbook(found: Result<Loaded, FindError>) -> Checked {
+fn of_runbook(found: Result<Loaded, FindError>, rehearsable: bool) -> Checked {
     let exit = Exit::RunbookInvalid;
     match found {
         Ok(loaded) => {
-            let problems = vec![rules::validate(&loaded)];
+            let mut problems = vec![rules::validate(&loaded)];
+            if rehearsable {
+                problems.push(loaded.problems(rules::rehearsable::missing(&loaded)));
+            }
             Checked { file: loaded.name, problems, why: None, exit }
         }
         Err(FindError::Invalid(problems)) => {

@@ -5,7 +5,9 @@
 mod digest;
 pub(crate) mod inputs;
 pub(crate) mod late;
+mod objectives;
 pub(crate) mod outputs;
+mod rehearse;
 pub(crate) mod resolve;
 mod sections;
 pub(crate) mod shared;
@@ -24,6 +26,7 @@ use serde_json::{Map, Value};
 use crate::estate::types::{Estate, Priority, Severity};
 use crate::ids::StepId;
 use crate::runbook::catalogue::actions::ActionName;
+use crate::runbook::rehearse::{Rehearse, RehearsedProgram};
 use crate::runbook::schema::{Objectives, OnFailure, Vote};
 use crate::span::Span;
 
@@ -42,6 +45,9 @@ pub(crate) struct Plan {
     pub verification: Vec<CheckSpec>,
     pub follow_ups: Vec<String>,
     pub fail_fast: bool,
+    /// What a rehearsal does in place of programs
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rehearse: Vec<RehearsedProgram>,
     /// SHA-256 over everything above, in hex
     pub digest: String,
 }
@@ -95,6 +101,9 @@ pub(crate) struct PlannedStep {
     pub timeout: Span,
     pub usually: Option<Span>,
     pub critical: bool,
+    /// What a rehearsal does in place of its program
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearse: Option<Rehearse>,
 }
 
 impl PlannedStep {

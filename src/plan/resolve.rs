@@ -6,8 +6,11 @@ use serde_json::{Map, Value};
 
 use super::sections::{self, Section};
 use super::values::{Filler, Missing, is_open};
-use super::{Approval, Body, CheckSpec, Plan, PlannedStep, Retries, Rollback, digest, inputs};
-use crate::estate::types::{Estate, Priority, Severity};
+use super::{
+    Approval, Body, CheckSpec, Plan, PlannedStep, Retries, Rollback, digest, inputs, objectives,
+    rehearse,
+};
+use crate::estate::types::{Estate, Severity};
 use crate::ids::StepId;
 use crate::runbook::arguments;
 use crate::runbook::catalogue::actions::ActionName;
@@ -19,7 +22,7 @@ use crate::runbook::near;
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Origin, Problem, Problems};
 use crate::runbook::schema::{
-    Approve, Check, InputType, Objectives, OnFailure, Retry, RollbackField, Step, Verify,
+    Approve, Check, InputType, OnFailure, Retry, RollbackField, Step, Verify,
 };
 use crate::runbook::shape::{self, Place, Texts};
 use crate::span::Span;
@@ -30,9 +33,6 @@ const VERIFY_WITHIN: Span = Span::minutes(2);
 const VERIFY_EVERY: Span = Span::seconds(5);
 const RETRIES: Retries =
     Retries { attempts: 3, backoff_first: Span::seconds(2), backoff_longest: Span::seconds(30) };
-/// The procedures document's maxima, for runbooks that name no objectives.
-const RTO_MAX: Span = Span::minutes(240);
-const RPO_MAX: Span = Span::minutes(30);
 
 /// Resolves a runbook with what was given and an estate.
 pub(crate) fn resolve(
@@ -69,18 +69,23 @@ pub(crate) fn resolve(
     let follow_ups = follow_ups
         .map(|(i, text)| resolver.filler.sentence(text, &Path::root().key("follow_ups").item(i)))
         .collect();
+    let programs = runbook.rehearse.iter().enumerate().map(|(i, said)| {
+        rehearse::resolve(&mut resolver.filler, said, &Path::root().key("rehearse").item(i))
+    });
+    let programs = programs.collect();
     let mut plan = Plan {
         runbook: runbook.runbook.clone(),
         title: runbook.title.clone(),
         command: runbook.command.clone(),
         severity: runbook.severity.unwrap_or(Severity::SEV1),
-        objectives: objectives(runbook.objectives, estate),
+        objectives: objectives::of(runbook.objectives, estate),
         inputs,
         estate: estate.clone(),
         steps,
         verification,
         follow_ups,
         fail_fast: runbook.fail_fast,
+        rehearse: programs,
         digest: String::new(),
     };
     let problems = resolver.finish();
@@ -89,19 +94,6 @@ pub(crate) fn resolve(
     }
     plan.digest = digest(&plan);
     Ok(plan)
-}
-
-/// Returns what the run is measured against.
-fn objectives(own: Option<Objectives>, estate: &Estate) -> Objectives {
-    own.unwrap_or_else(|| match estate.objectives.get(&Priority::P0) {
-        Some(p0) => Objectives {
-            rto: p0.rto,
-            rto_max: p0.rto.max(RTO_MAX),
-            rpo: p0.rpo,
-            rpo_max: p0.rpo.max(RPO_MAX),
-        },
-        None => Objectives { rto: RTO_MAX, rto_max: RTO_MAX, rpo: RPO_MAX, rpo_max: RPO_MAX },
-    })
 }
 
 /// How long a check is looked at where it does not say.
@@ -153,6 +145,10 @@ impl Resolver<'_> {
             timeout: step.timeout.unwrap_or(TIMEOUT),
             usually: step.usually,
             critical: step.critical,
+            rehearse: step
+                .rehearse
+                .as_ref()
+                .map(|said| rehearse::resolve(&mut self.filler, said, &path.key("rehearse"))),
             title,
             body,
         }

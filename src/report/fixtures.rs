@@ -80,6 +80,7 @@ pub(crate) fn step(
         timeout: Span::minutes(10),
         usually: Some(Span::minutes(3)),
         critical: true,
+        rehearse: None,
     }
 }
 
@@ -135,6 +136,7 @@ fn steps_before() -> Vec<PlannedStep> {
             PlannedStep {
                 changes: false,
                 critical: false,
+                rehearse: None,
                 usually: None,
                 ..step("notify", "Tell the company and the customers", None, &["primary_down"])
             },
@@ -202,6 +204,7 @@ fn steps_after() -> Vec<PlannedStep> {
         ),
         PlannedStep {
             critical: false,
+            rehearse: None,
             ..step("p1", "Restore P1 services", Some(Priority::P1), &["traffic"])
         },
     ]
@@ -228,6 +231,7 @@ pub(crate) fn plan() -> Plan {
         verification: vec![check("service by its public name")],
         follow_ups: vec!["Watch error rates for two hours".to_owned()],
         fail_fast: false,
+        rehearse: Vec::new(),
         digest: "4f0c".repeat(16),
     }
 }

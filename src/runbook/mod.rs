@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod near;
 pub(crate) mod path;
 pub(crate) mod problem;
+pub(crate) mod rehearse;
 pub(crate) mod render;
 pub(crate) mod schema;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::rehearse::{Rehearse, RehearsedProgram};
 use crate::estate::types::{Priority, Severity};
 use crate::span::Span;
 
@@ -37,9 +38,9 @@ pub(crate) struct Runbook {
     /// Stop everything at the first failed step
     #[serde(default)]
     pub fail_fast: bool,
-    /// How the simulation treats the runbook's own commands
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rehearse: Option<Value>,
+    /// What a rehearsal does in place of programs that checks and steps without a `rehearse` of their own run
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rehearse: Vec<RehearsedProgram>,
 }
 
 /// What the run is measured against.
@@ -144,9 +145,9 @@ pub(crate) struct Step {
     /// False: its failure does not fail the run
     #[serde(default = "yes")]
     pub critical: bool,
-    /// How the simulation treats a step it cannot simulate
+    /// What a rehearsal does in place of the step's program
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rehearse: Option<Value>,
+    pub rehearse: Option<Rehearse>,
 }
 
 const fn yes() -> bool {

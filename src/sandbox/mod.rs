@@ -20,6 +20,7 @@ pub(crate) mod log;
 mod network;
 mod objects;
 mod postgres;
+pub(crate) mod programs;
 mod random;
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,7 @@ use dns::{Dark, Resolvers};
 use fault::{Call, Fault, Faults, Rule};
 use kubernetes::{Behaviour, Cluster};
 use log::{Entry, Log, LogError};
-use objects::Objects;
+use objects::{GLOBAL, Objects};
 use random::Random;
 use world::{Durations, World};
 

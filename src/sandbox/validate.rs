@@ -148,7 +148,8 @@ impl Checks<'_> {
                 | Kind::S3Version
                 | Kind::S3Upload
                 | Kind::S3Underway
-                | Kind::HealthEvent => {}
+                | Kind::HealthEvent
+                | Kind::Program => {}
             }
         }
     }
@@ -235,7 +236,8 @@ impl Checks<'_> {
                 | Kind::Bucket
                 | Kind::HealthEvent
                 | Kind::Endpoint
-                | Kind::Kubernetes => {}
+                | Kind::Kubernetes
+                | Kind::Program => {}
             }
         }
     }

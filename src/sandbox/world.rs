@@ -195,15 +195,34 @@ pub(crate) enum Kind {
     /// A manifest of a region's cluster; its id is `Kind/namespace/name`
     #[serde(rename = "kubernetes.object")]
     Kubernetes,
+    /// Whether a step's program has done its work; its id is the step's
+    #[serde(rename = "program")]
+    Program,
 }
 
 impl Kind {
+    /// Returns the names of all kinds.
+    pub(crate) fn names() -> Vec<String> {
+        let schema = schemars::schema_for!(Kind).to_value();
+        let ways = schema["oneOf"].as_array().into_iter().flatten();
+        ways.flat_map(|way| {
+            let several = way["enum"].as_array().into_iter().flatten();
+            several.chain(way.get("const"))
+        })
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+    }
+
     /// Says whether objects of this kind belong to no region.
     pub(crate) const fn is_global(self) -> bool {
         match self {
-            Self::RdsGlobal | Self::Zone | Self::HealthCheck | Self::Change | Self::HealthEvent => {
-                true
-            }
+            Self::RdsGlobal
+            | Self::Zone
+            | Self::HealthCheck
+            | Self::Change
+            | Self::HealthEvent
+            | Self::Program => true,
             Self::RdsInstance
             | Self::RdsSnapshot
             | Self::RdsBackup
@@ -243,6 +262,7 @@ impl Kind {
             Self::Endpoint => "endpoint",
             Self::Postgres => "postgres",
             Self::Kubernetes => "kubernetes.object",
+            Self::Program => "program",
         }
     }
 }

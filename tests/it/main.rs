@@ -16,6 +16,7 @@ mod language;
 mod lease;
 mod network;
 mod person;
+mod programs;
 mod pty;
 mod pty_failover;
 mod pty_signals;

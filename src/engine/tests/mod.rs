@@ -93,6 +93,7 @@ fn step(id: &str, needs: &[&str], body: Body) -> PlannedStep {
         timeout: Span::minutes(10),
         usually: Some(Span::minutes(1)),
         critical: true,
+        rehearse: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn plan(steps: Vec<PlannedStep>) -> Plan {
         verification: vec![check("restored")],
         follow_ups: Vec::new(),
         fail_fast: false,
+        rehearse: Vec::new(),
         digest: "d".to_owned(),
     }
 }

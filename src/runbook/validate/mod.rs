@@ -9,6 +9,7 @@ mod inputs;
 mod kinds;
 mod names;
 mod recovery;
+pub(crate) mod rehearsable;
 pub(crate) mod reserved;
 mod steps;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod fields;
 mod kinds;
 mod managers;
 mod patch;
+mod place;
 mod request;
 mod rules;
 mod schema;

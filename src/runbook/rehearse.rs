@@ -1,0 +1,90 @@
+//! What a rehearsal does in place of a program: nothing real is started in one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::span::Span;
+
+/// What a rehearsal does in place of a step's program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rehearse {
+    /// In place of `argv`
+    pub run: Played,
+    /// In place of `undo`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Played>,
+}
+
+/// What a rehearsal does in place of a program that a check or another step runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RehearsedProgram {
+    /// The program's first words; of several that fit, the longest counts
+    #[schemars(length(min = 1))]
+    pub argv: Vec<String>,
+    pub run: Played,
+}
+
+/// How a program is played.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Played {
+    /// How long it takes
+    #[serde(default = "soon")]
+    pub takes: Span,
+    /// How it ends; only 0 changes the world
+    #[serde(default)]
+    pub exit: u8,
+    /// What it prints
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stdout: String,
+    /// What it changes in the world
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<WorldChange>,
+}
+
+fn soon() -> Span {
+    Span::seconds(1)
+}
+
+/// One change of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum WorldChange {
+    Object(ObjectChange),
+    Manifest(ManifestChange),
+}
+
+/// A change of an object outside of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectChange {
+    /// Its type, as a world names it: `rds.instance`, `s3.object`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its region; left out for what has none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    pub id: String,
+    /// Fields that get these values, null takes one away; what is not there is made
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub set: Map<String, Value>,
+    /// It is deleted
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+}
+
+/// A change of a Kubernetes object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManifestChange {
+    /// Region of the cluster
+    pub cluster: String,
+    /// Merged into what is there; what is not there is made
+    pub manifest: Map<String, Value>,
+    /// It is deleted
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+}
