@@ -75,6 +75,8 @@ pub(crate) enum FailureClass {
     Overdue,
     /// The guard of a dry run refused it
     Refused,
+    /// The proof of the lease had lapsed when the change was to be requested: nothing has failed, it is proved again
+    Unproved,
     /// A defect in phoenix-dr
     Internal,
 }
@@ -92,6 +94,7 @@ impl FailureClass {
             | Self::Capacity
             | Self::Overdue
             | Self::Refused
+            | Self::Unproved
             | Self::Internal => false,
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
-use crate::clients::guard::Refused;
 use crate::clients::process::{self, Ended, Program, ProgramEnd, ProgramError, Scrub};
 use crate::clients::{Clients, Network};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -29,7 +28,7 @@ pub(crate) async fn observe(
     with: &CommandRun,
 ) -> Result<Observation, ActionError> {
     let done = match &with.done_when {
-        Some(argv) if clients.guard.is_open() => Some(is_done(clients, call, with, argv).await?),
+        Some(argv) if clients.guard.is_armed() => Some(is_done(clients, call, with, argv).await?),
         Some(_) | None => None,
     };
     let state = |done: bool| json!({ "done": done });
@@ -109,11 +108,7 @@ fn outputs(stdout: String) -> Map<String, Value> {
 
 /// A program is no transport that could ask the guard itself.
 fn pass_guard(clients: &Clients, argv: &[String]) -> Result<(), ActionError> {
-    if clients.guard.is_open() {
-        return Ok(());
-    }
-    let refused = Refused { call: line(argv) };
-    Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()))
+    Ok(clients.guard.pass(line(argv))?)
 }
 
 async fn is_done(

@@ -166,7 +166,7 @@ pub(crate) async fn observe(
     let (live, complete) = scene.look(clients).await?;
     let desired = scene.desired(&live, &call.run);
     let mut seen = Observation::new(live, desired);
-    if !clients.guard.is_open() && !seen.satisfied {
+    if !clients.guard.is_armed() && !seen.satisfied {
         let (from, to) = (&seen.live, &seen.desired);
         scene.write(clients, call, &from["endpoint"], &to["endpoint"], true).await?;
         let mark = Mark { annotation: MARK, from: &from["pods"], to: &to["pods"], dry_run: true };

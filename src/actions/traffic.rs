@@ -350,6 +350,7 @@ const fn lost(error: &ActionError) -> bool {
         | FailureClass::Conflict
         | FailureClass::Capacity
         | FailureClass::Refused
+        | FailureClass::Unproved
         | FailureClass::Internal => false,
     }
 }

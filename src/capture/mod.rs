@@ -85,7 +85,10 @@ impl Part {
             FailureClass::Credentials => "no valid credentials",
             FailureClass::NotFound => "not there",
             FailureClass::Invalid | FailureClass::Conflict => "cannot be asked",
-            FailureClass::Capacity | FailureClass::Refused | FailureClass::Internal => "failed",
+            FailureClass::Capacity
+            | FailureClass::Refused
+            | FailureClass::Unproved
+            | FailureClass::Internal => "failed",
         };
         self.assumed(what, region, &format!("{class}: {}", error.message));
     }

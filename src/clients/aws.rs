@@ -134,9 +134,16 @@ impl Aws {
         if let Some(found) = held.regions.get(name) {
             return Ok(found.clone());
         }
-        let clients = Arc::new(self.build(name, &source)?);
+        let clients = Arc::new(self.build(name, &source, &self.guard)?);
         held.regions.insert(name.to_owned(), clients.clone());
         Ok(clients)
+    }
+
+    /// Returns the S3 client of a region for what a run keeps of itself: its writes are what proves the lease.
+    pub(crate) async fn state_bucket(&self, name: &str) -> Result<aws_sdk_s3::Client, ActionError> {
+        let mut held = self.held.lock().await;
+        let source = Box::pin(self.source(&mut held)).await?;
+        Ok(self.build(name, &source, &self.guard.keeping_the_lease())?.s3)
     }
 
     /// Asks AWS, in the surviving region, who we are.
@@ -164,14 +171,14 @@ impl Aws {
         self.transport.get_or_init(http_client).clone()
     }
 
-    fn build(&self, region: &str, source: &Source) -> Result<Regional, ActionError> {
+    fn build(&self, region: &str, source: &Source, guard: &Guard) -> Result<Regional, ActionError> {
         let http =
             self.transport().map_err(|why| ActionError::unchanged(FailureClass::Invalid, why))?;
         let shared = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .credentials_provider(source.provider.clone())
             .identity_cache(source.identities.clone())
-            .http_client(FailClosed { inner: http, guard: self.guard.clone() })
+            .http_client(FailClosed { inner: http, guard: guard.clone() })
             .sleep_impl(time::sleep(&self.clock))
             .time_source(time::source(&self.clock))
             .retry_config(RetryConfig::disabled())
@@ -186,7 +193,7 @@ impl Aws {
             .map(|found| found.endpoints.clone())
             .unwrap_or_default();
         let interceptors = [
-            SharedInterceptor::new(GuardInterceptor(self.guard.clone())),
+            SharedInterceptor::new(GuardInterceptor(guard.clone())),
             SharedInterceptor::new(StaleInterceptor(self.stale.clone())),
         ];
         Ok(regional(region, &shared, &endpoints, interceptors))

@@ -18,7 +18,7 @@ use kube::{Client, Config, Error};
 use tokio::sync::Mutex;
 use tower::{BoxError, Layer, Service};
 
-use super::guard::{Guard, Refused, refusal};
+use super::guard::{Guard, refusal};
 use super::tcp::Failure;
 use super::{Clients, Network, via};
 use crate::by_hand;
@@ -248,7 +248,7 @@ fn lost(purpose: Purpose, message: String) -> ActionError {
 
 fn explain(error: &Error, what: &str, purpose: Purpose) -> ActionError {
     if let Some(refused) = refusal(error) {
-        return ActionError::unchanged(FailureClass::Refused, refused.to_string());
+        return refused.into();
     }
     match error {
         Error::Api(status) => explain_status(status, what, purpose),
@@ -352,9 +352,11 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if !self.guard.is_open() && !only_looks(&request) {
-            let call = format!("{} {}", request.method(), request.uri().path());
-            return Box::pin(async move { Err(Box::new(Refused { call }) as BoxError) });
+        if !only_looks(&request)
+            && let Err(refused) =
+                self.guard.pass(format!("{} {}", request.method(), request.uri().path()))
+        {
+            return Box::pin(async move { Err(Box::new(refused) as BoxError) });
         }
         tracing::debug!(method = %request.method(), uri = %request.uri(), "kubernetes request");
         let answer = self.inner.call(request);

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use futures::FutureExt as _;
 
 use super::*;
-use crate::clients::guard::Refused;
+use crate::clients::guard::Guard;
 use crate::clock::RealClock;
 
 /// What the server does with a request.
@@ -51,9 +51,9 @@ impl HttpConnector for Server {
                 Ok(response)
             }
             Reply::Reset => Err(ConnectorError::io("connection reset".into())),
-            Reply::RefusedByGuard => {
-                Err(ConnectorError::user(Box::new(Refused { call: "S3.PutObject".to_owned() })))
-            }
+            Reply::RefusedByGuard => Err(ConnectorError::user(Box::new(
+                Guard::closed().pass("S3.PutObject").expect_err("it is closed"),
+            ))),
         })
     }
 }

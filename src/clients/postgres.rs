@@ -15,7 +15,6 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, IsolationLevel, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::guard::Refused;
 use super::tcp::{self, Failure};
 use super::{Clients, Network, via};
 use crate::clock::within;
@@ -396,10 +395,7 @@ impl Session {
         statements: &[(String, Vec<Parameter<'_>>)],
         writing: Writing,
     ) -> Result<(), ActionError> {
-        if !clients.guard.is_open() {
-            let refused = Refused { call: format!("SQL to {what}") };
-            return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
-        }
+        clients.guard.pass(format!("SQL to {what}"))?;
         let builder = match writing {
             Writing::Aloud => self.client.build_transaction().read_only(false),
             Writing::ByDefault => self.client.build_transaction(),
@@ -437,10 +433,7 @@ impl Session {
         role: Option<&str>,
         sql: &str,
     ) -> Result<Tried, ActionError> {
-        if !clients.guard.is_open() {
-            let refused = Refused { call: format!("SQL to {what}") };
-            return Err(ActionError::unchanged(FailureClass::Refused, refused.to_string()));
-        }
+        clients.guard.pass(format!("SQL to {what}"))?;
         let code = |error: Error| match error.code() {
             Some(code) => Ok(code.code().to_owned()),
             None => Err(error),

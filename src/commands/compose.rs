@@ -20,7 +20,7 @@ use crate::estate::types::{SecretRef, StateBucket};
 use crate::event::Mode;
 use crate::exit::Exit;
 use crate::journal::facts::facts_key;
-use crate::journal::lease::{LocalLease, SharedLease, lease_key};
+use crate::journal::lease::{LocalLease, Proof, SharedLease, lease_key};
 use crate::journal::lock::Holder;
 use crate::operator::Chain;
 use crate::operator::scripted::Given;
@@ -135,7 +135,12 @@ fn lease(context: &Context, clients: &Arc<Clients>, holder: Holder) -> Arc<dyn L
     match lease_store(clients) {
         Some(store) => {
             let (clock, estate) = (Arc::clone(&context.clock), &clients.estate.estate);
-            Arc::new(SharedLease::new(store, clock, estate, holder))
+            let (guard, timed) = (clients.guard.clone(), Arc::clone(&clock));
+            let told = Box::new(move |proof| match proof {
+                Proof::Until(end) => guard.proved_until(end, Arc::clone(&timed)),
+                Proof::Vouched => guard.vouched(),
+            });
+            Arc::new(SharedLease::new(store, clock, estate, holder, told))
         }
         None => Arc::new(LocalLease),
     }
@@ -158,10 +163,9 @@ fn object(clients: &Arc<Clients>, place: &StateBucket, key: &str) -> LeaseStore 
     let (client, region) = (Arc::clone(clients), place.region.clone());
     let source = Arc::new(move || {
         let (client, region) = (Arc::clone(&client), region.clone());
-        Box::pin(async move {
-            let regional = client.aws.region(&region).await.map_err(|error| error.message)?;
-            Ok(regional.s3.clone())
-        }) as futures::future::BoxFuture<'static, _>
+        Box::pin(
+            async move { client.aws.state_bucket(&region).await.map_err(|error| error.message) },
+        ) as futures::future::BoxFuture<'static, _>
     });
     LeaseStore::s3(source, &place.bucket, key, Arc::clone(&clients.clock))
 }

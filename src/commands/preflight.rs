@@ -263,6 +263,7 @@ fn credentials(
                 | FailureClass::Timeout
                 | FailureClass::Overdue
                 | FailureClass::Refused
+                | FailureClass::Unproved
                 | FailureClass::Internal => FindingLevel::Warning,
             };
             let finding = warning("credentials", error.message, error.hint);

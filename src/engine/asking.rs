@@ -218,7 +218,10 @@ impl Dispatcher {
     pub(super) fn vouch(&mut self, why: String, result: Result<String, Park>) {
         self.busy = Busy::Nothing;
         match result {
-            Ok(typed) => self.record(vec![Event::LeaseVouched { why, typed }]),
+            Ok(typed) => {
+                self.ports.lease.vouch();
+                self.record(vec![Event::LeaseVouched { why, typed }]);
+            }
             Err(park) => self.park(park),
         }
     }

@@ -210,6 +210,7 @@ impl Driver {
                 Err(LeaseRefusal::Unproved { why }) => {
                     let typed = self.ask_alone(&why).await?;
                     self.vouched = true;
+                    self.ports.lease.vouch();
                     self.record(vec![Event::LeaseVouched { why, typed }]);
                 }
             }
@@ -270,6 +271,10 @@ impl Driver {
     pub(super) async fn after_attempt(&mut self, error: ActionError) -> Result<(), Park> {
         if error.class == FailureClass::Credentials {
             self.ask_for_credentials(&error).await?;
+            return self.begin().await;
+        }
+        // The next attempt proves the lease first, or has a person vouch for being alone: nothing has failed.
+        if error.class == FailureClass::Unproved {
             return self.begin().await;
         }
         if error.class.retryable() && self.state.attempts < self.step().retry.attempts {

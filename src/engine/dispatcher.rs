@@ -389,7 +389,8 @@ impl Dispatcher {
                 (self.disarm)();
                 self.stop_for(format!("the lease was lost to {holder}"), Exit::Held);
             }
-            // A lease that cannot be proved right now is proved, or vouched for, before the next change.
+            // A lease that cannot be proved right now is proved, or vouched for, before the next attempt; what is under
+            // way finds the guard closed once the last proof has lapsed, and is tried again then.
             Inner::LeaseChecked(Ok(()) | Err(LeaseRefusal::Unproved { .. })) => {}
         }
     }

@@ -257,6 +257,9 @@ pub(crate) trait Lease: Send + Sync {
     /// Proves the lease is ours until at least `until`, renewing it where needed.
     fn assure(&self, until: Timestamp) -> BoxFuture<'_, Result<(), LeaseRefusal>>;
 
+    /// A person vouches for being alone: from now on changes need no proof.
+    fn vouch(&self);
+
     /// Names the step under way, for whoever is refused from its next renewal on.
     fn at_step(&self, step: Option<&StepId>);
 

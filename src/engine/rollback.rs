@@ -104,16 +104,20 @@ impl Driver {
             let error = ActionError::unchanged(FailureClass::Internal, message);
             return Ok(RevertResult::Failed { error });
         };
-        let done = match self.step().rollback.clone() {
-            Rollback::Action { action, with } => {
-                self.run_instead(&armed, call, action, &with).await
-            }
-            Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
-        };
-        match done {
-            Ok(result) => Ok(result),
-            Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
-            Err(Undone::Parked(park)) => Err(park),
+        loop {
+            let done = match self.step().rollback.clone() {
+                Rollback::Action { action, with } => {
+                    self.run_instead(&armed, call.clone(), action, &with).await
+                }
+                Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
+            };
+            return match done {
+                Ok(result) => Ok(result),
+                // Looked at again and proved again, or vouched for: nothing has failed.
+                Err(Undone::Failed(error)) if error.class == FailureClass::Unproved => continue,
+                Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
+                Err(Undone::Parked(park)) => Err(park),
+            };
         }
     }
 

@@ -115,6 +115,18 @@ pub(crate) async fn look(
     Ok(stands.map(|document| (document.run.clone(), document.text())))
 }
 
+/// What is proved of the right to act, told whenever it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Nobody else acts before this instant
+    Until(Timestamp),
+    /// A person vouches for being alone
+    Vouched,
+}
+
+/// Whoever lets changes through; told before the answer to whoever asked for the proof.
+pub(crate) type Told = Box<dyn Fn(Proof) + Send + Sync>;
+
 /// The lease of one run in a bucket.
 pub(crate) struct SharedLease {
     store: LeaseStore,
@@ -122,6 +134,7 @@ pub(crate) struct SharedLease {
     estate: String,
     holder: Holder,
     session: String,
+    told: Told,
     step: Mutex<Option<StepId>>,
     /// Locked over a whole exchange: steps that ask at the same time share one renewal
     held: tokio::sync::Mutex<Option<Held>>,
@@ -131,13 +144,17 @@ impl SharedLease {
     /// Returns the lease of a run, not taken yet.
     ///
     /// The caller holds the run's local lock: a lease this run took from this host before is taken again at once.
+    /// `told` hears at once that nothing is proved yet.
     pub(crate) fn new(
         store: LeaseStore,
         clock: Arc<dyn Clock>,
         estate: &str,
         holder: Holder,
+        told: Told,
     ) -> Self {
+        told(Proof::Until(Timestamp::MIN));
         Self {
+            told,
             store,
             clock,
             estate: estate.to_owned(),
@@ -205,6 +222,7 @@ impl SharedLease {
                 Some(found) if found.document.session == self.session => {
                     if found.document.covers(now) {
                         let epoch = found.document.epoch;
+                        self.tell(&found);
                         *held = Some(found);
                         return Ok(self.grant(epoch));
                     }
@@ -220,7 +238,9 @@ impl SharedLease {
             let document = self.document(epoch, now, now);
             match self.write(&condition, &document).await {
                 Ok(etag) => {
-                    *held = Some(Held { etag, document });
+                    let taken = Held { etag, document };
+                    self.tell(&taken);
+                    *held = Some(taken);
                     return Ok(self.grant(epoch));
                 }
                 Err(PutError::Refused(why)) => return Err(LeaseRefusal::Unproved { why }),
@@ -240,6 +260,11 @@ impl SharedLease {
         LeaseGrant { epoch, place: self.store.place().to_owned() }
     }
 
+    fn tell(&self, held: &Held) {
+        let end = held.document.expires_at.checked_sub(MARGIN).unwrap_or(Timestamp::MIN);
+        (self.told)(Proof::Until(end));
+    }
+
     /// A proof holds for now, too, when the question was asked some time ago.
     fn proved(&self, held: &Held, until: Timestamp) -> bool {
         held.document.covers(until.max(self.clock.now()))
@@ -257,6 +282,7 @@ impl SharedLease {
         }
         let answer = self.renew(held, until).await;
         if matches!(answer, Err(LeaseRefusal::Lost { .. })) {
+            (self.told)(Proof::Until(Timestamp::MIN));
             *guard = None;
         }
         answer
@@ -272,6 +298,7 @@ impl SharedLease {
             match self.write(&condition, &document).await {
                 Ok(etag) => {
                     *held = Held { etag, document };
+                    self.tell(held);
                     if self.proved(held, until) {
                         return Ok(());
                     }
@@ -280,7 +307,10 @@ impl SharedLease {
                 }
                 // Somebody wrote; only the object says who.
                 Err(PutError::NotMet) => match self.read().await {
-                    Ok(Some(found)) if self.is_mine(&found) => *held = found,
+                    Ok(Some(found)) if self.is_mine(&found) => {
+                        self.tell(&found);
+                        *held = found;
+                    }
                     Ok(found) => return Err(lost(found)),
                     Err(why) => return unproved(why),
                 },
@@ -348,6 +378,10 @@ impl Lease for SharedLease {
         self.assure_it(until).boxed()
     }
 
+    fn vouch(&self) {
+        (self.told)(Proof::Vouched);
+    }
+
     fn at_step(&self, step: Option<&StepId>) {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step.cloned();
     }
@@ -373,6 +407,8 @@ impl Lease for LocalLease {
     fn assure(&self, _until: Timestamp) -> BoxFuture<'_, Result<(), LeaseRefusal>> {
         std::future::ready(Ok(())).boxed()
     }
+
+    fn vouch(&self) {}
 
     fn at_step(&self, _step: Option<&StepId>) {}
 

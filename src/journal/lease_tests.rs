@@ -58,7 +58,7 @@ fn lease_on(bucket: &Bucket, clock: &TestClock, run: &str, host: &str) -> Arc<Sh
         since: time(0),
     };
     let store = LeaseStore::fake(bucket, Arc::clone(&clock));
-    Arc::new(SharedLease::new(store, clock, "phoenix", holder))
+    Arc::new(SharedLease::new(store, clock, "phoenix", holder, Box::new(|_| {})))
 }
 
 /// Two machines with a run each, and what they share.
@@ -84,6 +84,59 @@ impl Scene {
     async fn soon(&self, lease: &SharedLease) -> Result<(), LeaseRefusal> {
         lease.assure(later(self.clock.now(), Duration::from_secs(5))).await
     }
+}
+
+/// Returns the lease of a third run, and what it says of its proof.
+fn telling(scene: &Scene) -> (SharedLease, Arc<Mutex<Vec<Proof>>>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let told: Told = Box::new(move |proof| heard.lock().expect("no panic").push(proof));
+    let clock: Arc<dyn Clock> = Arc::new(scene.clock.clone());
+    let store = LeaseStore::fake(&scene.bucket, Arc::clone(&clock));
+    let holder = Holder { run: RunId("RUN3".to_owned()), ..scene.one.holder.clone() };
+    (SharedLease::new(store, clock, "phoenix", holder, told), said)
+}
+
+#[tokio::test]
+async fn whoever_lets_changes_through_hears_how_long_it_is_proved() {
+    let scene = Scene::new();
+    let (lease, said) = telling(&scene);
+    let heard = || std::mem::take(&mut *said.lock().expect("no panic"));
+    let after = |seconds: u64| Proof::Until(later(time(0), Duration::from_secs(seconds)));
+    let nothing = Proof::Until(Timestamp::MIN);
+    assert_eq!(heard(), [nothing], "before it is taken");
+    lease.take().await.expect("free");
+    assert_eq!(heard(), [after(50)], "a minute less the margin");
+    scene.clock.pass(40);
+    scene.soon(&lease).await.expect("renewed");
+    assert_eq!(heard(), [after(90)]);
+    // Nothing is heard while it cannot be renewed: the proof ends by itself.
+    scene.clock.pass(40);
+    scene.bucket.fault(&[Fault::Unreachable; 32]);
+    assert!(scene.soon(&lease).await.is_ok(), "the last proof still holds");
+    scene.clock.pass(40);
+    assert!(matches!(scene.soon(&lease).await, Err(LeaseRefusal::Unproved { .. })));
+    assert_eq!(heard(), []);
+    lease.vouch();
+    assert_eq!(heard(), [Proof::Vouched]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_proves_as_much_as_the_object_says_and_a_lost_lease_nothing() {
+    let scene = Scene::new();
+    let (lease, said) = telling(&scene);
+    lease.take().await.expect("free");
+    scene.clock.pass(48);
+    scene.bucket.fault(&[Fault::AnswerLost]);
+    scene.soon(&lease).await.expect("renewed, and read again");
+    let until =
+        scene.document().expires_at - jiff::SignedDuration::try_from(MARGIN).expect("short");
+    let last = || said.lock().expect("no panic").last().copied();
+    assert_eq!(last(), Some(Proof::Until(until)));
+    scene.clock.pass(300);
+    scene.two.take().await.expect("it is over");
+    assert!(matches!(scene.soon(&lease).await, Err(LeaseRefusal::Lost { .. })));
+    assert_eq!(last(), Some(Proof::Until(Timestamp::MIN)));
 }
 
 fn grant(epoch: u64) -> Result<LeaseGrant, LeaseRefusal> {

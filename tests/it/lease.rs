@@ -61,9 +61,9 @@ steps:
 ";
 
 #[test]
-fn of_twenty_starts_at_once_one_runs_and_nineteen_name_it() {
+fn of_a_hundred_starts_at_once_one_runs_and_ninety_nine_name_it() {
     let estate = fresh("{}");
-    let folders: Vec<Folder> = (0..20).map(|_| estate.folder()).collect();
+    let folders: Vec<Folder> = (0..100).map(|_| estate.folder()).collect();
     let shared = tempfile::tempdir().expect("a folder");
     let text = WAITING
         .replace("-e go", &format!("-e {}", shared.path().join("go").display()))

@@ -189,7 +189,7 @@ pub(crate) async fn observe(
     let desired: Map<String, Value> =
         workloads.iter().map(|workload| (workload.to_string(), json!(token))).collect();
     let mut seen = Observation::new(live, Value::Object(desired));
-    if !clients.guard.is_open() && !seen.satisfied {
+    if !clients.guard.is_armed() && !seen.satisfied {
         let mark = Mark { annotation: MARK, from: &seen.live, to: &seen.desired, dry_run: true };
         validate(clients, &cluster, &workloads, mark).await?;
         seen.fidelity = Fidelity::Validated;

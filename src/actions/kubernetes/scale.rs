@@ -139,7 +139,7 @@ pub(crate) async fn observe(
         desired.insert(found.workload.to_string(), after);
     }
     let mut seen = Observation::new(Value::Object(live), Value::Object(desired));
-    if !clients.guard.is_open() && !seen.satisfied {
+    if !clients.guard.is_armed() && !seen.satisfied {
         validate(clients, &cluster, &found).await?;
         seen.fidelity = Fidelity::Validated;
     }

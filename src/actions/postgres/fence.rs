@@ -53,6 +53,7 @@ impl From<ActionError> for NotBySql {
             | FailureClass::Conflict
             | FailureClass::Capacity
             | FailureClass::Refused
+            | FailureClass::Unproved
             | FailureClass::Internal => Self::Wrong(error),
         }
     }

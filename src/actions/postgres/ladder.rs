@@ -330,6 +330,9 @@ pub(super) async fn perform(
                     return Err(error);
                 }
                 tried.effect = tried.effect.max(error.effect);
+                if stands_against_all(rung, &error) {
+                    return Err(ActionError { effect: tried.effect, ..error });
+                }
                 error.to_string()
             }
         };
@@ -348,6 +351,17 @@ pub(super) async fn perform(
         ..ActionError::unchanged(FailureClass::Transient, message)
     }
     .hint("the next look offers what is left, and to go on unfenced"))
+}
+
+/// Says whether an error tells nothing of a way but stands against all that is left: the engine mends it, and the next
+/// look goes on where this one stopped.
+fn stands_against_all(rung: Rung, error: &ActionError) -> bool {
+    match (error.class, rung) {
+        (FailureClass::Unproved | FailureClass::Refused, _) => true,
+        // The cluster of a region that is gone may never take ours again.
+        (FailureClass::Credentials, Rung::CutOff | Rung::Stop) => true,
+        _ => false,
+    }
 }
 
 async fn go(

@@ -76,7 +76,7 @@ where
         Nature::Change => Effect::Unknown,
     };
     if let Some(refused) = refusal(error) {
-        return ActionError::unchanged(FailureClass::Refused, refused.to_string());
+        return refused.into();
     }
     let (class, effect, what) = match error {
         SdkError::ConstructionFailure(_) => {
@@ -259,6 +259,7 @@ fn hint(class: FailureClass, call: &str, code: Option<&str>) -> Option<String> {
         | FailureClass::Conflict
         | FailureClass::Overdue
         | FailureClass::Refused
+        | FailureClass::Unproved
         | FailureClass::Internal => return None,
     };
     Some(text)

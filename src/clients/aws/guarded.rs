@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::clients::guard::{Guard, Refused};
+use crate::clients::guard::Guard;
 
 /// Operations that change nothing, by the service's own name: each one phoenix-dr calls, and no prefix rule.
 ///
@@ -71,11 +71,10 @@ impl GuardInterceptor {
             reads: reads(metadata.service(), metadata.name()),
             call: format!("{}.{}", metadata.service().replace(' ', ""), metadata.name()),
         };
-        if cleared.reads || self.0.is_open() {
-            Ok(cleared)
-        } else {
-            Err(Box::new(Refused { call: cleared.call }))
+        if !cleared.reads {
+            self.0.pass(&cleared.call)?;
         }
+        Ok(cleared)
     }
 }
 
@@ -125,10 +124,11 @@ impl HttpConnector for FailClosedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let refusal: BoxError = match request.extension::<Cleared>() {
             None => "the request did not pass the guard".into(),
-            Some(cleared) if !cleared.reads && !self.guard.is_open() => {
-                Box::new(Refused { call: cleared.call.clone() })
-            }
-            Some(_) => return self.inner.call(request),
+            Some(cleared) if cleared.reads => return self.inner.call(request),
+            Some(cleared) => match self.guard.pass(&cleared.call) {
+                Ok(()) => return self.inner.call(request),
+                Err(refused) => Box::new(refused),
+            },
         };
         HttpConnectorFuture::ready(Err(ConnectorError::user(refusal)))
     }

@@ -118,6 +118,23 @@ async fn the_guard_is_asked_at_each_call() {
 }
 
 #[tokio::test]
+async fn a_lapsed_lease_lets_only_reads_and_its_own_writes_through() {
+    let script = silent();
+    let clients = guarded(estate(|_| {}), &script);
+    clients.guard.open(&Armed::mint());
+    clients.guard.proved_until(Timestamp::MIN, Arc::clone(&clients.clock));
+    let west = clients.aws.region(WEST).await.expect("clients");
+    let error =
+        means(west.rds.promote_read_replica().db_instance_identifier("i").send().await.map(drop));
+    let error = ActionError { message: String::new(), ..error };
+    assert_eq!(error, ActionError::unchanged(FailureClass::Unproved, ""));
+    assert_eq!(script.sent(), []);
+    let state = clients.aws.state_bucket(WEST).await.expect("a client");
+    assert!(state.put_object().bucket("b").key("lease").send().await.is_ok());
+    assert_eq!(script.sent().len(), 1);
+}
+
+#[tokio::test]
 async fn a_client_without_the_interceptor_cannot_send() {
     let script = silent();
     let http = FailClosed { inner: SharedHttpClient::new(script.clone()), guard: Guard::closed() };

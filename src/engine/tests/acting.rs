@@ -145,6 +145,16 @@ impl World {
         });
     }
 
+    /// The guard's answer where the lease is not proved any more.
+    fn lapse(&self, again: bool) -> ActionError {
+        let why = "the shared lock could not be proved any more";
+        if !again {
+            let why = why.to_owned();
+            self.with(|w| w.lease.assure = Some(LeaseRefusal::Unproved { why }));
+        }
+        ActionError::unchanged(FailureClass::Unproved, why)
+    }
+
     fn refused(&self, call: &Call) -> Option<ActionError> {
         let why = format!("{} would change the estate", call.step);
         let disarmed = self.with(|w| w.disarmed);
@@ -226,7 +236,9 @@ fn failure(fault: &Fault) -> Option<ActionError> {
         Fault::LostAnswer | Fault::LostRequest | Fault::Late(_) | Fault::Slow(_) => {
             Some(ActionError::unknown(FailureClass::Timeout, message))
         }
-        Fault::Delay(_) | Fault::Foreign | Fault::Panic | Fault::Twice => None,
+        Fault::Delay(_) | Fault::Foreign | Fault::Lapse { .. } | Fault::Panic | Fault::Twice => {
+            None
+        }
     }
 }
 
@@ -263,6 +275,7 @@ impl Action for World {
             match &fault {
                 Some(Fault::Delay(length)) => self.clock.sleep(*length).await,
                 Some(Fault::Panic) => panic!("scripted"),
+                Some(Fault::Lapse { again }) => return Err(self.lapse(*again)),
                 Some(_) | None => {}
             }
             if let Some(refused) = self.refused(call) {
@@ -316,6 +329,7 @@ impl Action for World {
             match &fault {
                 Some(Fault::Delay(length)) => self.clock.sleep(*length).await,
                 Some(Fault::Panic) => panic!("scripted"),
+                Some(Fault::Lapse { again }) => return Err(self.lapse(*again)),
                 Some(_) | None => {}
             }
             if let Some(refused) = self.refused(call) {
@@ -427,6 +441,10 @@ impl Lease for World {
             }
             refusal.map_or(Ok(()), Err)
         })
+    }
+
+    fn vouch(&self) {
+        self.with(|w| w.lease.vouched = true);
     }
 
     fn at_step(&self, _step: Option<&StepId>) {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::engine::ports::LeaseRefusal;
+use crate::event::Answer;
 use crate::outcome::{Effect, FailureClass};
 
 fn held() -> LeaseRefusal {
@@ -93,6 +94,59 @@ fn nothing_is_changed_once_the_lease_is_lost() {
     assert!(!world.switched().contains(&"capacity".to_owned()));
     world.mend();
     assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+}
+
+fn vouched(world: &World) -> usize {
+    kinds(world, |event| matches!(event, Event::LeaseVouched { .. }))
+}
+
+/// A world where the proof has lapsed when the change of `capacity` is to be requested.
+fn lapsing(op: Op, again: bool) -> World {
+    let world = World::new();
+    if op == Op::Revert {
+        stopped(&world);
+    }
+    world.strike("capacity", op, Fault::Lapse { again }, 1);
+    world
+}
+
+fn failures(world: &World) -> usize {
+    kinds(world, |event| matches!(event, Event::StepFailed { .. }))
+}
+
+#[test]
+fn a_change_that_comes_after_the_proof_has_lapsed_is_made_once_it_is_proved_again_or_vouched_for() {
+    for (again, words) in [(true, 0), (false, 1)] {
+        let world = lapsing(Op::Perform, again);
+        let ran = start(&world, failover(), settings(true));
+        assert!(world.all_hit());
+        assert_eq!((ran.exit, failures(&world), vouched(&world)), (Exit::Ok, 0, words));
+        assert_eq!(world.count("perform capacity"), 2);
+        assert_eq!(world.with(|w| w.lease.vouched), !again, "the guard must hear of it");
+    }
+}
+
+#[test]
+fn a_change_that_comes_after_the_proof_has_lapsed_is_not_made_where_nobody_vouches() {
+    let world = lapsing(Op::Perform, false);
+    world.answer(QuestionKey::Alone, Answer::Nobody { why: "no terminal".to_owned() });
+    let ran = start(&world, failover(), settings(true));
+    assert!(world.all_hit());
+    assert_eq!((ran.exit, failures(&world)), (Exit::Stopped, 0));
+    assert_eq!(ran.step("capacity").effect, Effect::None);
+    assert!(!world.switched().contains(&"capacity".to_owned()));
+    world.mend();
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+}
+
+#[test]
+fn a_revert_that_comes_after_the_proof_has_lapsed_is_no_failed_revert() {
+    for (again, words) in [(true, 0), (false, 1)] {
+        let world = lapsing(Op::Revert, again);
+        assert_eq!(rollback(&world).exit, Exit::RolledBack);
+        assert!(world.all_hit());
+        assert_eq!((world.count("revert capacity"), vouched(&world)), (2, words));
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) enum Fault {
     Delay(Duration),
     /// Someone else changes the state meanwhile
     Foreign,
+    /// The lease's proof lapses before the change is requested; it can be proved again, or not
+    Lapse { again: bool },
     /// A defect
     Panic,
 }
@@ -89,6 +91,8 @@ pub(super) struct LeaseScript {
     pub assured: u32,
     /// Times it was given back while changes were still let through
     pub given_back: u32,
+    /// A person vouched for being alone
+    pub vouched: bool,
 }
 
 #[derive(Default)]

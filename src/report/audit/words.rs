@@ -287,6 +287,7 @@ fn failed<'a>(step: &'a StepId, what: &str, error: &ActionError) -> Told<'a> {
         FailureClass::Timeout => "timeout",
         FailureClass::Overdue => "overdue",
         FailureClass::Refused => "refused",
+        FailureClass::Unproved => "lease unproved",
         FailureClass::Internal => "internal",
     };
     let effect = effect_word(error.effect);
