@@ -199,6 +199,9 @@ pub(crate) enum Event {
     ObligationClosed {
         id: String,
         said: String,
+        /// Only what this run itself left open: it took back what that followed from
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lapsed: bool,
     },
     /// Checks at the end decided whether the service is restored
     RunVerified {

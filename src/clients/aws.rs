@@ -10,6 +10,7 @@ mod guarded;
 pub(crate) mod records;
 mod source;
 mod time;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -32,6 +33,7 @@ use crate::estate::types::{Endpoints, Estate};
 use crate::outcome::{ActionError, FailureClass};
 use guarded::{FailClosed, GuardInterceptor};
 use source::{Source, Stale, StaleInterceptor};
+use whole::WholeInterceptor;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -195,6 +197,7 @@ impl Aws {
         let interceptors = [
             SharedInterceptor::new(GuardInterceptor(guard.clone())),
             SharedInterceptor::new(StaleInterceptor(self.stale.clone())),
+            SharedInterceptor::new(WholeInterceptor),
         ];
         Ok(regional(region, &shared, &endpoints, interceptors))
     }
@@ -205,35 +208,40 @@ fn regional(
     region: &str,
     shared: &SdkConfig,
     endpoints: &Endpoints,
-    [guard, stale]: [SharedInterceptor; 2],
+    [guard, stale, whole]: [SharedInterceptor; 3],
 ) -> Regional {
     let to = |service: AwsService| service.of(endpoints).map(str::to_owned);
     let mut rds = aws_sdk_rds::config::Builder::from(shared)
         .interceptor(guard.clone())
-        .interceptor(stale.clone());
+        .interceptor(stale.clone())
+        .interceptor(whole.clone());
     rds.set_endpoint_url(to(AwsService::Rds));
     let mut s3 = aws_sdk_s3::config::Builder::from(shared)
         .interceptor(guard.clone())
-        .interceptor(stale.clone());
+        .interceptor(stale.clone())
+        .interceptor(whole.clone());
     if let Some(url) = to(AwsService::S3) {
         // `http://localhost:…` would become `http://bucket.localhost:…`.
         s3 = s3.endpoint_url(url).force_path_style(true);
     }
     let mut sts = aws_sdk_sts::config::Builder::from(shared)
         .interceptor(guard.clone())
-        .interceptor(stale.clone());
+        .interceptor(stale.clone())
+        .interceptor(whole.clone());
     sts.set_endpoint_url(to(AwsService::Sts));
     // Both are global with their control plane in one region of the partition, whichever region is asked about.
     let control = Region::new(control_region(region));
     let mut route53 = aws_sdk_route53::config::Builder::from(shared)
         .region(control.clone())
         .interceptor(guard.clone())
-        .interceptor(stale.clone());
+        .interceptor(stale.clone())
+        .interceptor(whole.clone());
     route53.set_endpoint_url(to(AwsService::Route53));
     let mut health = aws_sdk_health::config::Builder::from(shared)
         .region(control)
         .interceptor(guard)
-        .interceptor(stale);
+        .interceptor(stale)
+        .interceptor(whole);
     health.set_endpoint_url(to(AwsService::Health));
     Regional {
         region: region.to_owned(),

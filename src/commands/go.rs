@@ -10,7 +10,7 @@ use super::preflight::{self, Preflight};
 use super::{answers, observe};
 use crate::clients::Clients;
 use crate::engine::dispatcher::{Go, GoBuilder, Look};
-use crate::engine::going::unmet;
+use crate::engine::gates::unmet;
 use crate::engine::ports::Ports;
 use crate::engine::state::RunState;
 use crate::engine::verify::worst;

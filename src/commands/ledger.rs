@@ -13,14 +13,14 @@ use crate::engine::ports::Journal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
-use crate::event::{Mode, Record};
+use crate::event::{Mode, Record, RunEnd};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::lock::Liveness;
 use crate::journal::reader::{self, Reader};
 use crate::journal::record::Entry;
 use crate::journal::store::{Listed, Namespace, Store, Unreadable};
-use crate::journal::summary::{OpenObligation, SummaryError};
+use crate::journal::summary::{OpenObligation, Standing, SummaryError};
 use crate::report::audit as trail;
 use crate::report::human::Human;
 use crate::report::json::JsonLines;
@@ -59,12 +59,30 @@ pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
     Ok(Exit::Ok)
 }
 
-/// Returns the names of what earlier runs left open for an estate. What cannot be read is not known to be open: then it
-/// is asked about once more.
+/// Returns the names of what earlier runs left open for an estate that they restored elsewhere. What an abandoned run
+/// left, or what cannot be read, is not known to be accepted: then it is asked about once more. A rehearsal's world knows
+/// of no earlier run.
 pub(super) fn open_obligations(context: &Context, estate: &str) -> BTreeSet<String> {
-    let open = context.store().ok().map(|store| store.obligations(estate, Namespace::Live));
-    let open = open.and_then(Result::ok).unwrap_or_default();
-    open.into_iter().map(|open| open.obligation.id).collect()
+    if context.rehearsal().is_some() {
+        return BTreeSet::new();
+    }
+    let open = |store: Store| {
+        let listed = store.list().ok()?;
+        let restored: BTreeSet<RunId> = listed.into_iter().filter_map(restored).collect();
+        let open = store.obligations(estate, Namespace::Live).ok()?;
+        let accepted = open.into_iter().filter(|open| restored.contains(&open.run));
+        Some(accepted.map(|open| open.obligation.id).collect())
+    };
+    context.store().ok().and_then(open).unwrap_or_default()
+}
+
+fn restored(listed: Listed) -> Option<RunId> {
+    let Listed::Run(summary) = listed else { return None };
+    let restored = matches!(
+        summary.standing,
+        Standing::Finished { end: RunEnd::Restored | RunEnd::WithExceptions, .. }
+    );
+    restored.then_some(summary.run)
 }
 
 /// Returns every run as a line, with what is still open of it; and those that cannot be read.
@@ -231,7 +249,7 @@ fn status_json(store: &Store, state: &RunState) -> serde_json::Value {
         })
         .collect();
     json!({ "format": "phoenix-dr/status", "version": 1, "run": state.run, "steps": steps,
-        "obligations": state.obligations.values().collect::<Vec<_>>(),
+        "obligations": state.obligations.values().map(|owed| &owed.obligation).collect::<Vec<_>>(),
         "marked": obligations::marked(store, &state.run) })
 }
 

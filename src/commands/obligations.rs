@@ -156,7 +156,8 @@ pub(super) fn close(
         return Ok(());
     }
     let mut chain = open.chain.masked_by(context.terminal.masker().clone());
-    let record = chain.seal(Event::ObligationClosed { id: id.to_owned(), said }, now);
+    let record =
+        chain.seal(Event::ObligationClosed { id: id.to_owned(), said, lapsed: false }, now);
     write(&mut open.writer, &[record])
 }
 

@@ -7,8 +7,10 @@ use tokio::task::JoinHandle;
 
 use super::dispatcher::{Busy, Dispatcher, Inner};
 use super::driver::{Message, Park};
+use super::gates::{Gates, passed};
 use super::going::Going;
 use super::ports::{LeaseGrant, LeaseRefusal};
+use super::state::RunPhase;
 use super::state::keeps;
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, Question, QuestionKey};
 use crate::exit::Exit;
@@ -142,16 +144,35 @@ impl Dispatcher {
     /// Asks whether to go; looks again as often as the person wants.
     pub(super) fn ask_go(&mut self) {
         self.busy = Busy::Going;
-        let going = Going {
-            build: Arc::clone(&self.go),
+        let going = Going { build: Arc::clone(&self.go), gates: self.gates() };
+        let inner = self.inner.clone();
+        tokio::spawn(async move { drop(inner.send(Inner::Went(going.ask().await))) });
+    }
+
+    fn gates(&self) -> Gates {
+        Gates {
             ports: self.ports.clone(),
             state: self.state.clone(),
             scope: self.whole_scope(),
             post: self.post.clone(),
             halt: self.halted(),
-        };
-        let inner = self.inner.clone();
-        tokio::spawn(async move { drop(inner.send(Inner::Went(going.ask().await))) });
+        }
+    }
+
+    /// Returns the gates, where there are any and it still matters what they say.
+    fn gates_that_count(&self) -> Option<Gates> {
+        let count = !self.state.past() && passed(&self.state).next().is_some();
+        count.then(|| self.gates())
+    }
+
+    /// Says whether what guarded go still stands.
+    pub(super) fn look_at_gates(&self, reply: oneshot::Sender<Result<Vec<String>, Park>>) {
+        match self.gates_that_count() {
+            Some(gates) => {
+                tokio::spawn(async move { drop(reply.send(gates.stand().await)) });
+            }
+            None => drop(reply.send(Ok(Vec::new()))),
+        }
     }
 
     /// Names for expressions, with the outputs of every step that has any.
@@ -167,7 +188,16 @@ impl Dispatcher {
         self.arm_after_go();
         self.busy = Busy::Leasing;
         let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
+        // A run that is taken up again may find another world than the one in which a person said go.
+        let forward = matches!(self.state.phase, RunPhase::Running);
+        let gates = self.gates_that_count().filter(|_| forward);
         tokio::spawn(async move {
+            if let Some(gates) = gates
+                && let Err(park) = gates.stand().await
+            {
+                drop(inner.send(Inner::Went(Err(park))));
+                return;
+            }
             let result = lease.take().await;
             drop(inner.send(Inner::Leased(result)));
         });

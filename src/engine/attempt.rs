@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use serde_json::Map;
+use tokio::sync::oneshot;
 
 use super::compare::{Standing, digest, standing};
-use super::driver::{Driver, Halt, Park};
+use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Call, LeaseRefusal, Observation, Performed};
-use crate::clock::within;
+use crate::clock::{since, within};
 use crate::event::{AttemptResult, Event};
 use crate::ids::StepId;
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
@@ -20,6 +21,9 @@ pub(super) const OBSERVE_LIMIT: Duration = Duration::from_secs(90);
 
 /// The lease must hold this long beyond the moment a change is requested.
 const LEASE_AHEAD: Duration = Duration::from_secs(15);
+
+/// Requests that are throttled are tried again for so long, or until the step's time is over.
+const THROTTLED_MAX: Duration = Duration::from_secs(300);
 
 /// An observation older than this is made again before it is acted on.
 const FRESH: Duration = Duration::from_secs(10);
@@ -73,7 +77,7 @@ impl Driver {
             tries += 1;
             if error.class == FailureClass::Credentials {
                 self.ask_for_credentials(&error).await?;
-            } else if error.class.retryable() && tries < self.step().retry.attempts {
+            } else if self.tries_again(error.class, tries) {
                 self.pause(self.backoff(tries)).await?;
             } else {
                 // A look changes nothing, whatever earlier attempts did.
@@ -105,13 +109,21 @@ impl Driver {
                 Approval::Each { .. } | Approval::Typed { .. } => true,
             };
             // What the service carries out already was approved when it was requested.
-            if !needs_question || seen.under_way {
+            if seen.under_way {
+                return Ok(Some(seen));
+            }
+            let for_good = seen.irreversible.is_some() || self.step().point_of_no_return;
+            let votes =
+                if for_good || needs_question { self.gates_stand().await? } else { Vec::new() };
+            if !needs_question {
                 return Ok(Some(seen));
             }
             let covered = digest(&seen.live, &seen.desired);
             let asked_at = self.ports.clock.now();
-            self.ask_approval(&seen, &covered).await?;
-            if crate::clock::since(asked_at, self.ports.clock.now()) < FRESH {
+            self.ask_approval(&seen, &covered, votes).await?;
+            // A question may have been open for long.
+            self.gates_stand().await?;
+            if since(asked_at, self.ports.clock.now()) < FRESH {
                 return Ok(Some(seen));
             }
             let Some(again) = self.observe(call).await? else { return Ok(None) };
@@ -120,6 +132,14 @@ impl Driver {
             }
             seen = again;
         }
+    }
+
+    /// Has the gates before go looked at again where their votes are old: what cannot be taken back, or is asked about,
+    /// is done only while they stand. Returns what they saw.
+    async fn gates_stand(&self) -> Result<Vec<String>, Park> {
+        let (reply, stand) = oneshot::channel();
+        drop(self.post.send(Message::Gates { reply }));
+        stand.await.unwrap_or(Err(Park::Halted))
     }
 
     /// Journals that the change is about to be made, then makes it.
@@ -277,7 +297,7 @@ impl Driver {
         if error.class == FailureClass::Unproved {
             return self.begin().await;
         }
-        if error.class.retryable() && self.state.attempts < self.step().retry.attempts {
+        if self.tries_again(error.class, self.state.attempts) {
             let wait = self.backoff(self.state.attempts);
             super::ports::Progress::new(self.step().id.clone(), self.news.clone())
                 .tell(format!("trying again in {}: {error}", Span(wait)), None);
@@ -288,9 +308,20 @@ impl Driver {
         self.fail(ActionError { effect, ..error }).await
     }
 
+    /// Says whether the engine tries again by itself after so many tries. What is throttled was provably not done, and
+    /// all the world is throttled when a region is gone: that is waited out for longer than other failures.
+    pub(super) fn tries_again(&mut self, class: FailureClass, tries: u32) -> bool {
+        if class != FailureClass::Throttled {
+            return class.retryable() && tries < self.step().retry.attempts;
+        }
+        let now = self.ports.clock.now();
+        let first = *self.throttled.get_or_insert(now);
+        since(first, now) < THROTTLED_MAX.min(self.step().timeout.0)
+    }
+
     /// Returns the wait before the next try: doubled each time, spread by a seed of the run and the step, so
     /// that steps that failed together do not come back together and a rehearsal repeats itself.
-    fn backoff(&self, tries: u32) -> Duration {
+    pub(super) fn backoff(&self, tries: u32) -> Duration {
         let retry = &self.step().retry;
         let doubled = retry
             .backoff_first

@@ -22,11 +22,13 @@ impl Driver {
         }
     }
 
-    /// Asks for a step's approval; any other answer than consent parks the step.
+    /// Asks for a step's approval; any other answer than consent parks the step. What must be typed shows the votes of
+    /// the gates as well.
     pub(super) async fn ask_approval(
         &mut self,
         seen: &Observation,
         digest: &str,
+        votes: Vec<String>,
     ) -> Result<(), Park> {
         let key = QuestionKey::Approve { step: self.step().id.clone(), digest: digest.to_owned() };
         let (say, form) = match &self.step().approve {
@@ -37,6 +39,9 @@ impl Driver {
             }
         };
         let mut question = self.question(key, self.step().title.clone(), form);
+        if matches!(self.step().approve, Approval::Typed { .. }) {
+            question.lines.extend(votes);
+        }
         question.lines.extend(seen.evidence.iter().cloned());
         question
             .lines
@@ -233,6 +238,7 @@ impl Driver {
         let why = reason.unwrap_or_default();
         match choice {
             FailureChoice::Retry => {
+                self.throttled = None;
                 let step = self.step().id.clone();
                 self.record(vec![Event::StepReopened {
                     step,

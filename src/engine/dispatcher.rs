@@ -308,6 +308,7 @@ impl Dispatcher {
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
             vouched: self.state.vouched,
+            throttled: None,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
             news: self.news.clone(),
@@ -358,6 +359,7 @@ impl Dispatcher {
                 }
             }
             Inner::Driver(Message::Ask { question, reply }) => self.ask(question, reply),
+            Inner::Driver(Message::Gates { reply }) => self.look_at_gates(reply),
             Inner::Driver(Message::Left { step, parked }) => {
                 self.running.remove(&step);
                 if let Some(park) = parked {

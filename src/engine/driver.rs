@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -59,6 +60,8 @@ pub(super) enum Message {
     Record { events: Vec<Event>, synced: Option<oneshot::Sender<()>> },
     /// Put a question; answered with the answer, or dropped when the run stops
     Ask { question: Box<Question>, reply: oneshot::Sender<Answer> },
+    /// Say whether the gates before go still stand, and what they saw
+    Gates { reply: oneshot::Sender<Result<Vec<String>, Park>> },
     /// The driver's task ended by a panic
     Panicked { step: usize },
     /// The driver is done
@@ -78,6 +81,8 @@ pub(super) struct Driver {
     pub settings: RunSettings,
     /// An operator vouched for being alone: no lease is asked for
     pub vouched: bool,
+    /// When a try was first throttled, since the step was last opened
+    pub throttled: Option<Timestamp>,
     pub post: mpsc::UnboundedSender<Message>,
     pub halt: watch::Receiver<Halt>,
     pub news: mpsc::UnboundedSender<ProgressNote>,

@@ -12,6 +12,7 @@ use crate::clock::since;
 use crate::estate::types::Priority;
 use crate::event::{Event, RevertResult, RunEnd};
 use crate::exit::Exit;
+use crate::ids::StepId;
 use crate::outcome::{StepEnd, Verdict};
 use crate::span::Span;
 
@@ -53,8 +54,32 @@ impl Dispatcher {
         {
             exit = exit.graver(Exit::ObjectiveMissed);
         }
+        if matches!(end, RunEnd::RolledBack | RunEnd::FailedUnchanged) {
+            self.let_lapse();
+        }
         self.record(vec![Event::RunFinished { end, exit: exit.code() }]);
         exit
+    }
+}
+
+impl Dispatcher {
+    /// Closes what steps left open whose changes are all taken back: with them went the reason. What a person was to do
+    /// by hand, such as telling others of the incident, stays.
+    fn let_lapse(&mut self) {
+        let state = &self.state;
+        let lapses = |step: &StepId| {
+            let i = state.graph.of_step(step);
+            i.is_some_and(|i| state.plan.steps[i].changes && !state.steps[i].changed())
+        };
+        let lapsed = state.obligations.iter();
+        let lapsed = lapsed.filter(|(_, owed)| owed.step.as_ref().is_some_and(lapses));
+        let events = lapsed.map(|(id, _)| Event::ObligationClosed {
+            id: id.clone(),
+            said: "this run took back all that it followed from".to_owned(),
+            lapsed: true,
+        });
+        let events = events.collect();
+        self.record(events);
     }
 }
 

@@ -37,7 +37,8 @@ impl Dispatcher {
     /// Says whether an event only repeats what the journal says already.
     fn says_nothing_new(&self, event: &Event) -> bool {
         let Event::ObligationOpened { obligation, .. } = event else { return false };
-        self.state.obligations.get(&obligation.id) == Some(obligation)
+        let owed = self.state.obligations.get(&obligation.id);
+        owed.is_some_and(|owed| owed.obligation == *obligation)
     }
 
     /// Lets others read which step is under way.

@@ -104,7 +104,9 @@ impl Driver {
             let error = ActionError::unchanged(FailureClass::Internal, message);
             return Ok(RevertResult::Failed { error });
         };
+        let mut tries = 0;
         loop {
+            tries += 1;
             let done = match self.step().rollback.clone() {
                 Rollback::Action { action, with } => {
                     self.run_instead(&armed, call.clone(), action, &with).await
@@ -115,6 +117,12 @@ impl Driver {
                 Ok(result) => Ok(result),
                 // Looked at again and proved again, or vouched for: nothing has failed.
                 Err(Undone::Failed(error)) if error.class == FailureClass::Unproved => continue,
+                // What it did is looked at first: taking back twice takes back once.
+                Err(Undone::Failed(error)) if self.tries_again(error.class, tries) => {
+                    let wait = self.ports.clock.sleep(self.backoff(tries));
+                    self.look_on(wait).await?;
+                    continue;
+                }
                 Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
                 Err(Undone::Parked(park)) => Err(park),
             };
@@ -134,10 +142,10 @@ impl Driver {
                 }
             };
             tries += 1;
-            if !error.class.retryable() || tries >= self.step().retry.attempts {
+            if !self.tries_again(error.class, tries) {
                 return Err(Undone::Failed(error));
             }
-            let wait = self.ports.clock.sleep(self.step().retry.backoff_first.0);
+            let wait = self.ports.clock.sleep(self.backoff(tries));
             self.look_on(wait).await?;
         }
     }

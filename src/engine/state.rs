@@ -116,6 +116,13 @@ fn remaining_path(plan: &Plan, dependents: &[Vec<usize>]) -> Vec<u64> {
     remaining
 }
 
+/// What the run leaves open, and which step opened it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Owed {
+    pub step: Option<StepId>,
+    pub obligation: Obligation,
+}
+
 /// Everything the journal says.
 #[derive(Debug, Clone)]
 pub(crate) struct RunState {
@@ -141,7 +148,7 @@ pub(crate) struct RunState {
     /// Steps that have passed a point of no return
     passed: BTreeSet<usize>,
     pub answers: BTreeMap<QuestionKey, Answer>,
-    pub obligations: BTreeMap<String, Obligation>,
+    pub obligations: BTreeMap<String, Owed>,
     pub lease_taken: bool,
     /// An operator vouched for being alone
     pub vouched: bool,
@@ -240,8 +247,9 @@ impl RunState {
                 self.phase = RunPhase::RollingBack { why: why.clone(), scope: scope.clone() };
             }
             Event::RollbackEnded { .. } => self.end_rollback()?,
-            Event::ObligationOpened { obligation, .. } => {
-                self.obligations.insert(obligation.id.clone(), obligation.clone());
+            Event::ObligationOpened { step, obligation } => {
+                let owed = Owed { step: step.clone(), obligation: obligation.clone() };
+                self.obligations.insert(obligation.id.clone(), owed);
             }
             Event::ObligationClosed { id, .. } => {
                 self.obligations.remove(id);

@@ -23,7 +23,10 @@ impl Dispatcher {
             Park::Missing(flag) => {
                 self.stop_for(format!("an answer is needed: {flag}"), Exit::NeedsAnswer);
             }
-            Park::NotMet(why) => self.stop_for(why, Exit::NotMet),
+            Park::NotMet(why) => {
+                let exit = if self.state.changed() { Exit::ChangesLeft } else { Exit::NotMet };
+                self.stop_for(why, exit);
+            }
             Park::Lease(holder) => {
                 (self.disarm)();
                 self.stop_for(format!("the lease is held by {holder}"), Exit::Held);

@@ -212,6 +212,7 @@ fn rolled_back() -> Vec<Event> {
         Event::ObligationClosed {
             id: "no-replica".to_owned(),
             said: "a replica follows".to_owned(),
+            lapsed: false,
         },
         Event::RollbackEnded { why: "past a point of no return".to_owned() },
         Event::RollbackStarted {

@@ -252,7 +252,11 @@ fn open_obligations_are_kept_over_runs() {
         step: Some("fence".into()),
         obligation: fixtures::obligation(id),
     };
-    let closed = |id: &str| Event::ObligationClosed { id: id.to_owned(), said: String::new() };
+    let closed = |id: &str| Event::ObligationClosed {
+        id: id.to_owned(),
+        said: String::new(),
+        lapsed: false,
+    };
     scene.add("A1", Mode::Live, "phoenix", vec![opened("x"), opened("y"), finished()]);
     scene.add("A2", Mode::Rehearsal, "phoenix", vec![opened("z"), closed("y")]);
     scene.add("A3", Mode::Live, "other", vec![closed("y")]);

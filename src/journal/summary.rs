@@ -82,8 +82,15 @@ pub(crate) struct ObligationChange {
 /// Which of the two.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    Opened { step: Option<StepId>, obligation: Obligation },
-    Closed { id: String },
+    Opened {
+        step: Option<StepId>,
+        obligation: Obligation,
+    },
+    /// Proved, or told by a person; or lapsed: only what this very run opened
+    Closed {
+        id: String,
+        lapsed: bool,
+    },
 }
 
 /// An obligation nothing has closed.
@@ -103,7 +110,9 @@ pub(crate) fn open_obligations(mut changes: Vec<ObligationChange>) -> Vec<OpenOb
     let mut open: Vec<OpenObligation> = Vec::new();
     for ObligationChange { time, run, change } in changes {
         match change {
-            Change::Closed { id } => open.retain(|known| known.obligation.id != id),
+            Change::Closed { id, lapsed } => {
+                open.retain(|known| known.obligation.id != id || lapsed && known.run != run);
+            }
             Change::Opened { step, obligation } => {
                 match open.iter_mut().find(|known| known.obligation.id == obligation.id) {
                     // Opened again: the newest words hold, the time it has been open stays.
@@ -213,6 +222,8 @@ enum TellingEvent {
     },
     ObligationClosed {
         id: String,
+        #[serde(default)]
+        lapsed: bool,
     },
     #[serde(other)]
     Other,
@@ -377,7 +388,7 @@ fn apply(summary: &mut Summary, event: TellingEvent) {
         TellingEvent::ObligationOpened { step, obligation } => {
             return owe(Change::Opened { step, obligation });
         }
-        TellingEvent::ObligationClosed { id } => return owe(Change::Closed { id }),
+        TellingEvent::ObligationClosed { id, lapsed } => return owe(Change::Closed { id, lapsed }),
         TellingEvent::Other => return,
     };
     // A final standing stays: what follows are remarks and proofs.

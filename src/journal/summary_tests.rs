@@ -96,7 +96,7 @@ fn a_later_run_closes_what_an_earlier_one_opened() {
         change,
     };
     let opened = |id| Change::Opened { step: None, obligation: fixtures::obligation(id) };
-    let closed = |id: &str| Change::Closed { id: id.to_owned() };
+    let closed = |id: &str| Change::Closed { id: id.to_owned(), lapsed: false };
     let open = open_obligations(vec![
         change(9, "B", closed("unfenced")),
         change(1, "A", opened("unfenced")),
@@ -113,6 +113,24 @@ fn a_later_run_closes_what_an_earlier_one_opened() {
         seen,
         [("no-replica", "A", fixtures::time(2)), ("unfenced", "C", fixtures::time(10))]
     );
+}
+
+#[test]
+fn what_lapses_is_what_its_own_run_opened() {
+    let change = |at, run: &str, change| ObligationChange {
+        time: fixtures::time(at),
+        run: RunId(run.to_owned()),
+        change,
+    };
+    let opened = || Change::Opened { step: None, obligation: fixtures::obligation("unfenced") };
+    let lapsed = || Change::Closed { id: "unfenced".to_owned(), lapsed: true };
+    let open = |changes: Vec<ObligationChange>| {
+        let open = open_obligations(changes).into_iter().map(|open| open.run.0);
+        open.collect::<Vec<_>>()
+    };
+    assert!(open(vec![change(1, "A", opened()), change(2, "A", lapsed())]).is_empty());
+    let again = [change(1, "A", opened()), change(2, "B", opened()), change(3, "B", lapsed())];
+    assert_eq!(open(again.into()), ["A"], "the earlier run took nothing back");
 }
 
 #[test]

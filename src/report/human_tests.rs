@@ -335,6 +335,10 @@ fn what_a_person_still_has_to_do_is_in_view_with_its_instant() {
     assert!(early.ends_with("notify due 02:27"), "{early}");
     let late = line(&script, "02:30:00");
     assert!(late.ends_with("notify OVERDUE since 02:27"), "{late}");
-    let told = Event::ObligationClosed { id: "manual-notify".into(), said: "told".to_owned() };
+    let told = Event::ObligationClosed {
+        id: "manual-notify".into(),
+        said: "told".to_owned(),
+        lapsed: false,
+    };
     assert!(!line(&script.event("02:25:00", told), "02:30:00").contains("notify"));
 }

@@ -116,7 +116,7 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
         Event::RollbackStarted { why, scope } => page.rollback(why, scope),
         Event::RollbackEnded { why } => page.rollback_ended(why),
         Event::ObligationOpened { step, obligation } => page.opened(step.as_ref(), obligation),
-        Event::ObligationClosed { id, said } => {
+        Event::ObligationClosed { id, said, .. } => {
             page.head(Weight::Normal, Tone::Good, "shut", "", &format!("{id}: {said}"));
         }
         Event::RunVerified { verdict, reports } => {

@@ -20,6 +20,9 @@ use crate::runbook::catalogue::actions::PromoteReplica;
 /// RDS may show a replica as it was for so long after it has taken a promotion.
 const SETTLES: Duration = Duration::from_secs(180);
 
+/// What the tag of a request says once RDS has refused it.
+const REFUSED: &str = "refused";
+
 /// After a request whose answer was lost, a promotion that shows within this time is ours.
 const LOST_SHOWS: Duration = Duration::from_secs(60);
 
@@ -56,7 +59,8 @@ pub(crate) async fn observe(
     Ok(seen)
 }
 
-/// Observes an instance that follows nobody: done once SQL has proved it, otherwise to be carried on.
+/// Observes an instance that follows nobody: done once SQL has proved it. What this run promoted is carried on; what
+/// somebody else did is taken over only with consent, and for good either way.
 async fn alone(
     clients: &Clients,
     call: &Call,
@@ -64,13 +68,19 @@ async fn alone(
     mut seen: Observation,
 ) -> Result<Observation, ActionError> {
     seen.satisfied = false;
-    seen.under_way = found.phase() != Phase::Bad;
+    seen.under_way = found.phase() != Phase::Bad && promoted_by(found, call);
+    if !seen.under_way {
+        seen.irreversible = Some(format!("{} follows nobody and can never follow again", found.id));
+        seen.evidence.push("it stands alone, and not by this run".to_owned());
+    }
     seen.outputs = found.outputs(clients).unwrap_or_default();
     if found.phase() == Phase::Bad || seen.outputs.is_empty() {
         return Ok(seen);
     }
     match proof::missing(clients, found, &call.run).await {
-        None => (seen.satisfied, seen.under_way) = (true, false),
+        None => {
+            (seen.satisfied, seen.under_way, seen.irreversible) = (true, false, None);
+        }
         Some(why) => seen.evidence.push(why),
     }
     Ok(seen)
@@ -81,11 +91,12 @@ pub(crate) async fn perform(
     _armed: &Armed,
     call: &Call,
     with: &PromoteReplica,
-    _seen: &Observation,
+    seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let mut notes = Vec::new();
     let mut watch = Watch::new(clients, call, &with.region, &with.replica);
-    let (promoted, before) = promoted(clients, call, with, &mut watch, &mut notes).await?;
+    let asked = Request { call, with, allowed: seen.live["role"] != "standalone" };
+    let (promoted, before) = promoted(clients, asked, &mut watch, &mut notes).await?;
     let before = before.as_ref();
     let proof = proof::writable(clients, call, &with.region, &promoted, before, &watch).await;
     notes.extend(proof.map_err(applied)?);
@@ -133,12 +144,20 @@ impl Asked {
     }
 }
 
+/// A promotion somebody asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Request<'a> {
+    pub call: &'a Call,
+    pub with: &'a PromoteReplica,
+    /// What was consented to was the promotion of a replica
+    pub allowed: bool,
+}
+
 /// Requests the promotion once the replica allows it, and waits until it stands alone and is usable. Returns it, and
-/// which server the replica was.
+/// which server the replica was. A replica where none was consented to is left alone: the next look asks.
 pub(super) async fn promoted(
     clients: &Clients,
-    call: &Call,
-    with: &PromoteReplica,
+    Request { call, with, allowed }: Request<'_>,
     watch: &mut Watch<'_>,
     notes: &mut Vec<String>,
 ) -> Result<(Instance, Option<Lineage>), ActionError> {
@@ -163,6 +182,11 @@ pub(super) async fn promoted(
         let waited = watch.waited();
         asked = match asked {
             // What was refused a moment ago is known not to be under way, whatever the tag says.
+            Asked::No if idle && !allowed => {
+                let message =
+                    format!("{} is a replica, and was not one when it was looked at", found.id);
+                return Err(ActionError::unchanged(FailureClass::Transient, message));
+            }
             Asked::No if idle && (refusals > 0 || !just_requested(clients, call, &found)) => {
                 before = lineage(clients, &found, notes).await?;
                 let tagged = Tagged { clients, call, with, found: &found };
@@ -249,7 +273,7 @@ impl Tagged<'_> {
 
     /// Takes that back after a refusal: nobody has to wait for a promotion that RDS did not take.
     async fn refused(&self, notes: &mut Vec<String>) {
-        if let Err(error) = self.add(vec![tag(TAG_PROMOTED, "refused")]).await {
+        if let Err(error) = self.add(vec![tag(TAG_PROMOTED, REFUSED)]).await {
             let id = &self.found.id;
             notes.push(format!("{id} keeps the tag of a promotion that was refused: {error}"));
         }
@@ -290,6 +314,11 @@ fn role(found: &Instance, call: &Call) -> Value {
         }
         Some(source) => json!({ "role": "replica", "source": source }),
     }
+}
+
+/// Says whether an instance that stands alone does so because this run asked for it.
+fn promoted_by(found: &Instance, call: &Call) -> bool {
+    ours(found, call) && found.tag(TAG_PROMOTED) != Some(REFUSED)
 }
 
 fn ours(found: &Instance, call: &Call) -> bool {

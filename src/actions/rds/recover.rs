@@ -35,7 +35,7 @@ pub(crate) async fn observe(
         None => candidates::best(clients, &with.region).await?,
     };
     let mut seen = match way(with, &point) {
-        Way::Standing { region, target } => standing(clients, &region, &target).await?,
+        Way::Standing { region, target } => standing(clients, call, &region, &target).await?,
         Way::Promote(with) => promote::observe(clients, call, &with).await?,
         Way::Backup(with) => restore_point_in_time::observe(clients, call, &with).await?,
         Way::Snapshot(with) => restore_snapshot::observe(clients, call, &with).await?,
@@ -111,8 +111,11 @@ fn point_of(with: &Recover, seen: &Observation) -> Result<RecoveryPoint, ActionE
 }
 
 /// Observes an instance an earlier run brought up: it must stand alone, and SQL must say that it was proved.
+///
+/// What this run brought up is carried on; what another one left unproved is taken over only with consent.
 async fn standing(
     clients: &Clients,
+    call: &Call,
     region: &str,
     target: &str,
 ) -> Result<Observation, ActionError> {
@@ -120,8 +123,9 @@ async fn standing(
     let mut seen = Observation::new(role(&found), json!({ "role": "standalone" }));
     seen.evidence.push(found.line());
     seen.outputs = found.outputs(clients).unwrap_or_default();
+    let ours = found.run() == Some(call.run.0.as_str());
     if !seen.satisfied || found.phase() == Phase::Bad || seen.outputs.is_empty() {
-        seen.under_way = seen.satisfied && found.phase() == Phase::Busy;
+        seen.under_way = seen.satisfied && found.phase() == Phase::Busy && ours;
         seen.satisfied = false;
         return Ok(seen);
     }
@@ -135,8 +139,7 @@ async fn standing(
     };
     if let Some(why) = missing {
         seen.evidence.push(why);
-        // The earlier run was ended before its proof: it is carried on, not begun.
-        (seen.satisfied, seen.under_way) = (false, true);
+        (seen.satisfied, seen.under_way) = (false, ours);
     }
     Ok(seen)
 }

@@ -123,7 +123,7 @@ async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
     let with = Recover { region: WEST.to_owned(), point: Some(point) };
     let (call, _news) = call("rds.recover");
     let seen = recover::observe(&clients, &call, &with).await.expect("seen");
-    assert!(!seen.satisfied && seen.under_way, "that run was ended before its proof");
+    assert!(!seen.satisfied && !seen.under_way, "another run's is taken over with consent");
     assert!(seen.irreversible.is_none());
     let done = recover::perform(&clients, &armed, &call, &with, &seen).await.expect("proved");
     assert_eq!(done.after, seen.live, "nothing of it is reverted");

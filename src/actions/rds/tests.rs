@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::promote::Request;
 use super::restore::{Restore, Source};
 use super::testing::{
     Made, OTHER_RUN, PRIMARY_ARN, REPLICA, Region, TARGET, WEST, made, region, replica,
@@ -31,7 +32,9 @@ async fn promoted(clients: &Clients) -> Result<Vec<String>, ActionError> {
     let (call, _news) = call("rds.promote_replica");
     let mut notes = Vec::new();
     let mut watch = Watch::new(clients, &call, WEST, REPLICA);
-    promote::promoted(clients, &call, &promotion(), &mut watch, &mut notes).await.map(|_| notes)
+    let with = promotion();
+    let asked = Request { call: &call, with: &with, allowed: true };
+    promote::promoted(clients, asked, &mut watch, &mut notes).await.map(|_| notes)
 }
 
 #[tokio::test]
@@ -67,9 +70,10 @@ async fn a_wait_ends_by_itself_before_its_attempt_is_ended() {
     let end = clients.clock.now() + Duration::from_secs(300);
     call.progress = call.progress.until(end);
     let mut watch = Watch::new(&clients, &call, WEST, REPLICA);
-    let error = promote::promoted(&clients, &call, &promotion(), &mut watch, &mut Vec::new())
-        .await
-        .expect_err("late");
+    let with = promotion();
+    let asked = Request { call: &call, with: &with, allowed: true };
+    let error =
+        promote::promoted(&clients, asked, &mut watch, &mut Vec::new()).await.expect_err("late");
     assert_eq!(error.class, FailureClass::Overdue, "{error}");
     assert!(error.message.contains("still `modifying`"), "{error}");
     assert!(clients.clock.now() < end, "it says why while somebody listens");
@@ -87,12 +91,35 @@ async fn a_promotion_is_observed_as_it_is() {
 
     let (clients, _armed, _) = over(vec![made(REPLICA, &["available"])]);
     let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
-    assert!(seen.irreversible.is_none());
-    assert!(!seen.satisfied && seen.under_way, "RDS calls it available, SQL has proved nothing");
-    assert!(seen.evidence[1].contains("cannot be asked"), "{:?}", seen.evidence);
+    assert!(!seen.satisfied && !seen.under_way, "somebody else did it: that is asked about");
+    assert!(seen.irreversible.is_some_and(|why| why.contains("can never follow again")));
+    assert!(seen.evidence[2].contains("cannot be asked"), "{:?}", seen.evidence);
     assert_eq!(seen.outputs["instance"], REPLICA);
     assert_eq!(seen.outputs["address"], "phoenix-dr-replica.example:5432");
     assert_eq!(seen.outputs["identity"], "db-phoenix-dr-replica");
+}
+
+#[tokio::test]
+async fn a_replica_is_not_promoted_where_what_was_agreed_to_stood_alone() {
+    // The look said it follows nobody, and it does after all: nobody was asked about a promotion.
+    let (clients, armed, script) = over(vec![replica(&["available"])]);
+    let (call, _news) = call("rds.promote_replica");
+    let mut seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    seen.live = json!({ "role": "standalone" });
+    let error = promote::perform(&clients, &armed, &call, &promotion(), &seen)
+        .await
+        .expect_err("it must be asked about");
+    assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::None), "{error}");
+    assert_eq!(script.count("PromoteReadReplica"), 0);
+}
+
+#[tokio::test]
+async fn an_instance_promoted_after_this_runs_request_was_refused_is_not_this_runs() {
+    let alone = made(REPLICA, &["available"]).ours().tagged("phoenix-dr:promoted-at", "refused");
+    let (clients, _armed, _) = over(vec![alone]);
+    let (call, _news) = call("rds.promote_replica");
+    let seen = promote::observe(&clients, &call, &promotion()).await.expect("seen");
+    assert!(!seen.under_way && seen.irreversible.is_some());
 }
 
 #[tokio::test]

@@ -192,6 +192,9 @@ async fn answers_nobody_can_read() {
     assert_eq!((html.class, html.effect), (FailureClass::Transient, Effect::Unknown), "{html}");
     let torn = promote(|| Reply::Answer(200, "<PromoteReadReplicaResp".to_owned())).await;
     assert_eq!((torn.class, torn.effect), (FailureClass::Transient, Effect::Unknown), "{torn}");
+    let cut = "<PromoteReadReplicaResponse><PromoteReadReplicaResult><DBInstance></DBInstance>";
+    let cut = promote(move || Reply::Answer(200, cut.to_owned())).await;
+    assert_eq!((cut.class, cut.effect), (FailureClass::Transient, Effect::Unknown), "{cut}");
     let gateway = promote(|| Reply::Answer(407, "<html>proxy".to_owned())).await;
     assert_eq!((gateway.class, gateway.effect), (FailureClass::Invalid, Effect::None), "{gateway}");
 }

@@ -1,5 +1,7 @@
 //! Faults on a failover made for tests: what is decided after each, and how often things are tried.
 
+use std::time::Duration;
+
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::outcome::{Effect, FailureClass};
@@ -113,8 +115,8 @@ fn an_unknown_effect_is_probed_at_each_step() {
 fn a_transient_failure_is_retried_as_often_as_allowed() {
     for (times, exit) in [(1, Exit::Ok), (2, Exit::Ok), (3, Exit::RolledBack)] {
         let world = World::new();
-        let throttled = Fault::Fail(FailureClass::Throttled, Effect::None);
-        world.strike("database", Op::Perform, throttled, times);
+        let transient = Fault::Fail(FailureClass::Transient, Effect::None);
+        world.strike("database", Op::Perform, transient, times);
         let ran = start(&world, failover(), settings(false));
         assert!(world.all_hit());
         assert_eq!(ran.exit, exit, "{times} times");
@@ -140,7 +142,7 @@ fn an_observation_that_fails_changes_nothing_more() {
 #[test]
 fn a_perform_that_hangs_is_unknown_not_failed() {
     let world = World::new();
-    let forever = std::time::Duration::from_secs(100_000);
+    let forever = Duration::from_secs(100_000);
     world.strike("capacity", Op::Perform, Fault::Delay(forever), 1);
     let ran = start(&world, failover(), settings(false));
     assert!(world.all_hit());
@@ -171,6 +173,39 @@ fn a_full_journal_lets_nothing_start() {
             let i = durable.graph.of_step(&step.as_str().into()).expect("a step");
             let effect = durable.steps[i].effect;
             assert_ne!(effect, Effect::None, "room for {room}: {step} unjournalled");
+        }
+    }
+}
+
+#[test]
+fn what_is_throttled_is_waited_out_and_other_failures_are_not() {
+    for op in [Op::Observe, Op::Perform, Op::Revert] {
+        for (class, times, goes_on) in [
+            (FailureClass::Throttled, 9, true),
+            (FailureClass::Throttled, u32::MAX, false),
+            (FailureClass::Transient, 2, true),
+            (FailureClass::Transient, u32::MAX, false),
+        ] {
+            let world = World::new();
+            if op == Op::Revert {
+                let fault = Fault::Fail(FailureClass::Denied, Effect::None);
+                world.strike("database", Op::Perform, fault, u32::MAX);
+            }
+            world.strike("capacity", op, Fault::Fail(class, Effect::None), times);
+            let began = world.clock.now();
+            let ran = start(&world, failover(), settings(false));
+            let context = format!("{op:?} {class:?} {times}");
+            assert!(world.all_hit(), "{context}");
+            let expected = match (op, goes_on) {
+                (Op::Revert, true) => Exit::RolledBack,
+                (Op::Revert, false) => Exit::NeedsOperator,
+                (_, true) => Exit::Ok,
+                (_, false) => Exit::RolledBack,
+            };
+            assert_eq!(ran.exit, expected, "{context}");
+            let took = crate::clock::since(began, world.clock.now());
+            let long = class == FailureClass::Throttled && !goes_on;
+            assert_eq!(took >= Duration::from_secs(300), long, "{context}: {took:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::script::{Turn, World};
+use super::script::{Fault, Op, Turn, World};
 use super::*;
 use crate::event::Answer;
 use crate::outcome::Verdict;
@@ -125,4 +125,85 @@ fn where_nobody_says_it_began_with_the_first_signal_that_failed() {
     let (at, said) = dated.expect("it is dated");
     assert_eq!(ran.state.incident_started, at);
     assert!(said.contains("database"), "{said}");
+}
+
+/// A run whose votes are five minutes old when it comes to its point of no return; the gate says this from then on.
+fn aged(verdict: Verdict) -> (World, Process) {
+    let world = World::new();
+    world.strike("fence", Op::Perform, Fault::Delay(Duration::from_secs(300)), 1);
+    (world.clone(), turning(&world, verdict, settings(true)))
+}
+
+fn turning(world: &World, verdict: Verdict, settings: RunSettings) -> Process {
+    let turned = world.clone();
+    Process::with(settings).watched(move |record, _| {
+        if matches!(&record.event, Event::StepStarted { step, .. } if step.0 == "fence") {
+            turned.turn_gates(verdict);
+        }
+    })
+}
+
+#[test]
+fn nothing_is_done_for_good_once_the_gates_have_fallen() {
+    let (world, process) = aged(Verdict::Fails);
+    let ran = process.start(&world, failover());
+    assert_eq!((ran.exit, looks(&world)), (Exit::ChangesLeft, 2));
+    assert!(world.switched().contains(&"capacity".to_owned()));
+    assert!(!world.switched().contains(&"database".to_owned()));
+    world.turn_gates(Verdict::Holds);
+    assert_eq!(resume(&world, settings(true)).exit, Exit::Ok);
+}
+
+#[test]
+fn a_gate_in_doubt_since_go_is_gone_past_with_a_reason_alone() {
+    let by_flag = RunSettings {
+        overrides: [("down".to_owned(), "seen from the office".to_owned())].into(),
+        ..settings(false)
+    };
+    for (settings, exit, asks) in [
+        (settings(true), Exit::Ok, 1),
+        (by_flag, Exit::Ok, 0),
+        (settings(false), Exit::ChangesLeft, 0),
+    ] {
+        let (world, _) = aged(Verdict::Holds);
+        let ran = turning(&world, Verdict::Inconclusive, settings).start(&world, failover());
+        assert_eq!(ran.exit, exit);
+        let key = QuestionKey::Override { step: "down".into() };
+        assert_eq!(asked(&world).iter().filter(|asked| **asked == key).count(), asks);
+        assert_eq!(ran.state.answers.contains_key(&key), exit == Exit::Ok, "it is on record");
+    }
+}
+
+#[test]
+fn a_run_taken_up_again_changes_nothing_once_its_gates_have_fallen() {
+    let (world, _) = aged(Verdict::Holds);
+    let fencing =
+        |event: &Event| matches!(event, Event::StepStarted { step, .. } if step.0 == "fence");
+    let process = Process::with(settings(true)).halted(Halt::Soft, fencing);
+    assert_eq!(process.start(&world, failover()).exit, Exit::Stopped);
+    let before = (world.calls().len(), world.switched());
+    world.turn_gates(Verdict::Fails);
+    let ran = resume(&world, settings(true));
+    assert_eq!(ran.exit, Exit::ChangesLeft);
+    assert_eq!((world.calls().len(), world.switched()), before, "not even looked at");
+    // Taking back needs no gate.
+    let process = Process::with(settings(true)).rolling_back(RollbackScope::Run);
+    assert_eq!(process.resume(&world).exit, Exit::RolledBack);
+}
+
+#[test]
+fn past_the_point_of_no_return_there_is_only_forward() {
+    let world = World::new();
+    let mut plan = failover();
+    let traffic = plan.steps.iter_mut().find(|step| step.id.0 == "traffic").expect("a step");
+    traffic.approve = Approval::Each { say: None };
+    world.strike("repoint", Op::Perform, Fault::Delay(Duration::from_secs(300)), 1);
+    let turned = world.clone();
+    let process = Process::with(settings(true)).watched(move |record, _| {
+        if matches!(&record.event, Event::StepStarted { step, .. } if step.0 == "repoint") {
+            turned.turn_gates(Verdict::Fails);
+        }
+    });
+    assert_eq!(process.start(&world, plan).exit, Exit::Ok);
+    assert_eq!(looks(&world), 2, "the run's own gate and end to end, once each");
 }

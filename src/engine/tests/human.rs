@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::script::{Fault, Op, World};
 use super::*;
+use crate::engine::state::Owed;
 use crate::event::{Answer, FailureChoice};
 use crate::outcome::{Effect, FailureClass, Obligation, Verdict};
 
@@ -81,7 +82,8 @@ fn what_is_skipped_or_only_said_to_be_done_leaves_something_open() {
         world.answer(failed("fence"), menu(choice));
         let ran = start(&world, plan, settings(true));
         assert!(world.all_hit());
-        assert_eq!(ran.state.obligations.get(&open.id), Some(&open), "{choice:?}");
+        let owed = Owed { step: Some("fence".into()), obligation: open.clone() };
+        assert_eq!(ran.state.obligations.get(&open.id), Some(&owed), "{choice:?}");
     }
 }
 

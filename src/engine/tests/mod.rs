@@ -300,7 +300,7 @@ fn go_screen(state: &RunState) -> dispatcher::Go {
         hint: None,
         step: Some(step),
     };
-    let findings: Vec<Finding> = super::going::unmet(state).into_iter().map(blocks).collect();
+    let findings: Vec<Finding> = super::gates::unmet(state).into_iter().map(blocks).collect();
     let key = if findings.is_empty() { QuestionKey::Go } else { QuestionKey::Blocked };
     dispatcher::Go { question: go_question(key), findings, missing: Vec::new() }
 }

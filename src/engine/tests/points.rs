@@ -135,3 +135,26 @@ fn what_a_person_did_by_hand_and_cannot_be_undone_seals_as_well() {
     assert_eq!(ran.exit, Exit::ChangesLeft);
     assert!(!world.calls().iter().any(|call| call.starts_with("revert")));
 }
+
+#[test]
+fn what_a_run_would_have_left_open_lapses_when_all_of_it_is_taken_back() {
+    let world = World::new();
+    let mut plan = failover();
+    let told = Body::Action {
+        action: "manual".to_owned(),
+        with: Map::from_iter([("later".to_owned(), true.into())]),
+    };
+    let notify =
+        PlannedStep { changes: false, verify: Vec::new(), ..step("notify", &["down"], told) };
+    plan.steps.insert(1, notify);
+    world.with(|w| w.waived.insert("fence".to_owned()));
+    world.strike("database", Op::Perform, fails(), 9);
+    let ran = start(&world, plan, settings(false));
+    assert_eq!(ran.exit, Exit::RolledBack);
+    let open: Vec<&str> = ran.state.obligations.keys().map(String::as_str).collect();
+    assert_eq!(open, ["without-notify"], "people are to be told of the incident all the same");
+    assert_eq!(
+        kinds(&world, |event| matches!(event, Event::ObligationClosed { lapsed: true, .. })),
+        1
+    );
+}

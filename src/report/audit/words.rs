@@ -107,7 +107,7 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
             Told::of(step.as_ref(), format!("OPEN {}: {}", obligation.id, obligation.say))
                 .more([format!("to close it: {}", obligation.how)])
         }
-        Event::ObligationClosed { id, said } => Told::run(format!("closed {id}: {said}")),
+        Event::ObligationClosed { id, said, .. } => Told::run(format!("closed {id}: {said}")),
         Event::RunVerified { verdict, reports } => {
             Told::run(format!("service restored: {}", verdict_word(*verdict)))
                 .more(in_words(reports))
