@@ -274,17 +274,17 @@ fn what_the_estate_lacks_is_said_once() {
                also needed by repoint, p1, p2, p3
 
     error: step `repoint` needs `estate.database.application`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:133:13
+       --> DR-001-regional-failover.yaml:136:13
         |
-    133 |     action: database.repoint
+    136 |     action: database.repoint
         |             ^^^^^^^^^^^^^^^^
         |
         = help: add `application:` under `database:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
 
     error: step `end_to_end` needs `estate.dns`, which the estate `phoenix-production` does not have
-       --> DR-001-regional-failover.yaml:157:26
+       --> DR-001-regional-failover.yaml:161:26
         |
-    157 |           contains: "${{ estate.dns.contains }}"
+    161 |           contains: "${{ estate.dns.contains }}"
         |                          ^^^^^^^^^^^^^^^^^^^
         |
         = help: add a `dns:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from
