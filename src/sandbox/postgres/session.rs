@@ -329,6 +329,13 @@ impl Session {
                 let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
                 one(vec![Cell::Int8(sessions)])
             }
+            // Whoever is connected in a world is the application.
+            Statement::OtherSessions => Rows::new(),
+            Statement::OtherLogins => {
+                let named = list(values);
+                let others = body.roles.iter().filter(|(role, may)| **may && !named.contains(role));
+                others.map(|(role, _)| vec![Cell::Text(role.clone())]).collect()
+            }
             // Everything but the superuser's attribute, and no role of the application has that.
             Statement::Grants => one([false, true, true, true, true, false].map(Cell::Bool).into()),
             Statement::FenceStands => stands(&body),

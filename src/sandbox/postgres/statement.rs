@@ -19,6 +19,10 @@ pub(super) enum Statement {
     Logins,
     /// How many sessions have the roles?
     Sessions,
+    /// Which other roles are connected?
+    OtherSessions,
+    /// Which other roles may log in?
+    OtherLogins,
     /// What was this program's user granted?
     Grants,
     /// What of a fence still stands?
@@ -88,7 +92,7 @@ pub(super) enum Control {
 }
 
 /// Statements known by their beginning, blanks taken together.
-const KNOWN: [(&str, Statement); 18] = [
+const KNOWN: [(&str, Statement); 20] = [
     (
         "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
         Statement::Replay,
@@ -98,6 +102,11 @@ const KNOWN: [(&str, Statement); 18] = [
     ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
     ("select count(*) from pg_stat_activity where usename::text = any", Statement::Sessions),
     ("select (select count(*) from pg_stat_activity where usename::text = any", Statement::Usage),
+    (
+        "select usename::text, count(*) from pg_stat_activity where datname = current_database()",
+        Statement::OtherSessions,
+    ),
+    ("select rolname::text from pg_roles where rolcanlogin", Statement::OtherLogins),
     ("select me.rolsuper, pg_has_role(", Statement::Grants),
     ("select what, was from public.phoenix_dr_fence where case what", Statement::FenceStands),
     ("select setting = 'on', source from pg_settings", Statement::Defaults),
@@ -200,9 +209,13 @@ impl Statement {
     pub(super) fn parameters(&self) -> &'static [Type] {
         match self {
             Self::FenceSetting => &[Type::Text],
-            Self::Logins | Self::Sessions | Self::Grants | Self::Locked | Self::Usage => {
-                &[Type::TextArray]
-            }
+            Self::Logins
+            | Self::Sessions
+            | Self::OtherSessions
+            | Self::OtherLogins
+            | Self::Grants
+            | Self::Locked
+            | Self::Usage => &[Type::TextArray],
             Self::HasTable | Self::HeartbeatSeen { exact: false } => &[Type::Text, Type::Text],
             Self::HeartbeatSeen { exact: true } | Self::Heartbeat => {
                 &[Type::Text, Type::Text, Type::Int8]
@@ -236,6 +249,8 @@ impl Statement {
             Self::FenceSetting => vec![Type::Bool, Type::Text],
             Self::Logins => vec![Type::Text, Type::Bool],
             Self::Sessions => vec![Type::Int8],
+            Self::OtherSessions => vec![Type::Text, Type::Int8],
+            Self::OtherLogins => vec![Type::Text],
             Self::Grants => vec![Type::Bool; 6],
             Self::FenceStands => vec![Type::Text, Type::Text],
             Self::Locked => vec![Type::Text],
@@ -278,6 +293,8 @@ impl Statement {
             | Self::FenceSetting
             | Self::Logins
             | Self::Sessions
+            | Self::OtherSessions
+            | Self::OtherLogins
             | Self::Grants
             | Self::FenceStands
             | Self::Locked
