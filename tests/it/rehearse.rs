@@ -6,30 +6,13 @@ use serde_json::Value;
 
 use crate::harness::Folder;
 use crate::pty::GO;
-
-const ANSWERS: [&str; 8] = [
-    "--rehearse",
-    "--yes",
-    "--approve=all",
-    "--waive=fence=unfenced",
-    "--recovery-point=replica",
-    "--non-interactive",
-    "--speed=max",
-    "--on-failure=stop",
-];
+use crate::rehearsal::{ANSWERS, run_of};
 
 fn rehearsed(folder: &Folder, more: &[&str]) -> crate::harness::Ran {
-    let mut arguments = vec!["failover", "--region", "us-west-2"];
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse"];
     arguments.extend(ANSWERS);
     arguments.extend(more);
     folder.run(&arguments)
-}
-
-/// Returns the run's directory.
-fn run_of(folder: &Folder) -> std::path::PathBuf {
-    let runs = folder.path().join("state/runs");
-    let mut runs = std::fs::read_dir(runs).expect("runs").filter_map(Result::ok);
-    runs.next().expect("a run").path()
 }
 
 fn lines_of(path: &std::path::Path) -> usize {
@@ -101,7 +84,8 @@ fn what_is_refused_for_a_moment_costs_a_moment() {
 #[test]
 fn a_restore_that_is_stuck_is_not_waited_for_twice() {
     let folder = Folder::new();
-    let mut arguments = vec!["failover", "--region", "us-west-2", "--recovery-point=backup"];
+    let mut arguments =
+        vec!["failover", "--region", "us-west-2", "--rehearse", "--recovery-point=backup"];
     arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--recovery-point")));
     arguments.extend(["--accept-loss=1h", "--inject=stuck@rds/RestoreDBInstanceToPointInTime"]);
     folder.run(&arguments).exits(14).says("still");
@@ -120,7 +104,7 @@ fn without_named_resolvers_this_hosts_own_tells_that_traffic_has_moved() {
     assert_ne!(text, world);
     folder.write("world.yaml", &text);
     let mut arguments = vec!["failover", "--region", "us-west-2"];
-    arguments.extend(ANSWERS.iter().filter(|flag| **flag != "--rehearse"));
+    arguments.extend(ANSWERS);
     arguments.push("--rehearse=world.yaml");
     folder.run(&arguments).exits(0);
 }
@@ -129,7 +113,7 @@ fn without_named_resolvers_this_hosts_own_tells_that_traffic_has_moved() {
 fn killed_and_taken_up_again() {
     for at in [3, 20, 33, 45, 58] {
         let folder = Folder::new();
-        let mut arguments = vec!["failover", "--region", "us-west-2"];
+        let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse"];
         arguments.extend(ANSWERS.iter().filter(|flag| **flag != "--speed=max"));
         arguments.push("--speed=3000");
         let mut child = folder.start(&arguments);
@@ -149,7 +133,7 @@ fn killed_and_taken_up_again() {
         let run = run_of(&folder);
         let name = run.file_name().expect("a name").to_string_lossy().into_owned();
         folder.run(&["resume", &name, "--non-interactive"]).exits(2).says("is a rehearsal");
-        let mut arguments = vec!["resume", name.as_str()];
+        let mut arguments = vec!["resume", name.as_str(), "--rehearse"];
         arguments.extend(ANSWERS);
         let resumed = folder.run(&arguments).exits(0);
         assert!(resumed.out.contains("restored and verified"), "{at}: {}", resumed.out);
@@ -215,7 +199,8 @@ fn a_surprise_stays_one_while_the_rehearsal_can_be_gone_on_with() {
 
 #[test]
 fn a_loss_that_is_accepted_as_advised_is_enough() {
-    let mut arguments = vec!["failover", "--region", "us-west-2", "--recovery-point=snapshot"];
+    let mut arguments =
+        vec!["failover", "--region", "us-west-2", "--rehearse", "--recovery-point=snapshot"];
     arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--recovery-point")));
     let refused = Folder::new().run(&arguments).exits(8);
     let rest = refused.err.split("--accept-loss ").nth(1).expect("advice");

@@ -188,7 +188,9 @@ pub(super) async fn promoted(
                 }
             }
             // An attempt before this one asked for it: what it does now is that promotion.
-            Asked::No if !idle && requested(call, &found).is_some() => Asked::Accepted { at: waited },
+            Asked::No if !idle && requested(call, &found).is_some() => {
+                Asked::Accepted { at: waited }
+            }
             // What it does now is what was asked for.
             Asked::Lost { at, .. } if !idle => Asked::Accepted { at },
             Asked::Lost { at, error } if waited - at > LOST_SHOWS => return Err(error),

@@ -236,6 +236,7 @@ impl Session {
                 self.transaction = Some(Transaction { read_only, changes: Vec::new() });
                 Ok("BEGIN")
             }
+            Control::Role => Ok("SET"),
             Control::Rollback => {
                 self.transaction = None;
                 self.failed = false;

@@ -89,6 +89,8 @@ pub(super) enum Control {
     },
     Commit,
     Rollback,
+    /// Goes on as another role: nobody's rights differ here
+    Role,
 }
 
 /// Statements known by their beginning, blanks taken together.
@@ -178,6 +180,7 @@ fn control(lower: &str) -> Option<Control> {
     match lower.split(' ').next()? {
         "begin" | "start" => Some(Control::Begin { read_only }),
         "commit" | "end" => Some(Control::Commit),
+        "set" if lower.starts_with("set local role ") => Some(Control::Role),
         "rollback" | "abort" => Some(Control::Rollback),
         _ => None,
     }
@@ -333,6 +336,8 @@ mod tests {
         );
         let login = Statement::SetLogin { role: "App\"x".to_owned(), may: false };
         assert_eq!(known("alter role \"App\"\"x\" nologin"), Some(login));
+        let role = known("set local role \"phoenix_app\"");
+        assert_eq!(role, Some(Statement::Control(Control::Role)));
         let set = Statement::SetReadOnly { value: Some("on".to_owned()) };
         let sql = "alter database \"phoenix\" set default_transaction_read_only = 'on'";
         assert_eq!(known(sql), Some(set));
