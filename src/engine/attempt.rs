@@ -21,6 +21,10 @@ pub(super) const OBSERVE_LIMIT: Duration = Duration::from_secs(90);
 /// The lease must hold this long beyond the moment a change is requested.
 const LEASE_AHEAD: Duration = Duration::from_secs(15);
 
+/// A service that asks for patience has done nothing and is there: so often it is asked, over about two minutes, before
+/// that counts as a failure. A rollback for want of patience would be the greater harm.
+const PATIENT_TRIES: u32 = 8;
+
 /// An observation older than this is made again before it is acted on.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -73,7 +77,7 @@ impl Driver {
             tries += 1;
             if error.class == FailureClass::Credentials {
                 self.ask_for_credentials(&error).await?;
-            } else if error.class.retryable() && tries < self.step().retry.attempts {
+            } else if tries < self.tries(&error) {
                 self.pause(self.backoff(tries)).await?;
             } else {
                 // A look changes nothing, whatever earlier attempts did.
@@ -272,7 +276,7 @@ impl Driver {
             self.ask_for_credentials(&error).await?;
             return self.begin().await;
         }
-        if error.class.retryable() && self.state.attempts < self.step().retry.attempts {
+        if self.state.attempts < self.tries(&error) {
             let wait = self.backoff(self.state.attempts);
             super::ports::Progress::new(self.step().id.clone(), self.news.clone())
                 .tell(format!("trying again in {}: {error}", Span(wait)), None);
@@ -283,9 +287,18 @@ impl Driver {
         self.fail(ActionError { effect, ..error }).await
     }
 
+    /// Returns how often all in all something is tried that fails so; a runbook that wants one attempt gets one.
+    pub(super) fn tries(&self, error: &ActionError) -> u32 {
+        match (error.class, self.step().retry.attempts) {
+            (FailureClass::Throttled, attempts) if attempts > 1 => attempts.max(PATIENT_TRIES),
+            (class, attempts) if class.retryable() => attempts,
+            _ => 1,
+        }
+    }
+
     /// Returns the wait before the next try: doubled each time, spread by a seed of the run and the step, so
     /// that steps that failed together do not come back together and a rehearsal repeats itself.
-    fn backoff(&self, tries: u32) -> Duration {
+    pub(super) fn backoff(&self, tries: u32) -> Duration {
         let retry = &self.step().retry;
         let doubled = retry
             .backoff_first

@@ -14,7 +14,7 @@ use crate::clock::within;
 use crate::event::{
     Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey, RevertResult,
 };
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, Effect, FailureClass};
 use crate::plan::Rollback;
 
 impl Driver {
@@ -104,16 +104,27 @@ impl Driver {
             let error = ActionError::unchanged(FailureClass::Internal, message);
             return Ok(RevertResult::Failed { error });
         };
-        let done = match self.step().rollback.clone() {
-            Rollback::Action { action, with } => {
-                self.run_instead(&armed, call, action, &with).await
+        let mut tries = 0;
+        loop {
+            let done = match self.step().rollback.clone() {
+                Rollback::Action { action, with } => {
+                    self.run_instead(&armed, call.clone(), action, &with).await
+                }
+                Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
+            };
+            let error = match done {
+                Ok(result) => return Ok(result),
+                Err(Undone::Failed(error)) => return Ok(RevertResult::Failed { error }),
+                Err(Undone::Refused(error)) => error,
+                Err(Undone::Parked(park)) => return Err(park),
+            };
+            tries += 1;
+            // Refused for the moment, and nothing has come of it: whoever is called for that finds it passed.
+            if error.effect != Effect::None || tries >= self.tries(&error) {
+                return Ok(RevertResult::Failed { error });
             }
-            Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
-        };
-        match done {
-            Ok(result) => Ok(result),
-            Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
-            Err(Undone::Parked(park)) => Err(park),
+            let wait = self.ports.clock.sleep(self.backoff(tries));
+            self.look_on(wait).await?;
         }
     }
 
@@ -130,10 +141,10 @@ impl Driver {
                 }
             };
             tries += 1;
-            if !error.class.retryable() || tries >= self.step().retry.attempts {
+            if tries >= self.tries(&error) {
                 return Err(Undone::Failed(error));
             }
-            let wait = self.ports.clock.sleep(self.step().retry.backoff_first.0);
+            let wait = self.ports.clock.sleep(self.backoff(tries));
             self.look_on(wait).await?;
         }
     }
@@ -157,7 +168,8 @@ impl Driver {
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
         let bounded = self.bounded(call.clone());
-        self.change("revert", actions.revert(armed, &bounded, &image)).await?;
+        let done = self.change("revert", actions.revert(armed, &bounded, &image)).await;
+        done.map_err(Undone::Refused)?;
         if !tells {
             return Ok(RevertResult::Reverted);
         }
@@ -188,7 +200,8 @@ impl Driver {
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
         let bounded = self.bounded(call);
-        self.change("rollback", actions.perform(armed, &bounded, &seen)).await?;
+        let done = self.change("rollback", actions.perform(armed, &bounded, &seen)).await;
+        done.map_err(Undone::Refused)?;
         Ok(RevertResult::Reverted)
     }
 
@@ -213,6 +226,8 @@ impl Driver {
 /// Why a revert did not come to its end.
 enum Undone {
     Failed(ActionError),
+    /// The change itself failed; it may be asked for again where nothing has come of it
+    Refused(ActionError),
     Parked(Park),
 }
 

@@ -113,12 +113,33 @@ fn an_unknown_effect_is_probed_at_each_step() {
 fn a_transient_failure_is_retried_as_often_as_allowed() {
     for (times, exit) in [(1, Exit::Ok), (2, Exit::Ok), (3, Exit::RolledBack)] {
         let world = World::new();
-        let throttled = Fault::Fail(FailureClass::Throttled, Effect::None);
-        world.strike("database", Op::Perform, throttled, times);
+        let transient = Fault::Fail(FailureClass::Transient, Effect::None);
+        world.strike("database", Op::Perform, transient, times);
         let ran = start(&world, failover(), settings(false));
         assert!(world.all_hit());
         assert_eq!(ran.exit, exit, "{times} times");
     }
+}
+
+#[test]
+fn a_service_that_asks_for_patience_gets_it() {
+    let throttled = || Fault::Fail(FailureClass::Throttled, Effect::None);
+    for op in [Op::Perform, Op::Observe] {
+        for (times, exit) in [(3, Exit::Ok), (7, Exit::Ok), (8, Exit::RolledBack)] {
+            let world = World::new();
+            world.strike("database", op, throttled(), times);
+            let ran = start(&world, failover(), settings(false));
+            assert!(world.all_hit());
+            assert_eq!(ran.exit, exit, "{op:?} {times} times");
+        }
+    }
+    // What is taken back is worth the same patience: a person would be called for nothing.
+    let world = World::new();
+    world.strike("database", Op::Perform, fails(), 1);
+    world.strike("capacity", Op::Revert, throttled(), 7);
+    let ran = start(&world, failover(), settings(false));
+    assert!(world.all_hit());
+    assert_eq!(ran.exit, Exit::RolledBack);
 }
 
 #[test]
