@@ -25,6 +25,7 @@ mod rehearsal;
 mod rehearse;
 mod rehearse_faults;
 mod rehearse_killed;
+mod rehearse_numbers;
 mod rehearse_surprises;
 mod screen;
 mod secrets;
