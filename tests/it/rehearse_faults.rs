@@ -146,8 +146,8 @@ fn handled(flown: &Flown, step: &str) -> String {
     said
 }
 
-/// What one fault did at one call.
-fn struck(aim: &Aim, fault: &str, from: &str, times: u32) -> Result<String, String> {
+/// What one fault did at one call, and how often it struck.
+fn struck(aim: &Aim, fault: &str, from: &str, times: u32) -> Result<(String, u64), String> {
     let rule = format!("{fault}@{},from={from},times={times}", aim.call);
     let flown = fly(&aim.step, &["--inject".to_owned(), rule.clone()]);
     let told = flown.debrief["world"]["faults"].as_array().ok_or("there is no debrief")?;
@@ -163,7 +163,7 @@ fn struck(aim: &Aim, fault: &str, from: &str, times: u32) -> Result<String, Stri
     }
     if count == 0 {
         return match flown.ran.exit {
-            0 => Ok(NEVER.to_owned()),
+            0 => Ok((NEVER.to_owned(), 0)),
             exit => Err(format!("{rule}: it never struck, and the run ended with {exit}")),
         };
     }
@@ -179,7 +179,7 @@ fn struck(aim: &Aim, fault: &str, from: &str, times: u32) -> Result<String, Stri
     if times == 1 && count != 1 {
         return Err(format!("{rule}: struck {count} times"));
     }
-    Ok(handled(&flown, &aim.step))
+    Ok((handled(&flown, &aim.step), count))
 }
 
 /// A step that is left to a person calls nothing: no time passes in it, and every call takes some.
@@ -194,14 +194,15 @@ fn found(aim: &Aim, fault: &str, begins: &BTreeMap<String, String>) -> Cells {
         return (NEVER.to_owned(), NEVER.to_owned());
     }
     let from = &begins[&aim.step];
-    let cell =
-        |times| struck(aim, fault, from, times).unwrap_or_else(|why| format!("WRONG: {why}"));
-    let good = cell(FOR_GOOD);
-    // What never strikes does not strike once either.
-    if good == NEVER {
-        return (NEVER.to_owned(), NEVER.to_owned());
+    let cell = |times| {
+        struck(aim, fault, from, times).unwrap_or_else(|why| (format!("WRONG: {why}"), u64::MAX))
+    };
+    let (good, count) = cell(FOR_GOOD);
+    // What could strike for ever and struck once, or never, would have done the same if it might strike once alone.
+    if count <= 1 {
+        return (good.clone(), good);
     }
-    (cell(1), good)
+    (cell(1).0, good)
 }
 
 /// Writes the table anew: faults that end the same share a row.
