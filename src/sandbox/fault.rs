@@ -434,6 +434,35 @@ mod tests {
     }
 
     #[test]
+    fn strikes_only_what_it_can_befall() {
+        let strikes = |fault: &str, service, operation| {
+            let rule = fault.parse().expect("a rule");
+            let mut faults = Faults::new(vec![rule], Timestamp::UNIX_EPOCH);
+            let struck =
+                faults.strike(&call(service, "us-west-2", operation), Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                faults.told().map(|(_, struck)| struck).sum::<u32>(),
+                struck.is_some().into()
+            );
+            struck.is_some()
+        };
+        assert!(strikes("stale", Service::Rds, "DescribeDBInstances"));
+        assert!(!strikes("stale", Service::Rds, "ModifyDBInstance"), "a write would be lost");
+        assert!(strikes("stuck", Service::S3, "PutObject"));
+        assert!(!strikes("stuck", Service::S3, "HeadObject"));
+        for fault in ["stale", "stuck"] {
+            assert!(!strikes(fault, Service::Kubernetes, "PATCH /api/v1/x"), "{fault}");
+        }
+        for fault in ["throttled", "truncated", "denied", "no_capacity", "expired"] {
+            assert!(strikes(fault, Service::Kubernetes, "GET /api/v1/x"), "{fault}");
+            assert!(!strikes(fault, Service::Postgres, "db:5432"), "{fault}");
+        }
+        for fault in ["dark", "refused", "lost_answer", "latency"] {
+            assert!(strikes(fault, Service::Dns, "A app"), "{fault}");
+        }
+    }
+
+    #[test]
     fn strikes_what_it_names_as_often_as_it_says() {
         let began: Timestamp = "2026-01-01T00:00:00Z".parse().expect("an instant");
         let rule = "refused@rds/Promote,region=us-west-2,spare=1,times=2,from=1m";
