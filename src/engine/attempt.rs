@@ -22,8 +22,9 @@ pub(super) const OBSERVE_LIMIT: Duration = Duration::from_secs(90);
 /// The lease must hold this long beyond the moment a change is requested.
 const LEASE_AHEAD: Duration = Duration::from_secs(15);
 
-/// Requests that are throttled are tried again for so long, or until the step's time is over.
-const THROTTLED_MAX: Duration = Duration::from_secs(300);
+/// A service that asks for patience has done nothing and is there: so often it is asked, over about two minutes, before
+/// that counts as a failure. A rollback for want of patience would be the greater harm.
+const PATIENT_TRIES: u32 = 8;
 
 /// An observation older than this is made again before it is acted on.
 const FRESH: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ impl Driver {
             tries += 1;
             if error.class == FailureClass::Credentials {
                 self.ask_for_credentials(&error).await?;
-            } else if self.tries_again(error.class, tries) {
+            } else if tries < self.tries(&error) {
                 self.pause(self.backoff(tries)).await?;
             } else {
                 // A look changes nothing, whatever earlier attempts did.
@@ -297,7 +298,7 @@ impl Driver {
         if error.class == FailureClass::Unproved {
             return self.begin().await;
         }
-        if self.tries_again(error.class, self.state.attempts) {
+        if self.state.attempts < self.tries(&error) {
             let wait = self.backoff(self.state.attempts);
             super::ports::Progress::new(self.step().id.clone(), self.news.clone())
                 .tell(format!("trying again in {}: {error}", Span(wait)), None);
@@ -308,15 +309,13 @@ impl Driver {
         self.fail(ActionError { effect, ..error }).await
     }
 
-    /// Says whether the engine tries again by itself after so many tries. What is throttled was provably not done, and
-    /// all the world is throttled when a region is gone: that is waited out for longer than other failures.
-    pub(super) fn tries_again(&mut self, class: FailureClass, tries: u32) -> bool {
-        if class != FailureClass::Throttled {
-            return class.retryable() && tries < self.step().retry.attempts;
+    /// Returns how often all in all something is tried that fails so; a runbook that wants one attempt gets one.
+    pub(super) fn tries(&self, error: &ActionError) -> u32 {
+        match (error.class, self.step().retry.attempts) {
+            (FailureClass::Throttled, attempts) if attempts > 1 => attempts.max(PATIENT_TRIES),
+            (class, attempts) if class.retryable() => attempts,
+            _ => 1,
         }
-        let now = self.ports.clock.now();
-        let first = *self.throttled.get_or_insert(now);
-        since(first, now) < THROTTLED_MAX.min(self.step().timeout.0)
     }
 
     /// Returns the wait before the next try: doubled each time, spread by a seed of the run and the step, so

@@ -238,7 +238,6 @@ impl Driver {
         let why = reason.unwrap_or_default();
         match choice {
             FailureChoice::Retry => {
-                self.throttled = None;
                 let step = self.step().id.clone();
                 self.record(vec![Event::StepReopened {
                     step,

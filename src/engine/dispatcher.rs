@@ -308,7 +308,6 @@ impl Dispatcher {
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
             vouched: self.state.vouched,
-            throttled: None,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
             news: self.news.clone(),

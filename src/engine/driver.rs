@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -81,8 +80,6 @@ pub(super) struct Driver {
     pub settings: RunSettings,
     /// An operator vouched for being alone: no lease is asked for
     pub vouched: bool,
-    /// When a try was first throttled, since the step was last opened
-    pub throttled: Option<Timestamp>,
     pub post: mpsc::UnboundedSender<Message>,
     pub halt: watch::Receiver<Halt>,
     pub news: mpsc::UnboundedSender<ProgressNote>,

@@ -106,26 +106,30 @@ impl Driver {
         };
         let mut tries = 0;
         loop {
-            tries += 1;
             let done = match self.step().rollback.clone() {
                 Rollback::Action { action, with } => {
                     self.run_instead(&armed, call.clone(), action, &with).await
                 }
                 Rollback::Auto | Rollback::None { .. } => self.restore(&armed, &call).await,
             };
-            return match done {
-                Ok(result) => Ok(result),
-                // Looked at again and proved again, or vouched for: nothing has failed.
-                Err(Undone::Failed(error)) if error.class == FailureClass::Unproved => continue,
-                // What it did is looked at first: taking back twice takes back once.
-                Err(Undone::Failed(error)) if self.tries_again(error.class, tries) => {
-                    let wait = self.ports.clock.sleep(self.backoff(tries));
-                    self.look_on(wait).await?;
-                    continue;
-                }
-                Err(Undone::Failed(error)) => Ok(RevertResult::Failed { error }),
-                Err(Undone::Parked(park)) => Err(park),
+            let error = match done {
+                Ok(result) => return Ok(result),
+                Err(Undone::Failed(error)) => return Ok(RevertResult::Failed { error }),
+                Err(Undone::Refused(error)) => error,
+                Err(Undone::Parked(park)) => return Err(park),
             };
+            // Looked at again and proved again, or vouched for: nothing has failed.
+            if error.class == FailureClass::Unproved {
+                continue;
+            }
+            tries += 1;
+            // What it did is looked at first: taking back twice takes back once, and whoever is called for what passes
+            // finds it passed.
+            if tries >= self.tries(&error) {
+                return Ok(RevertResult::Failed { error });
+            }
+            let wait = self.ports.clock.sleep(self.backoff(tries));
+            self.look_on(wait).await?;
         }
     }
 
@@ -142,7 +146,7 @@ impl Driver {
                 }
             };
             tries += 1;
-            if !self.tries_again(error.class, tries) {
+            if tries >= self.tries(&error) {
                 return Err(Undone::Failed(error));
             }
             let wait = self.ports.clock.sleep(self.backoff(tries));
@@ -169,7 +173,8 @@ impl Driver {
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
         let bounded = self.bounded(call.clone());
-        self.change("revert", actions.revert(armed, &bounded, &image)).await?;
+        let done = self.change("revert", actions.revert(armed, &bounded, &image)).await;
+        done.map_err(Undone::Refused)?;
         if !tells {
             return Ok(RevertResult::Reverted);
         }
@@ -200,7 +205,8 @@ impl Driver {
         self.assure_lease().await?;
         let actions = Arc::clone(&self.ports.actions);
         let bounded = self.bounded(call);
-        self.change("rollback", actions.perform(armed, &bounded, &seen)).await?;
+        let done = self.change("rollback", actions.perform(armed, &bounded, &seen)).await;
+        done.map_err(Undone::Refused)?;
         Ok(RevertResult::Reverted)
     }
 
@@ -225,6 +231,8 @@ impl Driver {
 /// Why a revert did not come to its end.
 enum Undone {
     Failed(ActionError),
+    /// The change itself failed; it may be asked for again where nothing has come of it
+    Refused(ActionError),
     Parked(Park),
 }
 

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::random::Random;
 use crate::runbook::near;
 use crate::span::Span;
 
@@ -70,6 +69,18 @@ impl Fault {
             Self::Expired => "expired",
         }
     }
+
+    /// Says whether it can befall a call at all: a fault that would change nothing must not count as one that struck.
+    fn befalls(self, call: &Call) -> bool {
+        match self {
+            Self::Dark | Self::Refused | Self::LostAnswer | Self::Latency => true,
+            Self::Throttled | Self::Truncated | Self::Denied | Self::NoCapacity | Self::Expired => {
+                call.service.speaks()
+            }
+            Self::Stale => call.service.is_aws() && call.reads(),
+            Self::Stuck => call.service.is_aws() && !call.reads(),
+        }
+    }
 }
 
 /// What is called.
@@ -119,6 +130,15 @@ impl Service {
         }
     }
 
+    /// Says whether it has words of its own for a refusal; of the others there is a connection and no more.
+    const fn speaks(self) -> bool {
+        self.is_aws() || matches!(self, Self::Kubernetes)
+    }
+
+    const fn is_aws(self) -> bool {
+        matches!(self, Self::Rds | Self::Route53 | Self::S3 | Self::Sts | Self::Health)
+    }
+
     /// Returns the service of a name in a signature's scope.
     pub(super) fn signed(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|service| service.name() == name)
@@ -132,6 +152,14 @@ pub(crate) struct Call {
     /// Where what answers lives; empty for what lives nowhere
     pub region: String,
     pub operation: String,
+}
+
+impl Call {
+    /// Says whether an operation of AWS only looks.
+    fn reads(&self) -> bool {
+        const LOOKS: [&str; 5] = ["Describe", "Get", "Head", "List", "Test"];
+        LOOKS.iter().any(|look| self.operation.starts_with(look))
+    }
 }
 
 impl std::fmt::Display for Call {
@@ -189,6 +217,7 @@ impl Rule {
         self.service.is_none_or(|service| service == call.service)
             && self.region.as_ref().is_none_or(|region| *region == call.region)
             && self.operation.as_ref().is_none_or(|start| call.operation.starts_with(start))
+            && self.fault.befalls(call)
     }
 }
 
@@ -373,71 +402,6 @@ impl Faults {
     }
 }
 
-/// How much a surprise may hurt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// What retries get over
-    Mild,
-    /// What takes a decision
-    Hard,
-    /// What may end the run
-    Cruel,
-}
-
-/// Surprises begin when an unattended run has had its looks: what strikes these only delays the start.
-const AFTER_LOOKS: Span = Span::seconds(17);
-
-/// Draws faults nobody is told of until the end.
-pub(crate) fn surprise(level: Level, seed: u64, region: &str) -> Vec<Rule> {
-    let mut random = Random::new(seed);
-    let at = |fault, service, operation: &str, times| Rule {
-        service: Some(service),
-        operation: (!operation.is_empty()).then(|| operation.to_owned()),
-        region: Some(region.to_owned()),
-        from: Some(AFTER_LOOKS),
-        times: Some(times),
-        ..Rule::of(fault)
-    };
-    let mut drawn = Vec::new();
-    let mild = [
-        at(Fault::Throttled, Service::Rds, "Describe", 3),
-        at(Fault::Throttled, Service::Rds, "Promote", 2),
-        at(Fault::Throttled, Service::S3, "", 2),
-        at(Fault::Refused, Service::Postgres, "", 2),
-        at(Fault::Truncated, Service::Rds, "Describe", 1),
-        at(Fault::Stale, Service::Rds, "Describe", 2),
-        Rule { delay: Some(Span::seconds(4)), ..at(Fault::Latency, Service::Kubernetes, "", 20) },
-    ];
-    drawn.push(random.pick(&mild).clone());
-    if level >= Level::Hard {
-        let hard = [
-            at(Fault::LostAnswer, Service::Rds, "Promote", 1),
-            at(Fault::LostAnswer, Service::S3, "PutObject", 1),
-            at(Fault::Denied, Service::Rds, "ModifyDBInstance", 1),
-            at(Fault::LostAnswer, Service::Kubernetes, "PATCH", 1),
-            at(Fault::Dark, Service::Postgres, "", 12),
-            at(Fault::Throttled, Service::Kubernetes, "PATCH", 3),
-        ];
-        drawn.push(random.pick(&hard).clone());
-    }
-    if level >= Level::Cruel {
-        let cruel = [
-            at(Fault::Stuck, Service::Rds, "Promote", 1),
-            at(Fault::Denied, Service::S3, "PutObject", 50),
-            at(Fault::Expired, Service::Rds, "", 8),
-            at(Fault::Denied, Service::Kubernetes, "PATCH", 50),
-            Rule {
-                from: Some(Span::minutes(random.below(20))),
-                until: Some(Span::minutes(40)),
-                times: None,
-                ..at(Fault::Dark, Service::Rds, "", 1)
-            },
-        ];
-        drawn.push(random.pick(&cruel).clone());
-    }
-    drawn
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -470,6 +434,35 @@ mod tests {
     }
 
     #[test]
+    fn strikes_only_what_it_can_befall() {
+        let strikes = |fault: &str, service, operation| {
+            let rule = fault.parse().expect("a rule");
+            let mut faults = Faults::new(vec![rule], Timestamp::UNIX_EPOCH);
+            let struck =
+                faults.strike(&call(service, "us-west-2", operation), Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                faults.told().map(|(_, struck)| struck).sum::<u32>(),
+                u32::from(struck.is_some())
+            );
+            struck.is_some()
+        };
+        assert!(strikes("stale", Service::Rds, "DescribeDBInstances"));
+        assert!(!strikes("stale", Service::Rds, "ModifyDBInstance"), "a write would be lost");
+        assert!(strikes("stuck", Service::S3, "PutObject"));
+        assert!(!strikes("stuck", Service::S3, "HeadObject"));
+        for fault in ["stale", "stuck"] {
+            assert!(!strikes(fault, Service::Kubernetes, "PATCH /api/v1/x"), "{fault}");
+        }
+        for fault in ["throttled", "truncated", "denied", "no_capacity", "expired"] {
+            assert!(strikes(fault, Service::Kubernetes, "GET /api/v1/x"), "{fault}");
+            assert!(!strikes(fault, Service::Postgres, "db:5432"), "{fault}");
+        }
+        for fault in ["dark", "refused", "lost_answer", "latency"] {
+            assert!(strikes(fault, Service::Dns, "A app"), "{fault}");
+        }
+    }
+
+    #[test]
     fn strikes_what_it_names_as_often_as_it_says() {
         let began: Timestamp = "2026-01-01T00:00:00Z".parse().expect("an instant");
         let rule = "refused@rds/Promote,region=us-west-2,spare=1,times=2,from=1m";
@@ -485,14 +478,5 @@ mod tests {
         assert!(strikes(&promote, 61).is_some());
         assert!(strikes(&promote, 62).is_some());
         assert!(strikes(&promote, 63).is_none(), "used up");
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same_surprise() {
-        for seed in 0..50 {
-            let drawn = surprise(Level::Cruel, seed, "us-west-2");
-            assert_eq!(drawn, surprise(Level::Cruel, seed, "us-west-2"));
-            assert_eq!(drawn.len(), 3);
-        }
     }
 }

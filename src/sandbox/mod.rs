@@ -22,6 +22,7 @@ mod objects;
 mod postgres;
 pub(crate) mod programs;
 mod random;
+pub(crate) mod surprise;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -7,16 +7,7 @@ use serde_json::Value;
 use super::dr001::live;
 use super::estate::fresh;
 use super::harness::{BINARY, Folder, Ran, of_step, ran};
-
-const ANSWERS: [&str; 7] = [
-    "--yes",
-    "--approve=all",
-    "--waive=fence=unfenced",
-    "--recovery-point=replica",
-    "--non-interactive",
-    "--speed=max",
-    "--on-failure=stop",
-];
+use super::rehearsal::ANSWERS;
 
 /// Rehearses DR-001 on a world's file.
 fn rehearsed(folder: &Folder, world: &str, more: &[&str]) -> Ran {

@@ -16,7 +16,7 @@ use super::estate::{ESTATES_MAX, Estate, fresh};
 use super::harness::{Folder, Ran, ran};
 
 /// How a program that was ended by SIGKILL has ended.
-const KILLED: i32 = -9;
+pub(crate) const KILLED: i32 = -9;
 
 /// One way through DR-001, and what of it must be asked for exactly once.
 struct Way {
@@ -156,7 +156,7 @@ fn once(estate: &Estate, way: &Way, context: &str) {
 }
 
 /// Compiles the library that kills, once; every Rust toolchain needs a C compiler to link.
-fn killer() -> &'static Path {
+pub(crate) fn killer() -> &'static Path {
     static KILLER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, library) = KILLER.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -211,6 +211,10 @@ pub(super) async fn promoted(
                     }
                 }
             }
+            // An attempt before this one asked for it: what it does now is that promotion.
+            Asked::No if !idle && requested(call, &found).is_some() => {
+                Asked::Accepted { at: waited }
+            }
             // What it does now is what was asked for.
             Asked::Lost { at, .. } if !idle => Asked::Accepted { at },
             Asked::Lost { at, error } if waited - at > LOST_SHOWS => return Err(error),
@@ -226,9 +230,14 @@ pub(super) async fn promoted(
 
 /// Says whether this run has requested the promotion so recently that RDS may not show it yet.
 fn just_requested(clients: &Clients, call: &Call, found: &Instance) -> bool {
-    let at = found.tag(TAG_PROMOTED).and_then(|time| time.parse::<Timestamp>().ok());
     let now = clients.clock.now();
-    ours(found, call) && at.is_some_and(|at| since(at, now) < SETTLES)
+    requested(call, found).is_some_and(|at| since(at, now) < SETTLES)
+}
+
+/// Returns when this run requested the promotion, where it did and RDS did not refuse it.
+fn requested(call: &Call, found: &Instance) -> Option<Timestamp> {
+    let at = found.tag(TAG_PROMOTED).filter(|_| ours(found, call))?;
+    at.parse().ok()
 }
 
 /// Asks the replica which server it is, while it still is one. A connection that leads to a server that takes writes is

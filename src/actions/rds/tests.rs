@@ -77,6 +77,18 @@ async fn a_wait_ends_by_itself_before_its_attempt_is_ended() {
     assert_eq!(error.class, FailureClass::Overdue, "{error}");
     assert!(error.message.contains("still `modifying`"), "{error}");
     assert!(clients.clock.now() < end, "it says why while somebody listens");
+
+    // An attempt of this run before asked for it, and RDS is at it: that is no failure without an effect.
+    let asked =
+        replica(&["modifying"]).ours().tagged("phoenix-dr:promoted-at", "2026-11-22T02:10:00Z");
+    let (clients, _armed, script) = over(vec![asked]);
+    call.progress = call.progress.until(clients.clock.now() + Duration::from_secs(300));
+    let mut watch = Watch::new(&clients, &call, WEST, REPLICA);
+    let asked = Request { call: &call, with: &with, allowed: true };
+    let error =
+        promote::promoted(&clients, asked, &mut watch, &mut Vec::new()).await.expect_err("late");
+    assert_eq!((error.class, error.effect), (FailureClass::Overdue, Effect::Applied), "{error}");
+    assert_eq!(script.count("PromoteReadReplica"), 0);
 }
 
 #[tokio::test]

@@ -106,6 +106,8 @@ where
             let status = response.raw().status().as_u16();
             let what = format!("an answer that cannot be read (HTTP {status}): {}", said(error));
             match by_status(status) {
+                // A refusal whose reason is lost: with 400 AWS asks for patience as well as it says never.
+                Some(FailureClass::Invalid) => (FailureClass::Transient, Effect::None, what),
                 Some(class) => (class, Effect::None, what),
                 None => (FailureClass::Transient, lost, what),
             }

@@ -11,7 +11,10 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
 
 use super::exchange::{Lost, exchange};
 use super::{Answer, Request};
@@ -83,6 +86,7 @@ impl Connector {
             Ok(answer) => Ok(response(answer)),
             Err(Lost::Silent) => Err(unconnected(&call, io::ErrorKind::TimedOut)),
             Err(Lost::Refused) => Err(unconnected(&call, io::ErrorKind::ConnectionRefused)),
+            Err(Lost::Torn(answer)) => Ok(torn(answer)),
             Err(Lost::Answer) => Err(ConnectorError::timeout("no answer in time".into())),
         }
     }
@@ -106,9 +110,23 @@ struct NeverConnected {
     source: io::Error,
 }
 
-fn response(answer: Answer) -> HttpResponse {
+fn response(mut answer: Answer) -> HttpResponse {
+    let body = std::mem::take(&mut answer.body);
+    with_body(answer, body.into())
+}
+
+/// An answer whose body ends in an error: a real connection knows how long the body should have been, and half of
+/// one that came as a whole would be read as an object that lacks most of its parts.
+fn torn(mut answer: Answer) -> HttpResponse {
+    let half = Frame::data(Bytes::from(std::mem::take(&mut answer.body)));
+    let broken = io::Error::new(io::ErrorKind::UnexpectedEof, "the connection broke off");
+    let body = StreamBody::new(futures::stream::iter([Ok(half), Err(broken)]));
+    with_body(answer, SdkBody::from_body_1_x(body))
+}
+
+fn with_body(answer: Answer, body: SdkBody) -> HttpResponse {
     let status = answer.status.try_into().expect("a service answers with a valid status");
-    let mut response = HttpResponse::new(status, answer.body.into());
+    let mut response = HttpResponse::new(status, body);
     for (name, value) in answer.headers {
         // What cannot stand in a header is left out, as a proxy on the way would.
         drop(response.headers_mut().try_insert(name, value));

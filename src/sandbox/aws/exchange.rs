@@ -11,13 +11,15 @@ use crate::span::Span;
 const LATENCY: Span = Span::seconds(5);
 
 /// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lost {
     /// Nothing answered to connecting
     Silent,
     Refused,
     /// The request was carried out, and its answer never came
     Answer,
+    /// The connection broke off after this much of it
+    Torn(Answer),
 }
 
 /// Carries a request to its service; `connect` and `read` are how long the client waits.
@@ -51,6 +53,7 @@ pub(super) async fn exchange(
     }
     if fault == Some(Fault::Truncated) {
         answer.body.truncate(answer.body.len() / 2);
+        return Err(Lost::Torn(answer));
     }
     Ok(answer)
 }

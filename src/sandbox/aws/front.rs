@@ -62,7 +62,9 @@ impl Front {
             Err(Lost::Silent | Lost::Answer) => {
                 Err(io::Error::from(io::ErrorKind::TimedOut).into())
             }
-            Err(Lost::Refused) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+            Err(Lost::Refused | Lost::Torn(_)) => {
+                Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
+            }
         }
     }
 }

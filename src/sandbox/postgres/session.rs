@@ -236,6 +236,7 @@ impl Session {
                 self.transaction = Some(Transaction { read_only, changes: Vec::new() });
                 Ok("BEGIN")
             }
+            Control::Role => Ok("SET"),
             Control::Rollback => {
                 self.transaction = None;
                 self.failed = false;
@@ -328,6 +329,13 @@ impl Session {
                 let connected = self.sandbox.connected(&self.region, &self.id).len();
                 let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
                 one(vec![Cell::Int8(sessions)])
+            }
+            // Whoever is connected in a world is the application.
+            Statement::OtherSessions => Rows::new(),
+            Statement::OtherLogins => {
+                let named = list(values);
+                let others = body.roles.iter().filter(|(role, may)| **may && !named.contains(role));
+                others.map(|(role, _)| vec![Cell::Text(role.clone())]).collect()
             }
             // Everything but the superuser's attribute, and no role of the application has that.
             Statement::Grants => one([false, true, true, true, true, false].map(Cell::Bool).into()),

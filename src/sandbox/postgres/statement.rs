@@ -19,6 +19,10 @@ pub(super) enum Statement {
     Logins,
     /// How many sessions have the roles?
     Sessions,
+    /// Which other roles are connected?
+    OtherSessions,
+    /// Which other roles may log in?
+    OtherLogins,
     /// What was this program's user granted?
     Grants,
     /// What of a fence still stands?
@@ -85,10 +89,12 @@ pub(super) enum Control {
     },
     Commit,
     Rollback,
+    /// Goes on as another role: nobody's rights differ here
+    Role,
 }
 
 /// Statements known by their beginning, blanks taken together.
-const KNOWN: [(&str, Statement); 18] = [
+const KNOWN: [(&str, Statement); 20] = [
     (
         "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
         Statement::Replay,
@@ -98,6 +104,11 @@ const KNOWN: [(&str, Statement); 18] = [
     ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
     ("select count(*) from pg_stat_activity where usename::text = any", Statement::Sessions),
     ("select (select count(*) from pg_stat_activity where usename::text = any", Statement::Usage),
+    (
+        "select usename::text, count(*) from pg_stat_activity where datname = current_database()",
+        Statement::OtherSessions,
+    ),
+    ("select rolname::text from pg_roles where rolcanlogin", Statement::OtherLogins),
     ("select me.rolsuper, pg_has_role(", Statement::Grants),
     ("select what, was from public.phoenix_dr_fence where case what", Statement::FenceStands),
     ("select setting = 'on', source from pg_settings", Statement::Defaults),
@@ -169,6 +180,7 @@ fn control(lower: &str) -> Option<Control> {
     match lower.split(' ').next()? {
         "begin" | "start" => Some(Control::Begin { read_only }),
         "commit" | "end" => Some(Control::Commit),
+        "set" if lower.starts_with("set local role ") => Some(Control::Role),
         "rollback" | "abort" => Some(Control::Rollback),
         _ => None,
     }
@@ -200,9 +212,13 @@ impl Statement {
     pub(super) fn parameters(&self) -> &'static [Type] {
         match self {
             Self::FenceSetting => &[Type::Text],
-            Self::Logins | Self::Sessions | Self::Grants | Self::Locked | Self::Usage => {
-                &[Type::TextArray]
-            }
+            Self::Logins
+            | Self::Sessions
+            | Self::OtherSessions
+            | Self::OtherLogins
+            | Self::Grants
+            | Self::Locked
+            | Self::Usage => &[Type::TextArray],
             Self::HasTable | Self::HeartbeatSeen { exact: false } => &[Type::Text, Type::Text],
             Self::HeartbeatSeen { exact: true } | Self::Heartbeat => {
                 &[Type::Text, Type::Text, Type::Int8]
@@ -236,6 +252,8 @@ impl Statement {
             Self::FenceSetting => vec![Type::Bool, Type::Text],
             Self::Logins => vec![Type::Text, Type::Bool],
             Self::Sessions => vec![Type::Int8],
+            Self::OtherSessions => vec![Type::Text, Type::Int8],
+            Self::OtherLogins => vec![Type::Text],
             Self::Grants => vec![Type::Bool; 6],
             Self::FenceStands => vec![Type::Text, Type::Text],
             Self::Locked => vec![Type::Text],
@@ -278,6 +296,8 @@ impl Statement {
             | Self::FenceSetting
             | Self::Logins
             | Self::Sessions
+            | Self::OtherSessions
+            | Self::OtherLogins
             | Self::Grants
             | Self::FenceStands
             | Self::Locked
@@ -316,6 +336,8 @@ mod tests {
         );
         let login = Statement::SetLogin { role: "App\"x".to_owned(), may: false };
         assert_eq!(known("alter role \"App\"\"x\" nologin"), Some(login));
+        let role = known("set local role \"phoenix_app\"");
+        assert_eq!(role, Some(Statement::Control(Control::Role)));
         let set = Statement::SetReadOnly { value: Some("on".to_owned()) };
         let sql = "alter database \"phoenix\" set default_transaction_read_only = 'on'";
         assert_eq!(known(sql), Some(set));

@@ -1,0 +1,171 @@
+//! A rehearsal of DR-001 killed with SIGKILL after each of its journal records, then resumed: it ends as the one that
+//! nothing disturbed, and nothing is made twice.
+//!
+//! The library of `killed.rs` ends the program as the sync returns that made the record durable. Records that share a
+//! sync share the cut.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::harness::{Folder, Ran, ran};
+use super::killed::{KILLED, killer};
+use super::rehearsal::{UNATTENDED, flown, left_in, made, on_two_threads, run_of};
+
+const WAY: [&str; 2] = ["--rehearse", "--recovery-point=replica"];
+
+/// What a run is about in a world, in the end: objects without what every run has of its own.
+type End = BTreeMap<String, Value>;
+
+#[test]
+fn sigkill_after_each_record_of_a_rehearsal_and_resume_ends_the_same() {
+    let undisturbed = flown(&Folder::new(), &[&UNATTENDED[..], &WAY].concat());
+    assert_eq!(undisturbed.ran.exit, 0, "{}", undisturbed.ran.err);
+    assert_eq!(undisturbed.made(), (1, 0));
+    let expected =
+        (ends(&undisturbed.records), end_of(&undisturbed.world, run_in(&undisturbed.records)));
+    let records: Vec<usize> = (0..undisturbed.records.len()).collect();
+    assert!(records.len() > 60, "{}", records.len());
+    let wrong: Vec<String> = on_two_threads(&records, |at| cut(*at, &expected))
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+    assert!(wrong.is_empty(), "{} cuts of {}:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+}
+
+/// Kills a rehearsal after one record, resumes it, and compares.
+fn cut(at: usize, (steps, world): &(End, End)) -> Result<(), String> {
+    let folder = Folder::new();
+    let mut command = folder.command(&[&UNATTENDED[..], &WAY].concat());
+    command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("{{\"format\":1,\"seq\":{at},"));
+    let killed = ran(command.output().expect("run the binary"));
+    let told =
+        |what: &str, ran: &Ran| format!("record {at}: {what}: exit {}\n{}", ran.exit, ran.err);
+    if killed.exit != KILLED {
+        return Err(told("not killed", &killed));
+    }
+    let records = left_in(&folder, "journal.jsonl");
+    if records.len() <= at {
+        return Err(told("it is not in the journal", &killed));
+    }
+    let over = records.iter().any(|record| record["event"]["kind"] == "run_finished");
+    if !over {
+        let run = run_of(&folder);
+        let run = run.file_name().expect("a name").to_string_lossy();
+        let answers = UNATTENDED.iter().filter(|word| {
+            **word != "failover" && !word.starts_with("--region") && !word.starts_with("--seed")
+        });
+        let mut arguments = vec!["resume", &*run];
+        arguments.extend(answers);
+        arguments.extend(WAY);
+        let resumed = folder.run(&arguments);
+        if resumed.exit != 0 {
+            return Err(told("resumed", &resumed));
+        }
+    }
+    let audited = folder.run(&["audit", "--verify"]);
+    if audited.exit != 0 {
+        return Err(told("audited", &audited));
+    }
+    let (records, log) = (left_in(&folder, "journal.jsonl"), left_in(&folder, "world.jsonl"));
+    if made(&log) != (1, 0) {
+        return Err(format!("record {at}: promoted and created {:?}", made(&log)));
+    }
+    let differs = |what: &str, was: &End, is: &End| {
+        let keys = was.keys().chain(is.keys());
+        let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key));
+        key.map_or(Ok(()), |key| {
+            let (was, is) = (was.get(key), is.get(key));
+            Err(format!("record {at}: {what} {key}\n  undisturbed {was:?}\n  resumed     {is:?}"))
+        })
+    };
+    differs("step", steps, &ends(&records))?;
+    differs("world", world, &end_of(&log, run_in(&records)))
+}
+
+/// Returns how each step ended, and with which outputs: once.
+fn ends(records: &[Value]) -> End {
+    let mut ends = End::new();
+    for event in records.iter().map(|record| &record["event"]) {
+        if event["kind"] == "step_finished" {
+            let step = event["step"].as_str().expect("a step").to_owned();
+            let what = json!([event["end"], event["outputs"]]);
+            assert!(ends.insert(step.clone(), what).is_none(), "{step} has two ends");
+        }
+    }
+    ends
+}
+
+/// Returns the id of the run, which is in much that it makes.
+fn run_in(records: &[Value]) -> &str {
+    records[0]["event"]["run"].as_str().expect("an id")
+}
+
+/// Folds the log of a world into what it comes to once everything that is under way has come about.
+fn end_of(log: &[Value], run: &str) -> End {
+    let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+    for line in log {
+        let named = |parts: [&Value; 3]| parts.map(|part| part.as_str().unwrap_or("")).join(" ");
+        match line["kind"].as_str().expect("a kind") {
+            "put" => {
+                let key = &line["key"];
+                let mut body = line["object"]["body"].clone();
+                for change in line["object"]["then"].as_array().into_iter().flatten() {
+                    let set = change["set"].as_object().cloned().unwrap_or_default();
+                    body.as_object_mut().expect("an object").extend(set);
+                }
+                objects.insert(named([&key["kind"], &key["region"], &key["id"]]), body);
+            }
+            "gone" => {
+                let key = &line["key"];
+                objects.remove(&named([&key["kind"], &key["region"], &key["id"]]));
+            }
+            "cluster" => {
+                let (object, meta) = (&line["object"], &line["object"]["metadata"]);
+                let name = named([&object["kind"], &meta["namespace"], &meta["name"]]);
+                match line["gone"].as_bool() {
+                    Some(true) => objects.remove(&name),
+                    _ => objects.insert(name, manifest(object)),
+                };
+            }
+            _ => {}
+        }
+    }
+    // Pods and what tells of them have names by chance; leases tell of the process.
+    let other = |name: &String| {
+        let chance = ["Pod ", "ReplicaSet ", "Event "].iter().any(|kind| name.starts_with(kind));
+        !chance && !name.contains("/leases/")
+    };
+    let kept = objects.into_iter().filter(|(name, _)| other(name));
+    kept.map(|(name, body)| (name, plain(&body, run))).collect()
+}
+
+/// Returns what of a manifest a run decides: what is wanted, how much of it is ready, how often it was rolled out.
+fn manifest(object: &Value) -> Value {
+    json!({
+        "spec": object["spec"],
+        "data": object["data"],
+        "ready": object["status"]["readyReplicas"],
+        "revision": object["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+    })
+}
+
+/// Takes out what each run has of its own: its id, instants, and what is computed from these.
+fn plain(body: &Value, run: &str) -> Value {
+    match body {
+        Value::Object(fields) => {
+            let own = ["ETag", "ChecksumCRC32", "heartbeats", "replayed", "_shows"];
+            let kept = fields.iter().filter(|(name, value)| {
+                !own.contains(&name.as_str()) && !name.starts_with("_window") && !value.is_null()
+            });
+            let kept = kept.map(|(name, value)| (name.clone(), plain(value, run)));
+            Value::Object(kept.collect::<Map<String, Value>>())
+        }
+        Value::Array(items) => items.iter().map(|item| plain(item, run)).collect(),
+        Value::String(text) => {
+            let instant = text.parse::<jiff::Timestamp>().is_ok();
+            json!(if instant { "TIME".to_owned() } else { text.replace(run, "RUN") })
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Surprises: two hundred seeds over all levels. Whatever a seed draws, the rehearsal ends explained.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::harness::Folder;
+use super::rehearsal::{ANSWERS, Flown, flown, left_in, on_two_threads, run_of};
+
+const SEEDS: u64 = 200;
+const LEVELS: [&str; 3] = ["mild", "hard", "cruel"];
+
+/// Codes a run may end with that has begun; 1, 2, 3 and 12 are defects, and nobody interrupts these.
+const ENDS: [i32; 11] = [0, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14];
+
+#[test]
+fn two_hundred_surprises_end_explained() {
+    let drawn: Vec<(u64, &str)> =
+        (0..SEEDS).map(|seed| (seed, LEVELS[seed as usize % 3])).collect();
+    let found = on_two_threads(&drawn, |(seed, level)| explained(*seed, level));
+    let mut ends: BTreeMap<(&str, i32), u32> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for ((seed, level), end) in drawn.iter().zip(found) {
+        match end {
+            Ok(exit) => *ends.entry((level, exit)).or_default() += 1,
+            Err(why) => wrong.push(format!("--surprise {level} --seed {seed}: {why}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {SEEDS}:\n{}", wrong.len(), wrong.join("\n"));
+    // Mild is what retries get over.  The others must not all end alike, or nothing was surprising.
+    assert!(ends.keys().all(|(level, exit)| *level != "mild" || *exit == 0), "{ends:?}");
+    assert!(ends.keys().filter(|(level, _)| *level == "cruel").count() > 1, "{ends:?}");
+}
+
+/// Flies one, and says how it ended or what of its end is not explained.
+fn explained(seed: u64, level: &str) -> Result<i32, String> {
+    let folder = Folder::new();
+    let (seed, level) = (format!("--seed={seed}"), format!("--surprise={level}"));
+    let mut arguments = vec!["failover", "--region=us-west-2", "--rehearse"];
+    // The program decides after a failure, as it does when nobody is there.
+    arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--on-failure")));
+    arguments.extend([seed.as_str(), level.as_str()]);
+    let flown = flown(&folder, &arguments);
+    let exit = flown.ran.exit;
+    let said = |what: &str| format!("exit {exit}: {what}\n{}\n{}", flown.ran.out, flown.ran.err);
+    if !ENDS.contains(&exit) {
+        return Err(said("not a documented end"));
+    }
+    let all = format!("{}{}", flown.ran.out, flown.ran.err);
+    for never in ["panicked", "left the simulation", "LEFT THE SIMULATION", "internal error"] {
+        if all.contains(never) {
+            return Err(said(never));
+        }
+    }
+    if flown.last()["exit"] != exit {
+        return Err(said("the journal has another end"));
+    }
+    recorded(&flown).map_err(|why| said(&why))?;
+    shown(&flown, &folder).map_err(|why| said(&why))?;
+    let audited = folder.run(&["audit", "--verify"]);
+    if audited.exit != 0 {
+        return Err(said(&format!("audit: {}", audited.err)));
+    }
+    Ok(exit)
+}
+
+/// Holds what the journal must have: one end of each step where the run is over, one at most where it can go on.
+fn recorded(flown: &Flown) -> Result<(), String> {
+    let over = match flown.last()["kind"].as_str() {
+        Some("run_finished") => true,
+        Some("run_stopped") => false,
+        other => return Err(format!("the last record is {other:?}")),
+    };
+    for step in flown.steps() {
+        let ends = flown.of("step_finished", &step).len();
+        if ends > 1 || (over && ends != 1) {
+            return Err(format!("{step} has {ends} ends"));
+        }
+    }
+    let (promoted, created) = flown.made();
+    if promoted > 1 || created > 0 {
+        return Err(format!("promoted {promoted} times, created {created}"));
+    }
+    Ok(())
+}
+
+/// Holds what a person is told: the surprise once it is over, what was changed and still is, what to do next.
+fn shown(flown: &Flown, folder: &Folder) -> Result<(), String> {
+    let out = &flown.ran.out;
+    let has = |part: &str| match out.contains(part) {
+        true => Ok(()),
+        false => Err(format!("`{part}` is not told")),
+    };
+    has("DEBRIEF OF A REHEARSAL")?;
+    has("\nResult ")?;
+    has("\nChanged ")?;
+    has("\nNext ")?;
+    if out.lines().any(|line| line.starts_with("Changed ") && !line.ends_with("nothing")) {
+        has("\nStill changed ")?;
+    }
+    if flown.last()["kind"] == "run_finished" {
+        // Each rule that was drawn is told, and how often it struck.
+        let log = left_in(folder, "world.jsonl");
+        let drawn = log[0]["faults"].as_array().expect("the drawn faults").len();
+        let rules = out.lines().filter(|line| line.contains("@") && line.contains("from="));
+        if rules.count() < drawn {
+            return Err("a surprise is not told".to_owned());
+        }
+        return Ok(());
+    }
+    has("are told when the rehearsal has come to its end")?;
+    if out.contains("from=17s") {
+        return Err("a surprise is told before its time".to_owned());
+    }
+    // What goes on is the first command of the last paragraph, and it does go on.
+    let run = run_of(folder);
+    let short = run.file_name().expect("a name").to_string_lossy();
+    let short = &short[short.len() - 4..];
+    let next = out.rsplit("\nNext ").next().unwrap_or_default();
+    let first = next.split('#').next().unwrap_or_default().split_whitespace();
+    let command: Vec<&str> = first.collect();
+    match command[..] {
+        ["phoenix-dr", "resume" | "rollback", id, "--rehearse", ..] if id == short => Ok(()),
+        _ => Err(format!("the next command is {command:?}")),
+    }
+}
+
+/// A rehearsal that stopped goes on with the same answers, and then tells what had been drawn.
+#[test]
+fn a_surprise_that_stopped_a_rehearsal_is_told_once_it_is_over() {
+    let stopped = (0..SEEDS).find_map(|seed| {
+        let folder = Folder::new();
+        let seed = format!("--seed={seed}");
+        let mut arguments = vec!["failover", "--region=us-west-2", "--rehearse", &seed];
+        arguments.extend(ANSWERS);
+        arguments.push("--surprise=cruel");
+        let flown = flown(&folder, &arguments);
+        (flown.last()["kind"] == "run_stopped").then_some(folder)
+    });
+    let folder = stopped.expect("one of two hundred stops");
+    let run = run_of(&folder);
+    let run = run.file_name().expect("a name").to_string_lossy();
+    let mut arguments = vec!["rollback", &*run, "--rehearse", "--non-interactive", "--yes"];
+    arguments.push("--speed=max");
+    let back = folder.run(&arguments);
+    let records: Vec<Value> = left_in(&folder, "journal.jsonl");
+    let over = records.last().is_some_and(|last| last["event"]["kind"] == "run_finished");
+    assert_eq!(over, back.out.contains("from="), "exit {}\n{}", back.exit, back.out);
+}
