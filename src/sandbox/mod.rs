@@ -9,11 +9,13 @@ mod aws;
 mod cluster;
 pub(crate) mod compare;
 mod dns;
+pub(crate) mod estate;
 pub(crate) mod fault;
 #[cfg(test)]
 mod fidelity;
 #[cfg_attr(not(test), expect(dead_code, reason = "programs in a rehearsal are not started yet"))]
 mod front;
+pub(crate) mod generate;
 pub(crate) mod kubernetes;
 pub(crate) mod lines;
 pub(crate) mod log;

@@ -14,6 +14,7 @@ mod held;
 mod killed;
 mod language;
 mod lease;
+mod made;
 mod network;
 mod person;
 mod programs;
