@@ -25,5 +25,6 @@ mod refused;
 mod rehearse;
 mod screen;
 mod secrets;
+mod tools;
 mod traffic;
 mod world;

@@ -18,6 +18,7 @@ mod kinds;
 mod managers;
 mod patch;
 mod place;
+mod protobuf;
 mod request;
 mod rules;
 mod schema;
