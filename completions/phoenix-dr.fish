@@ -58,7 +58,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "man" -d 'Prin
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "failover" -d 'DR-001 Regional failover'
 complete -c phoenix-dr -n "__fish_phoenix_dr_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l set -d 'Input of the runbook (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
@@ -94,7 +94,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s v -l verbo
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l set -d 'Input of the runbook (repeatable)' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
@@ -202,7 +202,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s q -l qu
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand status" -s h -l help -d 'Print help'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r
@@ -232,7 +232,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s v -l ve
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l past -d 'Revert this one step although a point of no return seals it; asks for a typed word' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
@@ -420,7 +420,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -l no-progres
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand man" -s h -l help -d 'Print help'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l from -d 'Region that failed [default: estate.primary.region]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l region -d 'Region that takes over' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l answers -d 'File with answers (YAML or JSON): question to answer' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l approve -d 'Approve this step, typed points of no return included (repeatable)' -r

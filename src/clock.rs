@@ -17,6 +17,11 @@ pub(crate) trait Clock: Send + Sync {
 
     /// Waits. Dropping the future ends the wait.
     fn sleep(&self, length: Duration) -> BoxFuture<'static, ()>;
+
+    /// Keeps time at real time until what is returned is dropped: something real is going on. Real time always is.
+    fn at_real_time(&self) -> Box<dyn Send> {
+        Box::new(())
+    }
 }
 
 /// The machine's clock.

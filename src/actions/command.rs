@@ -188,6 +188,7 @@ fn failed(error: &ProgramError) -> ActionError {
         }
         ProgramError::Empty
         | ProgramError::Rehearsed { .. }
+        | ProgramError::Unconfined { .. }
         | ProgramError::Start { .. }
         | ProgramError::Artifact { .. } => {
             ActionError::unchanged(FailureClass::Invalid, error.to_string())

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::clients::Clients;
 use crate::outcome::{ActionError, FailureClass};
+use crate::sandbox::estate::rewritten;
 use crate::sandbox::fault::{Fault, Rule, Service};
 use crate::sandbox::world::{
     Body, Durations, FORMAT, Kind, Unseen, World, WorldCluster, WorldObject,
@@ -177,7 +178,7 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
         region: None,
         why: why.to_owned(),
     }));
-    let rewritten = estate::rewritten(&clients.estate, &seen.objects);
+    let estate = rewritten(&clients.estate, &seen.objects);
     let mut durations = Durations::default();
     let per_gib = clients.estate.database.as_ref().and_then(|known| known.restore_seconds_per_gib);
     if let Some(seconds) = per_gib {
@@ -192,12 +193,13 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
         format: FORMAT,
         about: Some(format!("the estate {} as it was captured", clients.estate.estate)),
         captured: Some(at),
+        made_from: None,
         pseudonyms: false,
         unseen: seen.unseen,
         lines: None,
         account: account.unwrap_or_else(|| "000000000000".to_owned()),
         faults: faults(&clients.estate.regions.keys().collect::<Vec<_>>(), &seen.silent),
-        estate: rewritten,
+        estate,
         durations,
         objects: seen.objects,
         clusters: seen.clusters,

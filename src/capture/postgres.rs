@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::Part;
 use super::fields::{Fields, from};
-use super::{Part, estate};
 use crate::clients::Clients;
 use crate::clients::postgres::{self, Server, connect, replay_lag, server, usage};
 use crate::estate::types::Database;
 use crate::outcome::{ActionError, FailureClass};
+use crate::sandbox::estate::endpoint;
 use crate::sandbox::fault::Service;
 use crate::sandbox::world::Kind;
 
@@ -63,7 +64,7 @@ fn wanted(database: &Database, seen: &Part) -> Vec<(String, String, Option<Strin
     let recovered = &database.recovered.id;
     for object in seen.objects.iter().filter(|object| object.kind == Kind::RdsInstance) {
         let region = object.region.clone().unwrap_or_default();
-        let address = estate::endpoint(&object.body).map(|(host, port)| format!("{host}:{port}"));
+        let address = endpoint(&object.body).map(|(host, port)| format!("{host}:{port}"));
         if let Some(found) = wanted.iter_mut().find(|(id, of, _)| *id == object.id && *of == region)
         {
             found.2 = address;

@@ -9,11 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value, json};
 
 use super::NEVER;
-use super::estate::endpoint;
 use super::kubernetes::LEFT_OUT;
 use super::words::{KEPT, NAMED, all_digits, is_instant, is_kept};
 use crate::estate::types::Estate;
 use crate::mask::base64;
+use crate::sandbox::estate::endpoint;
 use crate::sandbox::lines::manifest_id;
 use crate::sandbox::world::{Body, Kind, Unseen, World};
 

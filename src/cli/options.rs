@@ -133,10 +133,11 @@ pub(crate) struct WhoFlags {
     #[arg(long, env = "PHOENIX_DR_DRY_RUN")]
     pub dry_run: bool,
 
-    /// Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: phoenix]
-    #[arg(long, value_name = "WORLD", num_args = 0..=1, default_missing_value = "phoenix")]
+    /// Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from
+    /// the names in --estate, or phoenix]
+    #[arg(long, value_name = "WORLD", num_args = 0..=1)]
     #[arg(help_heading = "Rehearsing", env = "PHOENIX_DR_REHEARSE")]
-    pub rehearse: Option<String>,
+    pub rehearse: Option<Option<String>>,
 
     /// How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]
     #[arg(long, value_name = "N|max", value_parser = speed)]

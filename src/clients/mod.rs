@@ -3,6 +3,7 @@
 //! Owns connections, time limits, the guard and credentials. What is asked for lives in `actions` and `checks`.
 
 pub(crate) mod aws;
+pub(crate) mod confined;
 pub(crate) mod endpoints;
 pub(crate) mod guard;
 pub(crate) mod http;

@@ -15,22 +15,26 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
+use super::confined::Place;
 use super::{Clients, Network};
 use crate::clock::{Clock, within};
 use crate::mask::Masker;
-use crate::sandbox::programs::Purpose;
+use crate::sandbox::Sandbox;
+use crate::sandbox::programs::{Play, Purpose};
 use crate::span::Span;
 
 /// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
 /// Time a finished program's pipes may stay open because a grandchild holds them.
 const PIPES_LIMIT: Duration = Duration::from_secs(2);
+/// Time a program may take to be cut off from the network.
+const CONFINED_WITHIN: Duration = Duration::from_secs(30);
 const STDOUT_MAX: usize = 64 * 1024;
 const TAIL_MAX: usize = 4 * 1024;
 const LINE_MAX: usize = 64 * 1024;
 const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
 /// Value in `env` that hands a scrubbed variable of this process on.
-const INHERIT: &str = "inherit";
+pub(super) const INHERIT: &str = "inherit";
 
 /// Which variables of this process a child does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,9 +99,14 @@ pub(crate) enum ProgramError {
     #[error("argv is empty")]
     Empty,
     #[error(
-        "`{program}` is not run: a rehearsal starts no program, and no `rehearse` says what it does"
+        "`{program}` is not run: a rehearsal starts no program by itself, and no `rehearse` says what it does"
     )]
     Rehearsed { program: String },
+    #[error(
+        "`{program}` is not run: this host does not let it be cut off from the network ({why}); say in `rehearse` what it \
+         does instead of `start`"
+    )]
+    Unconfined { program: String, why: String },
     #[error("read the secret for the variable {variable}: {why}")]
     Secret { variable: String, why: String },
     #[error("start `{program}`: {why}")]
@@ -305,8 +314,9 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
     if let Network::Simulated(sandbox) = &clients.network {
         let playing = sandbox.program(&clients.programs, &program.purpose, program.argv);
         let (end, said) = match within(&*clients.clock, program.limit, playing).await {
-            Ok(Some((exit, said))) => (ProgramEnd::Exit(exit.into()), said),
-            Ok(None) => return Err(ProgramError::Rehearsed { program: name.clone() }),
+            Ok(Play::Ended { exit, stdout }) => (ProgramEnd::Exit(exit.into()), stdout),
+            Ok(Play::Start) => return confined(clients, sandbox, program, name).await,
+            Ok(Play::Unknown) => return Err(ProgramError::Rehearsed { program: name.clone() }),
             Err(_) => (ProgramEnd::TimedOut, String::new()),
         };
         let stdout = clients.masks.mask(&said);
@@ -318,8 +328,52 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
         command.current_dir(cwd);
     }
     tracing::debug!(program = name, "program");
-    let mut group = Group::start(&clients.clock, &mut command)
+    let group = Group::start(&clients.clock, &mut command)
         .map_err(|error| ProgramError::Start { program: name.clone(), why: error.to_string() })?;
+    follow(clients, program, name, group, artifact).await
+}
+
+/// Runs a program of a rehearsal where it reaches the simulation and nothing else.
+async fn confined(
+    clients: &Clients,
+    sandbox: &Sandbox,
+    program: &Program<'_>,
+    name: &str,
+) -> Result<Ended, ProgramError> {
+    let refused = |why: String| ProgramError::Unconfined { program: name.to_owned(), why };
+    let _real = clients.clock.at_real_time();
+    let artifact = program.artifact.as_deref().map(artifact).transpose()?;
+    let (mut place, mut command) = Place::prepare(sandbox, program.argv, program.env)
+        .map_err(|error| refused(error.to_string()))?;
+    if let Some(cwd) = program.cwd {
+        command.current_dir(cwd);
+    }
+    tracing::debug!(program = name, "confined program");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let group = Group::spawn_with(&clients.clock, &mut command);
+    // It holds the other end of the place's socket, whose end must be seen.
+    drop(command);
+    let group = group.map_err(|error| refused(format!("start `unshare`: {error}")))?;
+    let opened = within(clients.clock.as_ref(), CONFINED_WITHIN, place.open()).await;
+    match opened {
+        Ok(Ok(_fronts)) => follow(clients, program, name, group, artifact).await,
+        Ok(Err(error)) => {
+            let short = Program { limit: GRACE, ..program.clone() };
+            let ended = follow(clients, &short, name, group, artifact).await?;
+            Err(refused(format!("{error}; {}", ended.say(GRACE))))
+        }
+        Err(elapsed) => Err(refused(elapsed.to_string())),
+    }
+}
+
+/// Hears a program out, and ends it when its time is over.
+async fn follow(
+    clients: &Clients,
+    program: &Program<'_>,
+    name: &str,
+    mut group: Group,
+    artifact: Option<Arc<Mutex<Artifact>>>,
+) -> Result<Ended, ProgramError> {
     let (out, err) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Heard>>::default());
     let pipes = group.child.as_mut().map(|child| (child.stdout.take(), child.stderr.take()));
     let (stdout, stderr) = pipes.unwrap_or_default();
@@ -354,7 +408,7 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
     let (end, drained) = match waited {
         Ok((Ok(status), drained)) => (end_of(status), drained),
         Ok((Err(error), _)) => {
-            return Err(ProgramError::Wait { program: name.clone(), why: error.to_string() });
+            return Err(ProgramError::Wait { program: name.to_owned(), why: error.to_string() });
         }
         Err(_) => {
             group.end().await;

@@ -227,6 +227,10 @@ impl Clock for JumpClock {
             woken.await.ok();
         })
     }
+
+    fn at_real_time(&self) -> Box<dyn Send> {
+        Box::new(self.hold())
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod answers;
 mod causes;
 mod completions;
 mod compose;
+mod confined;
 mod context;
 mod diagnostics;
 mod doctor;
@@ -31,12 +32,16 @@ mod world;
 use std::ffi::OsString;
 
 use crate::cli::{self, Builtin, Typed};
+use crate::clients::confined::inside;
 use crate::error::UserError;
 use crate::exit::Exit;
 use context::Context;
 
 /// Runs what was typed.
 pub(crate) fn run(arguments: &[OsString]) -> Exit {
+    if let Some((ways, argv)) = inside::asked(arguments) {
+        return confined::run(ways, argv);
+    }
     let directories = context::runbook_directories(cli::runbook_directory(arguments));
     let (known, broken) = context::command_runbooks(&directories);
     let typed = match cli::parse(arguments, &known) {

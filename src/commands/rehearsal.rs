@@ -15,6 +15,7 @@ use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
 use crate::engine::ports::Operator;
 use crate::error::UserError;
+use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
 use crate::event::{Answer, Event, Mode, Question};
 use crate::exit::Exit;
@@ -23,15 +24,15 @@ use crate::journal::store::{Listed, Store};
 use crate::operator::terminal::attended;
 use crate::report::debrief::{self, Earlier, WorldTold};
 use crate::report::summary::{self, Summary};
-use crate::report::terminal::Tone;
+use crate::report::terminal::{Line, Tone, Weight};
+use crate::report::text::wrap;
 use crate::report::world::NotSeen;
 use crate::runbook::load::read_text;
 use crate::runbook::near;
 use crate::sandbox::fault::Rule;
-use crate::sandbox::lines;
 use crate::sandbox::surprise::{Level, surprise};
-use crate::sandbox::world::{self, World};
-use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError};
+use crate::sandbox::world::{self, Unseen, World};
+use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError, generate, lines};
 use crate::span::Span;
 
 /// Chance of a rehearsal that names no seed.
@@ -65,12 +66,12 @@ enum Source {
 /// Returns the context of a new rehearsal, or of the real estate where none is asked for.
 pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Context>, UserError> {
     let who = &flags.how.who;
-    let Some(name) = &who.rehearse else {
+    let Some(named) = &who.rehearse else {
         refuse_without(flags)?;
         return Ok(None);
     };
-    refuse_live_only(context, who)?;
-    let world = world(context, name)?;
+    refuse_live_only(who)?;
+    let world = chosen(context, named.as_deref())?;
     let seed = flags.seed.unwrap_or(SEED);
     let mut faults = injected(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
@@ -116,7 +117,7 @@ pub(super) fn taken_up(
             let said = format!("run {run} is a rehearsal, and `{verb}` must say so");
             Err(refused(said).hint(hint))
         }
-        (true, Some(name)) if name != world::SHIPPED => {
+        (true, Some(Some(name))) if name != world::SHIPPED => {
             Err(refused(format!("the world of rehearsal {run} is its own; `{name}` is another"))
                 .hint("write --rehearse last, without a world"))
         }
@@ -146,18 +147,70 @@ fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
     }
 }
 
-fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> {
+fn refuse_live_only(who: &WhoFlags) -> Result<(), UserError> {
     if who.allow_endpoint_override {
         return Err(UserError::new(
             Exit::Usage,
             "--allow-endpoint-override is for live runs; a rehearsal calls no endpoint",
         ));
     }
-    if context.global.estate.is_some() {
-        return Err(UserError::new(Exit::Usage, "a rehearsal takes its estate from its world")
-            .hint("leave --estate (and PHOENIX_DR_ESTATE) out; name a world: --rehearse WORLD"));
-    }
     Ok(())
+}
+
+/// Returns the world to rehearse in: the one that was named, one made from the estate that was named, or the one that
+/// comes with the program.
+fn chosen(context: &Context, named: Option<&str>) -> Result<World, UserError> {
+    match (named.filter(|name| !name.is_empty()), &context.global.estate) {
+        (Some(_), Some(_)) => {
+            Err(UserError::new(Exit::Usage, "a rehearsal takes its estate from its world")
+                .hint("leave --estate (and PHOENIX_DR_ESTATE) out: --rehearse WORLD")
+                .hint("or leave the world out, and one is made from the estate: --rehearse"))
+        }
+        (Some(name), None) => world(context, name),
+        (None, Some(file)) => made(context, file),
+        (None, None) => {
+            let here = Path::new(estate_file::FILE_NAME);
+            if here.exists() {
+                let said = format!(
+                    "rehearsing in the world `{}`; for one made from {}: --estate {}",
+                    world::SHIPPED,
+                    here.display(),
+                    here.display()
+                );
+                context.terminal.line(&Line::new(Weight::Normal, Tone::Plain, said));
+            }
+            world(context, world::SHIPPED)
+        }
+    }
+}
+
+/// Makes a world from the names in an estate file, and says what of it is guessed.
+fn made(context: &Context, file: &Path) -> Result<World, UserError> {
+    let estate =
+        estate_file::read(file).map_err(|problems| context.invalid(&problems, Exit::Usage))?;
+    let name = file.display().to_string();
+    let made = generate::world(&estate, &name);
+    // Held to what a world from a file is held to.
+    world::parse(&name, &lines::write(&made)).map_err(|problems| {
+        let said = format!("no sound world comes of {name}: {problems}");
+        UserError::new(Exit::Internal, said)
+            .hint("capture the estate, and rehearse on that: phoenix-dr world capture --out FILE")
+    })?;
+    let terminal = &context.terminal;
+    let mut said = vec![format!(
+        "rehearsing in a world made from the names in {name}: nothing of it is contacted, no secret is read"
+    )];
+    let guesses = made.unseen.iter().cloned().map(not_seen);
+    said.extend(guesses.map(|guess| format!("guessed: {}", guess.line())));
+    for line in said.iter().flat_map(|said| wrap(said, terminal.columns(), 2)) {
+        terminal.line(&Line::new(Weight::Normal, Tone::Plain, line));
+    }
+    Ok(made)
+}
+
+/// Returns what nobody saw as reports have it.
+pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
+    NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
 }
 
 /// Reads a world: one that comes with the program by its name, or a file.
@@ -263,15 +316,12 @@ impl Rehearsal {
     fn told(&self) -> Option<(WorldTold, Option<usize>, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, told) = (sandbox.world(), sandbox.told());
-        let unseen = world.unseen.iter().map(|unseen| {
-            let (what, region, why) =
-                (unseen.what.clone(), unseen.region.clone(), unseen.why.clone());
-            NotSeen { what, region, why }.line()
-        });
+        let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
             estate: world.estate.estate.clone(),
             captured: world.captured,
+            made_from: world.made_from.clone(),
             age: world.captured.map(|at| Span::seconds(since(at, sandbox.began()).as_secs())),
             pseudonyms: world.pseudonyms,
             unseen: unseen.collect(),

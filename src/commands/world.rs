@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::context::{Context, chain};
-use super::rehearsal;
+use super::rehearsal::{self, not_seen};
 use crate::capture::{self, Captured, pseudonyms};
 use crate::cli::{CaptureArgs, WorldCommand};
 use crate::clients::guard::Guard;
@@ -22,7 +22,7 @@ use crate::estate::types::Estate;
 use crate::exit::Exit;
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::{count, wrap};
-use crate::report::world::{self as shown, Counted, Differs, NotSeen, WorldShown};
+use crate::report::world::{self as shown, Counted, Differs, WorldShown};
 use crate::sandbox::compare::{Change, Difference, differences};
 use crate::sandbox::world::{self, World};
 use crate::sandbox::{Beginning, Sandbox, lines};
@@ -159,10 +159,6 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), UserError> {
     })
 }
 
-fn not_seen(unseen: world::Unseen) -> NotSeen {
-    NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
-}
-
 fn show(context: &Context, name: &str) -> Result<Exit, UserError> {
     let world = rehearsal::world(context, name)?;
     let described = describe(context, &world);
@@ -197,6 +193,7 @@ fn describe(context: &Context, world: &World) -> WorldShown {
         about: world.about.clone(),
         estate: world.estate.estate.clone(),
         captured: world.captured,
+        made_from: world.made_from.clone(),
         age: world.captured.map(|at| Span::seconds(since(at, now).as_secs())),
         pseudonyms: world.pseudonyms,
         primary: world.estate.primary.region.clone(),

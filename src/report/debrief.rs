@@ -26,11 +26,13 @@ pub(crate) struct WorldTold {
     /// The estate it is of
     pub estate: String,
     pub captured: Option<Timestamp>,
+    /// The estate file whose names alone it has
+    pub made_from: Option<String>,
     /// How old it was when the rehearsal began
     pub age: Option<Span>,
     /// Names in it are others than the estate's
     pub pseudonyms: bool,
-    /// What nobody saw when it was captured
+    /// What nobody saw when it was captured; what was guessed where it was made from an estate file
     pub unseen: Vec<String>,
     /// Its durations were measured
     pub measured: bool,
@@ -240,7 +242,8 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     }
     row("World", trust(&debrief.world));
     for (index, unseen) in debrief.world.unseen.iter().enumerate() {
-        row(if index == 0 { "Not seen" } else { "" }, unseen.clone());
+        let name = if debrief.world.made_from.is_some() { "Guessed" } else { "Not seen" };
+        row(if index == 0 { name } else { "" }, unseen.clone());
     }
     let seed = debrief.world.seed;
     row("Seed", format!("{seed}: the same faults and answers again with --seed {seed}"));
@@ -261,13 +264,16 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
 }
 
 fn trust(world: &WorldTold) -> String {
-    let whose = match world.captured {
-        Some(at) => {
+    let whose = match (world.captured, &world.made_from) {
+        (Some(at), _) => {
             let age = super::world::age(at, world.age.unwrap_or_default().0);
             let names = if world.pseudonyms { ", under other names" } else { "" };
             format!("the estate {}, {age}{names}", world.estate)
         }
-        None => format!(
+        (None, Some(file)) => format!(
+            "made from the names in {file}: how your estate is doing is guessed: run phoenix-dr world capture"
+        ),
+        (None, None) => format!(
             "`{}`, written by hand: not your estate: run phoenix-dr world capture",
             world.world
         ),
@@ -293,6 +299,7 @@ mod tests {
             world: "phoenix".to_owned(),
             estate: "phoenix-rehearsal".to_owned(),
             captured: None,
+            made_from: None,
             age: None,
             pseudonyms: false,
             unseen: Vec::new(),

@@ -21,6 +21,8 @@ pub(crate) struct WorldShown {
     pub about: Option<String>,
     pub estate: String,
     pub captured: Option<Timestamp>,
+    /// The estate file whose names alone it has
+    pub made_from: Option<String>,
     /// How long ago it was captured
     pub age: Option<Span>,
     pub pseudonyms: bool,
@@ -74,8 +76,9 @@ pub(crate) fn lines(shown: &WorldShown, columns: usize) -> Vec<String> {
         "Estate",
         format!("{}, primary {} of {}", shown.estate, shown.primary, shown.regions.join(", ")),
     );
-    let origin = match (shown.captured, shown.age) {
-        (Some(at), Some(length)) => age(at, length.0),
+    let origin = match (shown.captured, shown.age, &shown.made_from) {
+        (Some(at), Some(length), _) => age(at, length.0),
+        (_, _, Some(file)) => format!("made from the names in {file}"),
         _ => "written by hand".to_owned(),
     };
     row("Origin", if shown.pseudonyms { format!("{origin}; names replaced") } else { origin });
@@ -90,7 +93,8 @@ pub(crate) fn lines(shown: &WorldShown, columns: usize) -> Vec<String> {
         row(if index == 0 { "Faults" } else { "" }, fault.clone());
     }
     for (index, unseen) in shown.unseen.iter().enumerate() {
-        row(if index == 0 { "Not seen" } else { "" }, unseen.line());
+        let name = if shown.made_from.is_some() { "Guessed" } else { "Not seen" };
+        row(if index == 0 { name } else { "" }, unseen.line());
     }
     text::table(&rows, columns, 0)
 }
@@ -159,6 +163,7 @@ mod tests {
             about: None,
             estate: "mine".to_owned(),
             captured: Some("2026-11-20T02:18:00Z".parse().expect("an instant")),
+            made_from: None,
             age: Some(Span::minutes(90)),
             pseudonyms: true,
             primary: "us-east-1".to_owned(),

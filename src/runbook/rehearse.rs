@@ -1,4 +1,4 @@
-//! What a rehearsal does in place of a program: nothing real is started in one.
+//! What a rehearsal does in place of a program, or that it starts it, cut off from everything but the simulation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub(crate) struct RehearsedProgram {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Played {
+    /// It is started after all, cut off from every network: on loopback the simulation answers it
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub start: bool,
     /// How long it takes
     #[serde(default = "soon")]
     pub takes: Span,
@@ -43,6 +46,19 @@ pub(crate) struct Played {
     /// What it changes in the world
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<WorldChange>,
+}
+
+impl Played {
+    /// Says what it says besides that the program is started, which then says so itself.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let said = [
+            (self.takes != soon(), "takes"),
+            (self.exit != 0, "exit"),
+            (!self.stdout.is_empty(), "stdout"),
+            (!self.changes.is_empty(), "changes"),
+        ];
+        said.into_iter().find(|(said, _)| self.start && *said).map(|(_, name)| name)
+    }
 }
 
 fn soon() -> Span {

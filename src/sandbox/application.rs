@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Sandbox;
+use super::kubernetes::selects;
 use super::log::Entry;
 use super::objects::text;
 use super::world::{Kind, Postgres};
@@ -189,7 +190,7 @@ impl Sandbox {
             for pod in self.pods(region) {
                 let told = hosts.iter().rev().find(|(since, _)| *since <= pod.started);
                 let is_told = told.is_some_and(|(_, host)| *host == address);
-                if is_told && matches(&selector.selector, &pod.labels) {
+                if is_told && selects(&selector.selector, &pod.labels) {
                     found.push((pod.address, pod.name));
                 }
             }
@@ -256,14 +257,6 @@ fn pod(pod: &Value) -> Pod {
         labels: metadata["labels"].clone(),
         owner: format!("{}/{owner}", text(metadata, "namespace")),
     }
-}
-
-/// Says whether labels match `name=value,…`.
-fn matches(selector: &str, labels: &Value) -> bool {
-    selector.split(',').all(|term| {
-        let (name, value) = term.split_once('=').unwrap_or((term, ""));
-        text(labels, name.trim()) == value.trim_start_matches('=').trim()
-    })
 }
 
 /// Undoes base64, as Secrets have it.

@@ -1,9 +1,8 @@
 //! The way in over loopback, for programs that know nothing of a simulation: plain HTTP in front of any service.
 //!
-//! It listens on 127.0.0.1 alone and ends, with every connection, when it is dropped.
+//! It listens on loopback alone and ends, with every connection, when it is dropped.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use http::{Request, Response};
 use hyper::body::{Body, Bytes, Incoming};
@@ -23,6 +22,7 @@ pub(crate) struct Front {
 
 impl Front {
     /// Opens a way in to a service, at a port nobody uses.
+    #[cfg(test)]
     pub(crate) async fn open<S, B>(service: S) -> std::io::Result<Self>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -31,7 +31,18 @@ impl Front {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::on(TcpListener::bind(("127.0.0.1", 0)).await?, service)
+    }
+
+    /// Opens a way in to a service where somebody listens already.
+    pub(crate) fn on<S, B>(listener: TcpListener, service: S) -> std::io::Result<Self>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
             let mut open = JoinSet::new();
@@ -60,23 +71,26 @@ impl Front {
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
+}
 
-    /// Writes a kubeconfig by which contexts of these names come in here; there are no credentials in it.
-    pub(crate) fn write_kubeconfig(&self, path: &Path, contexts: &[&str]) -> std::io::Result<()> {
-        let server = format!("http://{}", self.address);
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{ "name": "simulation", "cluster": { "server": server } }],
-            "users": [{ "name": "nobody", "user": {} }],
-            "contexts": contexts
-                .iter()
-                .map(|name| json!({ "name": name, "context": { "cluster": "simulation", "user": "nobody" } }))
-                .collect::<Vec<_>>(),
-            "current-context": contexts.first(),
-        });
-        std::fs::write(path, config.to_string())
-    }
+/// Returns a kubeconfig by which contexts of these names come in at these addresses; there are no credentials in it, and
+/// no context is the current one.
+pub(crate) fn kubeconfig(contexts: &[(String, SocketAddr)]) -> String {
+    let named = |at: usize| format!("simulation-{at}");
+    let clusters = contexts.iter().enumerate().map(|(at, (_, address))| {
+        json!({ "name": named(at), "cluster": { "server": format!("http://{address}") } })
+    });
+    let known = contexts.iter().enumerate().map(|(at, (name, _))| {
+        json!({ "name": name, "context": { "cluster": named(at), "user": "nobody" } })
+    });
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": clusters.collect::<Vec<_>>(),
+        "users": [{ "name": "nobody", "user": {} }],
+        "contexts": known.collect::<Vec<_>>(),
+    });
+    config.to_string()
 }
 
 impl Drop for Front {

@@ -217,6 +217,7 @@ impl World {
             format: self.format,
             about: self.about.clone(),
             captured: self.captured,
+            made_from: self.made_from.clone(),
             pseudonyms: self.pseudonyms,
             unseen: self.unseen.clone(),
             lines: self.lines,

@@ -9,11 +9,12 @@ mod aws;
 mod cluster;
 pub(crate) mod compare;
 mod dns;
+pub(crate) mod estate;
 pub(crate) mod fault;
 #[cfg(test)]
 mod fidelity;
-#[cfg_attr(not(test), expect(dead_code, reason = "programs in a rehearsal are not started yet"))]
-mod front;
+pub(crate) mod front;
+pub(crate) mod generate;
 pub(crate) mod kubernetes;
 pub(crate) mod lines;
 pub(crate) mod log;
@@ -37,7 +38,6 @@ use jiff::Timestamp;
 use tokio::io::DuplexStream;
 
 pub(crate) use aws::Connector;
-#[allow(unused_imports, reason = "it is for whoever listens on loopback")]
 pub(crate) use aws::Front;
 pub(crate) use network::NoWay;
 

@@ -1,4 +1,5 @@
-//! Programs in a rehearsal: none is started; what their runbook says they would do is done to the world instead.
+//! Programs in a rehearsal: what their runbook says they would do is done to the world instead; only what it says is to
+//! be started is.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,17 @@ pub(crate) enum Purpose {
     Done(StepId),
     /// Anything else: a check, a secret
     Look,
+}
+
+/// What becomes of a program in a rehearsal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Play {
+    /// It was played to this end
+    Ended { exit: u8, stdout: String },
+    /// It is to be started, confined
+    Start,
+    /// Nothing says what it would do: that leaves the simulation
+    Unknown,
 }
 
 /// What a runbook says of its programs.
@@ -66,7 +78,10 @@ impl Programs {
 
 /// Returns what of a program's changes no world can do.
 fn slips<'a>(place: &'a str, played: &'a Played) -> impl Iterator<Item = String> + 'a {
-    played.changes.iter().filter_map(move |change| match change {
+    let both = played.contradiction().map(|said| {
+        format!("{place}: `rehearse` says `start` and `{said}`: what is started says that itself")
+    });
+    let wrong = played.changes.iter().filter_map(move |change| match change {
         WorldChange::Object(change) if kind(&change.kind).is_none() => {
             let known = Kind::names();
             let hint = near::hint(&change.kind, known.iter().map(String::as_str));
@@ -85,7 +100,8 @@ fn slips<'a>(place: &'a str, played: &'a Played) -> impl Iterator<Item = String>
                 format!("{place}: a manifest in `rehearse` lacks apiVersion, kind or metadata")
             })
         }
-    })
+    });
+    both.into_iter().chain(wrong)
 }
 
 fn kind(name: &str) -> Option<Kind> {
@@ -93,24 +109,29 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 impl Sandbox {
-    /// Plays a program: returns its exit code and what it prints; `None` where nothing says what it would do, which
-    /// leaves the simulation.
+    /// Plays a program, unless it is to be started.
     pub(crate) async fn program(
         &self,
         programs: &Programs,
         purpose: &Purpose,
         argv: &[String],
-    ) -> Option<(u8, String)> {
+    ) -> Play {
         if let Purpose::Done(step) = purpose
-            && programs.steps.contains_key(step)
+            && let Some(said) = programs.steps.get(step)
         {
+            if said.run.start {
+                return Play::Start;
+            }
             self.clock().sleep(self.durations().answer.0).await;
-            return Some((u8::from(!self.is_done(step)), String::new()));
+            return Play::Ended { exit: u8::from(!self.is_done(step)), stdout: String::new() };
         }
         let Some(played) = programs.played(purpose, argv) else {
             self.left(&format!("the program `{}`", argv.first().map_or("", String::as_str)));
-            return None;
+            return Play::Unknown;
         };
+        if played.start {
+            return Play::Start;
+        }
         self.clock().sleep(played.takes.0).await;
         if played.exit == 0 {
             for change in &played.changes {
@@ -125,7 +146,7 @@ impl Sandbox {
                 Purpose::Done(_) | Purpose::Look => {}
             }
         }
-        Some((played.exit, played.stdout.clone()))
+        Play::Ended { exit: played.exit, stdout: played.stdout.clone() }
     }
 
     fn is_done(&self, step: &StepId) -> bool {

@@ -42,10 +42,14 @@ pub(crate) struct World {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub captured: Option<Timestamp>,
+    /// The estate file it was made from, of whose names alone it knows; left out where it was not made so
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
     /// Names were replaced by others when it was captured
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pseudonyms: bool,
-    /// What could not be seen when it was captured, and what was taken for granted instead
+    /// What could not be seen when it was captured, and what was taken for granted instead; all that was guessed where
+    /// it was made from an estate file
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
     /// Lines after this one, in a file of lines: a file that was cut short is noticed
@@ -74,7 +78,7 @@ pub(crate) struct World {
     pub text: Option<Arc<str>>,
 }
 
-/// Something nobody saw when a world was captured.
+/// Something nobody saw when a world was captured, or made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Unseen {

@@ -247,5 +247,6 @@ fn wrong_usage_is_told() {
         .exits(2)
         .says("no region `us-west-1`");
     with(&["--rehearse", "--allow-endpoint-override"]).exits(2).says("live runs");
-    with(&["--rehearse", "--estate", "x.yaml"]).exits(2).says("estate from its world");
+    with(&["--rehearse", "phoenix", "--estate", "x.yaml"]).exits(2).says("estate from its world");
+    with(&["--rehearse", "--estate", "x.yaml"]).exits(2).says("cannot read `x.yaml`");
 }

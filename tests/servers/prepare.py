@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import kube_build
+from . import kube_build, tools
 from .common import ServerError, cache_dir, in_parallel, run, say
 
 # package -> a file it brings: asking the file system is faster than dpkg, and accepts a part from elsewhere
@@ -129,7 +129,11 @@ def main():
         signal.signal(signal.SIGTERM, end_with_children)
     try:
         install(PACKAGES)
-        in_parallel(python=environment, kubernetes=kubernetes)
+        if "--tools" in sys.argv[1:]:
+            tools.prepare(lock)
+            print(tools.folder() / "bin")
+            return 0
+        in_parallel(python=environment, kubernetes=kubernetes, tools=lambda: tools.prepare(lock))
     except ServerError as error:
         print(f"tests/servers: {error}", file=sys.stderr)
         return 1

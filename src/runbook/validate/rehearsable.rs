@@ -1,4 +1,4 @@
-//! What of a runbook a rehearsal cannot play: programs of which nothing says what they would do.
+//! What of a runbook a rehearsal cannot play: programs of which nothing says what they would do; and what it starts.
 
 use serde_json::{Map, Value};
 
@@ -7,12 +7,16 @@ use crate::runbook::catalogue::checks::CheckName;
 use crate::runbook::load::Loaded;
 use crate::runbook::path::Path;
 use crate::runbook::problem::Problem;
+use crate::runbook::rehearse::Played;
 use crate::runbook::schema::{Check, RollbackField, Step, Verify};
 
 const HELP: &str =
     "say in `rehearse` how long it takes, how it ends and what it changes in the world";
 
-/// Returns every program without a `rehearse`, each with its place.
+const CONFINED: &str = "where a host does not let it be cut off from the network it is refused; so is any call out of the \
+                        simulation";
+
+/// Returns every program without a `rehearse`, each with its place, and every one that is started.
 pub(crate) fn missing(loaded: &Loaded) -> Vec<Problem> {
     let mut found = Found { loaded, problems: Vec::new() };
     for (i, step) in loaded.runbook.steps.iter().enumerate() {
@@ -33,15 +37,15 @@ impl Found<'_> {
         let own = step.rehearse.as_ref();
         if runs {
             let with = path.key("with");
-            self.program(&step.with, "argv", own.is_some(), &with);
-            let undone = own.is_some_and(|own| own.undo.is_some());
-            self.program(&step.with, "undo", undone, &with);
-            self.program(&step.with, "done_when", own.is_some(), &with);
+            let run = own.map(|own| &own.run);
+            self.program(&step.with, "argv", run, &with);
+            self.program(&step.with, "undo", own.and_then(|own| own.undo.as_ref()), &with);
+            self.program(&step.with, "done_when", run, &with);
         }
         if let Some(RollbackField::Action(rollback)) = &step.rollback
             && rollback.action == ActionName::CommandRun.name()
         {
-            self.program(&rollback.with, "argv", false, &path.keys(&["rollback", "with"]));
+            self.program(&rollback.with, "argv", None, &path.keys(&["rollback", "with"]));
         }
         self.checks(step.checks.as_deref().unwrap_or_default(), &path.key("checks"));
         if let Some(Verify::Checks(checks)) = &step.verify {
@@ -53,7 +57,7 @@ impl Found<'_> {
         for (i, check) in checks.iter().enumerate() {
             let path = path.item(i).key("with");
             if check.check == CheckName::Command.name() {
-                self.program(&check.with, "argv", false, &path);
+                self.program(&check.with, "argv", None, &path);
             }
             let votes = check.with.get("of").and_then(Value::as_array).into_iter().flatten();
             for (i, vote) in votes.enumerate() {
@@ -62,21 +66,38 @@ impl Found<'_> {
                 if let (true, Some(with)) =
                     (is_program, vote.get("with").and_then(Value::as_object))
                 {
-                    self.program(with, "argv", false, &path.key("of").item(i).key("with"));
+                    self.program(with, "argv", None, &path.key("of").item(i).key("with"));
                 }
             }
         }
     }
 
-    fn program(&mut self, with: &Map<String, Value>, name: &str, own: bool, path: &Path) {
+    fn program(
+        &mut self,
+        with: &Map<String, Value>,
+        name: &str,
+        own: Option<&Played>,
+        path: &Path,
+    ) {
         let Some(argv) = with.get(name).and_then(Value::as_array) else { return };
         let argv: Vec<&str> = argv.iter().filter_map(Value::as_str).collect();
-        let mut others = self.loaded.runbook.rehearse.iter();
-        if own || others.any(|other| argv.starts_with(&words(&other.argv))) {
-            return;
-        }
+        let others = self.loaded.runbook.rehearse.iter();
+        let others = others.filter(|other| argv.starts_with(&words(&other.argv)));
+        let played =
+            own.or_else(|| others.max_by_key(|other| other.argv.len()).map(|other| &other.run));
         let range = self.loaded.places.at(&path.key(name));
         let program = argv.first().copied().unwrap_or_default();
+        if let Some(played) = played {
+            if let Some(said) = played.contradiction() {
+                let said =
+                    format!("`rehearse` says `start` and `{said}`: `{program}` says that itself");
+                self.problems.push(Problem::at(range, said).help("leave one of the two out"));
+            } else if played.start {
+                let said = format!("a rehearsal starts `{program}`, cut off from the network");
+                self.problems.push(Problem::at(range, said).help(CONFINED).warning());
+            }
+            return;
+        }
         let said = format!("a rehearsal does not know what `{program}` does");
         self.problems.push(Problem::at(range, said).help(HELP));
     }

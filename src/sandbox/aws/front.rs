@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::header::HOST;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Bytes};
 use kube::client::Body;
 use tower::{BoxError, Service};
 
@@ -20,24 +22,23 @@ use crate::sandbox::Sandbox;
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// AWS, as other programs reach it.
-#[allow(dead_code, reason = "it is for whoever listens on loopback")]
 #[derive(Clone)]
 pub(crate) struct Front {
     sandbox: Sandbox,
 }
 
-#[allow(dead_code, reason = "it is for whoever listens on loopback")]
 impl Front {
     pub(crate) const fn to(sandbox: Sandbox) -> Self {
         Self { sandbox }
     }
 
-    async fn exchange(
-        &self,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, BoxError> {
+    async fn exchange<B>(&self, request: http::Request<B>) -> Result<http::Response<Body>, BoxError>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (parts, body) = request.into_parts();
-        let body = body.collect_bytes().await?;
+        let body = body.collect().await.map_err(Into::into)?.to_bytes();
         let headers: Vec<(String, String)> = parts
             .headers
             .iter()
@@ -69,7 +70,11 @@ impl Front {
     }
 }
 
-impl Service<http::Request<Body>> for Front {
+impl<B> Service<http::Request<B>> for Front
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     type Response = http::Response<Body>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<http::Response<Body>, BoxError>>;
@@ -78,7 +83,7 @@ impl Service<http::Request<Body>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let front = self.clone();
         Box::pin(async move { front.exchange(request).await })
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::convert::outward;
 use super::failure::Failure;
 use super::kinds::Kind;
+use super::protobuf;
 use super::request::Asked;
 use super::store::{Key, NAMESPACES, PODS, Store, has_ended, stamp, text};
 use super::verbs::list;
@@ -38,6 +39,8 @@ impl How {
     pub(super) fn of(asked: &Asked, body: &[u8]) -> Result<Self, Failure> {
         let body: Value = match body {
             [] => Value::Null,
+            body if asked.content_type == protobuf::MEDIA => protobuf::decode(body)
+                .ok_or_else(|| Failure::media(&["application/json", protobuf::MEDIA]))?,
             body => {
                 serde_json::from_slice(body).map_err(|error| Failure::bad(error.to_string()))?
             }

@@ -18,6 +18,7 @@ mod kinds;
 mod managers;
 mod patch;
 mod place;
+mod protobuf;
 mod request;
 mod rules;
 mod schema;
@@ -38,17 +39,28 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch::{Receiver, Sender};
 use tower::BoxError;
 
 use crate::clock::Clock;
 pub(super) use failure::Failure;
 use request::Asked;
+use selector::Selector;
 use store::Store;
 
 /// The body of an answer, which for a watch goes on.
 pub(crate) type Answered = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Says whether a selector, as kubectl takes it, holds for labels; one that is none holds for nothing.
+pub(super) fn selects(selector: &str, labels: &Value) -> bool {
+    Selector::parse(selector, "", "Pod").is_ok_and(|selector| selector.has_labels(labels))
+}
+
+/// Returns labels a selector holds for; `None` where it is no selector.
+pub(super) fn selected(selector: &str) -> Option<Map<String, Value>> {
+    Selector::parse(selector, "", "Pod").ok().map(|selector| selector.example())
+}
 
 /// How a cluster behaves.
 #[derive(Debug, Clone)]

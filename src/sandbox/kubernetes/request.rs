@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::failure::{Cause, Failure};
 use super::kinds::{Kind, Kinds};
+use super::protobuf;
 use super::selector::Selector;
 use super::store::Key;
 
@@ -121,11 +122,11 @@ impl Asked {
         } else if self.content_type.is_empty() || self.content_type == "application/json" {
             serde_json::from_slice(body).map_err(|error| Failure::bad(error.to_string()))?
         } else {
-            return Err(Failure::media(&[
-                "application/json",
-                "application/yaml",
-                "application/vnd.kubernetes.protobuf",
-            ]));
+            let decoded =
+                (self.content_type == protobuf::MEDIA).then(|| protobuf::decode(body)).flatten();
+            decoded.ok_or_else(|| {
+                Failure::media(&["application/json", "application/yaml", protobuf::MEDIA])
+            })?
         };
         match object {
             Value::Object(_) => Ok(object),

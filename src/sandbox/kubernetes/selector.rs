@@ -1,6 +1,6 @@
 //! Selectors of labels and of fields.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::store::text;
@@ -116,6 +116,16 @@ impl Selector {
                 Test::Missing => found.is_none(),
             }
         })
+    }
+
+    /// Returns labels it holds for, as far as it wants any.
+    pub(super) fn example(&self) -> Map<String, Value> {
+        let wanted = self.labels.iter().filter_map(|term| match term.test {
+            Test::In => Some((term.label.clone(), Value::from(term.values.first()?.as_str()))),
+            Test::Exists => Some((term.label.clone(), Value::from("true"))),
+            Test::NotIn | Test::Missing => None,
+        });
+        wanted.collect()
     }
 
     /// Writes the labels' part as text.

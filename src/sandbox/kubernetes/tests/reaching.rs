@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::*;
 use crate::clock::RealClock;
-use crate::sandbox::front::Front;
+use crate::sandbox::front::{Front, kubeconfig as kubeconfig_of};
 use crate::sandbox::{self, Sandbox, world};
 
 #[test]
@@ -82,7 +82,8 @@ fn kubectl_finds_a_cluster() {
     let (_runtime, front) = opened();
     let folder = tempfile::tempdir().expect("a folder");
     let kubeconfig = folder.path().join("kubeconfig");
-    front.write_kubeconfig(&kubeconfig, &["eks-us-west-2"]).expect("written");
+    let contexts = [("eks-us-west-2".to_owned(), front.address())];
+    std::fs::write(&kubeconfig, kubeconfig_of(&contexts)).expect("written");
     let manifest = folder.path().join("map.json");
     let kubectl = |arguments: &str| {
         let ran = Command::new("kubectl")

@@ -219,9 +219,8 @@ fn differences(at: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) 
             let names: std::collections::BTreeSet<&String> =
                 one.keys().chain(other.keys()).collect();
             for name in names {
-                let of = |fields: &serde_json::Map<String, Value>| {
-                    fields.get(name).cloned().unwrap_or(Value::Null)
-                };
+                let of =
+                    |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
                 differences(&format!("{at}/{name}"), &of(one), &of(other), found);
             }
         }
