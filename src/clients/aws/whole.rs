@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// Fails a call whose answer is XML without its end: nobody knows what it was to say.
+/// Fails a call that succeeded with XML without its end: nobody knows what it was to say.
 #[derive(Debug, Clone)]
 pub(super) struct WholeInterceptor;
 
@@ -26,9 +26,12 @@ impl Intercept for WholeInterceptor {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // A body that is streamed to its reader is none that is held here.
-        match context.response().body().bytes() {
-            Some(body) if is_cut(body) => Err("the answer is cut short".into()),
+        let response = context.response();
+        // A refusal is one by its status. A body that is streamed to its reader is none that is held here.
+        match response.body().bytes() {
+            Some(body) if response.status().is_success() && is_cut(body) => {
+                Err("the answer is cut short".into())
+            }
             Some(_) | None => Ok(()),
         }
     }
