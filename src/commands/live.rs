@@ -276,13 +276,7 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     let found =
         store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
     if let Some(damaged) = found.unreadable.first() {
-        let (name, why) = (&damaged.name, chain(&damaged.why));
-        let message = format!("run {name} cannot be read and may be unfinished: {why}");
-        return Err(UserError::new(Exit::Journal, message)
-            .hint(format!("look at it: phoenix-dr audit {name} --verify"))
-            .hint(format!(
-                "finish it by hand and give it up: phoenix-dr abandon {name} --reason WHY"
-            )));
+        return Err(super::ledger::unreadable(damaged));
     }
     let mut superseded = Vec::new();
     for summary in found.runs {

@@ -8,10 +8,11 @@ use super::{answers, dry_run, ledger, rehearsal};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::store::{OpenRun, Store};
+use crate::journal::reader::SetAside;
+use crate::journal::store::{Namespace, OpenRun, Store, StoreError};
 use crate::report::terminal::Tone;
 
 /// Goes on with a stopped run, or shows what that would do.
@@ -55,21 +56,34 @@ pub(super) struct Taken {
 
 /// Returns the run that was named, or the one that stopped.
 pub(super) fn named(store: &Store, text: Option<&str>, who: &WhoFlags) -> Result<RunId, UserError> {
-    let mode = if who.rehearse.is_some() { Mode::Rehearsal } else { Mode::Live };
+    let namespace = if who.rehearse.is_some() { Namespace::Rehearsal } else { Namespace::Live };
     match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error)),
-        None => ledger::the_stopped_run(store, mode),
+        None => ledger::the_stopped_run(store, namespace),
     }
 }
 
 /// Takes a run's lock and reads its journal. A run that is over is refused.
 pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Taken, UserError> {
     let mut records = Vec::new();
-    let open = store
-        .open_run(run, context.clock.now(), |record| records.push(record))
-        .map_err(|error| store_error(&error))?;
-    if let Some(torn) = &open.set_aside {
-        let said = format!("the journal's last line was not written whole; kept in {torn:?}");
+    let open = store.open_run(run, context.clock.now(), |record| records.push(record)).map_err(
+        |error| match &error {
+            StoreError::Read(read) if read.is_damage() => {
+                ledger::what_to_do_about(store_error(&error), &run.0)
+            }
+            StoreError::Read(_)
+            | StoreError::NoHome
+            | StoreError::Io { .. }
+            | StoreError::Lock(_) => store_error(&error),
+        },
+    )?;
+    if let Some(SetAside { copy, torn }) = &open.set_aside {
+        let said = format!(
+            "the journal's last line was not written whole: its {} bytes are taken off; the journal as it was is \
+             kept in {}",
+            torn.length,
+            copy.display()
+        );
         context.terminal.loud(Tone::Warn, &said);
     }
     let state = goes_on(ledger::fold(run, &records)?)?;

@@ -76,6 +76,48 @@ fn a_run_whose_chain_is_broken_can_be_given_up() {
     folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);
 }
 
+#[test]
+fn a_damaged_run_is_named_by_whatever_would_go_on_with_a_stopped_one() {
+    // Not JSON; a record that is not the one its successor names; both with whole records around them.
+    type Damage = fn(&str) -> String;
+    let damages: [(&str, Damage); 2] = [
+        ("not JSON", |text| text.replacen("\"seq\":3,", "\"seq:3,", 1)),
+        ("the chain is broken", |text| text.replacen("Write one", "write one", 1)),
+    ];
+    for (what, damage) in damages {
+        let folder = chain(&[]);
+        folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);
+        let (path, _) = folder.journals().remove(0);
+        let name = path.file_name().expect("a run").to_string_lossy().into_owned();
+        let journal = path.join("journal.jsonl");
+        let text = std::fs::read_to_string(&journal).expect("a journal");
+        let damaged = damage(&text);
+        assert_ne!(damaged, text, "{what}");
+        std::fs::write(&journal, &damaged).expect("damage");
+        let next = [
+            format!("phoenix-dr audit {name} --verify"),
+            format!("phoenix-dr abandon {name} --reason"),
+        ];
+        for arguments in [
+            &["resume", "--yes"][..],
+            &["resume", "--dry-run"],
+            &["rollback", "--yes"],
+            &["rollback", "--dry-run"],
+            &["resume", &name, "--yes"],
+            &["rollback", &name, "--yes"],
+            &["status", &name],
+        ] {
+            let ran = folder.run(arguments).exits(12).says(&name);
+            for next in &next {
+                assert!(said(&ran).contains(next), "{what}: {arguments:?}: `{next}`\n{}", ran.err);
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&journal).expect("a journal"), damaged, "{what}");
+        folder.run(&["abandon", &name, "--reason", "finished by hand"]).exits(0);
+        folder.run(&["resume"]).exits(2).says("no run has stopped");
+    }
+}
+
 const SECRET: &str = "c4nary-Tr0ub4dor";
 
 fn secret_folder(env: &str) -> Folder {
