@@ -8,6 +8,7 @@ mod dr001;
 mod estate;
 mod failover;
 mod faults;
+mod fenced;
 mod files;
 mod harness;
 mod held;

@@ -367,6 +367,17 @@ impl Session {
                 if seen { one(vec![Cell::Int4(1)]) } else { Vec::new() }
             }
             Statement::Connections => self.connections(),
+            // A world knows the application's roles, and sessions of no others.
+            Statement::OtherSessions => Vec::new(),
+            Statement::NoSessions => one(vec![Cell::Bool(true)]),
+            Statement::OtherLogins => others(&body, values),
+            Statement::As { role } if !body.roles.contains_key(role) => {
+                return Err(SqlError {
+                    code: "22023",
+                    message: format!("role \"{role}\" does not exist"),
+                });
+            }
+            Statement::As { .. } => Vec::new(),
             Statement::AllFenced { roles } => {
                 one(vec![Cell::Bool(locked(&body, roles) == roles.len())])
             }
@@ -376,6 +387,7 @@ impl Session {
             | Statement::Keep { .. }
             | Statement::Forget
             | Statement::Attempt
+            | Statement::Schema
             | Statement::Heartbeat
             | Statement::SetReadOnly { .. }
             | Statement::SetLogin { .. }
@@ -427,6 +439,13 @@ fn logins(body: &Postgres, values: &[Parameter]) -> Rows {
             Some(vec![Cell::Text(role), Cell::Bool(may)])
         })
         .collect()
+}
+
+/// Returns the roles that may log in beside those a statement was given.
+fn others(body: &Postgres, values: &[Parameter]) -> Rows {
+    let given = list(values);
+    let may = body.roles.iter().filter(|(role, may)| **may && !given.contains(role));
+    may.map(|(role, _)| vec![Cell::Text(role.clone())]).collect()
 }
 
 fn missing(name: &str) -> SqlError {
