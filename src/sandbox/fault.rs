@@ -171,6 +171,11 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// Says whether each of its strikes is kept: what is dark for good strikes with every call there is.
+    pub(super) fn counted(&self) -> bool {
+        self.times.is_some() || self.fault != Fault::Dark
+    }
+
     pub(crate) const fn of(fault: Fault) -> Self {
         Self {
             fault,
@@ -317,8 +322,8 @@ impl Faults {
         Self { rules: rules.into_iter().map(|rule| (rule, 0)).collect(), spared, began }
     }
 
-    /// Returns the fault that strikes a call, and its number; counts it.
-    pub(super) fn strike(&mut self, call: &Call, now: Timestamp) -> Option<(usize, Rule)> {
+    /// Returns the fault that strikes a call, its number, and for which time; counts it.
+    pub(super) fn strike(&mut self, call: &Call, now: Timestamp) -> Option<(usize, Rule, u32)> {
         for index in 0..self.rules.len() {
             let (rule, struck) = &self.rules[index];
             let used_up = rule.times.is_some_and(|times| *struck >= times);
@@ -330,7 +335,7 @@ impl Faults {
                 continue;
             }
             self.rules[index].1 += 1;
-            return Some((index, self.rules[index].0.clone()));
+            return Some((index, self.rules[index].0.clone(), self.rules[index].1));
         }
         None
     }
@@ -367,9 +372,10 @@ impl Faults {
         }
     }
 
-    /// Returns every rule with how often it struck.
+    /// Returns every rule with how often it struck; one that nobody counts, with whether it did.
     pub(super) fn told(&self) -> impl Iterator<Item = (&Rule, u32)> {
-        self.rules.iter().map(|(rule, struck)| (rule, *struck))
+        let most = |rule: &Rule| if rule.counted() { u32::MAX } else { 1 };
+        self.rules.iter().map(move |(rule, struck)| (rule, (*struck).min(most(rule))))
     }
 }
 
@@ -439,60 +445,5 @@ pub(crate) fn surprise(level: Level, seed: u64, region: &str) -> Vec<Rule> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call(service: Service, region: &str, operation: &str) -> Call {
-        Call { service, region: region.to_owned(), operation: operation.to_owned() }
-    }
-
-    #[test]
-    fn a_text_is_read_back_as_it_was() {
-        for text in [
-            "dark,region=us-east-1",
-            "lost_answer@rds/PromoteReadReplica,times=1",
-            "latency@kubernetes,from=5m,until=1h,delay=4s,spare=2,times=3",
-            "denied@/Put",
-        ] {
-            let rule: Rule = text.parse().expect(text);
-            assert_eq!(rule.to_string(), text);
-        }
-    }
-
-    #[test]
-    fn a_slip_is_told_with_what_was_meant() {
-        let why = |text: &str| text.parse::<Rule>().expect_err(text).to_string();
-        assert_eq!(why("throtled@rds"), "`throtled` is no fault; did you mean `throttled`?");
-        assert_eq!(why("dark@rout53"), "`rout53` is no service; did you mean `route53`?");
-        assert!(why("dark,regoin=x").contains("did you mean `region`?"));
-        assert!(why("dark,from=5").contains("length of time"));
-        assert!(why("dark,times").contains("NAME=VALUE"));
-    }
-
-    #[test]
-    fn strikes_what_it_names_as_often_as_it_says() {
-        let began: Timestamp = "2026-01-01T00:00:00Z".parse().expect("an instant");
-        let rule = "refused@rds/Promote,region=us-west-2,spare=1,times=2,from=1m";
-        let mut faults = Faults::new(vec![rule.parse().expect("a rule")], began);
-        let promote = call(Service::Rds, "us-west-2", "PromoteReadReplica");
-        let mut strikes = |call: &Call, second: i64| {
-            faults.strike(call, began + SignedDuration::from_secs(second))
-        };
-        assert!(strikes(&promote, 0).is_none(), "too early");
-        assert!(strikes(&promote, 60).is_none(), "spared");
-        assert!(strikes(&call(Service::Rds, "us-east-1", "PromoteReadReplica"), 60).is_none());
-        assert!(strikes(&call(Service::S3, "us-west-2", "PutObject"), 60).is_none());
-        assert!(strikes(&promote, 61).is_some());
-        assert!(strikes(&promote, 62).is_some());
-        assert!(strikes(&promote, 63).is_none(), "used up");
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same_surprise() {
-        for seed in 0..50 {
-            let drawn = surprise(Level::Cruel, seed, "us-west-2");
-            assert_eq!(drawn, surprise(Level::Cruel, seed, "us-west-2"));
-            assert_eq!(drawn.len(), 3);
-        }
-    }
-}
+#[path = "fault_tests.rs"]
+mod tests;
