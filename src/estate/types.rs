@@ -13,6 +13,9 @@ use crate::span::Span;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Estate {
+    /// Where it was read from; a plan and a world keep it without that
+    #[serde(skip)]
+    pub file: Option<String>,
     /// Name of the estate: what the lease protects and what every screen shows
     pub estate: String,
     /// The region that normally takes writes and traffic

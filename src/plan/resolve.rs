@@ -80,7 +80,7 @@ pub(crate) fn resolve(
         severity: runbook.severity.unwrap_or(Severity::SEV1),
         objectives: objectives::of(runbook.objectives, estate),
         inputs,
-        estate: estate.clone(),
+        estate: Estate { file: None, ..estate.clone() },
         steps,
         verification,
         follow_ups,
@@ -161,7 +161,10 @@ impl Resolver<'_> {
             return;
         };
         let list = || match known.clone().collect::<Vec<_>>().as_slice() {
-            [] => "add it to a `services:` section of phoenix-dr.yaml".to_owned(),
+            [] => {
+                let file = sections::file_of(self.estate);
+                format!("add it to a `services:` section of {file}")
+            }
             names => format!("its services: {}", list(names)),
         };
         let help = near::hint(name, known.clone()).unwrap_or_else(list);
@@ -452,7 +455,7 @@ impl Resolver<'_> {
                 "step `{}` needs `{name}`, which the estate `{}` does not have",
                 first.step, self.estate.estate
             );
-            let mut help = sections::how_to_add(&name);
+            let mut help = sections::how_to_add(&name, self.estate);
             if !others.is_empty() {
                 help.push_str(&format!("\nalso needed by {}", list(&others)));
             }
