@@ -44,8 +44,9 @@ pub(super) fn run(
 ) -> Result<Exit, UserError> {
     let rehearsal = rehearsal::staged(context, flags)?;
     let context = rehearsal.as_ref().unwrap_or(context);
-    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref())?;
     let who = &flags.how.who;
+    let interactive = answers::interactive(who);
+    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref(), interactive)?;
     if who.dry_run {
         let point = flags.how.recovery_point.as_deref();
         return dry_run::of_plan(context, &plan, who.detailed_exitcode, point);
@@ -102,11 +103,13 @@ fn planned(
     name: &str,
     inputs: &[(String, String)],
     recovery_point: Option<&str>,
+    interactive: bool,
 ) -> Result<Arc<Plan>, UserError> {
     let loaded = context.runbook(name)?;
     let estate = context.estate()?;
-    let given: BTreeMap<String, Value> =
+    let mut given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    super::typed::ask_for(context, &loaded, &mut given, interactive)?;
     let plan = resolve(&loaded, &estate, &given).map_err(|mut problems| {
         if !context.inputs_are_flags {
             as_set(&loaded, &mut problems);

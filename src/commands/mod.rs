@@ -25,6 +25,7 @@ mod resume;
 mod rollback;
 mod runbooks;
 mod show;
+mod typed;
 mod validate;
 mod world;
 

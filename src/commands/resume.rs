@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, dry_run, ledger, rehearsal};
+use super::{answers, dry_run, ledger, rehearsal, typed};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
@@ -24,6 +24,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
+        typed::ask_again(context, &state.plan, answers::interactive(who))?;
         let point = given.flags.recovery_point.as_deref();
         return dry_run::of_run(context, &state, who.detailed_exitcode, point);
     }
@@ -40,6 +41,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
             return Err(answers::refusal(&missing));
         }
     }
+    typed::ask_again(context, &plan, settings.interactive)?;
     let estate_lock = lock_estate(context, &store, &plan, &run)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];

@@ -161,10 +161,7 @@ impl Resolver<'_> {
             return;
         };
         let list = || match known.clone().collect::<Vec<_>>().as_slice() {
-            [] => {
-                let file = sections::file_of(self.estate);
-                format!("add it to a `services:` section of {file}")
-            }
+            [] => format!("add it to a `services:` section of {}", sections::file_of(self.estate)),
             names => format!("its services: {}", list(names)),
         };
         let help = near::hint(name, known.clone()).unwrap_or_else(list);
@@ -414,7 +411,8 @@ impl Resolver<'_> {
 
     /// Says whether arguments have the shape a schema asks for.
     fn shape(&mut self, schema: &shape::Schema, value: &Value, path: &Path) -> bool {
-        let findings = shape::check(schema, value, Texts::Templates);
+        let value = inputs::as_in_files(self.filler.loaded, value);
+        let findings = shape::check(schema, &value, Texts::Templates);
         let fits = findings.is_empty();
         for finding in findings {
             let mut full = path.key("with");
@@ -424,7 +422,10 @@ impl Resolver<'_> {
                 Place::Key => places.key_or(&full),
                 Place::Value => places.at(&full),
             };
-            let problem = Problem::at(range, finding.message).maybe_help(finding.help);
+            let (loaded, step) = (self.filler.loaded, &self.filler.step);
+            let problem = inputs::not_given(loaded, step, &range, &finding.message);
+            let problem = problem
+                .unwrap_or_else(|| Problem::at(range, finding.message).maybe_help(finding.help));
             self.filler.problems.push(problem);
         }
         fits

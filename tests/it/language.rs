@@ -139,6 +139,18 @@ fn secret_folder(env: &str) -> Folder {
     folder
 }
 
+#[test]
+fn a_secret_that_need_not_be_given_is_named_where_a_step_needs_it() {
+    let folder = secret_folder("${{ inputs.s }}");
+    let text = std::fs::read_to_string(folder.path().join("t.yaml")).expect("the runbook");
+    folder.write("t.yaml", &text.replace("secret, required: true", "secret"));
+    let ran = folder.run(&["run", "t.yaml", "--yes"]).exits(2).says("--set s=");
+    for part in ["step `use` needs", "env:NAME or file:PATH"] {
+        assert!(ran.err.contains(part), "`{part}` is not in:\n{}", ran.err);
+    }
+    folder.run(&["run", "t.yaml", "--yes", "--set", "s=env:MY_SECRET"]).exits(0);
+}
+
 fn nowhere_in(folder: &Path) {
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();

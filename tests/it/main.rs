@@ -20,6 +20,7 @@ mod person;
 mod programs;
 mod pty;
 mod pty_failover;
+mod pty_secret;
 mod pty_signals;
 mod refused;
 mod rehearse;
