@@ -18,7 +18,7 @@ const STDOUT_MAX: usize = 4 * 1024;
 
 /// Looks once.
 pub(crate) async fn look(clients: &Clients, with: &Command) -> Seen {
-    if !with.reads_only && clients.guard.pass(&with.argv.join(" ")).is_err() {
+    if !with.reads_only && clients.guard.pass(with.argv.join(" ")).is_err() {
         return Seen::unclear(
             "not run: nothing may be changed now, and the runbook does not say `reads_only`",
         );

@@ -43,7 +43,8 @@ fn argument(name: &str, input: &Input) -> Arg {
         .help(help.trim().to_owned())
         .env(format!("PHOENIX_DR_{}", name.to_uppercase()))
         .hide_env_values(input.kind == InputType::Secret)
-        .required(input.required && input.default.is_none())
+        // Whoever is at a terminal is asked for a secret.
+        .required(input.required && input.default.is_none() && input.kind != InputType::Secret)
         .action(ArgAction::Set)
         .help_heading("Inputs");
     match input.kind {

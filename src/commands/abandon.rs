@@ -6,13 +6,13 @@ use super::context::{Context, chain, find_error, store_error};
 use super::ledger::{fold, the_stopped_run, write};
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Record};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::journal::damaged::{self, GivenUp};
 use crate::journal::lock::{FileLock, Holder};
 use crate::journal::reader::ReadError;
-use crate::journal::store::{Store, StoreError};
+use crate::journal::store::{Namespace, Store, StoreError};
 use crate::journal::who::who;
 use crate::report::terminal::Tone;
 
@@ -28,7 +28,7 @@ pub(super) fn abandon(
     let store = context.store()?;
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
-        None => the_stopped_run(&store, Mode::Live)?,
+        None => the_stopped_run(&store, Namespace::Live)?,
     };
     let still = give_up(context, &store, &run, reason)?;
     if context.json() {
@@ -55,7 +55,7 @@ pub(super) fn give_up(
     let now = context.clock.now();
     let mut open = match store.open_run(run, now, |record| records.push(record)) {
         Ok(open) => open,
-        Err(StoreError::Read(error)) if is_damage(&error) => {
+        Err(StoreError::Read(error)) if error.is_damage() => {
             return give_up_damaged(context, store, run, reason, &records, &error);
         }
         Err(error) => return Err(store_error(&error)),
@@ -77,17 +77,6 @@ fn changed(state: &RunState) -> Vec<StepId> {
     let steps = state.plan.steps.iter().zip(&state.steps);
     let changed = steps.filter(|(step, seen)| step.changes && seen.changed());
     changed.map(|(step, _)| step.id.clone()).collect()
-}
-
-/// Says whether a journal can never be gone on with; one of a newer version can, and one that cannot be read now may be.
-fn is_damage(error: &ReadError) -> bool {
-    match error {
-        ReadError::Damaged { .. } => true,
-        ReadError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-        ReadError::Newer { .. } | ReadError::UnknownEvent { .. } | ReadError::SetAside { .. } => {
-            false
-        }
-    }
 }
 
 /// Keeps beside a damaged journal that the run is given up; returns the steps its intact records say are changed.

@@ -60,6 +60,7 @@ fn read_file(context: &Context, path: &Path) -> Result<BTreeMap<String, String>,
     // No more is read of a large file than shows that it is too large.
     let text = read_text(path).map_err(|error| {
         UserError::new(Exit::Usage, format!("read the answers `{}`: {error}", path.display()))
+            .hint("--answers names a file with a line for each question, such as `go: yes`; the plan of --dry-run says what is asked")
     })?;
     yaml::parse::<BTreeMap<String, String>>(&path.display().to_string(), &text)
         .map(|parsed| parsed.value)
@@ -72,7 +73,12 @@ fn checked(context: &Context, mut given: Given, plan: &Plan) -> Result<Given, Us
     if problems.is_empty() {
         return Ok(given);
     }
-    Err(UserError::new(Exit::Usage, problems.join("\n")))
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.0.as_str()).collect();
+    Err(UserError::new(Exit::Usage, problems.join("\n")).hint(format!(
+        "the steps of {} are: {}",
+        plan.runbook,
+        steps.join(", ")
+    )))
 }
 
 /// Returns a run's settings but for what the answers settle: what is not said stays as it was when the run began.

@@ -351,24 +351,19 @@ pub(super) fn run_with(store: &Store, obligation: &str) -> Result<RunId, UserErr
 }
 
 /// Returns the one run that stopped; several, or none, are an error that names them.
-pub(super) fn the_stopped_run(store: &Store, mode: Mode) -> Result<RunId, UserError> {
-    let mut stopped = Vec::new();
-    for listed in store.list().map_err(|error| store_error(&error))? {
-        if let Listed::Run(summary) = listed
-            && !summary.standing.is_final()
-            && summary.mode == mode
-        {
-            stopped.push(summary.run);
-        }
-    }
-    match stopped.as_slice() {
-        [run] => Ok(run.clone()),
-        [] => {
+///
+/// A run that cannot be read may have stopped as well: where no other has, it is named instead of saying that all is over.
+pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<RunId, UserError> {
+    let found = store.unfinished_anywhere(namespace).map_err(|error| store_error(&error))?;
+    match (found.runs.as_slice(), found.unreadable.first()) {
+        ([summary], _) => Ok(summary.run.clone()),
+        ([], Some(damaged)) => Err(unreadable(damaged)),
+        ([], None) => {
             Err(UserError::new(Exit::Usage, "no run has stopped: there is nothing to go on with")
                 .hint("see the runs: phoenix-dr runs"))
         }
-        several => {
-            let names: Vec<&str> = several.iter().map(RunId::short).collect();
+        (several, _) => {
+            let names: Vec<&str> = several.iter().map(|summary| summary.run.short()).collect();
             Err(UserError::new(
                 Exit::Usage,
                 format!("several runs have stopped: {}", names.join(", ")),
@@ -376,6 +371,20 @@ pub(super) fn the_stopped_run(store: &Store, mode: Mode) -> Result<RunId, UserEr
             .hint("name one of them"))
         }
     }
+}
+
+/// Words that a run cannot be read and what can be done about it.
+pub(super) fn unreadable(damaged: &Unreadable) -> UserError {
+    let (name, why) = (&damaged.name, chain(&damaged.why));
+    let message = format!("run {name} cannot be read and may be unfinished: {why}");
+    what_to_do_about(UserError::new(Exit::Journal, message), name)
+}
+
+/// Adds what can be done about a run whose journal is damaged: nothing can go on with it.
+pub(super) fn what_to_do_about(error: UserError, run: &str) -> UserError {
+    error
+        .hint(format!("look at it: phoenix-dr audit {run} --verify"))
+        .hint(format!("finish it by hand and give it up: phoenix-dr abandon {run} --reason WHY"))
 }
 
 /// Says whether a stopped run has nothing in the world changed: a new one may take its place.
@@ -392,7 +401,11 @@ pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId
         return store.find(text).map_err(|error| find_error(&error));
     }
     let newest = store.newest().map_err(|error| store_error(&error))?;
-    newest.ok_or_else(|| UserError::new(Exit::Usage, "there has been no run yet"))
+    newest.ok_or_else(|| {
+        UserError::new(Exit::Usage, "there has been no run yet")
+            .hint("what can be run: phoenix-dr list")
+            .hint("runs of another state directory: PHOENIX_DR_STATE=DIR phoenix-dr runs")
+    })
 }
 
 /// Reads a journal's records; what is being written right now is read next time.
@@ -403,7 +416,10 @@ pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, U
         Entry::Known(record) => records.push(*record),
         Entry::Foreign(other) => foreign = Some(other.kind().to_owned()),
     })
-    .map_err(|error| error.user())?;
+    .map_err(|error| {
+        let user = error.user();
+        if error.is_damage() { what_to_do_about(user, &run.0) } else { user }
+    })?;
     match foreign {
         None => Ok(records),
         Some(kind) => Err(UserError::new(

@@ -44,8 +44,9 @@ pub(super) fn run(
 ) -> Result<Exit, UserError> {
     let rehearsal = rehearsal::staged(context, flags)?;
     let context = rehearsal.as_ref().unwrap_or(context);
-    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref())?;
     let who = &flags.how.who;
+    let interactive = answers::interactive(who);
+    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref(), interactive)?;
     if who.dry_run {
         let point = flags.how.recovery_point.as_deref();
         return dry_run::of_plan(context, &plan, who.detailed_exitcode, point);
@@ -102,11 +103,13 @@ fn planned(
     name: &str,
     inputs: &[(String, String)],
     recovery_point: Option<&str>,
+    interactive: bool,
 ) -> Result<Arc<Plan>, UserError> {
     let loaded = context.runbook(name)?;
     let estate = context.estate()?;
-    let given: BTreeMap<String, Value> =
+    let mut given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    super::typed::ask_for(context, &loaded, &mut given, interactive)?;
     let plan = resolve(&loaded, &estate, &given).map_err(|mut problems| {
         if !context.inputs_are_flags {
             as_set(&loaded, &mut problems);
@@ -276,13 +279,7 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     let found =
         store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
     if let Some(damaged) = found.unreadable.first() {
-        let (name, why) = (&damaged.name, chain(&damaged.why));
-        let message = format!("run {name} cannot be read and may be unfinished: {why}");
-        return Err(UserError::new(Exit::Journal, message)
-            .hint(format!("look at it: phoenix-dr audit {name} --verify"))
-            .hint(format!(
-                "finish it by hand and give it up: phoenix-dr abandon {name} --reason WHY"
-            )));
+        return Err(super::ledger::unreadable(damaged));
     }
     let mut superseded = Vec::new();
     for summary in found.runs {

@@ -10,10 +10,10 @@ use crate::cli::MarkDoneArgs;
 use crate::engine::state::RunState;
 use crate::engine::step::Stage;
 use crate::error::UserError;
-use crate::event::{Event, Mode};
+use crate::event::Event;
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
-use crate::journal::store::Store;
+use crate::journal::store::{Namespace, Store};
 use crate::plan::outputs::{self, WantedOutput};
 
 /// Records that what a run left open, or a step of a run that stopped, is done.
@@ -44,7 +44,7 @@ fn run_with_step(
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
         None if ledger::run_with(store, what).is_ok() => return Ok(None),
-        None => match ledger::the_stopped_run(store, Mode::Live) {
+        None => match ledger::the_stopped_run(store, Namespace::Live) {
             Ok(run) => run,
             // Whoever is called as no run's step is called as something open, which is then said to be unknown.
             Err(_) => return Ok(None),

@@ -26,6 +26,7 @@ mod resume;
 mod rollback;
 mod runbooks;
 mod show;
+mod typed;
 mod validate;
 mod world;
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, dry_run, ledger, rehearsal};
+use super::{answers, dry_run, ledger, rehearsal, typed};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::store::{OpenRun, Store};
+use crate::journal::reader::SetAside;
+use crate::journal::store::{Namespace, OpenRun, Store, StoreError};
 use crate::report::terminal::Tone;
 
 /// Goes on with a stopped run, or shows what that would do.
@@ -23,6 +24,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
+        typed::ask_again(context, &state.plan, answers::interactive(who))?;
         let point = given.flags.recovery_point.as_deref();
         return dry_run::of_run(context, &state, who.detailed_exitcode, point);
     }
@@ -39,6 +41,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
             return Err(answers::refusal(&missing));
         }
     }
+    typed::ask_again(context, &plan, settings.interactive)?;
     let estate_lock = lock_estate(context, &store, &plan, &run)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
@@ -55,21 +58,34 @@ pub(super) struct Taken {
 
 /// Returns the run that was named, or the one that stopped.
 pub(super) fn named(store: &Store, text: Option<&str>, who: &WhoFlags) -> Result<RunId, UserError> {
-    let mode = if who.rehearse.is_some() { Mode::Rehearsal } else { Mode::Live };
+    let namespace = if who.rehearse.is_some() { Namespace::Rehearsal } else { Namespace::Live };
     match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error)),
-        None => ledger::the_stopped_run(store, mode),
+        None => ledger::the_stopped_run(store, namespace),
     }
 }
 
 /// Takes a run's lock and reads its journal. A run that is over is refused.
 pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Taken, UserError> {
     let mut records = Vec::new();
-    let open = store
-        .open_run(run, context.clock.now(), |record| records.push(record))
-        .map_err(|error| store_error(&error))?;
-    if let Some(torn) = &open.set_aside {
-        let said = format!("the journal's last line was not written whole; kept in {torn:?}");
+    let open = store.open_run(run, context.clock.now(), |record| records.push(record)).map_err(
+        |error| match &error {
+            StoreError::Read(read) if read.is_damage() => {
+                ledger::what_to_do_about(store_error(&error), &run.0)
+            }
+            StoreError::Read(_)
+            | StoreError::NoHome
+            | StoreError::Io { .. }
+            | StoreError::Lock(_) => store_error(&error),
+        },
+    )?;
+    if let Some(SetAside { copy, torn }) = &open.set_aside {
+        let said = format!(
+            "the journal's last line was not written whole: its {} bytes are taken off; the journal as it was is \
+             kept in {}",
+            torn.length,
+            copy.display()
+        );
         context.terminal.loud(Tone::Warn, &said);
     }
     let state = goes_on(ledger::fold(run, &records)?)?;

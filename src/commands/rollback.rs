@@ -41,6 +41,10 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let answers = answers::of_rollback(context, &state.plan, who)?;
     answers::refuse_overrides(context, &state.plan, who)?;
     let interactive = answers::interactive(who);
+    if interactive {
+        // Not demanded where nobody is: most steps are taken back without it, and one that is not says so.
+        super::typed::ask_again(context, &state.plan, true)?;
+    }
     let settings = answers.settle(RunSettings { interactive, ..state.settings.clone() });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];

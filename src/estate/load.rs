@@ -87,6 +87,7 @@ pub(crate) fn examine(name: &str, text: &str) -> Result<(Estate, Problems), Prob
     if problems.has_errors() {
         return Err(problems);
     }
+    estate.file = Some(name.to_owned());
     if let Some(dns) = &mut estate.dns {
         // Depends on the name, so no default of the type can give it.
         let url = format!("https://{}/", dns.name);

@@ -1,6 +1,9 @@
-//! Secrets read from where the estate says they are. Errors name the place, never what was found there.
+//! Secrets read from where the estate says they are, or typed by a person. Errors name the place, never what was found
+//! there.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -14,6 +17,25 @@ use crate::clock::{Clock, RealClock};
 const BYTES_MAX: u64 = 64 << 10;
 /// A command that takes longer waits for something nobody will type.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+
+/// What was typed for inputs, by their names: as much a part of this process as its environment, and in no other place.
+static TYPED: Mutex<BTreeMap<String, SecretString>> = Mutex::new(BTreeMap::new());
+
+/// Keeps what a person typed for an input until this process ends.
+pub(crate) fn keep(input: &str, secret: SecretString) {
+    let mut typed = TYPED.lock().unwrap_or_else(PoisonError::into_inner);
+    typed.insert(input.to_owned(), secret);
+}
+
+/// Says whether a person typed something for an input.
+pub(crate) fn is_kept(input: &str) -> bool {
+    TYPED.lock().unwrap_or_else(PoisonError::into_inner).contains_key(input)
+}
+
+fn typed(input: &str) -> Result<SecretString, SecretError> {
+    let typed = TYPED.lock().unwrap_or_else(PoisonError::into_inner);
+    typed.get(input).cloned().ok_or_else(|| SecretError::NotTyped { input: input.to_owned() })
+}
 
 /// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +52,8 @@ pub(crate) enum SecretError {
     CommandSlow { program: String },
     #[error("{place} holds no text, or an empty one")]
     Empty { place: String },
+    #[error("the secret `{input}` is asked for at the terminal, and nobody has typed it here")]
+    NotTyped { input: String },
     #[error("a secret is named by exactly one of env, file and command")]
     NotOne,
 }
@@ -40,12 +64,18 @@ pub(crate) fn place(reference: &SecretRef) -> String {
         (Some(name), _, _) => format!("the environment variable {name}"),
         (_, Some(path), _) => format!("the file `{path}`"),
         (_, _, Some(argv)) => format!("the command `{}`", argv.first().map_or("", String::as_str)),
+        (None, None, None) if reference.asked.is_some() => {
+            "the terminal, where it is asked for".to_owned()
+        }
         (None, None, None) => "no place".to_owned(),
     }
 }
 
 /// Reads a secret.
 pub(crate) async fn read(reference: &SecretRef) -> Result<SecretString, SecretError> {
+    if let SecretRef { env: None, file: None, command: None, asked: Some(input) } = reference {
+        return typed(input);
+    }
     let bytes = match (&reference.env, &reference.file, &reference.command) {
         (Some(name), None, None) => variable(name)?,
         (None, Some(path), None) => file(path).await?,
@@ -140,7 +170,21 @@ mod tests {
             env: env.map(str::to_owned),
             file: file.map(str::to_owned),
             command: command.map(|argv| argv.iter().map(|word| (*word).to_owned()).collect()),
+            asked: None,
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_typed_is_read_by_its_input_alone() {
+        let typed =
+            |input: &str| SecretRef { asked: Some(input.to_owned()), ..SecretRef::default() };
+        let error = read(&typed("never_typed")).await.expect_err("nobody typed it");
+        assert!(error.to_string().contains("never_typed"), "{error}");
+        keep("typed_here", SecretString::from("hunter2".to_owned()));
+        assert!(is_kept("typed_here") && !is_kept("never_typed"));
+        assert_eq!(text(&typed("typed_here")).await, "hunter2");
+        let both = SecretRef { env: Some("PATH".to_owned()), ..typed("typed_here") };
+        assert!(text(&both).await != "hunter2", "a place that is written down is not overruled");
     }
 
     async fn text(reference: &SecretRef) -> String {

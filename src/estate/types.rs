@@ -13,6 +13,9 @@ use crate::span::Span;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Estate {
+    /// Where it was read from; a plan and a world keep it without that
+    #[serde(skip)]
+    pub file: Option<String>,
     /// Name of the estate: what the lease protects and what every screen shows
     pub estate: String,
     /// The region that normally takes writes and traffic
@@ -290,7 +293,7 @@ pub(crate) enum TlsMode {
 }
 
 /// Where a secret is read from; exactly one of the three.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretRef {
     /// Environment variable
@@ -302,6 +305,10 @@ pub(crate) struct SecretRef {
     /// Command (argv) that prints the secret
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// Input that a person was asked for at the terminal: in no file, only in plans and journals
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub asked: Option<String>,
 }
 
 /// How this host reaches something.

@@ -81,6 +81,16 @@ impl ReadError {
         }
     }
 
+    /// Says whether the journal can never be gone on with; one of a newer version can, and one that cannot be read now
+    /// may be.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Newer { .. } | Self::UnknownEvent { .. } | Self::SetAside { .. } => false,
+        }
+    }
+
     /// Returns what a person can do about it.
     pub(crate) fn hint(&self) -> String {
         match self {

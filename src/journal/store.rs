@@ -127,14 +127,13 @@ impl Listed {
 }
 
 impl Unreadable {
-    /// Says whether it may be an unfinished run of that estate.
-    fn stands_in_the_way(&self, estate: &str, namespace: Namespace) -> bool {
+    /// Says whether it may be an unfinished run of that estate, or of any.
+    fn stands_in_the_way(&self, estate: Option<&str>, namespace: Namespace) -> bool {
         // Without a first record nothing was ever started.
         let began = is_run_id(&self.name) && !matches!(self.why, SummaryError::Empty);
-        let may_be_ours = self
-            .begins
-            .as_ref()
-            .is_none_or(|begins| begins.estate == estate && namespace.acts(begins.mode));
+        let may_be_ours = self.begins.as_ref().is_none_or(|begins| {
+            estate.is_none_or(|estate| begins.estate == estate) && namespace.acts(begins.mode)
+        });
         began && may_be_ours && self.given_up.is_none()
     }
 }
@@ -335,11 +334,28 @@ impl Store {
         estate: &str,
         namespace: Namespace,
     ) -> Result<Unfinished, StoreError> {
+        self.not_ended(Some(estate), namespace)
+    }
+
+    /// Returns the runs of every estate that have not ended: what a command that names none may mean.
+    pub(crate) fn unfinished_anywhere(
+        &self,
+        namespace: Namespace,
+    ) -> Result<Unfinished, StoreError> {
+        self.not_ended(None, namespace)
+    }
+
+    fn not_ended(
+        &self,
+        estate: Option<&str>,
+        namespace: Namespace,
+    ) -> Result<Unfinished, StoreError> {
         let mut found = Unfinished::default();
         for listed in self.list()? {
             match listed {
                 Listed::Run(summary) => {
-                    let ours = summary.estate == estate && namespace.acts(summary.mode);
+                    let ours = estate.is_none_or(|estate| summary.estate == estate)
+                        && namespace.acts(summary.mode);
                     if ours && !summary.standing.is_final() {
                         found.runs.push(*summary);
                     }

@@ -7,6 +7,7 @@ pub(crate) mod dialog;
 pub(crate) mod needed;
 pub(crate) mod refuse;
 pub(crate) mod scripted;
+pub(crate) mod secret;
 pub(crate) mod terminal;
 mod typing;
 

@@ -52,7 +52,7 @@ pub(crate) fn attended() -> bool {
 }
 
 /// Says whether keys reach this program: another one may have the terminal.
-fn in_foreground() -> bool {
+pub(super) fn in_foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }
 
@@ -68,15 +68,24 @@ pub(crate) fn restore() {
 }
 
 /// Puts the terminal back when a question ends or is given up.
-struct Restore;
+pub(super) struct Restore;
 
 impl Restore {
     /// Has keys come one at a time and unseen, so that those between two reads are not shown twice. Interrupts
     /// still come as signals.
     fn keys() -> Self {
+        Self::without(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    /// The same while nobody listens to signals yet: an interrupt is a key like any other.
+    pub(super) fn unseen() -> Self {
+        Self::without(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    fn without(modes: LocalModes) -> Self {
         let before = BEFORE.get_or_init(|| tcgetattr(stdin()).ok());
         if let Some(mut keys) = before.clone() {
-            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            keys.local_modes.remove(modes);
             keys.special_codes[SpecialCodeIndex::VMIN] = 1;
             keys.special_codes[SpecialCodeIndex::VTIME] = 0;
             // A terminal that is gone is found out by reading.

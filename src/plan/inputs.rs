@@ -1,6 +1,7 @@
 //! Inputs: what was given, typed, with defaults; every misfit at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -54,10 +55,12 @@ fn defaults(
     open.retain(|(name, input)| {
         if input.default.is_none() {
             if input.required {
-                problems.push(
-                    Problem::nowhere(Origin::Input, format!("`--{}` is required", flag(name)))
-                        .maybe_help(input.help.clone()),
-                );
+                let help = match input.kind {
+                    InputType::Secret => Some(how_secret(name)),
+                    _ => input.help.clone(),
+                };
+                let message = format!("`--{}` is required", flag(name));
+                problems.push(Problem::nowhere(Origin::Input, message).maybe_help(help));
             }
             values.insert((*name).clone(), Value::Null);
         }
@@ -273,21 +276,99 @@ fn region(name: &str, estate: &Estate) -> Result<(), Misfit> {
     Err(Misfit::new(message).help(Some(help)))
 }
 
+/// Returns the required secrets that were not given: whoever is at a terminal is asked for them.
+pub(crate) fn secrets_to_ask<'a>(
+    loaded: &'a Loaded,
+    given: &BTreeMap<String, Value>,
+) -> Vec<(&'a str, &'a Input)> {
+    let inputs = loaded.runbook.inputs.iter();
+    let open = inputs.filter(|(name, input)| {
+        input.kind == InputType::Secret
+            && input.required
+            && input.default.is_none()
+            && !given.contains_key(*name)
+    });
+    open.map(|(name, input)| (name.as_str(), input)).collect()
+}
+
+/// Returns the value of an input that a person was asked for: that, and nothing of what was typed.
+pub(crate) fn asked(name: &str) -> Value {
+    json!({ "asked": name })
+}
+
+/// Returns a value with what a person was asked for as if it were read from a place: no file can say that it is asked for,
+/// so no schema knows it.
+pub(super) fn as_in_files(loaded: &Loaded, value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let name = entries.get("asked").and_then(Value::as_str);
+            let name = name.filter(|name| entries.len() == 1 && is_secret(loaded, name));
+            if let Some(name) = name {
+                return json!({ "env": name });
+            }
+            let inside =
+                entries.iter().map(|(key, value)| (key.clone(), as_in_files(loaded, value)));
+            Value::Object(inside.collect())
+        }
+        Value::Array(items) => items.iter().map(|item| as_in_files(loaded, item)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+fn is_secret(loaded: &Loaded, name: &str) -> bool {
+    loaded.runbook.inputs.get(name).is_some_and(|input| input.kind == InputType::Secret)
+}
+
+/// Says how a secret is given.
+pub(crate) fn how_secret(name: &str) -> String {
+    let flag = flag(name);
+    format!("write `--{flag}` with env:NAME or file:PATH; at a terminal it is asked for")
+}
+
+/// Says which input is what lacks, and how it is given, where the expression of an input that need not be given gave nothing.
+pub(super) fn not_given(
+    loaded: &Loaded,
+    step: &str,
+    range: &Range<usize>,
+    message: &str,
+) -> Option<Problem> {
+    if !message.ends_with("found nothing") {
+        return None;
+    }
+    let written = loaded.source.get(range.clone())?.trim_matches(['"', '\'', ' ']);
+    let name = written.strip_prefix("${{")?.strip_suffix("}}")?.trim().strip_prefix("inputs.")?;
+    let input = loaded.runbook.inputs.get(name).filter(|input| !input.required)?;
+    let flag = flag(name);
+    let how = match input.kind {
+        InputType::Secret => "with env:NAME or file:PATH",
+        _ => "with a value",
+    };
+    let help =
+        format!("write `--{flag}` {how}; what is always needed is `required` in the runbook");
+    let message = format!("step `{step}` needs `--{flag}`, which was not given");
+    Some(Problem::at(range.clone(), message).help(help).origin(Origin::Input))
+}
+
 /// Returns a secret's reference; its value is never taken.
 fn secret(given: &Value) -> Result<Value, Misfit> {
     let reference = match given {
         Value::String(text) => match text.split_once(':') {
             Some(("env", name)) if !name.is_empty() => {
-                SecretRef { env: Some(name.to_owned()), file: None, command: None }
+                SecretRef { env: Some(name.to_owned()), ..SecretRef::default() }
             }
             Some(("file", path)) if !path.is_empty() => {
-                SecretRef { env: None, file: Some(path.to_owned()), command: None }
+                SecretRef { file: Some(path.to_owned()), ..SecretRef::default() }
             }
             _ => return Err(no_reference()),
         },
         other => serde_json::from_value(other.clone()).map_err(|_| no_reference())?,
     };
-    let named = [reference.env.is_some(), reference.file.is_some(), reference.command.is_some()];
+    let named = [
+        reference.env.is_some(),
+        reference.file.is_some(),
+        reference.command.is_some(),
+        reference.asked.is_some(),
+    ];
     if named.iter().filter(|named| **named).count() != 1 {
         return Err(no_reference());
     }

@@ -80,7 +80,7 @@ pub(crate) fn resolve(
         severity: runbook.severity.unwrap_or(Severity::SEV1),
         objectives: objectives::of(runbook.objectives, estate),
         inputs,
-        estate: estate.clone(),
+        estate: Estate { file: None, ..estate.clone() },
         steps,
         verification,
         follow_ups,
@@ -161,7 +161,7 @@ impl Resolver<'_> {
             return;
         };
         let list = || match known.clone().collect::<Vec<_>>().as_slice() {
-            [] => "add it to a `services:` section of phoenix-dr.yaml".to_owned(),
+            [] => format!("add it to a `services:` section of {}", sections::file_of(self.estate)),
             names => format!("its services: {}", list(names)),
         };
         let help = near::hint(name, known.clone()).unwrap_or_else(list);
@@ -411,7 +411,8 @@ impl Resolver<'_> {
 
     /// Says whether arguments have the shape a schema asks for.
     fn shape(&mut self, schema: &shape::Schema, value: &Value, path: &Path) -> bool {
-        let findings = shape::check(schema, value, Texts::Templates);
+        let value = inputs::as_in_files(self.filler.loaded, value);
+        let findings = shape::check(schema, &value, Texts::Templates);
         let fits = findings.is_empty();
         for finding in findings {
             let mut full = path.key("with");
@@ -421,7 +422,10 @@ impl Resolver<'_> {
                 Place::Key => places.key_or(&full),
                 Place::Value => places.at(&full),
             };
-            let problem = Problem::at(range, finding.message).maybe_help(finding.help);
+            let (loaded, step) = (self.filler.loaded, &self.filler.step);
+            let problem = inputs::not_given(loaded, step, &range, &finding.message);
+            let problem = problem
+                .unwrap_or_else(|| Problem::at(range, finding.message).maybe_help(finding.help));
             self.filler.problems.push(problem);
         }
         fits
@@ -452,7 +456,7 @@ impl Resolver<'_> {
                 "step `{}` needs `{name}`, which the estate `{}` does not have",
                 first.step, self.estate.estate
             );
-            let mut help = sections::how_to_add(&name);
+            let mut help = sections::how_to_add(&name, self.estate);
             if !others.is_empty() {
                 help.push_str(&format!("\nalso needed by {}", list(&others)));
             }

@@ -89,19 +89,25 @@ pub(super) const fn of_check(check: CheckName) -> &'static [Section] {
 }
 
 /// Returns how a part of the estate is added, for a name that is missing, e.g. `estate.database.replica`.
-pub(crate) fn how_to_add(name: &str) -> String {
+pub(crate) fn how_to_add(name: &str, estate: &Estate) -> String {
+    let file = file_of(estate);
     let name = name.strip_prefix("estate.").unwrap_or(name);
     match name.rsplit_once('.') {
-        None => format!(
-            "add a `{name}:` section to phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
-        ),
+        None => {
+            format!("add a `{name}:` section to {file}; `phoenix-dr init` writes one to copy from")
+        }
         Some((above, key)) => {
             let above = above.replace('.', ": ");
             format!(
-                "add `{key}:` under `{above}:` in phoenix-dr.yaml; `phoenix-dr init` writes one to copy from"
+                "add `{key}:` under `{above}:` in {file}; `phoenix-dr init` writes one to copy from"
             )
         }
     }
+}
+
+/// Returns the file an estate was read from, as a person knows it.
+pub(super) fn file_of(estate: &Estate) -> &str {
+    estate.file.as_deref().unwrap_or("the estate file")
 }
 
 /// Returns the regions arguments name, with their keys.

@@ -167,8 +167,12 @@ fn inputs_are_typed() {
      = help: write it like 2026-02-01T03:00:00Z
 
     error: `--count`: is more than 9
+     |
+     = help: its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK
 
     error: `--flag`: expected true or false, found the text `maybe`
+     |
+     = help: its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK
 
     error: `--key`: a secret is given by where it is, never by its value
      |
@@ -179,10 +183,16 @@ fn inputs_are_typed() {
      = help: did you mean `safe`?
 
     error: `--name`: `Abc` does not match `[a-z]+`
+     |
+     = help: its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK
 
     error: `--span`: is more than 1h
+     |
+     = help: its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK
 
     error: `--region` is required
+     |
+     = help: its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK
     ");
 }
 
@@ -327,6 +337,8 @@ fn wrong_types_are_found_in_place() {
       |
     8 |     with: {region: us-west-2, workloads: '${{ inputs.n }}', wrkloads: []}
       |                                          ^^^^^^^^^^^^^^^^^
+      |
+      = help: a list is `[a, b]`, or an item a line, each behind `- `
 
     error: unknown key `wrkloads`
      --> test.yaml:8:61
@@ -349,6 +361,8 @@ fn wrong_types_are_found_in_place() {
        |
     11 |     with: {region: eu-west-9, workloads: [{workload: a/b, replicas: '${{ estate.estate }}'}]}
        |                                                                     ^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate test.yaml
 
     error: unknown check `tpc`
       --> test.yaml:14:55
@@ -379,6 +393,8 @@ fn wrong_types_are_found_in_place() {
        |
     17 |     rollback: {action: wait, with: {for: long}}
        |                                          ^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate test.yaml
 
     error: `2s` is not a backoff
       --> test.yaml:18:22
@@ -393,12 +409,16 @@ fn wrong_types_are_found_in_place() {
        |
     19 |   - {id: e, action: wait, with: {for: 1s}, when: 'inputs.n'}
        |                                                   ^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate test.yaml
 
     error: cannot compare int with string
       --> test.yaml:20:51
        |
     20 |   - {id: f, action: wait, with: {for: 1s}, when: 'inputs.n == "3"'}
        |                                                   ^^^^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate test.yaml
     "#);
 }
 

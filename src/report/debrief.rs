@@ -228,7 +228,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         let name = if index == 0 { "Faults" } else { "" };
         let said = match struck {
             0 => format!("{fault} never struck: nothing it names was called in its time"),
-            1 => format!("{fault} struck once"),
+            1 => format!("{fault} struck"),
             times => format!("{fault} struck {times} times"),
         };
         row(name, said);
@@ -318,7 +318,7 @@ mod tests {
         let text = lines(&found, 80).join("\n");
         assert!(text.starts_with("DEBRIEF OF A REHEARSAL"), "{text}");
         assert!(text.contains("throttled@rds never struck"), "{text}");
-        assert!(text.contains("struck once"), "{text}");
+        assert!(text.contains("dark,region=us-east-1 struck"), "{text}");
         assert!(text.contains("left the simulation: rds Foo"), "{text}");
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("not your estate: run phoenix-dr world capture"), "{text}");

@@ -121,6 +121,21 @@ pub(crate) struct Problems {
     pub items: Vec<Problem>,
 }
 
+/// Returns what is done next where a problem says nothing more apt.
+fn again(file: &str, origin: Origin) -> String {
+    match origin {
+        Origin::File | Origin::Estate => mend(file, "phoenix-dr validate"),
+        Origin::Input => {
+            "its inputs and what they take: phoenix-dr COMMAND --help, or phoenix-dr show RUNBOOK"
+                .to_owned()
+        }
+    }
+}
+
+fn mend(file: &str, command: &str) -> String {
+    format!("mend it and check the file again: {command} {file}")
+}
+
 /// Returns the line and column of a byte of a text, both from 1.
 fn place(source: &str, at: usize) -> (usize, usize) {
     let before = source.get(..at).unwrap_or(source);
@@ -133,13 +148,26 @@ impl Problems {
     pub(crate) fn new(file: impl Into<String>, source: Arc<str>, mut items: Vec<Problem>) -> Self {
         items.sort_by_key(|item| item.range.as_ref().map_or(0, |range| range.start));
         let mut kept: Vec<Problem> = Vec::with_capacity(items.len());
-        for item in items {
+        let file = file.into();
+        for mut item in items {
+            item.help.get_or_insert_with(|| again(&file, item.origin));
             // The same words at the same place are one problem, found twice.
             if kept.last() != Some(&item) {
                 kept.push(item);
             }
         }
-        Self { file: file.into(), source, items: kept }
+        Self { file, source, items: kept }
+    }
+
+    /// Names another command that checks the file, where `validate` is for others.
+    #[must_use]
+    pub(crate) fn checked_by(mut self, command: &str) -> Self {
+        for item in &mut self.items {
+            if item.help.as_ref() == Some(&again(&self.file, Origin::File)) {
+                item.help = Some(mend(&self.file, command));
+            }
+        }
+        self
     }
 
     /// Returns every problem with its line and column, for programs.
@@ -331,6 +359,8 @@ mod tests {
           | - because of this
         2 | b: two
           |    ^^^ here
+          |
+          = help: mend it and check the file again: phoenix-dr validate a.yaml
 
         error: later
          --> a.yaml:3:3

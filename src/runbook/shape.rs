@@ -378,11 +378,36 @@ fn misfit(ways: &[&Value], value: &Value) -> String {
 }
 
 fn help_for(ways: &[&Value], value: &Value) -> Option<String> {
-    let Value::String(text) = value else {
-        let text = ways.iter().any(|way| has_type(way, "string"));
-        let plain = matches!(value, Value::Bool(_) | Value::Number(_));
-        return (text && plain).then(|| "quote it where it is meant as text".to_owned());
+    let wants = |kind: &str| ways.iter().any(|way| has_type(way, kind));
+    let text = wants("string");
+    let help = match value {
+        Value::String(text) => {
+            let words = words(ways);
+            if let Some(hint) = near::hint(text, words.iter().map(String::as_str)) {
+                return Some(hint);
+            }
+            form(wants("array"), wants("object"))?
+        }
+        Value::Bool(_) | Value::Number(_) if text => "quote it where it is meant as text",
+        Value::Object(_) if text => {
+            "a text that begins with `{`, or with `: ` in it, is quoted: '…'"
+        }
+        Value::Array(_) if text => "a text that begins with `[` or `- ` is quoted: '…'",
+        Value::Null if text => "write a value behind the colon, or leave the key out",
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            form(wants("array"), wants("object"))?
+        }
     };
-    let words = words(ways);
-    near::hint(text, words.iter().map(String::as_str))
+    Some(help.to_owned())
+}
+
+/// Returns how a list or a mapping is written, where one is wanted.
+fn form(list: bool, mapping: bool) -> Option<&'static str> {
+    match (list, mapping) {
+        (true, _) => Some("a list is `[a, b]`, or an item a line, each behind `- `"),
+        (false, true) => {
+            Some("a mapping is `key: value` lines, indented below its key, without `- `")
+        }
+        (false, false) => None,
+    }
 }

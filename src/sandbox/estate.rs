@@ -39,7 +39,7 @@ pub(crate) fn rewritten(estate: &Estate, objects: &[WorldObject]) -> Estate {
         database.addresses.clear();
         let connection = &mut database.connection;
         connection.password_from =
-            SecretRef { env: Some(PASSWORD.to_owned()), file: None, command: None };
+            SecretRef { env: Some(PASSWORD.to_owned()), ..SecretRef::default() };
         // What `disable` is for, loopback, is not what the world's addresses are.
         connection.tls = TlsMode::Require;
         connection.root_cert = Some(CERTIFICATES.to_owned());

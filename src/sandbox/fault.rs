@@ -209,6 +209,11 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// Says whether each of its strikes is kept: what is dark for good strikes with every call there is.
+    pub(super) fn counted(&self) -> bool {
+        self.times.is_some() || self.fault != Fault::Dark
+    }
+
     pub(crate) const fn of(fault: Fault) -> Self {
         Self {
             fault,
@@ -356,8 +361,8 @@ impl Faults {
         Self { rules: rules.into_iter().map(|rule| (rule, 0)).collect(), spared, began }
     }
 
-    /// Returns the fault that strikes a call, and its number; counts it.
-    pub(super) fn strike(&mut self, call: &Call, now: Timestamp) -> Option<(usize, Rule)> {
+    /// Returns the fault that strikes a call, its number, and for which time; counts it.
+    pub(super) fn strike(&mut self, call: &Call, now: Timestamp) -> Option<(usize, Rule, u32)> {
         for index in 0..self.rules.len() {
             let (rule, struck) = &self.rules[index];
             let used_up = rule.times.is_some_and(|times| *struck >= times);
@@ -369,7 +374,7 @@ impl Faults {
                 continue;
             }
             self.rules[index].1 += 1;
-            return Some((index, self.rules[index].0.clone()));
+            return Some((index, self.rules[index].0.clone(), self.rules[index].1));
         }
         None
     }
@@ -418,9 +423,10 @@ impl Faults {
         }
     }
 
-    /// Returns every rule with how often it struck.
+    /// Returns every rule with how often it struck; one that nobody counts, with whether it did.
     pub(super) fn told(&self) -> impl Iterator<Item = (&Rule, u32)> {
-        self.rules.iter().map(|(rule, struck)| (rule, *struck))
+        let most = |rule: &Rule| if rule.counted() { u32::MAX } else { 1 };
+        self.rules.iter().map(move |(rule, struck)| (rule, (*struck).min(most(rule))))
     }
 }
 

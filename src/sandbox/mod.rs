@@ -240,9 +240,9 @@ impl Sandbox {
     fn strike(&self, call: &Call) -> Option<Rule> {
         let mut state = self.state();
         let now = state.objects.now();
-        let (rule, fault) = state.faults.strike(call, now)?;
-        // A dark region strikes with every call; its being dark is told at the beginning.
-        if fault.times.is_some() || fault.fault != Fault::Dark {
+        let (rule, fault, times) = state.faults.strike(call, now)?;
+        // What is dark strikes with every call: that it has struck is kept, how often is not.
+        if fault.counted() || times == 1 {
             state.objects.write(&Entry::Fault { at: now, rule, call: call.to_string() });
         }
         Some(fault)
@@ -324,7 +324,7 @@ impl Sandbox {
 /// What happened to a world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Each fault and how often it struck
+    /// Each fault and how often it struck; of what strikes with every call, only whether it did
     pub faults: Vec<(String, u32)>,
     /// How many of them, the first ones, are the world's own, where the others are surprises
     pub own: Option<usize>,

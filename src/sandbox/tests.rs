@@ -438,6 +438,10 @@ fn a_world_goes_on_as_its_log_has_it() {
         assert_eq!(code(promote().send().await), "Throttling");
         promote().send().await.expect("accepted");
         scene.clock.sleep(Duration::from_secs(60)).await;
+        for _ in 0..2 {
+            let lost = clients.aws.region("us-east-1").await.expect("clients");
+            lost.rds.describe_db_instances().send().await.expect_err("it is dark");
+        }
         status(&clients).await
     });
     drop((clients, sandbox));
@@ -452,7 +456,9 @@ fn a_world_goes_on_as_its_log_has_it() {
     let later = JumpClock::at(until, Pace::Max);
     let shared: Arc<dyn Clock> = Arc::new(later.clone());
     let sandbox = Sandbox::go_on(resumed, shared.clone()).expect("it goes on");
-    assert_eq!(sandbox.told().faults[1].1, 1, "a fault that struck has struck");
+    let told = sandbox.told().faults;
+    assert_eq!(told[1].1, 1, "a fault that struck has struck");
+    assert_eq!(told[0].1, 1, "so has what strikes with every call, however often: {told:?}");
     let clients = Clients::simulated(estate, guard, shared, sandbox);
     let runtime = later.runtime().expect("a runtime");
     runtime.block_on(async {

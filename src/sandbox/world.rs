@@ -434,6 +434,10 @@ const fn first() -> u32 {
 
 /// Reads a world's text.
 pub(crate) fn parse(name: &str, text: &str) -> Result<World, Problems> {
+    read(name, text).map_err(|problems| problems.checked_by("phoenix-dr world validate"))
+}
+
+fn read(name: &str, text: &str) -> Result<World, Problems> {
     if lines::are(text) {
         return lines::read(name, text);
     }

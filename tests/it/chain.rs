@@ -187,7 +187,14 @@ fn a_torn_last_line_is_set_aside() {
     let journal = path.join("journal.jsonl");
     let mut text = std::fs::read_to_string(&journal).expect("a journal");
     text.truncate(text.len() - 9);
+    let length = text.len() - text.rfind('\n').map_or(0, |end| end + 1);
     std::fs::write(&journal, text).expect("write it back");
-    folder.run(&["rollback", "--yes"]).exits(5);
+    let ran = folder.run(&["rollback", "--yes"]).exits(5);
+    let words = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let copy = path.join("journal.torn-1");
+    for said in [format!("its {length} bytes are taken off"), copy.display().to_string()] {
+        assert!(words.contains(&said), "`{said}` is not in:\n{}", ran.err);
+    }
+    assert!(copy.exists() && !words.contains("Torn {"), "{}", ran.err);
     assert!(there(&folder, &NAMES).is_empty());
 }

@@ -116,6 +116,17 @@ impl Estate {
         answer.as_array().cloned().expect("a list of requests")
     }
 
+    /// Returns the mutating requests without what the program keeps in the state bucket itself: its lease and what it saw.
+    pub(crate) fn changes(&self) -> Vec<Value> {
+        let mut all = self.mutating();
+        all.retain(|call| {
+            let path = call["path"].as_str().unwrap_or_default();
+            let ours = path.contains("/leases/") || path.contains("/facts/");
+            !(call["service"] == "s3" && ours)
+        });
+        all
+    }
+
     /// Returns how often an operation that changes something was requested since the last reset.
     pub(crate) fn requested(&self, operation: &str) -> usize {
         self.mutating().iter().filter(|call| call["action"] == operation).count()

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::dr001::{FAILOVER, live, quick, quick_folder, runbook};
 use super::estate::fresh;
-use super::harness::of_step;
+use super::harness::{Folder, of_step};
 
 #[test]
 fn a_dry_run_shows_everything_and_sends_no_mutating_request() {
@@ -20,6 +20,53 @@ fn a_dry_run_shows_everything_and_sends_no_mutating_request() {
         .run(&["failover", "--region", "us-west-2", "--dry-run", "--detailed-exitcode"])
         .exits(20);
     assert!(folder.journals().is_empty());
+}
+
+/// What was said to a database server by the operator's role since `from`, a line each: `log_statement` is `all`.
+fn said_to(log: &Path, from: usize) -> Vec<String> {
+    let text = std::fs::read_to_string(log).expect("the server's log");
+    let mine = text[from..].lines().filter(|line| line.contains(" phoenix_dr@phoenix "));
+    let mine = mine.filter_map(|line| line.split_once("LOG:  ").map(|(_, said)| said));
+    let statement = |line: &str| {
+        let known = line.starts_with("statement: ") || line.starts_with("execute ");
+        known.then(|| line.split_once(": ").map_or("", |(_, sql)| sql).trim().to_lowercase())
+    };
+    mine.filter_map(statement).collect()
+}
+
+/// The requests that are counted at the proxy are HTTP; what is said to the databases is in their logs.
+#[test]
+fn a_dry_run_says_nothing_to_a_database_that_would_change_it() {
+    for (options, instances, exit) in [
+        ("{}", &["phoenix-dr-replica"][..], 0),
+        (r#"{"primary_up": true}"#, &["phoenix-prod"][..], 10),
+    ] {
+        let estate = fresh(options);
+        let folder = estate.folder();
+        let logs = Path::new(estate.about("folder").as_str().expect("a folder")).join("postgres");
+        let mut begins = Vec::new();
+        for instance in instances {
+            estate.sql(instance, "alter system set log_statement = 'all'");
+            estate.sql(instance, "select pg_reload_conf()");
+            // It is carried out some time later; a session that begins with it is followed by none without.
+            let logs_all = || estate.sql(instance, "show log_statement") == "all";
+            assert!((0..500).any(|_| logs_all()), "{instance} does not log what it is told");
+            let log = logs.join(format!("{instance}.log"));
+            let text = std::fs::read_to_string(&log).expect("the server's log");
+            begins.push((*instance, log, text.len()));
+        }
+        folder.run(&["failover", "--region", "us-west-2", "--dry-run"]).exits(exit);
+        for (instance, log, from) in begins {
+            let said = said_to(&log, from);
+            let asked = said.iter().filter(|sql| sql.starts_with("select ")).count();
+            assert!(asked > 2, "{instance} was asked only this: {said:#?}");
+            for sql in &said {
+                let begins = sql.starts_with("start transaction ") && sql.contains("read only");
+                let reads = sql.starts_with("select ") && !sql.contains("pg_terminate_backend");
+                assert!(begins || reads || sql == "rollback", "{instance} was told: {sql}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -38,7 +85,7 @@ fn a_live_run_restores_the_platform_and_a_second_one_finds_nothing_to_do() {
         calls.iter().filter(|call| call.to_string().contains("PromoteReadReplica")).count()
     };
     assert_eq!(promoted(&estate), 1);
-    let before = estate.mutating().len();
+    let before = estate.changes().len();
     // Nor anything to ask: the old primary is as dark as before, and that it is unfenced is open already.
     folder.run(&["failover", "--region", "us-west-2", "--yes"]).exits(0);
     assert_eq!(promoted(&estate), 1);
@@ -48,13 +95,7 @@ fn a_live_run_restores_the_platform_and_a_second_one_finds_nothing_to_do() {
         assert_eq!(ends[0]["end"], "satisfied", "{step}");
     }
     // The lease and what was seen, in the state bucket, are all a second run writes.
-    let writes = estate.mutating().split_off(before);
-    let ours = |call: &&Value| {
-        let path = call["path"].as_str().unwrap_or_default();
-        call["service"] == "s3" && (path.contains("/leases/") || path.contains("/facts/"))
-    };
-    let other: Vec<_> = writes.iter().filter(|call| !ours(call)).collect();
-    assert!(other.is_empty(), "{other:?}");
+    assert_eq!(estate.changes().split_off(before), Vec::<Value>::new());
     folder.run(&["audit", "--verify"]).exits(0);
 }
 
@@ -102,6 +143,39 @@ fn with_the_region_swallowing_packets_the_go_screen_is_there_within_twenty_secon
     // Over midnight the day begins anew.
     let waited = (asked - began).rem_euclid(86_400.0);
     assert!(waited < 20.0, "the go screen came after {waited} s");
+}
+
+/// A rehearsal's records carry its own time, which no busy machine slows down: whatever is silent, the looks before go
+/// end within 15 seconds of it, and 20 seconds after the start there is the go screen or why there is none.
+#[test]
+fn whatever_swallows_packets_the_looks_before_go_come_to_an_end() {
+    let all = ["kubernetes", "route53", "s3", "rds", "sts", "health", "postgres"];
+    let each = all.iter().map(|service| vec![*service]);
+    for silent in [Vec::new()].into_iter().chain(each).chain([all.to_vec()]) {
+        let folder = Folder::new();
+        folder.write("answers.yaml", "go: 'no'\n");
+        let faults: Vec<String> =
+            silent.iter().flat_map(|of| ["--inject".to_owned(), format!("dark@{of}")]).collect();
+        let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+        let more = ["--answers", "answers.yaml", "--rehearse", "--speed=max", "--non-interactive"];
+        folder.run(&live(&[&more[..], &faults].concat()));
+        let (journal, events) = folder.journals().remove(0);
+        let at = |kind: &str| {
+            let there = events.iter().any(|event| event["kind"] == kind);
+            there.then(|| second(&journal, |event| event["kind"] == kind))
+        };
+        let began = at("run_started").expect("it began");
+        let since = |then: f64, now: f64| (now - then).rem_euclid(86_400.0);
+        let gate = at("gate_seen").expect("the gate was looked at");
+        assert!(since(began, gate) <= 5.0, "{silent:?}: the gate took {}", since(began, gate));
+        let looked = at("preflight").expect("the looks came to an end");
+        assert!(since(gate, looked) <= 15.0, "{silent:?}: they took {}", since(gate, looked));
+        let shown = at("asked").or(at("run_stopped")).expect("asked, or said why not");
+        assert!(since(began, shown) <= 20.0, "{silent:?}: after {}", since(began, shown));
+        if silent.is_empty() {
+            assert!(at("asked").is_some(), "with the region dark alone there is a go screen");
+        }
+    }
 }
 
 #[test]

@@ -132,3 +132,83 @@ fn an_endpoint_override_left_in_the_shell_refuses_a_live_run() {
     folder.run(&["run", "quick.yaml", "--yes"]).exits(2).says("AWS_ENDPOINT_URL");
     assert!(folder.journals().is_empty());
 }
+
+/// Holds that something is refused with this exit code and that each of its errors says what to do next.
+#[track_caller]
+fn says_what_next(ran: super::harness::Ran, exit: i32, help: &str) {
+    let ran = ran.exits(exit).says(help);
+    let lines = |word: &str| ran.err.lines().filter(|line| line.contains(word)).count();
+    let errors = lines("error:").max(1);
+    assert!(lines("help:") + lines("hint:") >= errors, "an error without a way on:\n{}", ran.err);
+}
+
+#[test]
+fn every_bad_file_says_what_to_do_next() {
+    let step = "action: command.run\n    with: { argv: ['true'] }\n    verify: { none: x }";
+    let one = format!("  - id: a\n    {step}\n");
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (name, before) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+        let list = vec![format!("*{before}"); 9].join(", ");
+        bomb += &format!("{name}: &{name} [{list}]\n");
+    }
+    for (text, help) in [
+        (runbook(&format!("{one}{one}")), "give one of them another id"),
+        (bomb, "write out what the aliases stand for"),
+        (format!("{}\tx: y", runbook(&one)), "indent with blanks"),
+        (format!("{}x: 'y", runbook(&one)), "close quotes and brackets"),
+        (String::new(), "a runbook begins with `runbook:`"),
+        ("# nothing yet\n".to_owned(), "a runbook begins with `runbook:`"),
+        (format!("title: {{ a: b }}\n{}", runbook(&one).replace("title: Test\n", "")), "is quoted"),
+        (format!("title: [a]\n{}", runbook(&one).replace("title: Test\n", "")), "is quoted"),
+        (runbook("  - just words\n"), "`key: value` lines"),
+        (runbook(&format!("  - id: a\n    needs: b\n    {step}\n")), "behind `- `"),
+        (format!("{}title: again\n", runbook(&one)), "keep one of the two"),
+        (runbook("  []\n"), "phoenix-dr validate bad.yaml"),
+        (runbook(&one.replace("id: a", "id: run")), "help:"),
+        (
+            format!(
+                "objectives: {{ rto: 2h, rto_max: 1h, rpo: 1m, rpo_max: 5m }}\n{}",
+                runbook(&one)
+            ),
+            "phoenix-dr validate bad.yaml",
+        ),
+    ] {
+        let folder = Folder::new();
+        folder.write("bad.yaml", &text);
+        says_what_next(folder.run(&["validate", "bad.yaml"]), 3, help);
+    }
+}
+
+#[test]
+fn what_lacks_in_an_estate_is_added_to_the_file_that_was_given() {
+    let folder = Folder::new();
+    folder.write("e.yaml", ESTATE);
+    let ran = folder.run(&["--estate", "e.yaml", "failover", "--region", "us-west-2"]);
+    assert!(!ran.err.contains("phoenix-dr.yaml"), "no such file is meant:\n{}", ran.err);
+    says_what_next(ran, 2, "add a `dns:` section to e.yaml");
+    folder.write("e.yaml", "");
+    says_what_next(
+        folder.run(&["--estate", "e.yaml", "failover", "--region", "us-west-2"]),
+        2,
+        "phoenix-dr init",
+    );
+    folder.write("w.yaml", "world: w\n");
+    says_what_next(folder.run(&["world", "validate", "w.yaml"]), 2, "help:");
+}
+
+#[test]
+fn bad_usage_says_what_to_do_next() {
+    let folder = Folder::new();
+    for command in ["status", "audit"] {
+        says_what_next(folder.run(&[command]), 2, "phoenix-dr list");
+    }
+    folder.write("phoenix-dr.yaml", ESTATE);
+    folder.write("quick.yaml", &runbook("  - id: soon\n    action: wait\n    with: { for: 0s }\n"));
+    let run = ["run", "quick.yaml", "--yes"];
+    let with = |more: &[&str]| folder.run(&[&run[..], more].concat());
+    says_what_next(with(&["--answers", "missing.yaml"]), 2, "a line for each question");
+    says_what_next(with(&["--approve", "nosuch"]), 2, "the steps of T-1 are: soon");
+    folder.write("answers.yaml", "approve:nosuch: yes\n");
+    says_what_next(with(&["--answers", "answers.yaml"]), 2, "the steps of T-1 are: soon");
+    assert!(folder.journals().is_empty());
+}

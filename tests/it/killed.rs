@@ -1,7 +1,7 @@
 //! The real binary on the throw-away estate, killed with SIGKILL after each journal record, then resumed.
 //!
 //! A small library preloaded into the program (`kill_after_record.c`) ends it as soon as the sync has returned that made
-//! a record durable: nothing that waits for it has been done. So every kind of record of every step is hit, whatever the
+//! a record durable: nothing that waits for it has been done. So every record is hit by its number, whatever the
 //! machine's speed. Records that are ready together share a sync; the cut then comes after all of them.
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ struct Way {
     once: &'static str,
     /// The step that asks for it
     step: &'static str,
-    /// Steps whose records are cut after; empty: every record of the run
+    /// Steps whose records are cut after, each kind once; empty: every record of the run, by its number
     steps: &'static [&'static str],
 }
 
@@ -47,6 +47,9 @@ const WAYS: [Way; 2] = [
     },
 ];
 
+/// Which of two steps side by side ends first may cost a record or two.
+const ENDED_BEFORE_MAX: usize = 2;
+
 /// Requests that make something or cannot be taken back: none but the way's own, and that once.
 const CREATING: [&str; 5] = [
     "PromoteReadReplica",
@@ -60,9 +63,11 @@ const CREATING: [&str; 5] = [
 struct Cuts {
     way: &'static Way,
     expected: Value,
-    /// How each record begins, in the order of a run that nothing disturbs
+    /// What tells each record from others, in the order of a run that nothing disturbs
     records: Vec<String>,
     next: AtomicUsize,
+    /// Runs that came to their end before the record with this number: they needed fewer
+    ended_before: AtomicUsize,
 }
 
 #[test]
@@ -73,9 +78,13 @@ fn sigkill_after_each_record_of_a_failover_and_resume_ends_the_same() {
             scope.spawn(|| cuts.iter().for_each(work));
         }
     });
+    for cuts in &cuts {
+        let ended = cuts.ended_before.load(Ordering::SeqCst);
+        assert!(ended <= ENDED_BEFORE_MAX, "{}: {ended} runs were not cut", cuts.way.name);
+    }
 }
 
-/// Finds out which records a run writes: each kind of each step once.
+/// Finds out which records a run writes.
 fn prepare(way: &'static Way) -> Cuts {
     let estate = fresh(way.options);
     let expected = undisturbed(&estate, way.options);
@@ -83,7 +92,8 @@ fn prepare(way: &'static Way) -> Cuts {
     let folder = quick_folder(&estate);
     folder.run(&quick(&[])).exits(0);
     let mut records = Vec::new();
-    for line in journal(&folder).lines() {
+    let journal = journal(&folder);
+    for line in journal.lines() {
         let (step, record) = beginning(line);
         let wanted = way.steps.is_empty() || step.is_some_and(|step| way.steps.contains(&&*step));
         if wanted && !records.contains(&record) {
@@ -96,7 +106,12 @@ fn prepare(way: &'static Way) -> Cuts {
             assert!(records.contains(&wanted), "{}: no {wanted}", way.name);
         }
     }
-    Cuts { way, expected, records, next: AtomicUsize::new(0) }
+    if way.steps.is_empty() {
+        records =
+            (1..=journal.lines().count()).map(|number| format!("\"seq\":{number},")).collect();
+    }
+    let (next, ended_before) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Cuts { way, expected, records, next, ended_before }
 }
 
 fn journal(folder: &Folder) -> String {
@@ -128,6 +143,10 @@ fn work(todo: &Cuts) {
         let folder = quick_folder(&estate);
         let context = format!("{}, killed after {record}", todo.way.name);
         let killed = run_until(&folder, record);
+        if todo.way.steps.is_empty() && killed.exit == 0 && !journal(&folder).contains(record) {
+            todo.ended_before.fetch_add(1, Ordering::SeqCst);
+            continue;
+        }
         assert_eq!(killed.exit, KILLED, "{context}: not killed\n{}\n{}", killed.out, killed.err);
         assert!(journal(&folder).contains(record), "{context}: it is not in the journal");
         go_on(&folder, &context);
@@ -179,7 +198,7 @@ pub(crate) fn killer() -> &'static Path {
     library
 }
 
-/// Runs DR-001 until a record that begins so is durable.
+/// Runs DR-001 until a record with this text is durable.
 fn run_until(folder: &Folder, record: &str) -> Ran {
     let mut command = folder.command(&quick(&[]));
     command.env("LD_PRELOAD", killer()).env("KILL_AFTER", record);

@@ -76,6 +76,48 @@ fn a_run_whose_chain_is_broken_can_be_given_up() {
     folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);
 }
 
+#[test]
+fn a_damaged_run_is_named_by_whatever_would_go_on_with_a_stopped_one() {
+    // Not JSON; a record that is not the one its successor names; both with whole records around them.
+    type Damage = fn(&str) -> String;
+    let damages: [(&str, Damage); 2] = [
+        ("not JSON", |text| text.replacen("\"seq\":3,", "\"seq:3,", 1)),
+        ("the chain is broken", |text| text.replacen("Write one", "write one", 1)),
+    ];
+    for (what, damage) in damages {
+        let folder = chain(&[]);
+        folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);
+        let (path, _) = folder.journals().remove(0);
+        let name = path.file_name().expect("a run").to_string_lossy().into_owned();
+        let journal = path.join("journal.jsonl");
+        let text = std::fs::read_to_string(&journal).expect("a journal");
+        let damaged = damage(&text);
+        assert_ne!(damaged, text, "{what}");
+        std::fs::write(&journal, &damaged).expect("damage");
+        let next = [
+            format!("phoenix-dr audit {name} --verify"),
+            format!("phoenix-dr abandon {name} --reason"),
+        ];
+        for arguments in [
+            &["resume", "--yes"][..],
+            &["resume", "--dry-run"],
+            &["rollback", "--yes"],
+            &["rollback", "--dry-run"],
+            &["resume", &name, "--yes"],
+            &["rollback", &name, "--yes"],
+            &["status", &name],
+        ] {
+            let ran = folder.run(arguments).exits(12).says(&name);
+            for next in &next {
+                assert!(said(&ran).contains(next), "{what}: {arguments:?}: `{next}`\n{}", ran.err);
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&journal).expect("a journal"), damaged, "{what}");
+        folder.run(&["abandon", &name, "--reason", "finished by hand"]).exits(0);
+        folder.run(&["resume"]).exits(2).says("no run has stopped");
+    }
+}
+
 const SECRET: &str = "c4nary-Tr0ub4dor";
 
 fn secret_folder(env: &str) -> Folder {
@@ -95,6 +137,18 @@ fn secret_folder(env: &str) -> Folder {
     folder.write("t.yaml", &runbook("  s: { type: secret, required: true }\n", &steps));
     folder.environment.insert("MY_SECRET".to_owned(), SECRET.to_owned());
     folder
+}
+
+#[test]
+fn a_secret_that_need_not_be_given_is_named_where_a_step_needs_it() {
+    let folder = secret_folder("${{ inputs.s }}");
+    let text = std::fs::read_to_string(folder.path().join("t.yaml")).expect("the runbook");
+    folder.write("t.yaml", &text.replace("secret, required: true", "secret"));
+    let ran = folder.run(&["run", "t.yaml", "--yes"]).exits(2).says("--set s=");
+    for part in ["step `use` needs", "env:NAME or file:PATH"] {
+        assert!(ran.err.contains(part), "`{part}` is not in:\n{}", ran.err);
+    }
+    folder.run(&["run", "t.yaml", "--yes", "--set", "s=env:MY_SECRET"]).exits(0);
 }
 
 fn nowhere_in(folder: &Path) {

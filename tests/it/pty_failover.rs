@@ -1,6 +1,8 @@
 //! DR-001 on the throw-away estate, answered by hand at a terminal of 80x24.
 
-use super::dr001::FAILOVER;
+use serde_json::Value;
+
+use super::dr001::{FAILOVER, quick_folder, undisturbed};
 use super::estate::fresh;
 use super::harness::{Folder, of_step};
 use super::person::Person;
@@ -75,33 +77,59 @@ fn four_questions_answered_by_hand_restore_the_platform() {
     ends_with(&folder, "traffic", "done");
 }
 
+/// How a question is not answered.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    Declined,
+    Interrupted,
+    EndOfFile,
+}
+
+/// Every question in turn is declined, interrupted and met with an end of file: each time the run stops with nothing
+/// changed since it was asked, and `resume` asks the same again. Answered at last, the run ends as if undisturbed.
 #[test]
-fn each_of_the_four_questions_declined_or_interrupted_is_put_again_on_resume() {
-    let estate = fresh(r#"{"transition_seconds": 0.5}"#);
-    let folder = estate.folder();
-    let mut person = folder.at_terminal(&FAILOVER);
-    person.asked(GO).types("y");
-    person.asked_about(RECOVERY.0, RECOVERY.1).types("n");
-    person.exits(13).shows("phoenix-dr resume");
-    let mut person = folder.at_terminal(&["resume"]);
-    person.asked_about(RECOVERY.0, RECOVERY.1).types("replica");
-    person.asked_about(FENCE.0, FENCE.1).control('c');
-    person.exits(13);
-    assert_eq!(estate.requested("PromoteReadReplica"), 0);
-    let mut person = folder.at_terminal(&["resume"]);
-    person.asked_about(FENCE.0, FENCE.1).types("unfenced");
-    person.asked_about(PROMOTE.0, PROMOTE.1).control('d');
-    person.exits(13);
-    assert_eq!(estate.requested("PromoteReadReplica"), 0);
-    let mut person = folder.at_terminal(&["resume"]);
-    person.asked_about(PROMOTE.0, PROMOTE.1).types("us-west-2");
-    person.asked_about(TRAFFIC.0, TRAFFIC.1).types("n");
-    person.exits(13);
-    assert_eq!(estate.requested("ChangeResourceRecordSets"), 0);
-    let mut person = folder.at_terminal(&["resume"]);
-    person.asked_about(TRAFFIC.0, TRAFFIC.1).types("y");
+fn each_question_declined_or_interrupted_changes_nothing_and_is_put_again_on_resume() {
+    let options = r#"{"transition_seconds": 0.3}"#;
+    let estate = fresh(options);
+    let end = undisturbed(&estate, options);
+    estate.post("/reset", options);
+    let folder = quick_folder(&estate);
+    let mut person = folder.at_terminal(&["run", "quick.yaml", "--set", "region=us-west-2"]);
+    for (heading, prompt, answer) in [
+        ("DR-001 Regional failover", GO, "y"),
+        (RECOVERY.0, RECOVERY.1, "replica"),
+        (FENCE.0, FENCE.1, "unfenced"),
+        (PROMOTE.0, PROMOTE.1, "us-west-2"),
+        (TRAFFIC.0, TRAFFIC.1, "y"),
+    ] {
+        for left in [Left::Declined, Left::Interrupted, Left::EndOfFile] {
+            person.asked_about(heading, prompt);
+            if prompt != GO {
+                // Approved with go, it does not wait for the other questions.
+                person.records("step_finished", "capacity");
+            }
+            let (world, changes) = (estate.world(), estate.changes());
+            if prompt == GO {
+                assert_eq!(changes, Vec::<Value>::new(), "{left:?}: before go");
+            }
+            match left {
+                Left::Declined => person.types("n"),
+                Left::Interrupted => person.control('c'),
+                Left::EndOfFile => person.control('d'),
+            };
+            person.exits(13).shows("phoenix-dr resume");
+            assert_eq!(estate.changes(), changes, "{heading}: {left:?}");
+            estate.settles_into(&world, &format!("{heading}: {left:?}"));
+            person = folder.at_terminal(&["resume"]);
+        }
+        person.asked_about(heading, prompt).types(answer);
+    }
     person.exits(0);
+    estate.settles_into(&end, "answered at last");
     assert_eq!(estate.requested("PromoteReadReplica"), 1);
+    for step in ["capacity", "database", "repoint", "traffic"] {
+        ends_with(&folder, step, "done");
+    }
 }
 
 #[test]
@@ -124,14 +152,26 @@ fn more_loss_than_allowed_is_typed() {
 
 #[test]
 fn a_session_that_drops_in_the_middle_of_a_restore_stops_nothing_and_resume_finishes_it() {
-    let estate = fresh(r#"{"restore_only": true, "transition_seconds": 4}"#);
+    // The restore takes an hour until it is let go on: the window closes in the middle of it, on any machine.
+    let estate = fresh(r#"{"restore_only": true, "transition_seconds": 3600}"#);
     let folder = estate.folder();
     let mut person = folder.at_terminal(&FAILOVER);
     up_to_the_database(&mut person, "backup");
     person.records("step_started", "restore");
     // What was typed has been read: the restore may have begun before the fence was asked about.
     person.records("step_finished", "fence");
+    person.until("the request to restore", |_| {
+        estate.requested("RestoreDBInstanceToPointInTime") > 0
+    });
     person.leaves();
+    {
+        let (_, events) = folder.journals().remove(0);
+        assert_eq!(of_step(&events, "step_started", "restore").len(), 1);
+        assert_eq!(of_step(&events, "attempt_finished", "restore").len(), 0);
+        let instances = estate.world()["instances"].to_string();
+        assert!(instances.contains("creating"), "{instances}");
+    }
+    estate.post("/options", r#"{"transition_seconds": 0.5}"#);
     // The restore and what follows it were approved with go and go on; traffic asks, and finds nobody.
     person.exits(13);
     ends_with(&folder, "restore", "done");

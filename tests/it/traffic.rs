@@ -26,6 +26,14 @@ fn stopped_at_traffic(estate: &Estate, on_failure: &str) -> Folder {
     folder
 }
 
+/// Holds that neither weights nor object were moved, as they are at the failure.
+#[track_caller]
+fn where_it_was(estate: &Estate, context: &str) {
+    let world = estate.world();
+    assert_eq!(world["weights"], json!({ "use1": 100, "usw2": 0 }), "{context}");
+    assert_eq!(world["switch_present"], false, "{context}");
+}
+
 /// Holds that capacity, database and application are in the DR region: all that came before traffic.
 #[track_caller]
 fn all_but_traffic(estate: &Estate, end: &Value) {
@@ -52,6 +60,7 @@ fn traffic_that_is_refused_after_promotion_rolls_nothing_back_whatever_the_flag(
         let folder = stopped_at_traffic(&estate, on_failure);
         assert_ne!(estate.fired(fault), 0);
         all_but_traffic(&estate, &end);
+        where_it_was(&estate, on_failure);
         estate.no_faults();
         folder.run(&resume(&[])).exits(0);
         estate.settles_into(&end, on_failure);
@@ -96,14 +105,17 @@ fn moved_and_not_confirmed(options: &str) {
 fn a_failover_object_that_cannot_be_put_leaves_everything_else_in_the_dr_region() {
     let estate = fresh(SWITCH);
     let end = undisturbed(&estate, SWITCH);
-    estate.post("/reset", SWITCH);
-    estate.fault(&denied("s3", "PutObject", "phoenix-dr-switch/*"));
-    let folder = stopped_at_traffic(&estate, "rollback");
-    all_but_traffic(&estate, &end);
-    assert_eq!(estate.world()["switch_present"], false);
-    estate.no_faults();
-    folder.run(&resume(&[])).exits(0);
-    estate.settles_into(&end, "resumed");
+    for on_failure in ["auto", "rollback", "stop"] {
+        estate.post("/reset", SWITCH);
+        let fault = estate.fault(&denied("s3", "PutObject", "phoenix-dr-switch/*"));
+        let folder = stopped_at_traffic(&estate, on_failure);
+        assert_ne!(estate.fired(fault), 0);
+        all_but_traffic(&estate, &end);
+        where_it_was(&estate, on_failure);
+        estate.no_faults();
+        folder.run(&resume(&[])).exits(0);
+        estate.settles_into(&end, on_failure);
+    }
 }
 
 /// The obligations of the newest run, by id.

@@ -24,6 +24,9 @@ PACKAGES = {
     "python3-venv": "/usr/lib/python3.11/ensurepip/__init__.py",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
     "util-linux": "/usr/bin/setpriv",
+    # for the build, of which a part is C, and for a library the tests preload
+    "gcc": "/usr/bin/cc",
+    "libc6-dev": "/usr/include/stdio.h",
     # for the tests: a host without a network
     "iproute2": "/usr/bin/ip",
 }
@@ -129,6 +132,8 @@ def main():
         signal.signal(signal.SIGTERM, end_with_children)
     try:
         install(PACKAGES)
+        if "--packages" in sys.argv[1:]:
+            return 0
         if "--tools" in sys.argv[1:]:
             tools.prepare(lock)
             print(tools.folder() / "bin")

@@ -126,15 +126,20 @@ fn came_out(world: &World, by: Option<&str>, wanted: Verdict) -> bool {
     }) > 0
 }
 
+/// How each check comes out, and what the operator said of failures.
+const VERDICTS: [(Verdict, OnFailureFlag); 3] = [
+    (Verdict::Fails, OnFailureFlag::Auto),
+    (Verdict::Fails, OnFailureFlag::Stop),
+    (Verdict::Inconclusive, OnFailureFlag::Rollback),
+];
+
 #[test]
 fn each_check_fails_or_cannot_tell() {
-    for case in cases() {
+    let cases = cases();
+    let mut tried = std::collections::BTreeSet::new();
+    for case in &cases {
         for (title, steps) in checks(&case.plan) {
-            for (verdict, flag) in [
-                (Verdict::Fails, OnFailureFlag::Auto),
-                (Verdict::Fails, OnFailureFlag::Stop),
-                (Verdict::Inconclusive, OnFailureFlag::Rollback),
-            ] {
+            for (verdict, flag) in VERDICTS {
                 let said = format!("{}: `{title}` {verdict:?}, {flag:?}", case.name);
                 let world = case.fresh();
                 world.fail_check(&title, verdict);
@@ -144,17 +149,31 @@ fn each_check_fails_or_cannot_tell() {
                     by.as_ref().is_none_or(|id| ran.end(id) != Some(StepEnd::Skipped))
                 };
                 if !steps.iter().any(reached) {
-                    // Its step is not needed in this kind of world; it is struck in another one.
+                    // Its step is not needed in this kind of world; it is struck in another one, as is held below.
                     continue;
                 }
+                tried.insert((
+                    case.plan.runbook.clone(),
+                    title.clone(),
+                    format!("{verdict:?} {flag:?}"),
+                ));
                 match struck.unwrap_or_else(|| panic!("{said}: did not strike")) {
-                    Some(id) => failed(&case, &world, &ran, id, flag, &said),
+                    Some(id) => failed(case, &world, &ran, id, flag, &said),
                     None => {
                         assert_eq!(ran.exit, Exit::ChangesLeft, "{said}");
                         world.mend();
                         assert_eq!(resume(&world, settings(false)).exit, Exit::Ok, "{said}");
                     }
                 }
+            }
+        }
+    }
+    for case in &cases {
+        for (title, _) in checks(&case.plan) {
+            for (verdict, flag) in VERDICTS {
+                let way = format!("{verdict:?} {flag:?}");
+                let key = (case.plan.runbook.clone(), title.clone(), way);
+                assert!(tried.contains(&key), "`{title}` of {} was never reached", key.0);
             }
         }
     }

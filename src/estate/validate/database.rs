@@ -168,6 +168,10 @@ impl Checks<'_> {
             };
             self.wrong_with_help(path, message, "give exactly one of env, file and command");
         }
+        if secret.asked.is_some() {
+            let help = "give exactly one of env, file and command";
+            self.wrong_with_help(path, "only an input can be asked for at the terminal", help);
+        }
         if secret.env.as_ref().is_some_and(|name| name.is_empty() || name.contains(['=', '\0'])) {
             self.wrong(&path.key("env"), "is not an environment variable's name");
         }

@@ -72,6 +72,8 @@ steps:
       |
     4 | objectives: { rto: 5h, rto_max: 4h, rpo: 5m, rpo_max: 30m }
       |                    ^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: `--dry-run` is a flag of phoenix-dr itself
      --> t.yaml:6:3
@@ -94,12 +96,16 @@ steps:
       |
     7 |   count: { type: integer, default: many, min: 5, max: 3 }
       |                                    ^^^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: `min` is more than `max`
      --> t.yaml:7:47
       |
     7 |   count: { type: integer, default: many, min: 5, max: 3 }
       |                                               ^
+      |
+      = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     warning: nothing uses the input `kind`
      --> t.yaml:8:3
@@ -138,6 +144,8 @@ steps:
       |
     9 |   span: { type: duration, default: 5m, required: true, max: 1m }
       |                                    ^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     warning: nothing uses the input `name`
       --> t.yaml:10:3
@@ -152,12 +160,16 @@ steps:
        |
     10 |   name: { type: string, pattern: '[a-z', values: [x] }
        |                                  ^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: only a `choice` has values
       --> t.yaml:10:50
        |
     10 |   name: { type: string, pattern: '[a-z', values: [x] }
        |                                                  ^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     warning: nothing uses the input `spare`
       --> t.yaml:12:3
@@ -172,6 +184,8 @@ steps:
        |
     12 |   spare: { type: string, default: '${{ estate.regions }}' }
        |                                   ^^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: `Fence-1` cannot be a step's id
       --> t.yaml:14:9
@@ -234,12 +248,16 @@ steps:
        |
     19 |     needs: [fence1, scale]
        |                     ^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: expected true or false, found a number
       --> t.yaml:20:11
        |
     20 |     when: inputs.count
        |           ^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: `workloads` is missing
       --> t.yaml:22:5
@@ -254,6 +272,8 @@ steps:
        |
     22 |     with: { region: '${{ inputs.count }}', workload: [] }
        |                          ^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: unknown key `workload`
       --> t.yaml:22:44
@@ -268,6 +288,8 @@ steps:
        |
     24 |   - id: run
        |         ^^^
+       |
+       = help: choose another id
 
     error: nothing proves what step `run` did
       --> t.yaml:25:13
@@ -298,18 +320,24 @@ steps:
        |
     26 |     with: { argv: ['x ${{ inputs.key }}', '${{ estate.services }}', '${{ size(estate.services) + }}', '${{ open'] }
        |                                                ^^^^^^^^^^^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: the expression ends too early
       --> t.yaml:26:97
        |
     26 |     with: { argv: ['x ${{ inputs.key }}', '${{ estate.services }}', '${{ size(estate.services) + }}', '${{ open'] }
        |                                                                                                 ^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: `${{` is never closed by `}}`
       --> t.yaml:26:104
        |
     26 |     with: { argv: ['x ${{ inputs.key }}', '${{ estate.services }}', '${{ size(estate.services) + }}', '${{ open'] }
        |                                                                                                        ^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: nothing tells a dead system from a dead network of this host
       --> t.yaml:29:58
@@ -324,6 +352,8 @@ steps:
        |
     29 |       - { check: http, with: { url: 'http://h/', expect: unreachable }, vote: bonus }
        |                                                                               ^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: 2 votes must hold, and 1 are full votes
       --> t.yaml:30:41
@@ -346,6 +376,8 @@ steps:
        |
     31 |       - { check: postgres.query, with: { instance: i, region: r, sql: s }, that: 'value.lag < 5 && "yes"', within: 3s, every: 2s, co...
        |                                                                                                    ^^^^^
+       |
+       = help: mend it and check the file again: phoenix-dr validate t.yaml
 
     error: 5 looks every 2s do not fit into 3s
       --> t.yaml:31:116

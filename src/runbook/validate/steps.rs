@@ -62,7 +62,8 @@ impl Checker<'_> {
             let help = "small letters, digits and underscores, a letter first";
             self.wrong_with_help(&path, format!("`{id}` cannot be a step's id"), help);
         } else if reserved::STEPS.contains(&id) || reserved::WORDS.contains(&id) {
-            self.wrong(&path, format!("`{id}` means something else and cannot be a step's id"));
+            let message = format!("`{id}` means something else and cannot be a step's id");
+            self.wrong_with_help(&path, message, "choose another id");
         }
         if let Some(first) = self.names.steps.get(id)
             && *first != i
@@ -71,7 +72,10 @@ impl Checker<'_> {
             let first = self.id_range(*first);
             self.report(
                 Problem::at(range, format!("two steps have the id `{id}`"))
-                    .also(first, "first given here"),
+                    .also(first, "first given here")
+                    .help(
+                        "give one of them another id, and name that in the `needs` it is meant in",
+                    ),
             );
         }
     }

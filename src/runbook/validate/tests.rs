@@ -47,6 +47,8 @@ fn a_cycle_is_printed() {
       |
     6 |   - {id: a, needs: [a], action: wait, with: {for: 0s}}
       |                     ^
+      |
+      = help: mend it and check the file again: phoenix-dr validate t.yaml
     ");
 }
 
@@ -63,6 +65,8 @@ fn an_id_is_given_once() {
       |          - first given here
     7 |   - {id: a, action: wait, with: {for: 0s}}
       |          ^
+      |
+      = help: give one of them another id, and name that in the `needs` it is meant in
     ");
 }
 
@@ -108,6 +112,8 @@ fn outputs_come_from_upstream() {
        |
     10 |   - {id: none, action: manual, with: {say: '${{ steps.lete.outputs.stdout }} ${{ steps.late.outputs.stdot }} ${{ steps.late.exit }}'}}
        |          ^^^^
+       |
+       = help: choose another id
 
     error: there is no step `lete`
       --> t.yaml:10:49

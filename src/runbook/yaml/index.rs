@@ -241,7 +241,8 @@ impl Builder {
         if let Some(first) = frame.seen.insert(text.to_owned(), range.clone()) {
             self.report(
                 Problem::at(range.clone(), format!("duplicate key `{text}`"))
-                    .also(first, "first given here"),
+                    .also(first, "first given here")
+                    .help("keep one of the two"),
             );
         }
         true
@@ -249,10 +250,11 @@ impl Builder {
 
     fn alias(&mut self, anchor: usize, range: Range<usize>) -> Result<(), Problem> {
         let Some((target, weight)) = self.anchors.get(&anchor).copied() else {
-            return Err(Problem::at(range, "an alias cannot stand inside what it repeats"));
+            return Err(Problem::at(range, "an alias cannot stand inside what it repeats")
+                .help("write out what is meant here"));
         };
         if self.due_key() {
-            return Err(Problem::at(range, "an alias cannot be a key"));
+            return Err(Problem::at(range, "an alias cannot be a key").help("write the key out"));
         }
         self.count(weight, &range)?;
         self.charge(weight);
@@ -268,7 +270,8 @@ impl Builder {
 
     fn begin(&mut self, kind: Kind, anchor: usize, range: Range<usize>) -> Result<(), Problem> {
         if self.due_key() {
-            return Err(Problem::at(range, "a key must be plain text"));
+            return Err(Problem::at(range, "a key must be plain text")
+                .help("a value that begins with `{` or `[` is quoted where it is meant as text"));
         }
         let weight = Weight { nodes: 1, bytes: 0, depth: 1 };
         self.count(weight, &range)?;
@@ -322,16 +325,20 @@ impl Builder {
         self.total.nodes += weight.nodes;
         self.total.bytes += weight.bytes;
         let depth = self.open.len() + weight.depth;
-        let message = if depth > DEPTH_MAX {
-            format!("nested deeper than {DEPTH_MAX} levels")
+        let aliases = "write out what the aliases stand for: they are for a few repeated lines, and each counts as \
+                       often as it is used";
+        let (message, help) = if depth > DEPTH_MAX {
+            let help = "write it with fewer levels; no runbook, estate or world needs as many";
+            (format!("nested deeper than {DEPTH_MAX} levels"), help)
         } else if self.total.nodes > NODES_MAX {
-            format!("stands for more than {NODES_MAX} values, aliases counted")
+            (format!("stands for more than {NODES_MAX} values, aliases counted"), aliases)
         } else if self.total.bytes > EXPANDED_MAX {
-            format!("stands for more than {} MiB of text, aliases counted", EXPANDED_MAX >> 20)
+            let most = EXPANDED_MAX >> 20;
+            (format!("stands for more than {most} MiB of text, aliases counted"), aliases)
         } else {
             return Ok(());
         };
-        Err(Problem::at(range.clone(), message))
+        Err(Problem::at(range.clone(), message).help(help))
     }
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, range: &Range<usize>) {
@@ -339,7 +346,7 @@ impl Builder {
             && !tag.is_yaml_core_schema()
         {
             let message = format!("the tag `{}` means nothing here", tag.original());
-            self.report(Problem::at(range.clone(), message));
+            self.report(Problem::at(range.clone(), message).help("leave the tag out"));
         }
     }
 
@@ -360,7 +367,11 @@ fn range(span: &Span) -> Range<usize> {
     span.byte_range().unwrap_or(0..0)
 }
 
+/// What is wrong where a text is no YAML, more often than not.
+pub(super) const NOT_YAML: &str = "here or a line above: indent with blanks, put a blank behind each `:`, close quotes and \
+     brackets, quote a text with `: ` or ` #` in it";
+
 fn syntax(source: &str, error: &ScanError) -> Problem {
     let at = error.marker().byte_offset().unwrap_or(source.len()).min(source.len());
-    Problem::at(at..at + 1, format!("not YAML: {}", error.info()))
+    Problem::at(at..at + 1, format!("not YAML: {}", error.info())).help(NOT_YAML)
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::index::NOT_YAML;
 use super::{BYTES_MAX, Index};
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};
@@ -56,6 +57,9 @@ where
     T: DeserializeOwned + JsonSchema,
 {
     let (document, mut problems) = read_leniently(file, text)?;
+    if document.value.is_null() && problems.is_empty() {
+        return Err(document.problems(vec![empty()]));
+    }
     match T::deserialize(&document.value) {
         Ok(value) if problems.is_empty() => Ok(Parsed { value, document }),
         Ok(_) => Err(document.problems(problems)),
@@ -64,6 +68,15 @@ where
             Err(document.problems(problems))
         }
     }
+}
+
+/// Says that a file says nothing, which is worth more words than that nothing is no mapping.
+fn empty() -> Problem {
+    let message = "the file is empty: there is nothing in it but blanks and comments";
+    Problem::at(0..0, message).help(
+        "an estate file is written by `phoenix-dr init`; a runbook begins with `runbook:`, `title:`, `command:` and \
+         `steps:`",
+    )
 }
 
 /// Says what keeps a document from being a `T`.
@@ -116,7 +129,7 @@ fn read_leniently(file: &str, text: &str) -> Result<(Document, Vec<Problem>), Pr
             return Problems::new(file, Arc::clone(&source), std::mem::take(&mut problems));
         }
         let at = error.location().map_or(0, |location| location.index());
-        fail(Problem::at(at..at + 1, format!("not readable as YAML: {error}")))
+        fail(Problem::at(at..at + 1, format!("not readable as YAML: {error}")).help(NOT_YAML))
     })?;
     // Most files merge nothing; the walk is only worth it where the two characters appear at all.
     if text.contains("<<") {
@@ -142,7 +155,10 @@ fn merge(value: &mut Value, path: &Path, index: &Index, problems: &mut Vec<Probl
                 && !merge_into(entries, source)
             {
                 let range = index.at(&path.key("<<"));
-                problems.push(Problem::at(range, "`<<` merges a mapping, or a list of them"));
+                let problem = Problem::at(range, "`<<` merges a mapping, or a list of them");
+                problems.push(
+                    problem.help("write `<<: *anchor`, where `&anchor` stands before a mapping"),
+                );
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

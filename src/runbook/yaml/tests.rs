@@ -77,12 +77,16 @@ fn everything_that_does_not_fit_is_said_at_once() {
       |
     1 | nam: a
       | ^^^^^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate sample.yaml
 
     error: expected a length of time such as 30s or 1h30m, found the text `soon`
      --> sample.yaml:2:7
       |
     2 | wait: soon
       |       ^^^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate sample.yaml
 
     error: expected one of red, blue, found the text `bleu`
      --> sample.yaml:3:9
@@ -97,6 +101,8 @@ fn everything_that_does_not_fit_is_said_at_once() {
       |
     4 | count: -1
       |        ^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate sample.yaml
 
     error: expected text, found the number 7
      --> sample.yaml:6:9
@@ -119,12 +125,16 @@ fn everything_that_does_not_fit_is_said_at_once() {
       |
     8 |   - needs: x
       |     ^^^^^^^^
+      |
+      = help: mend it and check the file again: phoenix-dr validate sample.yaml
 
     error: expected a list, found the text `x`
      --> sample.yaml:8:12
       |
     8 |   - needs: x
       |            ^
+      |
+      = help: a list is `[a, b]`, or an item a line, each behind `- `
     ");
 }
 
@@ -150,6 +160,8 @@ fn what_is_no_yaml() {
       |
     1 | name: 'a
       |       ^
+      |
+      = help: here or a line above: indent with blanks, put a blank behind each `:`, close quotes and brackets, quote a text with `: ` or ` #` in it
     ");
     insta::assert_snapshot!(refused("name: a\n  b: c\n").render(false), @r"
     error: not YAML: mapping values are not allowed in this context
@@ -157,6 +169,8 @@ fn what_is_no_yaml() {
       |
     2 |   b: c
       |    ^
+      |
+      = help: here or a line above: indent with blanks, put a blank behind each `:`, close quotes and brackets, quote a text with `: ` or ` #` in it
     ");
     insta::assert_snapshot!(refused("name: a\n---\nname: b\n").render(false), @r"
     error: a file holds one document
@@ -173,6 +187,8 @@ fn what_is_no_yaml() {
       |
     1 | name: !secret a
       |               ^
+      |
+      = help: leave the tag out
 
     error: `.nan` is not a number
      --> sample.yaml:2:8
@@ -183,11 +199,13 @@ fn what_is_no_yaml() {
       = help: quote it where it is meant as text
     ");
     insta::assert_snapshot!(refused("").render(false), @r"
-    error: expected a mapping, found nothing
+    error: the file is empty: there is nothing in it but blanks and comments
      --> sample.yaml:1:1
       |
     1 |
       | ^
+      |
+      = help: an estate file is written by `phoenix-dr init`; a runbook begins with `runbook:`, `title:`, `command:` and `steps:`
     ");
 }
 
@@ -202,6 +220,8 @@ fn a_key_is_given_once() {
       |     -- first given here
     4 |     id: y
       |     ^^
+      |
+      = help: keep one of the two
 
     error: duplicate key `name`
      --> sample.yaml:5:1
@@ -211,6 +231,8 @@ fn a_key_is_given_once() {
     ...
     5 | name: b
       | ^^^^
+      |
+      = help: keep one of the two
     ");
 }
 
@@ -247,6 +269,8 @@ fn merging_needs_mappings() {
       |
     2 | parts: [{id: x, <<: 5}]
       |                     ^
+      |
+      = help: write `<<: *anchor`, where `&anchor` stands before a mapping
     ");
 }
 
@@ -263,6 +287,8 @@ fn bombs_are_refused_before_they_are_read() {
       |
     6 | a5: &a5 [*a4, *a4, *a4, *a4, *a4, *a4, *a4, *a4, *a4, *a4, ]
       |                                             ^^^
+      |
+      = help: write out what the aliases stand for: they are for a few repeated lines, and each counts as often as it is used
     ");
 
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(40));

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::DuplexStream;
 
+use super::rows::{cell, list, locked, logins, number, others, stands, text};
 use super::statement::{Control, Statement, understand};
 use super::wire::{Cell, Message, Parameter, SqlError, Type, Wire, parameter};
 use crate::sandbox::Sandbox;
@@ -69,7 +70,7 @@ struct Session {
     skipping: bool,
 }
 
-type Rows = Vec<Vec<Cell>>;
+pub(super) type Rows = Vec<Vec<Cell>>;
 
 impl Session {
     async fn run(&mut self) -> io::Result<()> {
@@ -236,7 +237,6 @@ impl Session {
                 self.transaction = Some(Transaction { read_only, changes: Vec::new() });
                 Ok("BEGIN")
             }
-            Control::Role => Ok("SET"),
             Control::Rollback => {
                 self.transaction = None;
                 self.failed = false;
@@ -324,35 +324,20 @@ impl Session {
                 let setting = body.read_only.clone().map_or(Cell::Null, Cell::Text);
                 one(vec![Cell::Bool(recovering), setting])
             }
-            Statement::Logins => logins(&body, values),
-            Statement::Sessions => {
-                let connected = self.sandbox.connected(&self.region, &self.id).len();
-                let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
-                one(vec![Cell::Int8(sessions)])
-            }
-            // Whoever is connected in a world is the application.
-            Statement::OtherSessions => Rows::new(),
-            Statement::OtherLogins => {
-                let named = list(values);
-                let others = body.roles.iter().filter(|(role, may)| **may && !named.contains(role));
-                others.map(|(role, _)| vec![Cell::Text(role.clone())]).collect()
-            }
+            Statement::Logins
+            | Statement::Sessions
+            | Statement::Locked
+            | Statement::Usage
+            | Statement::OtherSessions
+            | Statement::OtherLogins
+            | Statement::NoSessions
+            | Statement::As { .. } => return self.of_roles(known, &body, values),
             // Everything but the superuser's attribute, and no role of the application has that.
             Statement::Grants => one([false, true, true, true, true, false].map(Cell::Bool).into()),
             Statement::FenceStands => stands(&body),
-            Statement::Locked => {
-                let locked = list(values).into_iter();
-                let locked = locked.filter(|role| body.roles.get(role) == Some(&false));
-                locked.map(|role| vec![Cell::Text(role)]).collect()
-            }
             Statement::Defaults => {
                 let source = if body.read_only.is_some() { "database" } else { "default" };
                 one(vec![Cell::Bool(self.read_only_default), Cell::Text(source.to_owned())])
-            }
-            Statement::Usage => {
-                let connected = self.sandbox.connected(&self.region, &self.id).len();
-                let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
-                one(vec![Cell::Int8(sessions), Cell::Int8(0)])
             }
             Statement::Process => {
                 let process = format!("{} since {}", self.id, u32::from(!recovering));
@@ -384,10 +369,46 @@ impl Session {
             | Statement::Keep { .. }
             | Statement::Forget
             | Statement::Attempt
+            | Statement::Schema
             | Statement::Heartbeat
             | Statement::SetReadOnly { .. }
             | Statement::SetLogin { .. }
             | Statement::Control(_) => Vec::new(),
+        })
+    }
+
+    /// Answers what is asked of roles and their sessions.
+    fn of_roles(
+        &self,
+        known: &Statement,
+        body: &Postgres,
+        values: &[Parameter],
+    ) -> Result<Rows, SqlError> {
+        let one = |cells: Vec<Cell>| vec![cells];
+        let sessions = || {
+            let connected = self.sandbox.connected(&self.region, &self.id).len();
+            i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0)
+        };
+        Ok(match known {
+            Statement::Logins => logins(body, values),
+            Statement::Sessions => one(vec![Cell::Int8(sessions())]),
+            Statement::Usage => one(vec![Cell::Int8(sessions()), Cell::Int8(0)]),
+            Statement::Locked => {
+                let locked = list(values).into_iter();
+                let locked = locked.filter(|role| body.roles.get(role) == Some(&false));
+                locked.map(|role| vec![Cell::Text(role)]).collect()
+            }
+            // A world knows the application's roles, and sessions of no others.
+            Statement::NoSessions => one(vec![Cell::Bool(true)]),
+            Statement::OtherLogins => others(body, values),
+            Statement::As { role } if !body.roles.contains_key(role) => {
+                return Err(SqlError {
+                    code: "22023",
+                    message: format!("role \"{role}\" does not exist"),
+                });
+            }
+            // Other roles have no sessions, and taking a role on gives no rows.
+            _ => Vec::new(),
         })
     }
 
@@ -414,72 +435,9 @@ impl Session {
     }
 }
 
-/// Returns the roles a statement was given.
-fn list(values: &[Parameter]) -> Vec<String> {
-    match values.first() {
-        Some(Parameter::List(roles)) => roles.clone(),
-        Some(Parameter::Text(role)) => vec![role.clone()],
-        Some(Parameter::Number(_)) | None => Vec::new(),
-    }
-}
-
-fn locked(body: &Postgres, roles: &[String]) -> usize {
-    roles.iter().filter(|role| body.roles.get(*role) == Some(&false)).count()
-}
-
-fn logins(body: &Postgres, values: &[Parameter]) -> Rows {
-    let known = list(values).into_iter();
-    known
-        .filter_map(|role| {
-            let may = *body.roles.get(&role)?;
-            Some(vec![Cell::Text(role), Cell::Bool(may)])
-        })
-        .collect()
-}
-
 fn missing(name: &str) -> SqlError {
     SqlError {
         code: "26000",
         message: format!("there is no prepared statement or portal \"{name}\""),
-    }
-}
-
-fn text(values: &[Parameter], index: usize) -> String {
-    match values.get(index) {
-        Some(Parameter::Text(text)) => text.clone(),
-        Some(Parameter::List(_) | Parameter::Number(_)) | None => String::new(),
-    }
-}
-
-fn number(values: &[Parameter], index: usize) -> i64 {
-    match values.get(index) {
-        Some(Parameter::Number(number)) => *number,
-        Some(Parameter::Text(_) | Parameter::List(_)) | None => 0,
-    }
-}
-
-/// Returns what a fence changed and what of it still stands.
-fn stands(body: &Postgres) -> Rows {
-    let stands = |what: &str| match what.strip_prefix("role:") {
-        Some(role) => body.roles.get(role) == Some(&false),
-        None => body.read_only.as_deref() == Some("on"),
-    };
-    let kept = body.fence.iter().filter(|(what, _)| stands(what));
-    kept.map(|(what, was)| {
-        vec![Cell::Text(what.clone()), was.clone().map_or(Cell::Null, Cell::Text)]
-    })
-    .collect()
-}
-
-fn cell(value: &Value) -> Cell {
-    match value {
-        Value::Null => Cell::Null,
-        Value::Bool(value) => Cell::Bool(*value),
-        Value::Number(number) => match number.as_i64() {
-            Some(number) => Cell::Int8(number),
-            None => Cell::Float8(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => Cell::Text(text.clone()),
-        Value::Array(_) | Value::Object(_) => Cell::Text(value.to_string()),
     }
 }

@@ -19,10 +19,6 @@ pub(super) enum Statement {
     Logins,
     /// How many sessions have the roles?
     Sessions,
-    /// Which other roles are connected?
-    OtherSessions,
-    /// Which other roles may log in?
-    OtherLogins,
     /// What was this program's user granted?
     Grants,
     /// What of a fence still stands?
@@ -47,6 +43,12 @@ pub(super) enum Statement {
     },
     /// Who is connected?
     Connections,
+    /// Which other roles have sessions, and how many?
+    OtherSessions,
+    /// Which other roles may log in?
+    OtherLogins,
+    /// Have these roles no sessions?
+    NoSessions,
     /// May none of the roles log in?
     AllFenced {
         roles: Vec<String>,
@@ -68,6 +70,12 @@ pub(super) enum Statement {
     Forget,
     /// A table is made to see whether it can be
     Attempt,
+    /// What follows in this transaction is done as another role
+    As {
+        role: String,
+    },
+    /// This program's own schema is made; no world tells it from `public`
+    Schema,
     Heartbeat,
     SetReadOnly {
         value: Option<String>,
@@ -89,12 +97,10 @@ pub(super) enum Control {
     },
     Commit,
     Rollback,
-    /// Goes on as another role: nobody's rights differ here
-    Role,
 }
 
 /// Statements known by their beginning, blanks taken together.
-const KNOWN: [(&str, Statement); 20] = [
+const KNOWN: [(&str, Statement); 22] = [
     (
         "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
         Statement::Replay,
@@ -104,11 +110,6 @@ const KNOWN: [(&str, Statement); 20] = [
     ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
     ("select count(*) from pg_stat_activity where usename::text = any", Statement::Sessions),
     ("select (select count(*) from pg_stat_activity where usename::text = any", Statement::Usage),
-    (
-        "select usename::text, count(*) from pg_stat_activity where datname = current_database()",
-        Statement::OtherSessions,
-    ),
-    ("select rolname::text from pg_roles where rolcanlogin", Statement::OtherLogins),
     ("select me.rolsuper, pg_has_role(", Statement::Grants),
     ("select what, was from public.phoenix_dr_fence where case what", Statement::FenceStands),
     ("select setting = 'on', source from pg_settings", Statement::Defaults),
@@ -120,6 +121,19 @@ const KNOWN: [(&str, Statement); 20] = [
         "select coalesce(host(client_addr), ''), coalesce(application_name, '')",
         Statement::Connections,
     ),
+    (
+        "select usename::text, count(*) from pg_stat_activity where datname = current_database()",
+        Statement::OtherSessions,
+    ),
+    (
+        "select rolname::text from pg_roles where rolcanlogin and rolname <> current_user",
+        Statement::OtherLogins,
+    ),
+    (
+        "select not exists (select 1 from pg_stat_activity where datname = current_database()",
+        Statement::NoSessions,
+    ),
+    ("create schema if not exists phoenix_dr", Statement::Schema),
     ("create table phoenix_dr_must_fail", Statement::Attempt),
     ("insert into public.phoenix_dr_heartbeat", Statement::Heartbeat),
     ("delete from public.phoenix_dr_fence", Statement::Forget),
@@ -134,6 +148,7 @@ pub(super) fn understand(sql: &str, answer: impl Fn(&str) -> Option<Value>) -> O
     if let Some(value) = answer(plain) {
         return Some(Statement::Answer { value });
     }
+    let plain = &plain.replace(" phoenix_dr.phoenix_dr_", " public.phoenix_dr_");
     let lower = plain.to_ascii_lowercase();
     if let Some(control) = control(&lower) {
         return Some(Statement::Control(control));
@@ -180,7 +195,6 @@ fn control(lower: &str) -> Option<Control> {
     match lower.split(' ').next()? {
         "begin" | "start" => Some(Control::Begin { read_only }),
         "commit" | "end" => Some(Control::Commit),
-        "set" if lower.starts_with("set local role ") => Some(Control::Role),
         "rollback" | "abort" => Some(Control::Rollback),
         _ => None,
     }
@@ -197,14 +211,22 @@ fn altered(plain: &str, lower: &str) -> Option<Statement> {
         let resets = rest.ends_with(" reset default_transaction_read_only");
         return resets.then_some(Statement::SetReadOnly { value: None });
     }
+    if lower.starts_with("set local role ") {
+        return Some(Statement::As { role: unquoted(plain.get("set local role ".len()..)?) });
+    }
     let rest = plain.get("alter role ".len()..).filter(|_| lower.starts_with("alter role "))?;
     let (role, word) = rest.rsplit_once(' ')?;
-    let role = role.trim_matches('"').replace("\"\"", "\"");
+    let role = unquoted(role);
     match word {
         "login" => Some(Statement::SetLogin { role, may: true }),
         "nologin" => Some(Statement::SetLogin { role, may: false }),
         _ => None,
     }
+}
+
+/// Returns the name that an identifier quotes.
+fn unquoted(identifier: &str) -> String {
+    identifier.trim_matches('"').replace("\"\"", "\"")
 }
 
 impl Statement {
@@ -214,11 +236,11 @@ impl Statement {
             Self::FenceSetting => &[Type::Text],
             Self::Logins
             | Self::Sessions
-            | Self::OtherSessions
-            | Self::OtherLogins
             | Self::Grants
             | Self::Locked
-            | Self::Usage => &[Type::TextArray],
+            | Self::Usage
+            | Self::OtherSessions
+            | Self::OtherLogins => &[Type::TextArray],
             Self::HasTable | Self::HeartbeatSeen { exact: false } => &[Type::Text, Type::Text],
             Self::HeartbeatSeen { exact: true } | Self::Heartbeat => {
                 &[Type::Text, Type::Text, Type::Int8]
@@ -231,12 +253,15 @@ impl Statement {
             | Self::Lineage
             | Self::TablePlace
             | Self::Connections
+            | Self::NoSessions
             | Self::AllFenced { .. }
             | Self::Answer { .. }
             | Self::Make { .. }
             | Self::Keep { .. }
             | Self::Forget
             | Self::Attempt
+            | Self::As { .. }
+            | Self::Schema
             | Self::SetReadOnly { .. }
             | Self::SetLogin { .. }
             | Self::Terminate
@@ -247,16 +272,18 @@ impl Statement {
     /// Returns the types of its columns.
     pub(super) fn columns(&self) -> Vec<Type> {
         match self {
-            Self::InRecovery { .. } | Self::AllFenced { .. } | Self::Terminate => vec![Type::Bool],
+            Self::InRecovery { .. }
+            | Self::AllFenced { .. }
+            | Self::NoSessions
+            | Self::Terminate => vec![Type::Bool],
             Self::Replay => vec![Type::Bool, Type::Int8, Type::Int8, Type::Bool, Type::Int8],
             Self::FenceSetting => vec![Type::Bool, Type::Text],
             Self::Logins => vec![Type::Text, Type::Bool],
             Self::Sessions => vec![Type::Int8],
-            Self::OtherSessions => vec![Type::Text, Type::Int8],
-            Self::OtherLogins => vec![Type::Text],
             Self::Grants => vec![Type::Bool; 6],
             Self::FenceStands => vec![Type::Text, Type::Text],
-            Self::Locked => vec![Type::Text],
+            Self::Locked | Self::OtherLogins => vec![Type::Text],
+            Self::OtherSessions => vec![Type::Text, Type::Int8],
             Self::Defaults => vec![Type::Bool, Type::Text],
             Self::Usage => vec![Type::Int8, Type::Int8],
             Self::Process => vec![Type::Text, Type::Bool],
@@ -274,6 +301,8 @@ impl Statement {
             | Self::Keep { .. }
             | Self::Forget
             | Self::Attempt
+            | Self::As { .. }
+            | Self::Schema
             | Self::Heartbeat
             | Self::SetReadOnly { .. }
             | Self::SetLogin { .. }
@@ -288,6 +317,7 @@ impl Statement {
             | Self::Keep { .. }
             | Self::Forget
             | Self::Attempt
+            | Self::Schema
             | Self::Heartbeat
             | Self::SetReadOnly { .. }
             | Self::SetLogin { .. } => true,
@@ -296,8 +326,6 @@ impl Statement {
             | Self::FenceSetting
             | Self::Logins
             | Self::Sessions
-            | Self::OtherSessions
-            | Self::OtherLogins
             | Self::Grants
             | Self::FenceStands
             | Self::Locked
@@ -309,6 +337,10 @@ impl Statement {
             | Self::TablePlace
             | Self::HeartbeatSeen { .. }
             | Self::Connections
+            | Self::OtherSessions
+            | Self::OtherLogins
+            | Self::NoSessions
+            | Self::As { .. }
             | Self::AllFenced { .. }
             | Self::Answer { .. }
             | Self::Terminate
@@ -318,41 +350,5 @@ impl Statement {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn known(sql: &str) -> Option<Statement> {
-        understand(sql, |_| None)
-    }
-
-    #[test]
-    fn understands_what_is_sent() {
-        let read_only = Statement::Control(Control::Begin { read_only: Some(true) });
-        assert_eq!(
-            known("START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY"),
-            Some(read_only)
-        );
-        let login = Statement::SetLogin { role: "App\"x".to_owned(), may: false };
-        assert_eq!(known("alter role \"App\"\"x\" nologin"), Some(login));
-        let role = known("set local role \"phoenix_app\"");
-        assert_eq!(role, Some(Statement::Control(Control::Role)));
-        let set = Statement::SetReadOnly { value: Some("on".to_owned()) };
-        let sql = "alter database \"phoenix\" set default_transaction_read_only = 'on'";
-        assert_eq!(known(sql), Some(set));
-        let sql = "select not exists (select 1 from pg_roles where rolname in ('a', 'b') and rolcanlogin)";
-        let fenced = Statement::AllFenced { roles: vec!["a".to_owned(), "b".to_owned()] };
-        assert_eq!(known(sql), Some(fenced));
-    }
-
-    #[test]
-    fn knows_nothing_else_unless_the_world_answers_it() {
-        assert_eq!(known("select count(*) from orders"), None);
-        assert_eq!(known("drop table orders"), None);
-        let told = understand("select  count(*)\n from orders;", |sql| {
-            (sql == "select count(*) from orders").then(|| json!(7))
-        });
-        assert_eq!(told, Some(Statement::Answer { value: json!(7) }));
-    }
-}
+#[path = "statement_tests.rs"]
+mod tests;
