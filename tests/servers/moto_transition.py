@@ -14,13 +14,13 @@ class Transition:
 
     def __init__(self, final):
         self.final, self.stages, self.hook, self.failed = final, (), None, None
-        self.began = time.monotonic()
+        self.began, self.seconds = time.monotonic(), 0.0
 
     def status(self):
-        # by the settings as they are now: a test may hold a change up and let it go on
-        passed = time.monotonic() - self.began
+        # a test may hold a change up and let it go on: settings of now make it shorter, never longer
+        passed, seconds = time.monotonic() - self.began, min(self.seconds, SETTINGS["seconds"])
         for name, share in self.stages:
-            passed -= share * SETTINGS["seconds"]
+            passed -= share * seconds
             if passed < 0:
                 return name
         if self.hook is not None and not self.hook.is_set():
@@ -45,7 +45,7 @@ class Status:
 def pass_through(instance, *names, event=None):
     """Lets the instance take its time: SECONDS in the first stage, half of them in each further one."""
     transition = instance.__dict__["_transition"]
-    transition.began = time.monotonic()
+    transition.began, transition.seconds = time.monotonic(), SETTINGS["seconds"]
     transition.stages = [(name, 1 if position == 0 else 0.5) for position, name in enumerate(names)]
     if event is None or SETTINGS["hook"] is None:
         return
