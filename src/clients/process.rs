@@ -2,23 +2,22 @@
 //!
 //! A group is ended by TERM, a grace, then KILL; also when the future that awaits it is dropped.
 
+mod output;
+
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+
+use output::{Artifact, Heard, artifact, listen};
 
 use super::confined::Place;
 use super::{Clients, Network};
 use crate::clock::{Clock, within};
-use crate::mask::Masker;
 use crate::sandbox::Sandbox;
 use crate::sandbox::programs::{Play, Purpose};
 use crate::span::Span;
@@ -29,10 +28,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const PIPES_LIMIT: Duration = Duration::from_secs(2);
 /// Time a program may take to be cut off from the network.
 const CONFINED_WITHIN: Duration = Duration::from_secs(30);
-const STDOUT_MAX: usize = 64 * 1024;
-const TAIL_MAX: usize = 4 * 1024;
-const LINE_MAX: usize = 64 * 1024;
-const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
 /// Value in `env` that hands a scrubbed variable of this process on.
 pub(super) const INHERIT: &str = "inherit";
 
@@ -214,100 +209,6 @@ impl Drop for Group {
     }
 }
 
-/// Collects what a child says, line by line.
-#[derive(Debug, Default)]
-struct Heard {
-    head: String,
-    tail: String,
-}
-
-impl Heard {
-    fn line(&mut self, line: &str) {
-        let room = STDOUT_MAX.saturating_sub(self.head.len());
-        self.head.push_str(clip(line, room));
-        self.tail.push_str(line);
-        if self.tail.len() > 2 * TAIL_MAX {
-            let mut cut = self.tail.len() - TAIL_MAX;
-            while !self.tail.is_char_boundary(cut) {
-                cut += 1;
-            }
-            self.tail.drain(..cut);
-        }
-    }
-}
-
-fn clip(text: &str, room: usize) -> &str {
-    let mut end = room.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// Where a program's output is kept, with a bound. What says nothing leaves no file.
-#[derive(Debug)]
-struct Artifact {
-    path: PathBuf,
-    /// Opened for the first line
-    file: Option<std::fs::File>,
-    room: usize,
-}
-
-impl Artifact {
-    /// Keeps a line. The output is evidence, not state: a full disk must not fail the step that is running.
-    fn line(&mut self, line: &str) {
-        if self.room == 0 {
-            return;
-        }
-        if self.file.is_none() {
-            let mut options = OpenOptions::new();
-            self.file = options.create(true).append(true).mode(0o600).open(&self.path).ok();
-        }
-        let Some(file) = &mut self.file else { return };
-        if line.len() > self.room {
-            drop(file.write_all(b"[cut here: more than 16 MiB]\n"));
-            self.room = 0;
-        } else {
-            drop(file.write_all(line.as_bytes()));
-            self.room -= line.len();
-        }
-    }
-}
-
-/// Reads a stream to its end, masked, in lines of at most 64 KiB.
-async fn listen(
-    stream: impl AsyncRead + Unpin,
-    masks: Masker,
-    heard: Arc<Mutex<Heard>>,
-    artifact: Option<Arc<Mutex<Artifact>>>,
-) {
-    let mut reader = BufReader::new(stream);
-    let mut line = Vec::new();
-    loop {
-        let (took, done) = match reader.fill_buf().await {
-            Ok([]) | Err(_) => (0, true),
-            Ok(bytes) => {
-                let took =
-                    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
-                line.extend_from_slice(&bytes[..took]);
-                (took, line.ends_with(b"\n") || line.len() >= LINE_MAX)
-            }
-        };
-        reader.consume(took);
-        if done && !line.is_empty() {
-            let said = masks.mask(&String::from_utf8_lossy(&line));
-            heard.lock().unwrap_or_else(PoisonError::into_inner).line(&said);
-            if let Some(artifact) = &artifact {
-                artifact.lock().unwrap_or_else(PoisonError::into_inner).line(&said);
-            }
-            line.clear();
-        }
-        if took == 0 {
-            return;
-        }
-    }
-}
-
 /// Runs a program to its end, or ends it when its time is over.
 pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
     let name = program.argv.first().ok_or(ProgramError::Empty)?;
@@ -432,19 +333,6 @@ fn end_of(status: ExitStatus) -> ProgramEnd {
         // Unix knows no third way.
         (None, None) => ProgramEnd::Signal(0),
     }
-}
-
-/// Prepares the place of a program's output before it starts; a file for each silent step would cost as much again as
-/// starting its program.
-fn artifact(path: &Path) -> Result<Arc<Mutex<Artifact>>, ProgramError> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(|error| ProgramError::Artifact {
-            path: path.display().to_string(),
-            why: error.to_string(),
-        })?;
-    }
-    let artifact = Artifact { path: path.to_owned(), file: None, room: ARTIFACT_MAX };
-    Ok(Arc::new(Mutex::new(artifact)))
 }
 
 /// Returns a command with its environment: what this process has, less its credentials, plus what is given.

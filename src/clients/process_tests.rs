@@ -1,5 +1,6 @@
 //! Children: their ends, their output, their groups.
 
+use super::output::STDOUT_MAX;
 use super::*;
 use crate::clients::testing;
 
