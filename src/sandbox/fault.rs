@@ -435,15 +435,13 @@ mod tests {
 
     #[test]
     fn strikes_only_what_it_can_befall() {
-        let strikes = |fault: &str, service, operation| {
-            let rule = fault.parse().expect("a rule");
+        let strikes = |fault: &str, service, operation: &str| {
+            let rule: Rule = fault.parse().expect("a rule");
             let mut faults = Faults::new(vec![rule], Timestamp::UNIX_EPOCH);
             let struck =
                 faults.strike(&call(service, "us-west-2", operation), Timestamp::UNIX_EPOCH);
-            assert_eq!(
-                faults.told().map(|(_, struck)| struck).sum::<u32>(),
-                struck.is_some().into()
-            );
+            let told: u32 = faults.told().map(|(_, struck)| struck).sum();
+            assert_eq!(told, u32::from(struck.is_some()));
             struck.is_some()
         };
         assert!(strikes("stale", Service::Rds, "DescribeDBInstances"));

@@ -325,11 +325,7 @@ impl Session {
                 one(vec![Cell::Bool(recovering), setting])
             }
             Statement::Logins => logins(&body, values),
-            Statement::Sessions => {
-                let connected = self.sandbox.connected(&self.region, &self.id).len();
-                let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
-                one(vec![Cell::Int8(sessions)])
-            }
+            Statement::Sessions => one(vec![Cell::Int8(self.sessions(&body))]),
             // Whoever is connected in a world is the application.
             Statement::OtherSessions => Rows::new(),
             Statement::OtherLogins => {
@@ -349,11 +345,7 @@ impl Session {
                 let source = if body.read_only.is_some() { "database" } else { "default" };
                 one(vec![Cell::Bool(self.read_only_default), Cell::Text(source.to_owned())])
             }
-            Statement::Usage => {
-                let connected = self.sandbox.connected(&self.region, &self.id).len();
-                let sessions = i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0);
-                one(vec![Cell::Int8(sessions), Cell::Int8(0)])
-            }
+            Statement::Usage => one(vec![Cell::Int8(self.sessions(&body)), Cell::Int8(0)]),
             Statement::Process => {
                 let process = format!("{} since {}", self.id, u32::from(!recovering));
                 one(vec![Cell::Text(process), Cell::Bool(recovering)])
@@ -389,6 +381,12 @@ impl Session {
             | Statement::SetLogin { .. }
             | Statement::Control(_) => Vec::new(),
         })
+    }
+
+    /// Counts the sessions of the application: those the world has, and those of its pods.
+    fn sessions(&self, body: &Postgres) -> i64 {
+        let connected = self.sandbox.connected(&self.region, &self.id).len();
+        i64::from(body.sessions) + i64::try_from(connected).unwrap_or(0)
     }
 
     fn connections(&self) -> Rows {
