@@ -48,9 +48,10 @@ pub(crate) struct Flown {
 pub(crate) fn flown(folder: &Folder, arguments: &[&str]) -> Flown {
     let ran = folder.run(arguments);
     let debrief = ran.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let debrief = debrief.filter(|line| line["format"] == "phoenix-dr/debrief").last();
+    let mut debrief = debrief.filter(|line| line["format"] == "phoenix-dr/debrief");
     let (records, world) = (left_in(folder, "journal.jsonl"), left_in(folder, "world.jsonl"));
-    Flown { ran, records, world, debrief: debrief.unwrap_or(Value::Null) }
+    let debrief = debrief.next_back().unwrap_or(Value::Null);
+    Flown { ran, records, world, debrief }
 }
 
 /// Returns the directory of a folder's only run.

@@ -105,9 +105,7 @@ where
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let what = format!("an answer that cannot be read (HTTP {status}): {}", said(error));
-            match by_status(status) {
-                // A refusal whose reason is lost: with 400 AWS asks for patience as well as it says never.
-                Some(FailureClass::Invalid) => (FailureClass::Transient, Effect::None, what),
+            match refused_unread(status) {
                 Some(class) => (class, Effect::None, what),
                 None => (FailureClass::Transient, lost, what),
             }
@@ -220,6 +218,14 @@ const fn by_status(status: u16) -> Option<FailureClass> {
         300..500 => Some(FailureClass::Invalid),
         _ => None,
     }
+}
+
+/// Returns the class of a refusal whose reason is lost: with 400 AWS asks for patience as well as it says never.
+fn refused_unread(status: u16) -> Option<FailureClass> {
+    by_status(status).map(|class| match class {
+        FailureClass::Invalid => FailureClass::Transient,
+        class => class,
+    })
 }
 
 fn hint(class: FailureClass, call: &str, code: Option<&str>) -> Option<String> {
