@@ -11,6 +11,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod lease_store;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod sealed;
 pub(crate) mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;

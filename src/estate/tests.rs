@@ -146,6 +146,12 @@ fn each_mistake_is_said_in_place() {
             "password_from",
             "exactly one of env, file and command",
         ),
+        (
+            "# before_images: { password_from: { env: PHOENIX_DR_BEFORE_IMAGES_PASSWORD } }",
+            "before_images: { password_from: {} }",
+            "password_from",
+            "exactly one of env, file and command",
+        ),
         ("tls: require", "tls: disable", "tls: disable", "not encrypted"),
         (
             "application_roles: [phoenix_app]",

@@ -25,6 +25,9 @@ pub(crate) struct Estate {
     /// Where the lease, facts and journal copies live
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+    /// How before-images that hold secrets are kept; a step that changes a Secret has no automatic rollback without it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_images: Option<BeforeImages>,
     /// Where credentials come from, tried in order; break-glass last
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<CredentialSource>,
@@ -52,6 +55,14 @@ pub(crate) struct Estate {
     /// Who must be told how soon, by severity
     #[serde(default = "super::defaults::severities")]
     pub severities: BTreeMap<Severity, SeverityRule>,
+}
+
+/// How before-images that hold secrets are kept: encrypted, among the run's artifacts.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeforeImages {
+    /// Reference to the password they are encrypted with, of 20 characters or more
+    pub password_from: SecretRef,
 }
 
 /// The region that normally takes writes.

@@ -18,6 +18,7 @@ pub(super) fn check(estate: &Estate, places: &Index) -> Vec<Problem> {
     checks.names();
     checks.regions();
     checks.state();
+    checks.before_images();
     checks.credentials();
     checks.dns();
     checks.database();
@@ -204,6 +205,13 @@ impl Checks<'_> {
                     self.url(&path.key("endpoints").key(service), url);
                 }
             }
+        }
+    }
+
+    fn before_images(&mut self) {
+        if let Some(kept) = &self.estate.before_images {
+            let path = Path::root().keys(&["before_images", "password_from"]);
+            self.secret(&path, &kept.password_from);
         }
     }
 

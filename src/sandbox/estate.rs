@@ -20,6 +20,9 @@ pub(crate) fn rewritten(estate: &Estate, objects: &[WorldObject]) -> Estate {
         region.endpoints = Endpoints::default();
     }
     estate.credentials.clear();
+    if let Some(kept) = &mut estate.before_images {
+        kept.password_from = SecretRef { env: Some(PASSWORD.to_owned()), ..SecretRef::default() };
+    }
     for cluster in estate.clusters.values_mut() {
         (cluster.kubeconfig, cluster.via) = (None, Via::default());
     }

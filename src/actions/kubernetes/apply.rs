@@ -14,6 +14,7 @@ use super::patch_params;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, cluster, read};
+use crate::clients::sealed;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::KubernetesApply;
@@ -32,10 +33,15 @@ struct Manifest {
 }
 
 impl Manifest {
-    /// Returns an object's fields as far as the manifest names them.
+    /// Returns an object's fields as far as the manifest names them, as they may be shown.
     fn part_of(&self, object: &DynamicObject) -> Value {
+        self.shown(&self.plain_part_of(object))
+    }
+
+    /// Returns the same with the values of a Secret.
+    fn plain_part_of(&self, object: &DynamicObject) -> Value {
         let object = serde_json::to_value(object).unwrap_or_default();
-        self.shown(&project(&object, &self.body))
+        project(&object, &self.body)
     }
 
     /// Returns a state as it may be shown and journalled.
@@ -239,9 +245,9 @@ pub(crate) async fn observe(
                 from: if before.is_null() { "absent" } else { "as it is" }.to_owned(),
                 to: if before.is_null() { "created" } else { "as the manifest says" }.to_owned(),
             });
-            if manifest.is_secret && !before.is_null() {
-                irreversible =
-                    Some(format!("{title} holds secrets, which are not kept to restore them"));
+            if manifest.is_secret && !before.is_null() && irreversible.is_none() {
+                let why = not_kept(clients).await;
+                irreversible = why.map(|why| format!("{title} holds secrets: {why}"));
             }
         }
         live.insert(title.clone(), before);
@@ -253,6 +259,45 @@ pub(crate) async fn observe(
     seen.fidelity = fidelity;
     seen.commands = vec![by_hand::kubernetes::apply(&cluster.kubectl(), &with.file)];
     Ok(seen)
+}
+
+/// Says why what a Secret holds cannot be kept for a rollback, where it cannot.
+async fn not_kept(clients: &Clients) -> Option<String> {
+    match sealed::key(clients).await {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("the estate names no `before_images` to keep them".to_owned()),
+        Err(error) => Some(format!("they cannot be kept: {error}")),
+    }
+}
+
+/// Keeps what a Secret holds before it is changed, where the estate says how; it must be what was looked at.
+async fn keep(
+    clients: &Clients,
+    call: &Call,
+    manifest: &Manifest,
+    looked_at: &Value,
+) -> Result<(), ActionError> {
+    let title = &manifest.title;
+    if !manifest.is_secret || looked_at.is_null() {
+        return Ok(());
+    }
+    let Some(key) = sealed::key(clients).await? else { return Ok(()) };
+    let now = read(clients, &format!("read {title}"), manifest.api.get_opt(&manifest.name)).await?;
+    match now.filter(|now| manifest.part_of(now) == *looked_at) {
+        Some(now) => sealed::keep(clients, &key, call, title, &manifest.plain_part_of(&now)),
+        None => {
+            let message = format!("{title} is not as it was looked at any more");
+            Err(ActionError::unchanged(FailureClass::Transient, message))
+        }
+    }
+}
+
+/// Returns what a Secret held before this step changed it.
+async fn kept(clients: &Clients, call: &Call, title: &str) -> Result<Value, ActionError> {
+    match sealed::key(clients).await? {
+        Some(key) => sealed::read(clients, &key, call, title),
+        None => Err(invalid(format!("{title} holds secrets, which were not kept"))),
+    }
 }
 
 async fn apply(
@@ -291,13 +336,15 @@ pub(crate) async fn perform(
             continue;
         }
         call.progress.tell(format!("applying {title}"), None);
+        let looked_at = seen.live.get(title).unwrap_or(&Value::Null);
+        let kept = keep(clients, call, manifest, looked_at).await;
+        kept.map_err(|error| partly(&notes, error))?;
         match apply(clients, manifest, &manifest.body, patch_params(false)).await {
             Ok(object) => {
                 after.insert(title.clone(), manifest.part_of(&object));
                 notes.push(format!("applied {title}"));
             }
-            Err(error) if notes.is_empty() => return Err(error),
-            Err(error) => return Err(ActionError { effect: Effect::Applied, ..error }),
+            Err(error) => return Err(partly(&notes, error)),
         }
     }
     Ok(Performed {
@@ -306,6 +353,11 @@ pub(crate) async fn perform(
         obligations: Vec::new(),
         notes,
     })
+}
+
+/// Returns a failure with what objects before it have become.
+fn partly(applied: &[String], error: ActionError) -> ActionError {
+    if applied.is_empty() { error } else { ActionError { effect: Effect::Applied, ..error } }
 }
 
 /// Deletes what the step created and gives the rest its earlier fields back, last object first.
@@ -337,10 +389,11 @@ pub(crate) async fn revert(
         call.progress.tell(format!("restoring {title}"), None);
         if before.is_null() {
             delete(clients, manifest, &now).await?;
-        } else if manifest.is_secret {
-            return Err(invalid(format!("{title} holds secrets, which were not kept")));
         } else {
-            let mut body = before.clone();
+            let mut body = match manifest.is_secret {
+                false => before.clone(),
+                true => kept(clients, call, title).await?,
+            };
             body["apiVersion"] = manifest.body["apiVersion"].clone();
             body["kind"] = manifest.body["kind"].clone();
             // The fields are this run's own; force covers what was shared with another manager before.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
@@ -25,6 +25,8 @@ struct Real {
     armed: Armed,
     client: Client,
     namespace: String,
+    /// The run's artifacts, and the password of what is kept there
+    folder: tempfile::TempDir,
 }
 
 impl Real {
@@ -33,10 +35,17 @@ impl Real {
         let context = Kubeconfig::read_from(&kubeconfig).expect("a kubeconfig").current_context;
         let known =
             json!({ "context": context.expect("a current context"), "kubeconfig": kubeconfig });
-        let clients = testing::clients(json!({ "clusters": { "us-west-2": known } }));
+        let folder = tempfile::tempdir().expect("a folder");
+        let password = folder.path().join("password");
+        std::fs::write(&password, "correct horse battery staple").expect("written");
+        let clients = testing::clients(json!({
+            "clusters": { "us-west-2": known },
+            "before_images": { "password_from": { "file": password } },
+        }));
+        let clients = clients.with_artifacts(folder.path().to_owned());
         let client = cluster(&clients, "us-west-2").await.expect("connects").client.clone();
         let namespace = format!("phoenix-dr-{}", ulid::Ulid::generate().to_string().to_lowercase());
-        let real = Self { clients, armed: Armed::mint(), client, namespace };
+        let real = Self { clients, armed: Armed::mint(), client, namespace, folder };
         real.clients.guard.open(&real.armed);
         real.make().await;
         Some(real)
@@ -69,6 +78,14 @@ impl Real {
             },
         }));
         self.autoscalers().create(&PostParams::default(), &autoscaler).await.expect("autoscaler");
+    }
+
+    /// Returns clients of an estate that does not say how secrets are kept.
+    fn without_kept_images(&self) -> Clients {
+        let mut estate = (*self.clients.estate).clone();
+        estate.before_images = None;
+        let (guard, clock) = (self.clients.guard.clone(), Arc::clone(&self.clients.clock));
+        Clients::new(Arc::new(estate), guard, clock)
     }
 
     fn deployments(&self) -> Api<Deployment> {
@@ -170,6 +187,7 @@ async fn a_real_server_agrees() {
     );
     real.there_and_back(&restart).await;
     apply(&real).await;
+    apply_secret(&real).await;
     put_back(&real).await;
     helper.abort();
     let all: Api<Namespace> = Api::all(real.client.clone());
@@ -217,6 +235,29 @@ async fn apply(real: &Real) {
     let error = observe(&real.clients, &call).await.expect_err("helm owns it");
     assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::None));
     assert!(error.message.contains("helm"), "{error}");
+}
+
+/// What a Secret held is in no image, and is restored all the same from where it is kept encrypted.
+async fn apply_secret(real: &Real) {
+    let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
+    let old: Secret = object(
+        json!({ "metadata": { "name": "login" }, "stringData": { "password": "hunter2-before" } }),
+    );
+    secrets.create(&PostParams::default(), &old).await.expect("made");
+    let file = real.folder.path().join("secret.yaml");
+    let manifest = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{ name: login, namespace: {} }}\nstringData: {{ password: after }}\n",
+        real.namespace
+    );
+    std::fs::write(&file, manifest).expect("written");
+    let call = real.call(ActionName::KubernetesApply, json!({ "file": file }));
+    assert_eq!(real.look(&call).await.irreversible, None);
+    real.there_and_back(&call).await;
+    let data = secrets.get("login").await.expect("there").data.unwrap_or_default();
+    assert_eq!(data["password"].0, b"hunter2-before");
+    let without = real.without_kept_images();
+    let seen = observe(&without, &call).await.unwrap_or_else(|error| panic!("{error:?}"));
+    assert!(seen.irreversible.is_some_and(|why| why.contains("`before_images`")));
 }
 
 /// A controller that puts replicas back, as GitOps does.
