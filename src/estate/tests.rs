@@ -42,17 +42,17 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     assert!(!format!("{problems} {problems:?}").contains("c4n4ry"), "{problems}");
     insta::assert_snapshot!(refused(&changed(reference, "password: c4n4ry-Secret")).render(false), @r"
     error: `password_from` is missing in database.connection
-      --> phoenix-dr.yaml:90:3
+      --> phoenix-dr.yaml:94:3
        |
-    90 |   connection:
+    94 |   connection:
        |   ^^^^^^^^^^
        |
        = help: password_from: Reference to the password; the value itself is refused
 
     error: unknown key `password` in database.connection
-      --> phoenix-dr.yaml:93:5
+      --> phoenix-dr.yaml:97:5
        |
-    93 |     password: *************
+    97 |     password: *************
        |     ^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -60,9 +60,9 @@ fn a_password_is_refused_with_the_form_to_use_and_never_repeated() {
     ");
     insta::assert_snapshot!(refused(&changed(reference, "password_from: c4n4ry-Secret")).render(false), @r"
     error: expected a mapping, found the text `********`
-      --> phoenix-dr.yaml:93:20
+      --> phoenix-dr.yaml:97:20
        |
-    93 |     password_from: *************
+    97 |     password_from: *************
        |                    ^^^^^^^^^^^^^
        |
        = help: no secret belongs in this file: write `password_from: { env: NAME }`, `{ file: PATH }` or
@@ -250,25 +250,25 @@ fn what_deserves_a_look_does_not_stop_anything() {
       = help: without a bucket for the lease, two people can start two runs from two machines
 
     warning: no `application_roles`
-      --> phoenix-dr.yaml:88:3
+      --> phoenix-dr.yaml:92:3
        |
-    88 |   connection:
+    92 |   connection:
        |   ^^^^^^^^^^
        |
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:138:1
+       --> phoenix-dr.yaml:142:1
         |
-    138 | objectives:
+    142 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:152:5
+       --> phoenix-dr.yaml:156:5
         |
-    152 |   - { role: AWS Support, name: somebody }
+    156 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called
