@@ -20,6 +20,7 @@ use crate::ids::StepId;
 use crate::outcome::{CheckReport, StepEnd, Verdict};
 use crate::plan::{Body, CheckSpec};
 use crate::runbook::expression::Scope;
+use crate::span::Span;
 
 /// Votes older than this say nothing about now.
 const STALE: Duration = Duration::from_secs(120);
@@ -110,8 +111,14 @@ impl Gates {
         for i in self.fallen() {
             self.override_doubt(i).await?;
         }
+        let now = self.ports.clock.now();
+        let told = |report: &CheckReport| {
+            let mut lines = report_lines(report);
+            lines.push(format!("  seen {} ago", Span(since(report.at, now))));
+            lines
+        };
         let reports = passed(&self.state).flat_map(|i| &self.state.steps[i].reports);
-        Ok(reports.flat_map(report_lines).collect())
+        Ok(reports.flat_map(told).collect())
     }
 
     fn fallen(&self) -> Vec<usize> {

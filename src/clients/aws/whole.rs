@@ -44,18 +44,14 @@ fn is_cut(body: &[u8]) -> bool {
     if !body.starts_with(b"<") {
         return false;
     }
-    let Some(root) = root(body) else { return true };
-    let closed = [b"</", root, b">"].concat();
+    // A declaration comes before it.
+    let begins = body.windows(2).position(|pair| pair[0] == b'<' && is_name(pair[1]));
+    let Some(element) = begins.map(|begins| &body[begins..]) else { return true };
+    let Some(length) = element[1..].iter().position(|byte| !is_name(*byte)) else { return true };
+    let closed = [b"</", &element[1..=length], b">"].concat();
     // An element without content is its own end.
-    let only = body.iter().filter(|byte| **byte == b'<').count() == 1;
-    !(body.ends_with(&closed) || only && body.ends_with(b"/>"))
-}
-
-/// Returns the name of the first element, after the declaration.
-fn root(body: &[u8]) -> Option<&[u8]> {
-    let begins = body.windows(2).position(|pair| pair[0] == b'<' && is_name(pair[1]))? + 1;
-    let length = body[begins..].iter().position(|byte| !is_name(*byte))?;
-    Some(&body[begins..begins + length])
+    let only = element[1..].iter().all(|byte| *byte != b'<');
+    !(element.ends_with(&closed) || only && element.ends_with(b"/>"))
 }
 
 const fn is_name(byte: u8) -> bool {
@@ -72,6 +68,8 @@ mod tests {
         for (body, cut) in [
             (whole, false),
             ("<A/>", false),
+            ("<?xml version=\"1.0\"?><A xmlns=\"urn:a\" />", false),
+            ("<?xml version=\"1.0\"?><A xmlns=\"urn:a\" /", true),
             ("", false),
             ("{\"a\": 1", false),
             ("<A><B/>", true),
