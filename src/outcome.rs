@@ -75,7 +75,8 @@ pub(crate) enum FailureClass {
     Overdue,
     /// The guard of a dry run refused it
     Refused,
-    /// The proof of the lease had lapsed when the change was to be requested: nothing has failed, it is proved again
+    /// What the right to make the change rests on, the lease or the gates, was not proved any more when it was to be
+    /// requested: nothing has failed, it is proved again
     Unproved,
     /// A defect in phoenix-dr
     Internal,

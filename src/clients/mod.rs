@@ -12,6 +12,8 @@ pub(crate) mod lease_store;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod sealed;
+#[cfg(test)]
+pub(crate) mod served;
 pub(crate) mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;

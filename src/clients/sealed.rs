@@ -1,7 +1,7 @@
 //! Before-images that hold secrets: encrypted beside the journal, which holds their digests only.
 //!
-//! A file of its own for each object, written and synced before the object is changed, once: what a step's first attempt
-//! found is what its rollback restores.
+//! A file of its own for each object and each state it was found in, written and synced before the object is changed: a
+//! rollback restores the state the journal names as the one before, and no other.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -27,6 +27,14 @@ const FORMAT: &str = "phoenix-dr/before-image";
 
 /// What the estate's password opens.
 pub(crate) struct Key(LessSafeKey);
+
+/// An object in one of its states.
+pub(crate) struct Object<'a> {
+    /// As people are shown it
+    pub title: &'a str,
+    /// Its state as the journal has it, with digests in the place of secrets
+    pub shown: &'a Value,
+}
 
 /// One file.
 #[derive(Serialize, Deserialize)]
@@ -74,7 +82,7 @@ pub(crate) fn keep(
     clients: &Clients,
     key: &Key,
     call: &Call,
-    object: &str,
+    object: &Object<'_>,
     before: &Value,
 ) -> Result<(), ActionError> {
     let path = place(clients, call, object)?;
@@ -91,13 +99,13 @@ pub(crate) fn keep(
     let sealed = Sealed {
         format: FORMAT.to_owned(),
         version: 1,
-        of: object.to_owned(),
+        of: object.title.to_owned(),
         nonce: hex(&nonce),
         data: hex(&data),
     };
     let text = serde_json::to_vec(&sealed).expect("texts are JSON");
     write(&path, &text).map_err(|error| {
-        let message = format!("keep what {object} was in {}: {error}", path.display());
+        let message = format!("keep what {} was in {}: {error}", object.title, path.display());
         ActionError::unchanged(FailureClass::Internal, message)
     })
 }
@@ -107,11 +115,11 @@ pub(crate) fn read(
     clients: &Clients,
     key: &Key,
     call: &Call,
-    object: &str,
+    object: &Object<'_>,
 ) -> Result<Value, ActionError> {
     let path = place(clients, call, object)?;
     let unread = |why: String| {
-        let message = format!("what {object} was, in {}: {why}", path.display());
+        let message = format!("what {} was, in {}: {why}", object.title, path.display());
         ActionError::unchanged(FailureClass::Invalid, message)
             .hint("restore it by hand from where it is made; then mark the step done")
     };
@@ -130,15 +138,16 @@ pub(crate) fn read(
 }
 
 /// Returns where it is kept, in the run's artifacts.
-fn place(clients: &Clients, call: &Call, object: &str) -> Result<PathBuf, ActionError> {
+fn place(clients: &Clients, call: &Call, object: &Object<'_>) -> Result<PathBuf, ActionError> {
     let artifacts = clients.artifacts.as_ref().ok_or_else(|| broken("find the run's artifacts"))?;
-    let name = &hex(&Sha256::digest(object))[..16];
+    let name = &hex(&Sha256::digest(format!("{}\n{}", object.title, object.shown)))[..16];
     Ok(artifacts.join(format!("before-{}-{}-{name}.sealed", call.step, call.generation)))
 }
 
 /// What the file is bound to: nobody can put that of another object, or run, in its place.
-fn bound(call: &Call, object: &str) -> Vec<u8> {
-    format!("{}\n{}\n{}\n{object}", call.run, call.step, call.generation).into_bytes()
+fn bound(call: &Call, object: &Object<'_>) -> Vec<u8> {
+    let Call { run, step, generation, .. } = call;
+    format!("{run}\n{step}\n{generation}\n{}\n{}", object.title, object.shown).into_bytes()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -177,19 +186,31 @@ mod tests {
         guarded(estate(|_| {}), &script).with_artifacts(folder.to_owned())
     }
 
+    /// Returns an object in a state with this digest.
+    fn object<'a>(title: &'a str, shown: &'a Value) -> Object<'a> {
+        Object { title, shown }
+    }
+
     #[test]
-    fn what_was_kept_is_read_back_and_the_first_stays() {
+    fn what_was_kept_is_read_back_for_the_state_it_was_kept_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let (clients, (call, _news)) = (clients(folder.path()), call("kubernetes.apply"));
         let key = derive("correct horse battery staple").expect("a key");
+        let (first, rotated) = (json!("sha256:a"), json!("sha256:b"));
+        let (first, rotated) = (object("v1 Secret a/b", &first), object("v1 Secret a/b", &rotated));
         let before = json!({ "data": { "password": "aHVudGVyMg==" } });
-        keep(&clients, &key, &call, "v1 Secret a/b", &before).expect("kept");
-        keep(&clients, &key, &call, "v1 Secret a/b", &json!({ "data": {} })).expect("kept before");
-        assert_eq!(read(&clients, &key, &call, "v1 Secret a/b").expect("read"), before);
+        keep(&clients, &key, &call, &first, &before).expect("kept");
+        // Somebody else changed it before it was tried again.
+        let since = json!({ "data": { "password": "cm90YXRlZA==" } });
+        keep(&clients, &key, &call, &rotated, &since).expect("kept");
+        assert_eq!(read(&clients, &key, &call, &first).expect("read"), before);
+        assert_eq!(read(&clients, &key, &call, &rotated).expect("read"), since);
         let files: Vec<_> = std::fs::read_dir(folder.path()).expect("it").flatten().collect();
-        assert_eq!(files.len(), 1, "{files:?}");
-        let text = std::fs::read_to_string(files[0].path()).expect("text");
-        assert!(!text.contains("aHVudGVyMg") && !text.contains(&hex(b"aHVudGVyMg")), "{text}");
+        assert_eq!(files.len(), 2, "{files:?}");
+        for file in files {
+            let text = std::fs::read_to_string(file.path()).expect("text");
+            assert!(!text.contains("aHVudGVyMg") && !text.contains(&hex(b"aHVudGVyMg")), "{text}");
+        }
     }
 
     #[test]
@@ -197,16 +218,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (clients, (call, _news)) = (clients(folder.path()), call("kubernetes.apply"));
         let key = derive("correct horse battery staple").expect("a key");
-        keep(&clients, &key, &call, "v1 Secret a/b", &json!({})).expect("kept");
+        let shown = json!("sha256:a");
+        let one = object("v1 Secret a/b", &shown);
+        keep(&clients, &key, &call, &one, &json!({})).expect("kept");
         let other = derive("another password altogether").expect("a key");
-        let error = read(&clients, &other, &call, "v1 Secret a/b").expect_err("another password");
+        let error = read(&clients, &other, &call, &one).expect_err("another password");
         assert!(error.message.contains("does not open it") && error.hint.is_some(), "{error}");
         // Another object's file in its place.
-        let moved = place(&clients, &call, "v1 Secret a/c").expect("a place");
-        std::fs::copy(place(&clients, &call, "v1 Secret a/b").expect("a place"), moved)
-            .expect("copied");
-        assert!(read(&clients, &key, &call, "v1 Secret a/c").is_err());
-        assert!(read(&clients, &key, &call, "v1 Secret a/d").is_err(), "there is none");
+        let two = object("v1 Secret a/c", &shown);
+        let from = place(&clients, &call, &one).expect("a place");
+        std::fs::copy(from, place(&clients, &call, &two).expect("a place")).expect("copied");
+        assert!(read(&clients, &key, &call, &two).is_err());
+        assert!(read(&clients, &key, &call, &object("v1 Secret a/d", &shown)).is_err(), "none");
     }
 
     #[test]

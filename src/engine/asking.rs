@@ -1,7 +1,9 @@
 //! The dispatcher's own doings: questions one at a time, go, the lease, the final verification.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -146,7 +148,18 @@ impl Dispatcher {
         self.busy = Busy::Going;
         let going = Going { build: Arc::clone(&self.go), gates: self.gates() };
         let inner = self.inner.clone();
-        tokio::spawn(async move { drop(inner.send(Inner::Went(going.ask().await))) });
+        self.beside(async move { drop(inner.send(Inner::Went(going.ask().await))) });
+    }
+
+    /// Does something of the dispatcher's own beside it. A panic in it is a defect: it must stop the run, not leave it
+    /// waiting for ever.
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                drop(inner.send(Inner::Broke));
+            }
+        });
     }
 
     fn gates(&self) -> Gates {
@@ -169,7 +182,7 @@ impl Dispatcher {
     pub(super) fn look_at_gates(&self, reply: oneshot::Sender<Result<Vec<String>, Park>>) {
         match self.gates_that_count() {
             Some(gates) => {
-                tokio::spawn(async move { drop(reply.send(gates.stand().await)) });
+                self.beside(async move { drop(reply.send(gates.stand().await)) });
             }
             None => drop(reply.send(Ok(Vec::new()))),
         }
@@ -191,7 +204,7 @@ impl Dispatcher {
         // A run that is taken up again may find another world than the one in which a person said go.
         let forward = matches!(self.state.phase, RunPhase::Running);
         let gates = self.gates_that_count().filter(|_| forward);
-        tokio::spawn(async move {
+        self.beside(async move {
             if let Some(gates) = gates
                 && let Err(park) = gates.stand().await
             {
@@ -231,7 +244,7 @@ impl Dispatcher {
             pages: Default::default(),
         });
         let (post, inner) = (self.post.clone(), self.inner.clone());
-        tokio::spawn(async move {
+        self.beside(async move {
             let (reply, answered) = oneshot::channel();
             drop(post.send(Message::Ask { question, reply }));
             let result = match answered.await {
@@ -257,9 +270,10 @@ impl Dispatcher {
     }
 
     pub(super) fn check_lease(&mut self) {
+        self.lease_checking = true;
         let (lease, inner) = (Arc::clone(&self.ports.lease), self.inner.clone());
         let now = self.ports.clock.now();
-        tokio::spawn(async move {
+        self.beside(async move {
             let result = lease.assure(now).await;
             drop(inner.send(Inner::LeaseChecked(result)));
         });
@@ -276,7 +290,7 @@ impl Dispatcher {
             progress: None,
         };
         let inner = self.inner.clone();
-        tokio::spawn(async move {
+        self.beside(async move {
             let done = match poller.poll_all(&checks, &scope).await {
                 Ok((verdict, reports)) => Inner::RunVerified { verdict, reports },
                 Err(park) => Inner::Went(Err(park)),

@@ -114,10 +114,19 @@ impl Driver {
                 return Ok(Some(seen));
             }
             let for_good = seen.irreversible.is_some() || self.step().point_of_no_return;
+            let looked_at = self.ports.clock.now();
             let votes =
                 if for_good || needs_question { self.gates_stand().await? } else { Vec::new() };
             if !needs_question {
-                return Ok(Some(seen));
+                if since(looked_at, self.ports.clock.now()) < FRESH {
+                    return Ok(Some(seen));
+                }
+                let Some(again) = self.observe(call).await? else { return Ok(None) };
+                seen = again;
+                if seen.satisfied {
+                    return Ok(Some(seen));
+                }
+                continue;
             }
             let covered = digest(&seen.live, &seen.desired);
             let asked_at = self.ports.clock.now();
@@ -279,10 +288,11 @@ impl Driver {
     /// The service is still carrying out an earlier attempt: adopt it under the same token, as often as the step
     /// may be tried.
     async fn adopt(&mut self, call: &Call, seen: &Observation) -> Result<(), Park> {
-        if self.state.attempts < self.step().retry.attempts {
+        let counted = self.counted();
+        if counted < self.step().retry.attempts {
             return self.perform(call, seen).await;
         }
-        let message = format!("still being carried out after {} attempts", self.state.attempts);
+        let message = format!("still being carried out after {counted} attempts");
         let error = ActionError::unknown(FailureClass::Timeout, message)
             .hint("wait for the service to end it, then retry");
         self.fail(error).await
@@ -294,12 +304,17 @@ impl Driver {
             self.ask_for_credentials(&error).await?;
             return self.begin().await;
         }
-        // The next attempt proves the lease first, or has a person vouch for being alone: nothing has failed.
         if error.class == FailureClass::Unproved {
-            return self.begin().await;
+            return self.prove_again(error).await;
         }
-        if self.state.attempts < self.tries(&error) {
-            let wait = self.backoff(self.state.attempts);
+        let tries = if error.class == FailureClass::Throttled {
+            (self.uncounted, self.throttled) = (self.uncounted + 1, self.throttled + 1);
+            self.throttled
+        } else {
+            self.counted()
+        };
+        if tries < self.tries(&error) {
+            let wait = self.backoff(tries);
             super::ports::Progress::new(self.step().id.clone(), self.news.clone())
                 .tell(format!("trying again in {}: {error}", Span(wait)), None);
             self.pause(wait).await?;
@@ -307,6 +322,23 @@ impl Driver {
         }
         let effect = self.state.effect;
         self.fail(ActionError { effect, ..error }).await
+    }
+
+    /// Begins anew what was not done for want of a proof: the lease and the gates are looked at first, or a person
+    /// vouches. Nothing has failed, but it is not waited for longer than the step may take.
+    async fn prove_again(&mut self, error: ActionError) -> Result<(), Park> {
+        self.uncounted += 1;
+        let now = self.ports.clock.now();
+        if since(self.state.started_at.unwrap_or(now), now) < self.step().timeout.0 {
+            return self.begin().await;
+        }
+        let effect = self.state.effect;
+        self.fail(ActionError { effect, class: FailureClass::Overdue, ..error }).await
+    }
+
+    /// Returns how many attempts count: those that were refused for want of patience or of a proof did nothing.
+    fn counted(&self) -> u32 {
+        self.state.attempts.saturating_sub(self.uncounted)
     }
 
     /// Returns how often all in all something is tried that fails so; a runbook that wants one attempt gets one.

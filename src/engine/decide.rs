@@ -238,6 +238,7 @@ impl Driver {
         let why = reason.unwrap_or_default();
         match choice {
             FailureChoice::Retry => {
+                (self.uncounted, self.throttled) = (0, 0);
                 let step = self.step().id.clone();
                 self.record(vec![Event::StepReopened {
                     step,

@@ -116,6 +116,8 @@ pub(super) enum Inner {
         reports: Vec<CheckReport>,
     },
     LeaseChecked(Result<(), LeaseRefusal>),
+    /// Something of the dispatcher's own ended by a panic
+    Broke,
 }
 
 pub(super) struct Dispatcher {
@@ -142,6 +144,8 @@ pub(super) struct Dispatcher {
     pub(super) acks: Vec<oneshot::Sender<()>>,
     pub(super) questions: VecDeque<(Box<Question>, oneshot::Sender<Answer>)>,
     pub(super) open_question: Option<OpenQuestion>,
+    /// The lease is being proved now; one answer is waited for at a time
+    pub(super) lease_checking: bool,
     /// Why nothing new starts, with the exit code it asks for
     pub(super) stopping: Option<(String, Exit)>,
     pub(super) rollback_wanted: Option<(String, RollbackScope)>,
@@ -176,6 +180,7 @@ pub(crate) async fn run(setup: Setup, state: RunState) -> (Exit, RunState) {
         acks: Vec::new(),
         questions: VecDeque::new(),
         open_question: None,
+        lease_checking: false,
         stopping: None,
         rollback_wanted: None,
         journal_dead: false,
@@ -236,7 +241,7 @@ impl Dispatcher {
                 Some(message) = messages.recv() => self.handle(Inner::Driver(message)),
                 Some(message) = inners.recv() => self.handle(message),
                 Some(()) = OptionFuture::from(group) => self.sync(),
-                () = &mut lease_timer, if self.holds_lease() => {
+                () = &mut lease_timer, if self.keeps_lease() => {
                     lease_timer = self.ports.clock.sleep(LEASE_EVERY);
                     self.check_lease();
                 }
@@ -308,6 +313,8 @@ impl Dispatcher {
             upstream: self.upstream(index),
             settings: self.state.settings.clone(),
             vouched: self.state.vouched,
+            uncounted: 0,
+            throttled: 0,
             post: self.post.clone(),
             halt: self.halt.subscribe(),
             news: self.news.clone(),
@@ -386,13 +393,23 @@ impl Dispatcher {
             Inner::LeaseChecked(Err(
                 LeaseRefusal::Lost { holder } | LeaseRefusal::Held { holder },
             )) => {
+                self.lease_checking = false;
                 // What is under way finds the guard closed at its next change.
                 (self.disarm)();
                 self.stop_for(format!("the lease was lost to {holder}"), Exit::Held);
             }
             // A lease that cannot be proved right now is proved, or vouched for, before the next attempt; what is under
             // way finds the guard closed once the last proof has lapsed, and is tried again then.
-            Inner::LeaseChecked(Ok(()) | Err(LeaseRefusal::Unproved { .. })) => {}
+            Inner::LeaseChecked(Ok(()) | Err(LeaseRefusal::Unproved { .. })) => {
+                self.lease_checking = false;
+            }
+            Inner::Broke => {
+                (self.busy, self.lease_checking) = (Busy::Nothing, false);
+                self.stop_for(
+                    "a defect in phoenix-dr ended its own work".to_owned(),
+                    Exit::Internal,
+                );
+            }
         }
     }
 
@@ -404,7 +421,10 @@ impl Dispatcher {
         self.halt.subscribe()
     }
 
-    fn holds_lease(&self) -> bool {
-        self.state.lease_taken && !self.state.vouched && self.stopping.is_none()
+    /// Says whether the lease is to be kept proved: also while a run that is being stopped lets its steps reach a safe
+    /// point, for what they change then needs the proof as before.
+    fn keeps_lease(&self) -> bool {
+        let needed = self.stopping.is_none() || !self.running.is_empty();
+        self.state.lease_taken && !self.state.vouched && !self.lease_checking && needed
     }
 }

@@ -80,6 +80,10 @@ pub(super) struct Driver {
     pub settings: RunSettings,
     /// An operator vouched for being alone: no lease is asked for
     pub vouched: bool,
+    /// Attempts that count as none: refused for want of patience, or of a proof
+    pub uncounted: u32,
+    /// Attempts that were throttled
+    pub throttled: u32,
     pub post: mpsc::UnboundedSender<Message>,
     pub halt: watch::Receiver<Halt>,
     pub news: mpsc::UnboundedSender<ProgressNote>,

@@ -69,7 +69,12 @@ impl Dispatcher {
         let state = &self.state;
         let lapses = |step: &StepId| {
             let i = state.graph.of_step(step);
-            i.is_some_and(|i| state.plan.steps[i].changes && !state.steps[i].changed())
+            // What was found as desired is not this run's to take back, and stays as open as it was.
+            i.is_some_and(|i| {
+                state.plan.steps[i].changes
+                    && !state.steps[i].changed()
+                    && state.steps[i].ended() != Some(StepEnd::Satisfied)
+            })
         };
         let lapsed = state.obligations.iter();
         let lapsed = lapsed.filter(|(_, owed)| owed.step.as_ref().is_some_and(lapses));

@@ -20,7 +20,10 @@ fn blocking(findings: &[Finding]) -> Option<String> {
     let blocking: Vec<String> = findings
         .iter()
         .filter(|finding| finding.level == FindingLevel::Blocking)
-        .map(|finding| format!("{}: {}", finding.about, finding.said))
+        .map(|Finding { about, said, hint, .. }| match hint {
+            Some(hint) => format!("{about}: {said}; {hint}"),
+            None => format!("{about}: {said}"),
+        })
         .collect();
     (!blocking.is_empty()).then(|| blocking.join("; "))
 }

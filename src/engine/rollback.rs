@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::attempt::OBSERVE_LIMIT;
 use super::compare::{Standing, standing};
-use super::driver::{Driver, Message, Park};
+use super::driver::{Driver, Halt, Message, Park};
 use super::ports::{Armed, Call, Image, Observation};
 use super::scheduler::kept;
 use crate::clock::within;
@@ -125,7 +125,7 @@ impl Driver {
             tries += 1;
             // What it did is looked at first: taking back twice takes back once, and whoever is called for what passes
             // finds it passed.
-            if tries >= self.tries(&error) {
+            if tries >= self.tries(&error) || *self.halt.borrow() == Halt::Hard {
                 return Ok(RevertResult::Failed { error });
             }
             let wait = self.ports.clock.sleep(self.backoff(tries));

@@ -14,7 +14,7 @@ use super::patch_params;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, cluster, read};
-use crate::clients::sealed;
+use crate::clients::sealed::{self, Object};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity};
 use crate::runbook::catalogue::actions::KubernetesApply;
@@ -246,7 +246,7 @@ pub(crate) async fn observe(
                 to: if before.is_null() { "created" } else { "as the manifest says" }.to_owned(),
             });
             if manifest.is_secret && !before.is_null() && irreversible.is_none() {
-                let why = not_kept(clients).await;
+                let why = not_kept(clients).await?;
                 irreversible = why.map(|why| format!("{title} holds secrets: {why}"));
             }
         }
@@ -261,13 +261,11 @@ pub(crate) async fn observe(
     Ok(seen)
 }
 
-/// Says why what a Secret holds cannot be kept for a rollback, where it cannot.
-async fn not_kept(clients: &Clients) -> Option<String> {
-    match sealed::key(clients).await {
-        Ok(Some(_)) => None,
-        Ok(None) => Some("the estate names no `before_images` to keep them".to_owned()),
-        Err(error) => Some(format!("they cannot be kept: {error}")),
-    }
+/// Says why what a Secret holds is not kept for a rollback, where the estate does not say how. A password that is named
+/// and cannot be read is an error: nobody is to consent to a change without a way back for want of a variable.
+async fn not_kept(clients: &Clients) -> Result<Option<String>, ActionError> {
+    let key = sealed::key(clients).await?;
+    Ok(key.is_none().then(|| "the estate names no `before_images` to keep them".to_owned()))
 }
 
 /// Keeps what a Secret holds before it is changed, where the estate says how; it must be what was looked at.
@@ -284,7 +282,10 @@ async fn keep(
     let Some(key) = sealed::key(clients).await? else { return Ok(()) };
     let now = read(clients, &format!("read {title}"), manifest.api.get_opt(&manifest.name)).await?;
     match now.filter(|now| manifest.part_of(now) == *looked_at) {
-        Some(now) => sealed::keep(clients, &key, call, title, &manifest.plain_part_of(&now)),
+        Some(now) => {
+            let object = Object { title, shown: looked_at };
+            sealed::keep(clients, &key, call, &object, &manifest.plain_part_of(&now))
+        }
         None => {
             let message = format!("{title} is not as it was looked at any more");
             Err(ActionError::unchanged(FailureClass::Transient, message))
@@ -293,9 +294,14 @@ async fn keep(
 }
 
 /// Returns what a Secret held before this step changed it.
-async fn kept(clients: &Clients, call: &Call, title: &str) -> Result<Value, ActionError> {
+async fn kept(
+    clients: &Clients,
+    call: &Call,
+    title: &str,
+    before: &Value,
+) -> Result<Value, ActionError> {
     match sealed::key(clients).await? {
-        Some(key) => sealed::read(clients, &key, call, title),
+        Some(key) => sealed::read(clients, &key, call, &Object { title, shown: before }),
         None => Err(invalid(format!("{title} holds secrets, which were not kept"))),
     }
 }
@@ -392,7 +398,7 @@ pub(crate) async fn revert(
         } else {
             let mut body = match manifest.is_secret {
                 false => before.clone(),
-                true => kept(clients, call, title).await?,
+                true => kept(clients, call, title, before).await?,
             };
             body["apiVersion"] = manifest.body["apiVersion"].clone();
             body["kind"] = manifest.body["kind"].clone();

@@ -1,5 +1,5 @@
-//! The same actions against a real API server, where `PHOENIX_DR_TEST_KUBECONFIG` names one: its current context is
-//! taken, and a namespace of our own in it. A task stands for the kubelets and the autoscaler.
+//! The same actions against the real API server of the test servers, in a namespace of our own. A task stands for the
+//! kubelets and the autoscaler.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::actions::{observe, perform, revert};
 use crate::clients::kubernetes::cluster;
+use crate::clients::served::Served;
 use crate::clients::testing;
 use crate::clock::{Clock, RealClock};
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
@@ -27,14 +27,14 @@ struct Real {
     namespace: String,
     /// The run's artifacts, and the password of what is kept there
     folder: tempfile::TempDir,
+    _served: Served,
 }
 
 impl Real {
     async fn prepare() -> Option<Self> {
-        let kubeconfig = std::env::var("PHOENIX_DR_TEST_KUBECONFIG").ok()?;
-        let context = Kubeconfig::read_from(&kubeconfig).expect("a kubeconfig").current_context;
+        let served = Served::start(&[])?;
         let known =
-            json!({ "context": context.expect("a current context"), "kubeconfig": kubeconfig });
+            json!({ "context": "eks-us-west-2", "kubeconfig": served.variable("KUBECONFIG") });
         let folder = tempfile::tempdir().expect("a folder");
         let password = folder.path().join("password");
         std::fs::write(&password, "correct horse battery staple").expect("written");
@@ -45,7 +45,8 @@ impl Real {
         let clients = clients.with_artifacts(folder.path().to_owned());
         let client = cluster(&clients, "us-west-2").await.expect("connects").client.clone();
         let namespace = format!("phoenix-dr-{}", ulid::Ulid::generate().to_string().to_lowercase());
-        let real = Self { clients, armed: Armed::mint(), client, namespace, folder };
+        let real =
+            Self { clients, armed: Armed::mint(), client, namespace, folder, _served: served };
         real.clients.guard.open(&real.armed);
         real.make().await;
         Some(real)
@@ -240,10 +241,13 @@ async fn apply(real: &Real) {
 /// What a Secret held is in no image, and is restored all the same from where it is kept encrypted.
 async fn apply_secret(real: &Real) {
     let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
-    let old: Secret = object(
-        json!({ "metadata": { "name": "login" }, "stringData": { "password": "hunter2-before" } }),
-    );
-    secrets.create(&PostParams::default(), &old).await.expect("made");
+    // By this program's own manager, as an earlier run of it would have.
+    let old = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "login" },
+        "stringData": { "password": "hunter2-before" },
+    });
+    let ours = PatchParams::apply(FIELD_MANAGER);
+    secrets.patch("login", &ours, &Patch::Apply(&old)).await.expect("made");
     let file = real.folder.path().join("secret.yaml");
     let manifest = format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{ name: login, namespace: {} }}\nstringData: {{ password: after }}\n",

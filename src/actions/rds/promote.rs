@@ -20,6 +20,9 @@ use crate::runbook::catalogue::actions::PromoteReplica;
 /// RDS may show a replica as it was for so long after it has taken a promotion.
 const SETTLES: Duration = Duration::from_secs(180);
 
+/// What somebody consented to, and what the gates saw, is gone by for so long.
+const CONSENT_LASTS: Duration = Duration::from_secs(120);
+
 /// What the tag of a request says once RDS has refused it.
 const REFUSED: &str = "refused";
 
@@ -176,7 +179,12 @@ pub(super) async fn promoted(
                 let known = found.tag(TAG_LINEAGE).and_then(|text| text.parse().ok());
                 return Ok((found, before.or(known)));
             }
-            (Phase::Usable, Some(_)) if found.status == "backing-up" => continue,
+            (Phase::Usable, Some(_)) if found.status == "backing-up" => {
+                if matches!(asked, Asked::No) && watch.waited() > CONSENT_LASTS {
+                    return Err(waited_too_long(&found));
+                }
+                continue;
+            }
             (Phase::Usable | Phase::Busy, _) => {}
         }
         let waited = watch.waited();
@@ -226,6 +234,15 @@ pub(super) async fn promoted(
             asked @ (Asked::No | Asked::Lost { .. } | Asked::Accepted { .. }) => asked,
         };
     }
+}
+
+/// Nothing was asked for while it was backing up, and the region that failed may be back by now: the attempt begins anew.
+fn waited_too_long(found: &Instance) -> ActionError {
+    let message = format!(
+        "{} is still backing up: what the consent rests on is looked at again first",
+        found.id
+    );
+    ActionError::unchanged(FailureClass::Unproved, message)
 }
 
 /// Says whether this run has requested the promotion so recently that RDS may not show it yet.

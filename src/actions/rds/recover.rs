@@ -140,6 +140,11 @@ async fn standing(
     if let Some(why) = missing {
         seen.evidence.push(why);
         (seen.satisfied, seen.under_way) = (false, ours);
+        if !ours {
+            let why =
+                format!("{} was left by another run, and nothing here takes it back", found.id);
+            seen.irreversible = Some(why);
+        }
     }
     Ok(seen)
 }

@@ -124,7 +124,7 @@ async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
     let (call, _news) = call("rds.recover");
     let seen = recover::observe(&clients, &call, &with).await.expect("seen");
     assert!(!seen.satisfied && !seen.under_way, "another run's is taken over with consent");
-    assert!(seen.irreversible.is_none());
+    assert!(seen.irreversible.is_some());
     let done = recover::perform(&clients, &armed, &call, &with, &seen).await.expect("proved");
     assert_eq!(done.after, seen.live, "nothing of it is reverted");
     assert_eq!(done.outputs["instance"], REPLICA);

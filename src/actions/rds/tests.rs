@@ -50,6 +50,14 @@ async fn a_promotion_waits_for_the_backup_and_is_requested_once() {
 }
 
 #[tokio::test]
+async fn a_promotion_that_a_backup_holds_up_is_consented_to_anew() {
+    let (clients, _armed, script) = over(vec![replica(&["backing-up"])]);
+    let error = promoted(&clients).await.expect_err("what it rests on is old");
+    assert_eq!((error.class, error.effect), (FailureClass::Unproved, Effect::None), "{error}");
+    assert_eq!(script.count("PromoteReadReplica"), 0);
+}
+
+#[tokio::test]
 async fn a_promotion_under_way_is_adopted() {
     let mut going = made(REPLICA, &["modifying", "rebooting", "available"]).ours();
     going.source = None;

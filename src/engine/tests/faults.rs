@@ -145,6 +145,17 @@ fn a_service_that_asks_for_patience_gets_it() {
 }
 
 #[test]
+fn what_was_throttled_counts_against_no_other_failure() {
+    let world = World::new();
+    let fail = |class| Fault::Fail(class, Effect::None);
+    world.strike("capacity", Op::Perform, fail(FailureClass::Throttled), 5);
+    world.strike("capacity", Op::Perform, fail(FailureClass::Transient), 2);
+    let ran = start(&world, failover(), settings(false));
+    assert!(world.all_hit());
+    assert_eq!((ran.exit, world.count("perform capacity")), (Exit::Ok, 8));
+}
+
+#[test]
 fn an_observation_that_fails_changes_nothing_more() {
     for id in BEFORE_POINT {
         let world = World::new();

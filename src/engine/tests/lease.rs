@@ -150,6 +150,29 @@ fn a_revert_that_comes_after_the_proof_has_lapsed_is_no_failed_revert() {
 }
 
 #[test]
+fn it_is_kept_proved_while_an_interrupted_run_reaches_a_safe_point() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Delay(Duration::from_secs(300)), 1);
+    let begun =
+        |event: &Event| matches!(event, Event::StepStarted { step, .. } if step.0 == "capacity");
+    let process = Process::with(settings(true)).halted(Halt::Soft, begun);
+    let ran = process.start(&world, failover());
+    assert_eq!(ran.exit, Exit::Stopped);
+    assert!(world.switched().contains(&"capacity".to_owned()));
+    let assured = world.with(|w| w.lease.assured);
+    assert!(assured >= 300 / 20, "proved {assured} times in five minutes");
+}
+
+#[test]
+fn a_change_that_is_never_proved_in_its_time_is_overdue() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Lapse { again: true }, u32::MAX);
+    world.strike("capacity", Op::Observe, Fault::Delay(Duration::from_secs(60)), u32::MAX);
+    let ran = start(&world, failover(), settings(false));
+    assert_eq!((ran.exit, failures(&world)), (Exit::RolledBack, 1));
+}
+
+#[test]
 fn who_is_refused_can_read_which_step_is_under_way() {
     let world = World::new();
     assert_eq!(start(&world, failover(), settings(true)).exit, Exit::Ok);

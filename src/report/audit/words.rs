@@ -287,7 +287,7 @@ fn failed<'a>(step: &'a StepId, what: &str, error: &ActionError) -> Told<'a> {
         FailureClass::Timeout => "timeout",
         FailureClass::Overdue => "overdue",
         FailureClass::Refused => "refused",
-        FailureClass::Unproved => "lease unproved",
+        FailureClass::Unproved => "to be proved again",
         FailureClass::Internal => "internal",
     };
     let effect = effect_word(error.effect);

@@ -1,9 +1,8 @@
 //! The two sides: the simulation in virtual time, and the servers of a throw-away estate.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::told::Notes;
 use crate::clients::aws::{Aws, Regional};
 use crate::clients::guard::Guard;
+use crate::clients::served::Served;
 use crate::clock::{Clock, RealClock};
 use crate::engine::ports::Armed;
 use crate::estate::types::Estate;
@@ -106,34 +106,20 @@ pub(super) fn served(asked: impl AsyncFn(&Side) -> Notes) -> Option<BTreeMap<Str
     Some(notes.0)
 }
 
-/// A running estate; it ends when its standard input is closed.
+/// A running estate.
 struct Servers {
-    about: Value,
+    served: Served,
     estate: Arc<Estate>,
-    _child: Child,
-    _stdin: ChildStdin,
 }
 
 impl Servers {
     fn start() -> Option<Self> {
-        let script = std::env::var_os("PHOENIX_DR_TEST_ESTATE")?;
-        let mut child = Command::new(script)
-            .args(["--serve", "--no-build", "--quiet"])
-            .args(["--primary-up", "--transition-seconds", "0.2"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start the estate");
-        let stdin = child.stdin.take().expect("its standard input");
-        let stdout = child.stdout.take().expect("its standard output");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("read what it says");
-        let about: Value = serde_json::from_str(&line).expect("the estate says that it is ready");
-        let file = about["estate"].as_str().expect("its file");
+        let served = Served::start(&["--primary-up", "--transition-seconds", "0.2"])?;
+        let file = served.about["estate"].as_str().expect("its file");
         let text = std::fs::read_to_string(file).expect("read the estate file");
         let estate = crate::estate::load::parse("estate", &text)
             .unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-        let servers = Self { about, estate: Arc::new(estate), _child: child, _stdin: stdin };
+        let servers = Self { served, estate: Arc::new(estate) };
         servers.forget();
         Some(servers)
     }
@@ -141,7 +127,7 @@ impl Servers {
     fn clients(&self, clock: Arc<dyn Clock>) -> Aws {
         let guard = Guard::closed();
         guard.open(&Armed::mint());
-        let key = |name: &str| self.about["environment"][name].as_str().expect("a key").to_owned();
+        let key = |name| self.served.variable(name);
         let (id, secret) = (key("AWS_ACCESS_KEY_ID"), key("AWS_SECRET_ACCESS_KEY"));
         let keys = Credentials::new(id, secret, None, None, "estate");
         let http = aws_smithy_http_client::Builder::new().build_http();
@@ -151,7 +137,7 @@ impl Servers {
 
     /// Lets the control port forget the requests so far: also a proof that it answers.
     fn forget(&self) {
-        let control = self.about["control"].as_str().expect("its control port");
+        let control = self.served.about["control"].as_str().expect("its control port");
         let host = control.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host).expect("reach the control port");
         let request =

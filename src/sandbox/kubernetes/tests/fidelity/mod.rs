@@ -8,14 +8,13 @@ mod calls;
 mod deletions;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 
 use kube::client::Body as KubeBody;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::*;
+use crate::clients::served::Served;
 use crate::clock::RealClock;
 use calls::{Call, calls};
 
@@ -59,38 +58,15 @@ enum Server {
     Real(Client),
 }
 
-/// A real server that ends with this process.
-struct Estate {
-    kubeconfig: String,
-    _child: Child,
-}
-
-impl Estate {
-    fn start() -> Option<Self> {
-        let script = std::env::var_os("PHOENIX_DR_TEST_ESTATE")?;
-        let mut child = Command::new(script)
-            .args(["--serve", "--no-build", "--quiet"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start the estate");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("its standard output");
-        BufReader::new(stdout).read_line(&mut line).expect("read what it says");
-        let about: Value = serde_json::from_str(&line).expect("the estate says that it is ready");
-        let kubeconfig = about["environment"]["KUBECONFIG"].as_str().expect("its kubeconfig");
-        Some(Self { kubeconfig: kubeconfig.to_owned(), _child: child })
-    }
-
-    async fn client(&self) -> Client {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let file = Kubeconfig::read_from(&self.kubeconfig).expect("a kubeconfig");
-        let context = Some("eks-us-west-2".to_owned());
-        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-        let mut config = Config::from_custom_kubeconfig(file, &options).await.expect("a config");
-        config.default_retry = false;
-        Client::try_from(config).expect("a client")
-    }
+/// Returns a client of an estate's cluster.
+async fn client(estate: &Served) -> Client {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let file = Kubeconfig::read_from(estate.variable("KUBECONFIG")).expect("a kubeconfig");
+    let context = Some("eks-us-west-2".to_owned());
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(file, &options).await.expect("a config");
+    config.default_retry = false;
+    Client::try_from(config).expect("a client")
 }
 
 impl Server {
@@ -245,9 +221,9 @@ fn the_simulation_answers_as_a_real_server_does() {
     }
     let known = |name: &str| DIFFERENT.iter().any(|(known, _)| *known == name);
     assert!(DIFFERENT.iter().all(|(name, _)| ours.contains_key(name)), "no call of that name");
-    let Some(estate) = Estate::start() else { return };
+    let Some(estate) = Served::start(&[]) else { return };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let theirs = runtime.block_on(async { Server::Real(estate.client().await).all(&calls).await });
+    let theirs = runtime.block_on(async { Server::Real(client(&estate).await).all(&calls).await });
     let mut wrong = Vec::new();
     for (name, (code, told)) in &ours {
         let (their_code, theirs) = &theirs[name];
