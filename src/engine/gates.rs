@@ -114,7 +114,8 @@ impl Gates {
         let now = self.ports.clock.now();
         let told = |report: &CheckReport| {
             let mut lines = report_lines(report);
-            lines.push(format!("  seen {} ago", Span(since(report.at, now))));
+            let age = Duration::from_secs(since(report.at, now).as_secs());
+            lines.push(format!("  seen {} ago", Span(age)));
             lines
         };
         let reports = passed(&self.state).flat_map(|i| &self.state.steps[i].reports);
