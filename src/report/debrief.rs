@@ -10,6 +10,7 @@ use super::view::ViewState;
 use super::words;
 use crate::clock::since;
 use crate::event::{Event, Record};
+use crate::ids::StepId;
 use crate::span::Span;
 
 /// Decisions that are listed, at most.
@@ -76,6 +77,8 @@ pub(crate) struct Took {
     pub attempts: u32,
     /// From the first attempt to the last one's start
     pub retries: Span,
+    /// It ended; what did not is counted up to a rollback, or as far as there are records
+    pub finished: bool,
 }
 
 /// A rehearsal, looked back at.
@@ -134,35 +137,41 @@ fn steps(records: &[Record], start: Timestamp) -> Vec<Took> {
     let view = ViewState::fold(records);
     let mut taken = Vec::new();
     for step in view.plan.iter().flat_map(|plan| &plan.steps) {
-        let (mut began, mut attempts, mut length) = (None, 0, std::time::Duration::ZERO);
-        let mut last = None;
-        for record in records {
-            match &record.event {
-                Event::StepStarted { step: id, .. } if *id == step.id => {
-                    began.get_or_insert(record.time);
-                    last = Some(record.time);
-                    attempts += 1;
-                }
-                Event::StepFinished { step: id, .. } if *id == step.id => {
-                    length = began.map_or(length, |began| since(began, record.time));
-                }
-                _ => {}
-            }
-        }
-        if let (Some(began), Some(last)) = (began, last)
-            && length.as_secs() > 0
-        {
-            taken.push(Took {
-                step: step.id.0.clone(),
-                after: whole(since(start, began)),
-                length: whole(length),
-                attempts,
-                retries: whole(since(began, last)),
-            });
-        }
+        taken.extend(took(records, start, &step.id).filter(|took| took.length.0.as_secs() > 0));
     }
     taken.sort_by_key(|took| took.after);
     taken
+}
+
+fn took(records: &[Record], start: Timestamp, step: &StepId) -> Option<Took> {
+    let (mut began, mut last, mut attempts) = (None, None, 0);
+    let (mut ended, mut given_up) = (None, None);
+    for record in records {
+        match &record.event {
+            Event::StepStarted { step: id, .. } if id == step => {
+                began.get_or_insert(record.time);
+                last = Some(record.time);
+                attempts += 1;
+                given_up = None;
+            }
+            Event::StepFinished { step: id, .. } if id == step => ended = Some(record.time),
+            // What undoing it and the others takes is not the step's time.
+            Event::RollbackStarted { .. } if ended.is_none() => {
+                given_up.get_or_insert(record.time);
+            }
+            _ => {}
+        }
+    }
+    let (began, last) = (began?, last?);
+    let until = given_up.or(ended).or_else(|| records.last().map(|record| record.time))?;
+    Some(Took {
+        step: step.0.clone(),
+        after: whole(since(start, began)),
+        length: whole(since(began, until)),
+        attempts,
+        retries: whole(since(began, last)),
+        finished: ended.is_some() && given_up.is_none(),
+    })
 }
 
 fn decisions(records: &[Record]) -> Vec<Decided> {
@@ -208,9 +217,13 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             0 | 1 => String::new(),
             attempts => format!(", {attempts} attempts, {} of it before the last", took.retries),
         };
+        let open = if took.finished { "" } else { ", not finished" };
         let most = if Some(took.length) == longest { ", the longest" } else { "" };
         let name = if index == 0 { "Timeline" } else { "" };
-        row(name, format!("after {}: {} {}{tries}{most}", took.after, took.step, took.length));
+        row(
+            name,
+            format!("after {}: {} {}{open}{tries}{most}", took.after, took.step, took.length),
+        );
     }
     for (index, decided) in debrief.decisions.iter().take(DECISIONS_MAX).enumerate() {
         let name = if index == 0 { "Decisions" } else { "" };
@@ -291,8 +304,12 @@ mod tests {
     use crate::report::{fixtures, summary};
 
     fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
-        let records = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity").records;
-        let summary = summary::of(&records, fixtures::at("02:30:00")).expect("a run");
+        let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
+        debrief_of(&script.records, faults, left)
+    }
+
+    fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debrief {
+        let summary = summary::of(records, fixtures::at("02:30:00")).expect("a run");
         let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
         let left = left.iter().map(|left| (*left).to_owned()).collect();
         let world = WorldTold {
@@ -309,7 +326,7 @@ mod tests {
             untold: false,
             left,
         };
-        of(&records, &summary, world, Vec::new())
+        of(records, &summary, world, Vec::new())
     }
 
     #[test]
@@ -326,6 +343,25 @@ mod tests {
         assert!(text.contains("the first rehearsal"), "{text}");
         assert!(text.contains("again with --seed 7"), "{text}");
         assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
+    }
+
+    #[test]
+    fn a_step_that_did_not_finish_has_its_time() {
+        let script = fixtures::Script::started().done("02:19:00", "02:20:00", "capacity");
+        let stopped = || Event::RunStopped { why: "it failed".to_owned(), exit: 14 };
+        let script = script.start("02:20:00", "database").fail("03:05:00", "database");
+        let open = script.event("03:05:10", stopped());
+        let lines = lines(&debrief_of(&open.records, &[], &[]), 80).join("\n");
+        assert!(lines.contains("database 45m10s, not finished, the longest"), "{lines}");
+        assert!(lines.contains("capacity 1m\n"), "{lines}");
+        // Undoing it takes none of its time.
+        let scope = crate::event::RollbackScope::Run;
+        let back = Event::RollbackStarted { why: "asked for".to_owned(), scope };
+        let back = open.event("04:00:00", back);
+        let back = back.event("05:00:00", stopped());
+        let found = debrief_of(&back.records, &[], &[]);
+        assert_eq!(found.steps[1].length, Span::minutes(100));
+        assert!(!found.steps[1].finished);
     }
 
     #[test]
