@@ -4,12 +4,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::screens::go;
 use super::summary::{LossReached, RestoredPriority, Summary};
 use super::text;
 use super::view::ViewState;
 use super::words;
 use crate::clock::since;
-use crate::event::{Event, Record};
+use crate::event::{Event, Question, QuestionKey, Record};
 use crate::ids::StepId;
 use crate::span::Span;
 
@@ -65,6 +66,9 @@ pub(crate) struct Decided {
     pub took: Span,
     /// What was known: the evidence shown with the question
     pub known: Vec<String>,
+    /// The part of it that is shown
+    #[serde(skip)]
+    pub brief: Vec<String>,
 }
 
 /// A step that took time.
@@ -192,12 +196,23 @@ fn decisions(records: &[Record]) -> Vec<Decided> {
                     answer: words::answer(answer),
                     took: whole(since(*since_then, record.time)),
                     known: question.lines.clone(),
+                    brief: brief(question),
                 });
             }
             _ => {}
         }
     }
     decided
+}
+
+/// Returns what decided it: of the screen before go its gates, losses and findings, of another question its first line.
+fn brief(question: &Question) -> Vec<String> {
+    let known: Vec<&str> = match question.key {
+        QuestionKey::Go | QuestionKey::Blocked => go::known(&question.lines),
+        _ => question.lines.first().map(String::as_str).into_iter().collect(),
+    };
+    let words = known.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    words.filter(|line| !line.is_empty()).collect()
 }
 
 /// Returns the debrief as lines of at most `columns`.
@@ -225,18 +240,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             format!("after {}: {} {}{open}{tries}{most}", took.after, took.step, took.length),
         );
     }
-    for (index, decided) in debrief.decisions.iter().take(DECISIONS_MAX).enumerate() {
-        let name = if index == 0 { "Decisions" } else { "" };
-        let known = decided.known.first().map(|known| text::clip(known, KNOWN_COLUMNS));
-        let known = known.map(|known| format!("; known: {known}"));
-        let known = known.unwrap_or_default();
-        let time = text::clock(decided.at);
-        let waited = match decided.took.0.as_secs() {
-            0 => String::new(),
-            _ => format!(" after {}", decided.took),
-        };
-        row(name, format!("{time} {}: {}{waited}{known}", decided.question, decided.answer));
-    }
+    decision_rows(&debrief.decisions, &mut row);
     for (index, (fault, struck)) in debrief.world.faults.iter().enumerate() {
         let name = if index == 0 { "Faults" } else { "" };
         let said = match struck {
@@ -274,6 +278,21 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     let mut lines = vec!["DEBRIEF OF A REHEARSAL: nothing real was touched".to_owned()];
     lines.extend(text::table(&rows, columns, 2));
     lines
+}
+
+fn decision_rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
+    for (index, decided) in decisions.iter().take(DECISIONS_MAX).enumerate() {
+        let name = if index == 0 { "Decisions" } else { "" };
+        let time = text::clock(decided.at);
+        let waited = match decided.took.0.as_secs() {
+            0 => String::new(),
+            _ => format!(" after {}", decided.took),
+        };
+        row(name, format!("{time} {}: {}{waited}", decided.question, decided.answer));
+        for known in &decided.brief {
+            row("", format!("  known: {}", text::clip(known, KNOWN_COLUMNS)));
+        }
+    }
 }
 
 fn trust(world: &WorldTold) -> String {
@@ -362,6 +381,47 @@ mod tests {
         let found = debrief_of(&back.records, &[], &[]);
         assert_eq!(found.steps[1].length, Span::minutes(100));
         assert!(!found.steps[1].finished);
+    }
+
+    #[test]
+    fn at_go_it_was_known_what_the_gate_the_losses_and_the_findings_said() {
+        let lines = [
+            "REHEARSAL · estate phoenix · DR-001 Regional failover to us-west-2 · run 7F3A    SEV1",
+            "incident began 02:12 UTC (19:12 PDT) · P0 objective 0:30, maximum 4:00",
+            "",
+            "us-east-1 is down: YES, 3 of 3 signals hold                        02:18, 1s ago",
+            "  yes API healthz   no answer in 3 s     yes database      no answer in 3 s",
+            "Writes go now to   us-east-1 phoenix-prod, if it lives: not fenceable from here",
+            "Data loss          replica 7 s (best)  backup 6 min",
+            "P0 restored        about 02:38 (0:26 of 0:30)",
+            "",
+            "  2 recovery_point  Choose the recovery point           asks               1 min",
+            "",
+            "! helm: 3.9 is old",
+            "y start steps 5, 8 · n change nothing",
+        ];
+        let form = crate::event::AnswerForm::YesNo;
+        let question = fixtures::question(QuestionKey::Go, form.clone());
+        let lines_of = lines.iter().map(|line| (*line).to_owned()).collect();
+        let go = Question { title: "Start?".to_owned(), lines: lines_of, ..question };
+        let step = QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() };
+        let script = fixtures::Script::started()
+            .ask("02:18:10", "02:18:40", go, crate::event::Answer::Yes)
+            .ask("02:19:00", "02:19:00", fixtures::question(step, form), crate::event::Answer::Yes);
+        let found = debrief_of(&script.records, &[], &[]);
+        assert_eq!(
+            found.decisions[0].brief,
+            [
+                "us-east-1 is down: YES, 3 of 3 signals hold 02:18, 1s ago",
+                "Data loss replica 7 s (best) backup 6 min",
+                "! helm: 3.9 is old",
+            ]
+        );
+        assert_eq!(found.decisions[0].known.len(), lines.len());
+        let text = super::lines(&found, 80).join("\n");
+        assert!(text.contains("known: us-east-1 is down: YES"), "{text}");
+        assert!(text.contains("known: A promoted replica can never follow again."), "{text}");
+        assert!(!text.contains("REHEARSAL · estate"), "{text}");
     }
 
     #[test]
