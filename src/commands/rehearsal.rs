@@ -37,6 +37,8 @@ use crate::span::Span;
 
 /// Chance of a rehearsal that names no seed.
 const SEED: u64 = 1;
+/// The input that says where a runbook goes.
+const REGION: &str = "region";
 /// How much faster than real time a person sees it.
 const SPEED: f64 = 60.0;
 /// Earlier rehearsals a debrief compares with.
@@ -64,7 +66,11 @@ enum Source {
 }
 
 /// Returns the context of a new rehearsal, or of the real estate where none is asked for.
-pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Context>, UserError> {
+pub(super) fn staged(
+    context: &Context,
+    inputs: &[(String, String)],
+    flags: &RunFlags,
+) -> Result<Option<Context>, UserError> {
     let who = &flags.how.who;
     let Some(named) = &who.rehearse else {
         refuse_without(flags)?;
@@ -76,14 +82,12 @@ pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Conte
     let mut faults = injected(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
-        let primary = &world.estate.primary.region;
-        let survivor = world.estate.regions.keys().find(|region| *region != primary);
         let level = match level {
             SurpriseArg::Mild => Level::Mild,
             SurpriseArg::Hard => Level::Hard,
             SurpriseArg::Cruel => Level::Cruel,
         };
-        faults.extend(surprise(level, seed, survivor.unwrap_or(primary)));
+        faults.extend(surprise(level, seed, struck(&world.estate, inputs)));
     }
     // On a whole second, as services tell time: otherwise the moment of the start decides what is rounded up.
     let now = context.clock.now();
@@ -91,6 +95,16 @@ pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Conte
     let clock = JumpClock::at(began, pace(who));
     let source = Source::New { world: Box::new(world), faults, seed, secret };
     Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+}
+
+/// Returns the region that surprises strike: the one the run goes to; where no input says it, one that is not lost.
+fn struck<'a>(estate: &'a Estate, inputs: &[(String, String)]) -> &'a str {
+    let given = inputs.iter().find(|(name, _)| name == REGION).map(|(_, region)| region);
+    let primary = &estate.primary.region;
+    let named = |region: &&String| Some(*region) == given;
+    let mut regions = estate.regions.keys();
+    let found = regions.clone().find(named).or_else(|| regions.find(|region| *region != primary));
+    found.unwrap_or(primary)
 }
 
 /// Returns the context in which a run that stopped is taken up: a rehearsal as a rehearsal and nothing else, where the

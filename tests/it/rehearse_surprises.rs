@@ -125,6 +125,23 @@ fn shown(flown: &Flown, folder: &Folder) -> Result<(), String> {
     }
 }
 
+#[test]
+fn a_surprise_strikes_the_region_the_run_goes_to() {
+    let folder = Folder::new();
+    let world = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
+    let more = "  regions:\n    ap-south-1: { api: 'https://api.ap-south-1.phoenix.example' }\n";
+    let world = world.replacen("  regions:\n", more, 1);
+    folder.write("world.yaml", &world.replacen("records: { ", "records: { ap-south-1: aps1, ", 1));
+    let mut arguments = vec!["failover", "--region=us-west-2", "--rehearse=world.yaml"];
+    arguments.extend(ANSWERS);
+    arguments.push("--surprise=cruel");
+    folder.run(&arguments);
+    let log = left_in(&folder, "world.jsonl");
+    let drawn = log[0]["faults"].as_array().expect("the drawn faults");
+    assert_eq!(drawn.len(), 3);
+    assert!(drawn.iter().all(|rule| rule["region"] == "us-west-2"), "{drawn:#?}");
+}
+
 /// A rehearsal that stopped goes on with the same answers, and then tells what had been drawn.
 #[test]
 fn a_surprise_that_stopped_a_rehearsal_is_told_once_it_is_over() {
