@@ -62,6 +62,7 @@ enum Source {
     Resumed {
         directory: PathBuf,
         estate: Box<Estate>,
+        run: RunId,
     },
 }
 
@@ -137,11 +138,11 @@ pub(super) fn taken_up(
         }
         (true, Some(_)) => {
             let directory = journal.parent().map(Path::to_owned).unwrap_or_default();
-            let read = Resumed::read(&directory).map_err(|error| sandbox_error(&error))?;
+            let read = Resumed::read(&directory).map_err(|error| damaged(&error, run.short()))?;
             let last = records.last().map_or(read.until, |record| record.time);
             let clock = JumpClock::at(read.until.max(last), pace(who));
             let estate = Box::new(state.plan.estate.clone());
-            let source = Source::Resumed { directory, estate };
+            let source = Source::Resumed { directory, estate, run: run.clone() };
             Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
         }
     }
@@ -293,6 +294,11 @@ fn sandbox_error(error: &SandboxError) -> UserError {
     UserError::new(Exit::Journal, chain(error))
 }
 
+/// Words why a rehearsal cannot be gone on with: its world is all it has, and nothing brings that back.
+fn damaged(error: &SandboxError, short: &str) -> UserError {
+    sandbox_error(error).hint(format!("give it up: phoenix-dr abandon {short} --reason WHY"))
+}
+
 impl Rehearsal {
     /// Returns the estate of its world.
     pub(super) fn estate(&self) -> Estate {
@@ -309,16 +315,16 @@ impl Rehearsal {
         }
         let clock = Arc::new(self.clock.clone());
         let made = match (&self.source, directory) {
-            (Source::Resumed { directory, .. }, _) => {
-                Resumed::read(directory).and_then(|resumed| Sandbox::go_on(resumed, clock))
-            }
+            (Source::Resumed { directory, run, .. }, _) => Resumed::read(directory)
+                .and_then(|resumed| Sandbox::go_on(resumed, clock))
+                .map_err(|error| damaged(&error, run.short())),
             (Source::New { world, faults, seed, secret }, directory) => {
                 let (world, faults) = ((**world).clone(), faults.clone());
                 let beginning = Beginning { world, faults, seed: *seed, secret: *secret };
-                Sandbox::begin(beginning, clock, directory)
+                Sandbox::begin(beginning, clock, directory).map_err(|error| sandbox_error(&error))
             }
         };
-        let sandbox = made.map_err(|error| sandbox_error(&error))?;
+        let sandbox = made?;
         if directory.is_some() {
             // The first one is the run's.
             self.begun.get_or_init(|| sandbox.clone());

@@ -280,6 +280,24 @@ fn every_screen_of_a_rehearsal_says_that_it_is_one() {
 }
 
 #[test]
+fn a_rehearsal_whose_world_is_damaged_can_be_given_up() {
+    let folder = Folder::new();
+    rehearsed(&folder, &["--inject=denied@rds/PromoteReadReplica"]).exits(14);
+    let run = run_of(&folder);
+    let world = std::fs::read_to_string(run.join("world.jsonl")).expect("a world");
+    std::fs::write(run.join("world.jsonl"), world.replacen('\n', "\n{}\n", 1)).expect("damaged");
+    let run = run.file_name().expect("a name").to_string_lossy().into_owned();
+    let refused = folder.run(&["resume", &run, "--rehearse", "--yes"]);
+    assert!(refused.err.contains("is damaged at line 2"), "{}", refused.err);
+    let hint = refused.err.split("phoenix-dr abandon ").nth(1).expect("a hint");
+    let short = hint.split_whitespace().next().expect("a run");
+    let given_up = folder.run(&["abandon", short, "--reason=its world is damaged"]).exits(0);
+    assert!(given_up.out.contains("is abandoned"), "{}", given_up.out);
+    let refused = folder.run(&["resume", &run, "--rehearse", "--yes"]);
+    assert!(refused.err.contains("is over"), "{}", refused.err);
+}
+
+#[test]
 fn wrong_usage_is_told() {
     let folder = Folder::new();
     let failover = ["failover", "--region", "us-west-2"];
