@@ -14,10 +14,11 @@ use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
 use crate::engine::ports::Operator;
+use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
-use crate::event::{Answer, Event, Mode, Question};
+use crate::event::{Answer, Event, Mode, Question, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::{Listed, Store};
@@ -137,13 +138,28 @@ pub(super) fn taken_up(
                 .hint("write --rehearse last, without a world"))
         }
         (true, Some(_)) => {
-            let directory = journal.parent().map(Path::to_owned).unwrap_or_default();
-            let read = Resumed::read(&directory).map_err(|error| damaged(&error, run.short()))?;
-            let last = records.last().map_or(read.until, |record| record.time);
-            let clock = JumpClock::at(read.until.max(last), pace(who));
-            let estate = Box::new(state.plan.estate.clone());
-            let source = Source::Resumed { directory, estate, run: run.clone() };
-            Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+            let rehearsal = Rehearsal::of(&journal, &state, &records, pace(who))?;
+            Ok(Some(context.rehearsing(rehearsal)))
+        }
+    }
+}
+
+/// Ends a rehearsal that was given up with its debrief.
+pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
+    let journal = store.dir(run).journal();
+    let records = ledger::read(&journal, run)?;
+    let rehearsal = Rehearsal::of(&journal, &ledger::fold(run, &records)?, &records, Pace::Max);
+    let begun = rehearsal.and_then(|rehearsal| {
+        rehearsal.sandbox(journal.parent())?;
+        Ok(rehearsal)
+    });
+    match begun {
+        Ok(rehearsal) => debriefed(&context.rehearsing(rehearsal), &journal, run, Exit::Ok),
+        // It is given up all the same.
+        Err(error) => {
+            let said = format!("there is no debrief: {}", error.message);
+            context.terminal.loud(Tone::Warn, &said);
+            Ok(Exit::Ok)
         }
     }
 }
@@ -300,6 +316,23 @@ fn damaged(error: &SandboxError, short: &str) -> UserError {
 }
 
 impl Rehearsal {
+    /// Returns one that stopped, with its world as it was left.
+    fn of(
+        journal: &Path,
+        state: &RunState,
+        records: &[Record],
+        pace: Pace,
+    ) -> Result<Self, UserError> {
+        let (run, directory) = (state.run.clone(), journal.parent());
+        let directory = directory.map(Path::to_owned).unwrap_or_default();
+        let read = Resumed::read(&directory).map_err(|error| damaged(&error, run.short()))?;
+        let last = records.last().map_or(read.until, |record| record.time);
+        let clock = JumpClock::at(read.until.max(last), pace);
+        let source =
+            Source::Resumed { directory, estate: Box::new(state.plan.estate.clone()), run };
+        Ok(Self { clock, source, begun: OnceLock::new() })
+    }
+
     /// Returns the estate of its world.
     pub(super) fn estate(&self) -> Estate {
         match &self.source {
