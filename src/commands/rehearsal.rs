@@ -27,7 +27,7 @@ use crate::report::debrief::{self, Earlier, WorldTold};
 use crate::report::summary::{self, Summary};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
-use crate::report::world::NotSeen;
+use crate::report::world::{Lengths, NotSeen};
 use crate::runbook::load::read_text;
 use crate::runbook::near;
 use crate::sandbox::fault::Rule;
@@ -244,6 +244,12 @@ pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
     NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
 }
 
+/// Returns where a world's durations come from as reports have it.
+pub(super) fn lengths(world: &World) -> Lengths {
+    let (measured, guessed) = world.durations.told();
+    Lengths { measured, guessed }
+}
+
 /// Reads a world: one that comes with the program by its name, or a file.
 pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
     let text = world_text(name)?;
@@ -369,6 +375,7 @@ impl Rehearsal {
     fn told(&self) -> Option<(WorldTold, Option<usize>, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, told) = (sandbox.world(), sandbox.told());
+        let durations = lengths(world);
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
@@ -378,7 +385,8 @@ impl Rehearsal {
             age: world.captured.map(|at| Span::seconds(since(at, sandbox.began()).as_secs())),
             pseudonyms: world.pseudonyms,
             unseen: unseen.collect(),
-            measured: world.durations.measured,
+            measured: durations.guessed.is_empty(),
+            durations,
             seed: told.seed,
             faults: told.faults,
             untold: false,

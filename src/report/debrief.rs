@@ -9,6 +9,7 @@ use super::summary::{LossReached, RestoredPriority, Summary};
 use super::text;
 use super::view::ViewState;
 use super::words;
+use super::world::Lengths;
 use crate::clock::since;
 use crate::event::{Event, Question, QuestionKey, Record};
 use crate::ids::StepId;
@@ -36,8 +37,9 @@ pub(crate) struct WorldTold {
     pub pseudonyms: bool,
     /// What nobody saw when it was captured; what was guessed where it was made from an estate file
     pub unseen: Vec<String>,
-    /// Its durations were measured
+    /// All of its durations were measured
     pub measured: bool,
+    pub durations: Lengths,
     /// What its chance, and a surprise, is drawn from
     pub seed: u64,
     /// Each fault and how often it struck
@@ -258,6 +260,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         row(name, format!("left the simulation: {left}"));
     }
     row("World", trust(&debrief.world));
+    row("Durations", debrief.world.durations.said());
     for (index, unseen) in debrief.world.unseen.iter().enumerate() {
         let name = if debrief.world.made_from.is_some() { "Guessed" } else { "Not seen" };
         row(if index == 0 { name } else { "" }, unseen.clone());
@@ -296,7 +299,7 @@ fn decision_rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
 }
 
 fn trust(world: &WorldTold) -> String {
-    let whose = match (world.captured, &world.made_from) {
+    match (world.captured, &world.made_from) {
         (Some(at), _) => {
             let age = super::world::age(at, world.age.unwrap_or_default().0);
             let names = if world.pseudonyms { ", under other names" } else { "" };
@@ -309,12 +312,7 @@ fn trust(world: &WorldTold) -> String {
             "`{}`, written by hand: not your estate: run phoenix-dr world capture",
             world.world
         ),
-    };
-    let durations = match world.measured {
-        true => "its durations were measured",
-        false => "its durations are guesses, not measured ones",
-    };
-    format!("{whose}; {durations}")
+    }
 }
 
 #[cfg(test)]
@@ -340,6 +338,7 @@ mod tests {
             pseudonyms: false,
             unseen: Vec::new(),
             measured: false,
+            durations: Lengths::default(),
             seed: 7,
             faults,
             untold: false,
@@ -430,11 +429,16 @@ mod tests {
         found.world.captured = Some(fixtures::at("02:18:00"));
         found.world.age = Some(Span::minutes(90));
         found.world.estate = "phoenix".to_owned();
+        found.world.durations = Lengths {
+            measured: vec!["promote".to_owned()],
+            guessed: vec!["modify".to_owned(), "answer".to_owned()],
+        };
         found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
         let text = lines(&found, 80).join("\n");
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("the estate phoenix, captured on"), "{text}");
         assert!(words.contains("1h 30m ago"), "{text}");
+        assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
         assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
         assert!(!words.contains("not your estate"), "{text}");
     }
