@@ -82,13 +82,13 @@ fn resume(bencher: Bencher, records: usize) {
         .bench_refs(|folder| folder.run(&["resume", "--yes"]));
 }
 
-/// Reading and checking a world as captures have it: so many S3 objects, a fiftieth as many workloads, a twentieth as
+/// Reading a world as captures have it, checking it and building the simulation of it, as a rehearsal does: so many S3 objects, a fiftieth as many workloads, a twentieth as
 /// many record sets.
 #[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 10, sample_size = 1)]
 fn world(bencher: Bencher, objects: usize) {
     let folder = Folder::with(&folder::fan(1));
     world::write(&folder.path().join("world.jsonl"), objects);
-    let arguments = ["world", "show", "world.jsonl"];
+    let arguments = ["world", "validate", "world.jsonl"];
     bencher.counter(ItemsCount::new(objects)).bench(|| folder.run(&arguments));
 }
 

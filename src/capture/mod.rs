@@ -29,7 +29,7 @@ use crate::outcome::{ActionError, FailureClass};
 use crate::sandbox::estate::rewritten;
 use crate::sandbox::fault::{Fault, Rule, Service};
 use crate::sandbox::world::{
-    Body, Durations, FORMAT, Kind, Unseen, World, WorldCluster, WorldObject,
+    Body, Durations, FORMAT, Kind, Timed, Unseen, World, WorldCluster, WorldObject,
 };
 
 /// What no capture has, however much it may see.
@@ -182,7 +182,7 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
     let mut durations = Durations::default();
     let per_gib = clients.estate.database.as_ref().and_then(|known| known.restore_seconds_per_gib);
     if let Some(seconds) = per_gib {
-        durations.restore_seconds_per_gib = seconds;
+        durations.restore_seconds_per_gib = Timed::given(seconds);
     }
     for region in clients.estate.clusters.keys() {
         seen.clusters.entry(region.clone()).or_default();

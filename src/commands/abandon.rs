@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
 use super::ledger::{fold, the_stopped_run, write};
+use super::rehearsal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Event, Record};
+use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::journal::damaged::{self, GivenUp};
@@ -30,33 +31,48 @@ pub(super) fn abandon(
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
         None => the_stopped_run(&store, Namespace::Live)?,
     };
-    let still = give_up(context, &store, &run, reason)?;
+    let GaveUp { still, mode } = give_up(context, &store, &run, reason)?;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
             "still_changed": still });
         context.terminal.out(&answer.to_string());
-        return Ok(Exit::Ok);
+    } else {
+        let whose = if mode == Some(Mode::Rehearsal) { "REHEARSAL: " } else { "" };
+        let said = format!("{whose}run {} is abandoned; nothing was reverted", run.short());
+        context.terminal.out(&said);
+        for step in &still {
+            context.terminal.out(&format!("  still changed: {step}"));
+        }
     }
-    context.terminal.out(&format!("run {} is abandoned; nothing was reverted", run.short()));
-    for step in &still {
-        context.terminal.out(&format!("  still changed: {step}"));
+    match mode {
+        // It cannot be gone on with any more: what was kept a surprise is told.
+        Some(Mode::Rehearsal) => rehearsal::given_up(context, &store, &run),
+        Some(Mode::Live | Mode::DryRun) | None => Ok(Exit::Ok),
     }
-    Ok(Exit::Ok)
 }
 
-/// Records that a run is given up; returns the steps whose changes stay.
+/// A run that was given up.
+pub(super) struct GaveUp {
+    /// The steps whose changes stay
+    still: Vec<StepId>,
+    /// `None` where its journal is damaged
+    mode: Option<Mode>,
+}
+
+/// Records that a run is given up.
 pub(super) fn give_up(
     context: &Context,
     store: &Store,
     run: &RunId,
     reason: &str,
-) -> Result<Vec<StepId>, UserError> {
+) -> Result<GaveUp, UserError> {
     let mut records = Vec::new();
     let now = context.clock.now();
     let mut open = match store.open_run(run, now, |record| records.push(record)) {
         Ok(open) => open,
         Err(StoreError::Read(error)) if error.is_damage() => {
-            return give_up_damaged(context, store, run, reason, &records, &error);
+            let still = give_up_damaged(context, store, run, reason, &records, &error)?;
+            return Ok(GaveUp { still, mode: None });
         }
         Err(error) => return Err(store_error(&error)),
     };
@@ -67,9 +83,12 @@ pub(super) fn give_up(
     let still_changed = changed(&state);
     let event =
         Event::RunAbandoned { reason: reason.to_owned(), still_changed: still_changed.clone() };
-    let record = open.chain.seal(event, now);
+    // A rehearsal's time is its world's, which stood still since.
+    let last = records.last().map(|record| record.time);
+    let at = last.filter(|_| state.mode == Mode::Rehearsal).unwrap_or(now);
+    let record = open.chain.seal(event, at);
     write(&mut open.writer, &[record])?;
-    Ok(still_changed)
+    Ok(GaveUp { still: still_changed, mode: Some(state.mode) })
 }
 
 /// Returns the steps whose changes stay.

@@ -11,6 +11,7 @@ use super::{compose, resume, rollback};
 use crate::clients::guard::Guard;
 use crate::engine::state::RunState;
 use crate::error::UserError;
+use crate::event::Mode;
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::plan::Plan;
@@ -50,6 +51,7 @@ pub(super) fn look(
     point: Option<&str>,
 ) -> Result<Preflight, UserError> {
     let runtime = context.runtime()?;
+    let mode = if context.rehearsal().is_some() { Mode::Rehearsal } else { Mode::DryRun };
     // Without a state directory nothing can be kept, but everything can be looked at.
     let store = context.memory();
     let seen = runtime.block_on(async {
@@ -58,7 +60,8 @@ pub(super) fn look(
         let ports = compose::looking(context, &clients);
         let run = state.map_or_else(RunId::generate, |state| state.run.clone());
         let sight = Sight { plan, run: &run, ports: &ports, clients: &clients, state, point };
-        let seen = preflight::look(&sight, store.as_ref()).await;
+        let mut seen = preflight::look(&sight, store.as_ref()).await;
+        seen.report.mode = mode;
         clients.tunnels.close().await;
         Ok(seen)
     });

@@ -32,7 +32,8 @@ fn report(seen: &str, fidelity: Fidelity, found: Found) -> DryRunReport {
     let plan = plan();
     let planned = plan.steps.iter().find(|step| step.id.0 == "capacity").expect("a step");
     let steps = vec![DryRunStep::of(planned, fidelity, found, Vec::new())];
-    DryRunReport { steps, plan: plan.into(), seen: at(seen), findings: Vec::new() }
+    let mode = crate::event::Mode::DryRun;
+    DryRunReport { mode, steps, plan: plan.into(), seen: at(seen), findings: Vec::new() }
 }
 
 fn seen(clock: &str, replicas: u64) -> DryRunReport {

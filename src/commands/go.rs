@@ -287,6 +287,7 @@ mod tests {
         };
         let shown = |steps: Vec<DryRunStep>| {
             let report = DryRunReport {
+                mode: crate::event::Mode::DryRun,
                 plan: Arc::new(plan.clone()),
                 seen: jiff::Timestamp::UNIX_EPOCH,
                 steps,

@@ -42,7 +42,7 @@ pub(super) fn run(
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
-    let rehearsal = rehearsal::staged(context, flags)?;
+    let rehearsal = rehearsal::staged(context, inputs, flags)?;
     let context = rehearsal.as_ref().unwrap_or(context);
     let who = &flags.how.who;
     let interactive = answers::interactive(who);

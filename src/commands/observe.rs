@@ -91,8 +91,8 @@ pub(super) async fn plan(sight: &Sight<'_>) -> (DryRunReport, Vec<Unseen>) {
     undo::settle(sight, &looker.graph, &mut looker.found);
     let Looker { mut found, unseen, .. } = looker;
     let steps = (0..sight.plan.steps.len()).filter_map(|i| found.remove(&i)).collect();
-    let report =
-        DryRunReport { plan: Arc::clone(sight.plan), seen: now, steps, findings: Vec::new() };
+    let (mode, plan) = (Mode::DryRun, Arc::clone(sight.plan));
+    let report = DryRunReport { mode, plan, seen: now, steps, findings: Vec::new() };
     (report, unseen)
 }
 

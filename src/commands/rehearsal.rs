@@ -14,10 +14,11 @@ use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
 use crate::engine::ports::Operator;
+use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
-use crate::event::{Answer, Event, Mode, Question};
+use crate::event::{Answer, Event, Mode, Question, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::{Listed, Store};
@@ -26,7 +27,7 @@ use crate::report::debrief::{self, Earlier, WorldTold};
 use crate::report::summary::{self, Summary};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
-use crate::report::world::NotSeen;
+use crate::report::world::{Lengths, NotSeen};
 use crate::runbook::load::read_text;
 use crate::runbook::near;
 use crate::sandbox::fault::Rule;
@@ -37,6 +38,8 @@ use crate::span::Span;
 
 /// Chance of a rehearsal that names no seed.
 const SEED: u64 = 1;
+/// The input that says where a runbook goes.
+const REGION: &str = "region";
 /// How much faster than real time a person sees it.
 const SPEED: f64 = 60.0;
 /// Earlier rehearsals a debrief compares with.
@@ -60,11 +63,16 @@ enum Source {
     Resumed {
         directory: PathBuf,
         estate: Box<Estate>,
+        run: RunId,
     },
 }
 
 /// Returns the context of a new rehearsal, or of the real estate where none is asked for.
-pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Context>, UserError> {
+pub(super) fn staged(
+    context: &Context,
+    inputs: &[(String, String)],
+    flags: &RunFlags,
+) -> Result<Option<Context>, UserError> {
     let who = &flags.how.who;
     let Some(named) = &who.rehearse else {
         refuse_without(flags)?;
@@ -76,14 +84,12 @@ pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Conte
     let mut faults = injected(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
-        let primary = &world.estate.primary.region;
-        let survivor = world.estate.regions.keys().find(|region| *region != primary);
         let level = match level {
             SurpriseArg::Mild => Level::Mild,
             SurpriseArg::Hard => Level::Hard,
             SurpriseArg::Cruel => Level::Cruel,
         };
-        faults.extend(surprise(level, seed, survivor.unwrap_or(primary)));
+        faults.extend(surprise(level, seed, struck(&world.estate, inputs)));
     }
     // On a whole second, as services tell time: otherwise the moment of the start decides what is rounded up.
     let now = context.clock.now();
@@ -91,6 +97,16 @@ pub(super) fn staged(context: &Context, flags: &RunFlags) -> Result<Option<Conte
     let clock = JumpClock::at(began, pace(who));
     let source = Source::New { world: Box::new(world), faults, seed, secret };
     Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+}
+
+/// Returns the region that surprises strike: the one the run goes to; where no input says it, one that is not lost.
+fn struck<'a>(estate: &'a Estate, inputs: &[(String, String)]) -> &'a str {
+    let given = inputs.iter().find(|(name, _)| name == REGION).map(|(_, region)| region);
+    let primary = &estate.primary.region;
+    let named = |region: &&String| Some(*region) == given;
+    let mut regions = estate.regions.keys();
+    let found = regions.clone().find(named).or_else(|| regions.find(|region| *region != primary));
+    found.unwrap_or(primary)
 }
 
 /// Returns the context in which a run that stopped is taken up: a rehearsal as a rehearsal and nothing else, where the
@@ -122,13 +138,28 @@ pub(super) fn taken_up(
                 .hint("write --rehearse last, without a world"))
         }
         (true, Some(_)) => {
-            let directory = journal.parent().map(Path::to_owned).unwrap_or_default();
-            let read = Resumed::read(&directory).map_err(|error| sandbox_error(&error))?;
-            let last = records.last().map_or(read.until, |record| record.time);
-            let clock = JumpClock::at(read.until.max(last), pace(who));
-            let estate = Box::new(state.plan.estate.clone());
-            let source = Source::Resumed { directory, estate };
-            Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+            let rehearsal = Rehearsal::of(&journal, &state, &records, pace(who))?;
+            Ok(Some(context.rehearsing(rehearsal)))
+        }
+    }
+}
+
+/// Ends a rehearsal that was given up with its debrief.
+pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
+    let journal = store.dir(run).journal();
+    let records = ledger::read(&journal, run)?;
+    let rehearsal = Rehearsal::of(&journal, &ledger::fold(run, &records)?, &records, Pace::Max);
+    let begun = rehearsal.and_then(|rehearsal| {
+        rehearsal.sandbox(journal.parent())?;
+        Ok(rehearsal)
+    });
+    match begun {
+        Ok(rehearsal) => debriefed(&context.rehearsing(rehearsal), &journal, run, Exit::Ok),
+        // It is given up all the same.
+        Err(error) => {
+            let said = format!("there is no debrief: {}", error.message);
+            context.terminal.loud(Tone::Warn, &said);
+            Ok(Exit::Ok)
         }
     }
 }
@@ -213,6 +244,12 @@ pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
     NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
 }
 
+/// Returns where a world's durations come from as reports have it.
+pub(super) fn lengths(world: &World) -> Lengths {
+    let (measured, guessed) = world.durations.told();
+    Lengths { measured, guessed }
+}
+
 /// Reads a world: one that comes with the program by its name, or a file.
 pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
     let text = world_text(name)?;
@@ -279,7 +316,29 @@ fn sandbox_error(error: &SandboxError) -> UserError {
     UserError::new(Exit::Journal, chain(error))
 }
 
+/// Words why a rehearsal cannot be gone on with: its world is all it has, and nothing brings that back.
+fn damaged(error: &SandboxError, short: &str) -> UserError {
+    sandbox_error(error).hint(format!("give it up: phoenix-dr abandon {short} --reason WHY"))
+}
+
 impl Rehearsal {
+    /// Returns one that stopped, with its world as it was left.
+    fn of(
+        journal: &Path,
+        state: &RunState,
+        records: &[Record],
+        pace: Pace,
+    ) -> Result<Self, UserError> {
+        let (run, directory) = (state.run.clone(), journal.parent());
+        let directory = directory.map(Path::to_owned).unwrap_or_default();
+        let read = Resumed::read(&directory).map_err(|error| damaged(&error, run.short()))?;
+        let last = records.last().map_or(read.until, |record| record.time);
+        let clock = JumpClock::at(read.until.max(last), pace);
+        let source =
+            Source::Resumed { directory, estate: Box::new(state.plan.estate.clone()), run };
+        Ok(Self { clock, source, begun: OnceLock::new() })
+    }
+
     /// Returns the estate of its world.
     pub(super) fn estate(&self) -> Estate {
         match &self.source {
@@ -295,16 +354,16 @@ impl Rehearsal {
         }
         let clock = Arc::new(self.clock.clone());
         let made = match (&self.source, directory) {
-            (Source::Resumed { directory, .. }, _) => {
-                Resumed::read(directory).and_then(|resumed| Sandbox::go_on(resumed, clock))
-            }
+            (Source::Resumed { directory, run, .. }, _) => Resumed::read(directory)
+                .and_then(|resumed| Sandbox::go_on(resumed, clock))
+                .map_err(|error| damaged(&error, run.short())),
             (Source::New { world, faults, seed, secret }, directory) => {
                 let (world, faults) = ((**world).clone(), faults.clone());
                 let beginning = Beginning { world, faults, seed: *seed, secret: *secret };
-                Sandbox::begin(beginning, clock, directory)
+                Sandbox::begin(beginning, clock, directory).map_err(|error| sandbox_error(&error))
             }
         };
-        let sandbox = made.map_err(|error| sandbox_error(&error))?;
+        let sandbox = made?;
         if directory.is_some() {
             // The first one is the run's.
             self.begun.get_or_init(|| sandbox.clone());
@@ -316,6 +375,7 @@ impl Rehearsal {
     fn told(&self) -> Option<(WorldTold, Option<usize>, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, told) = (sandbox.world(), sandbox.told());
+        let durations = lengths(world);
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
@@ -325,7 +385,8 @@ impl Rehearsal {
             age: world.captured.map(|at| Span::seconds(since(at, sandbox.began()).as_secs())),
             pseudonyms: world.pseudonyms,
             unseen: unseen.collect(),
-            measured: world.durations.measured,
+            measured: durations.guessed.is_empty(),
+            durations,
             seed: told.seed,
             faults: told.faults,
             untold: false,

@@ -14,13 +14,15 @@ use crate::engine::ports::Ports;
 use crate::engine::scheduler::{kept, rollback_order};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
-use crate::event::{Answer, AnswerForm, Event, Question, QuestionKey, RollbackScope, RunSettings};
+use crate::event::{
+    Answer, AnswerForm, Event, Mode, Question, QuestionKey, RollbackScope, RunSettings,
+};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::journal::store::OpenRun;
 use crate::outcome::Effect;
 use crate::plan::Rollback;
-use crate::report::text;
+use crate::report::{text, words};
 
 /// Values of one step that are named; the others are counted.
 const VALUES_MAX: usize = 4;
@@ -178,8 +180,7 @@ fn fits(form: &AnswerForm, answer: &Answer) -> bool {
 #[derive(Debug)]
 struct View {
     run: RunId,
-    /// What a command on it must say besides
-    flag: &'static str,
+    mode: Mode,
     about: String,
     reverts: Vec<Revert>,
     stays: Vec<Stay>,
@@ -212,7 +213,7 @@ impl View {
         let order = rollback_order(&again, scope);
         let mut view = Self {
             run: state.run.clone(),
-            flag: state.mode.flag(),
+            mode: state.mode,
             about: format!("{} on estate {}", state.plan.runbook, state.plan.estate.estate),
             reverts: Vec::new(),
             stays: Vec::new(),
@@ -259,15 +260,19 @@ impl View {
             message = format!("{message}\n  {} stays: {}", stay.step, stay.why);
         }
         let short = self.run.short();
-        let flag = self.flag;
+        let flag = self.mode.flag();
         Err(UserError::new(Exit::ChangesLeft, message)
             .hint(format!("go on with it: phoenix-dr resume {short}{flag}"))
             .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")))
     }
 
     fn lines(&self, columns: usize) -> Vec<String> {
+        let begins = match self.mode {
+            Mode::Live | Mode::DryRun => "Rollback".to_owned(),
+            Mode::Rehearsal => format!("{}: rollback", words::mode(self.mode)),
+        };
         let mut lines = text::wrap(
-            &format!("Rollback of run {}, {}", self.run.short(), self.about),
+            &format!("{begins} of run {}, {}", self.run.short(), self.about),
             columns,
             2,
         );
@@ -318,7 +323,7 @@ impl View {
         let stays: Vec<Value> =
             self.stays.iter().map(|stay| json!({ "step": stay.step, "why": stay.why })).collect();
         json!({ "format": "phoenix-dr/rollback", "version": 1, "run": self.run,
-            "reverts": reverts, "stays": stays })
+            "mode": self.mode, "reverts": reverts, "stays": stays })
     }
 }
 

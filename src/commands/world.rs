@@ -185,7 +185,7 @@ fn describe(context: &Context, world: &World) -> WorldShown {
         }
     }
     let counted = counts.into_iter().map(|((kind, region), count)| Counted { kind, region, count });
-    let now = context.clock.now();
+    let (now, durations) = (context.clock.now(), rehearsal::lengths(world));
     WorldShown {
         format: "phoenix-dr/world",
         version: 1,
@@ -200,7 +200,8 @@ fn describe(context: &Context, world: &World) -> WorldShown {
         regions: world.estate.regions.keys().cloned().collect(),
         objects: counted.collect(),
         faults: world.faults.iter().map(ToString::to_string).collect(),
-        measured: world.durations.measured,
+        measured: durations.guessed.is_empty(),
+        durations,
         unseen: world.unseen.iter().cloned().map(not_seen).collect(),
     }
 }

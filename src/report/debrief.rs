@@ -4,12 +4,15 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::screens::go;
 use super::summary::{LossReached, RestoredPriority, Summary};
 use super::text;
 use super::view::ViewState;
 use super::words;
+use super::world::Lengths;
 use crate::clock::since;
-use crate::event::{Event, Record};
+use crate::event::{Event, Question, QuestionKey, Record};
+use crate::ids::StepId;
 use crate::span::Span;
 
 /// Decisions that are listed, at most.
@@ -34,8 +37,9 @@ pub(crate) struct WorldTold {
     pub pseudonyms: bool,
     /// What nobody saw when it was captured; what was guessed where it was made from an estate file
     pub unseen: Vec<String>,
-    /// Its durations were measured
+    /// All of its durations were measured
     pub measured: bool,
+    pub durations: Lengths,
     /// What its chance, and a surprise, is drawn from
     pub seed: u64,
     /// Each fault and how often it struck
@@ -64,6 +68,9 @@ pub(crate) struct Decided {
     pub took: Span,
     /// What was known: the evidence shown with the question
     pub known: Vec<String>,
+    /// The part of it that is shown
+    #[serde(skip)]
+    pub brief: Vec<String>,
 }
 
 /// A step that took time.
@@ -76,6 +83,8 @@ pub(crate) struct Took {
     pub attempts: u32,
     /// From the first attempt to the last one's start
     pub retries: Span,
+    /// It ended; what did not is counted up to a rollback, or as far as there are records
+    pub finished: bool,
 }
 
 /// A rehearsal, looked back at.
@@ -134,35 +143,41 @@ fn steps(records: &[Record], start: Timestamp) -> Vec<Took> {
     let view = ViewState::fold(records);
     let mut taken = Vec::new();
     for step in view.plan.iter().flat_map(|plan| &plan.steps) {
-        let (mut began, mut attempts, mut length) = (None, 0, std::time::Duration::ZERO);
-        let mut last = None;
-        for record in records {
-            match &record.event {
-                Event::StepStarted { step: id, .. } if *id == step.id => {
-                    began.get_or_insert(record.time);
-                    last = Some(record.time);
-                    attempts += 1;
-                }
-                Event::StepFinished { step: id, .. } if *id == step.id => {
-                    length = began.map_or(length, |began| since(began, record.time));
-                }
-                _ => {}
-            }
-        }
-        if let (Some(began), Some(last)) = (began, last)
-            && length.as_secs() > 0
-        {
-            taken.push(Took {
-                step: step.id.0.clone(),
-                after: whole(since(start, began)),
-                length: whole(length),
-                attempts,
-                retries: whole(since(began, last)),
-            });
-        }
+        taken.extend(took(records, start, &step.id).filter(|took| took.length.0.as_secs() > 0));
     }
     taken.sort_by_key(|took| took.after);
     taken
+}
+
+fn took(records: &[Record], start: Timestamp, step: &StepId) -> Option<Took> {
+    let (mut began, mut last, mut attempts) = (None, None, 0);
+    let (mut ended, mut given_up) = (None, None);
+    for record in records {
+        match &record.event {
+            Event::StepStarted { step: id, .. } if id == step => {
+                began.get_or_insert(record.time);
+                last = Some(record.time);
+                attempts += 1;
+                given_up = None;
+            }
+            Event::StepFinished { step: id, .. } if id == step => ended = Some(record.time),
+            // What undoing it and the others takes is not the step's time.
+            Event::RollbackStarted { .. } if ended.is_none() => {
+                given_up.get_or_insert(record.time);
+            }
+            _ => {}
+        }
+    }
+    let (began, last) = (began?, last?);
+    let until = given_up.or(ended).or_else(|| records.last().map(|record| record.time))?;
+    Some(Took {
+        step: step.0.clone(),
+        after: whole(since(start, began)),
+        length: whole(since(began, until)),
+        attempts,
+        retries: whole(since(began, last)),
+        finished: ended.is_some() && given_up.is_none(),
+    })
 }
 
 fn decisions(records: &[Record]) -> Vec<Decided> {
@@ -183,12 +198,23 @@ fn decisions(records: &[Record]) -> Vec<Decided> {
                     answer: words::answer(answer),
                     took: whole(since(*since_then, record.time)),
                     known: question.lines.clone(),
+                    brief: brief(question),
                 });
             }
             _ => {}
         }
     }
     decided
+}
+
+/// Returns what decided it: of the screen before go its gates, losses and findings, of another question its first line.
+fn brief(question: &Question) -> Vec<String> {
+    let known: Vec<&str> = match question.key {
+        QuestionKey::Go | QuestionKey::Blocked => go::known(&question.lines),
+        _ => question.lines.first().map(String::as_str).into_iter().collect(),
+    };
+    let words = known.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    words.filter(|line| !line.is_empty()).collect()
 }
 
 /// Returns the debrief as lines of at most `columns`.
@@ -208,22 +234,15 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             0 | 1 => String::new(),
             attempts => format!(", {attempts} attempts, {} of it before the last", took.retries),
         };
+        let open = if took.finished { "" } else { ", not finished" };
         let most = if Some(took.length) == longest { ", the longest" } else { "" };
         let name = if index == 0 { "Timeline" } else { "" };
-        row(name, format!("after {}: {} {}{tries}{most}", took.after, took.step, took.length));
+        row(
+            name,
+            format!("after {}: {} {}{open}{tries}{most}", took.after, took.step, took.length),
+        );
     }
-    for (index, decided) in debrief.decisions.iter().take(DECISIONS_MAX).enumerate() {
-        let name = if index == 0 { "Decisions" } else { "" };
-        let known = decided.known.first().map(|known| text::clip(known, KNOWN_COLUMNS));
-        let known = known.map(|known| format!("; known: {known}"));
-        let known = known.unwrap_or_default();
-        let time = text::clock(decided.at);
-        let waited = match decided.took.0.as_secs() {
-            0 => String::new(),
-            _ => format!(" after {}", decided.took),
-        };
-        row(name, format!("{time} {}: {}{waited}{known}", decided.question, decided.answer));
-    }
+    decision_rows(&debrief.decisions, &mut row);
     for (index, (fault, struck)) in debrief.world.faults.iter().enumerate() {
         let name = if index == 0 { "Faults" } else { "" };
         let said = match struck {
@@ -241,6 +260,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         row(name, format!("left the simulation: {left}"));
     }
     row("World", trust(&debrief.world));
+    row("Durations", debrief.world.durations.said());
     for (index, unseen) in debrief.world.unseen.iter().enumerate() {
         let name = if debrief.world.made_from.is_some() { "Guessed" } else { "Not seen" };
         row(if index == 0 { name } else { "" }, unseen.clone());
@@ -263,8 +283,23 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     lines
 }
 
+fn decision_rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
+    for (index, decided) in decisions.iter().take(DECISIONS_MAX).enumerate() {
+        let name = if index == 0 { "Decisions" } else { "" };
+        let time = text::clock(decided.at);
+        let waited = match decided.took.0.as_secs() {
+            0 => String::new(),
+            _ => format!(" after {}", decided.took),
+        };
+        row(name, format!("{time} {}: {}{waited}", decided.question, decided.answer));
+        for known in &decided.brief {
+            row("", format!("  known: {}", text::clip(known, KNOWN_COLUMNS)));
+        }
+    }
+}
+
 fn trust(world: &WorldTold) -> String {
-    let whose = match (world.captured, &world.made_from) {
+    match (world.captured, &world.made_from) {
         (Some(at), _) => {
             let age = super::world::age(at, world.age.unwrap_or_default().0);
             let names = if world.pseudonyms { ", under other names" } else { "" };
@@ -277,12 +312,7 @@ fn trust(world: &WorldTold) -> String {
             "`{}`, written by hand: not your estate: run phoenix-dr world capture",
             world.world
         ),
-    };
-    let durations = match world.measured {
-        true => "its durations were measured",
-        false => "its durations are guesses, not measured ones",
-    };
-    format!("{whose}; {durations}")
+    }
 }
 
 #[cfg(test)]
@@ -291,8 +321,12 @@ mod tests {
     use crate::report::{fixtures, summary};
 
     fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
-        let records = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity").records;
-        let summary = summary::of(&records, fixtures::at("02:30:00")).expect("a run");
+        let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
+        debrief_of(&script.records, faults, left)
+    }
+
+    fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debrief {
+        let summary = summary::of(records, fixtures::at("02:30:00")).expect("a run");
         let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
         let left = left.iter().map(|left| (*left).to_owned()).collect();
         let world = WorldTold {
@@ -304,12 +338,13 @@ mod tests {
             pseudonyms: false,
             unseen: Vec::new(),
             measured: false,
+            durations: Lengths::default(),
             seed: 7,
             faults,
             untold: false,
             left,
         };
-        of(&records, &summary, world, Vec::new())
+        of(records, &summary, world, Vec::new())
     }
 
     #[test]
@@ -329,16 +364,81 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_did_not_finish_has_its_time() {
+        let script = fixtures::Script::started().done("02:19:00", "02:20:00", "capacity");
+        let stopped = || Event::RunStopped { why: "it failed".to_owned(), exit: 14 };
+        let script = script.start("02:20:00", "database").fail("03:05:00", "database");
+        let open = script.event("03:05:10", stopped());
+        let lines = lines(&debrief_of(&open.records, &[], &[]), 80).join("\n");
+        assert!(lines.contains("database 45m10s, not finished, the longest"), "{lines}");
+        assert!(lines.contains("capacity 1m\n"), "{lines}");
+        // Undoing it takes none of its time.
+        let scope = crate::event::RollbackScope::Run;
+        let back = Event::RollbackStarted { why: "asked for".to_owned(), scope };
+        let back = open.event("04:00:00", back);
+        let back = back.event("05:00:00", stopped());
+        let found = debrief_of(&back.records, &[], &[]);
+        assert_eq!(found.steps[1].length, Span::minutes(100));
+        assert!(!found.steps[1].finished);
+    }
+
+    #[test]
+    fn at_go_it_was_known_what_the_gate_the_losses_and_the_findings_said() {
+        let lines = [
+            "REHEARSAL · estate phoenix · DR-001 Regional failover to us-west-2 · run 7F3A    SEV1",
+            "incident began 02:12 UTC (19:12 PDT) · P0 objective 0:30, maximum 4:00",
+            "",
+            "us-east-1 is down: YES, 3 of 3 signals hold                        02:18, 1s ago",
+            "  yes API healthz   no answer in 3 s     yes database      no answer in 3 s",
+            "Writes go now to   us-east-1 phoenix-prod, if it lives: not fenceable from here",
+            "Data loss          replica 7 s (best)  backup 6 min",
+            "P0 restored        about 02:38 (0:26 of 0:30)",
+            "",
+            "  2 recovery_point  Choose the recovery point           asks               1 min",
+            "",
+            "! helm: 3.9 is old",
+            "y start steps 5, 8 · n change nothing",
+        ];
+        let form = crate::event::AnswerForm::YesNo;
+        let question = fixtures::question(QuestionKey::Go, form.clone());
+        let lines_of = lines.iter().map(|line| (*line).to_owned()).collect();
+        let go = Question { title: "Start?".to_owned(), lines: lines_of, ..question };
+        let step = QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() };
+        let script = fixtures::Script::started()
+            .ask("02:18:10", "02:18:40", go, crate::event::Answer::Yes)
+            .ask("02:19:00", "02:19:00", fixtures::question(step, form), crate::event::Answer::Yes);
+        let found = debrief_of(&script.records, &[], &[]);
+        assert_eq!(
+            found.decisions[0].brief,
+            [
+                "us-east-1 is down: YES, 3 of 3 signals hold 02:18, 1s ago",
+                "Data loss replica 7 s (best) backup 6 min",
+                "! helm: 3.9 is old",
+            ]
+        );
+        assert_eq!(found.decisions[0].known.len(), lines.len());
+        let text = super::lines(&found, 80).join("\n");
+        assert!(text.contains("known: us-east-1 is down: YES"), "{text}");
+        assert!(text.contains("known: A promoted replica can never follow again."), "{text}");
+        assert!(!text.contains("REHEARSAL · estate"), "{text}");
+    }
+
+    #[test]
     fn tells_whose_world_it_was_and_how_old() {
         let mut found = debrief(&[], &[]);
         found.world.captured = Some(fixtures::at("02:18:00"));
         found.world.age = Some(Span::minutes(90));
         found.world.estate = "phoenix".to_owned();
+        found.world.durations = Lengths {
+            measured: vec!["promote".to_owned()],
+            guessed: vec!["modify".to_owned(), "answer".to_owned()],
+        };
         found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
         let text = lines(&found, 80).join("\n");
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("the estate phoenix, captured on"), "{text}");
         assert!(words.contains("1h 30m ago"), "{text}");
+        assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
         assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
         assert!(!words.contains("not your estate"), "{text}");
     }

@@ -14,7 +14,7 @@ pub(crate) use undo::Undo;
 
 use super::text::{self, count};
 use super::words;
-use crate::event::{Finding, FindingLevel};
+use crate::event::{Finding, FindingLevel, Mode};
 use crate::ids::StepId;
 use crate::outcome::{Candidate, CheckReport, Difference, Fidelity, Verdict};
 use crate::plan::{Approval, Body, Plan, PlannedStep};
@@ -25,6 +25,8 @@ const VERSION: u32 = 1;
 /// Everything a dry run found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DryRunReport {
+    /// `Rehearsal` where what was looked at is a world, and nothing of it is the estate's
+    pub mode: Mode,
     #[serde(with = "crate::plan::shared")]
     pub plan: Arc<Plan>,
     /// When the estate was looked at
@@ -151,8 +153,22 @@ impl DryRunReport {
 
     /// Returns the report as JSON.
     pub(crate) fn json(&self) -> Value {
-        json!({ "format": "phoenix-dr/plan", "version": VERSION, "changes": self.changes(),
-                "unmet": self.unmet(), "report": self })
+        json!({ "format": "phoenix-dr/plan", "version": VERSION, "mode": self.mode,
+                "changes": self.changes(), "unmet": self.unmet(), "report": self })
+    }
+
+    /// Says what it is of, before anything else: commands that are shown look the same in either.
+    fn heading(&self) -> (String, &'static str) {
+        match self.mode {
+            Mode::Live | Mode::DryRun => {
+                ("DRY RUN".to_owned(), "Nothing was changed, and nothing is by a dry run.")
+            }
+            Mode::Rehearsal => (
+                format!("{} · DRY RUN", words::mode(self.mode)),
+                "Nothing was changed. What a rehearsal would do, in a simulated estate: none of these commands is for \
+                 the real one.",
+            ),
+        }
     }
 }
 
@@ -214,9 +230,10 @@ pub(crate) fn numbered<'a>(
 /// Returns the report as text of at most `columns`.
 pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Vec<String> {
     let plan = &report.plan;
+    let (heading, below) = report.heading();
     let mut lines = text::wrap(
         &format!(
-            "DRY RUN · estate {} · {} {} · seen {}",
+            "{heading} · estate {} · {} {} · seen {}",
             plan.estate.estate,
             plan.runbook,
             plan.title,
@@ -225,7 +242,7 @@ pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Ve
         columns,
         2,
     );
-    lines.extend(text::wrap("Nothing was changed, and nothing is by a dry run.", columns, 2));
+    lines.extend(text::wrap(below, columns, 2));
     for finding in report.findings.iter().filter(|finding| finding.level != FindingLevel::Good) {
         lines.extend(finding_lines(finding, columns));
     }
@@ -413,7 +430,9 @@ fn closing(report: &DryRunReport, columns: usize) -> Vec<String> {
     }
     let mut lines = text::wrap(&format!("{}.", parts.join("; ")), columns, 2);
     if report.unmet() {
-        lines.extend(text::wrap("A live run would stop before it changes anything.", columns, 2));
+        let whose = if report.mode == Mode::Rehearsal { "The rehearsal" } else { "A live run" };
+        let stops = format!("{whose} would stop before it changes anything.");
+        lines.extend(text::wrap(&stops, columns, 2));
     }
     lines
 }

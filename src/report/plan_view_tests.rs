@@ -87,7 +87,8 @@ pub(crate) fn report() -> DryRunReport {
         hint: None,
         step: Some("p1".into()),
     }];
-    DryRunReport { plan: Arc::new(plan), seen: at("02:18:09"), steps, findings }
+    let (mode, seen) = (Mode::DryRun, at("02:18:09"));
+    DryRunReport { mode, plan: Arc::new(plan), seen, steps, findings }
 }
 
 fn lines() -> Vec<String> {
@@ -246,6 +247,17 @@ fn the_json_form_names_itself_and_reads_back() {
     let back: DryRunReport = serde_json::from_value(value["report"].clone()).expect("reads back");
     assert_eq!(back.steps.len(), report().steps.len());
     assert_eq!(value["changes"], json!(true));
+    assert_eq!(value["mode"], json!("dry_run"));
+}
+
+#[test]
+fn a_rehearsed_dry_run_says_so_before_anything_else() {
+    let report = DryRunReport { mode: Mode::Rehearsal, ..report() };
+    let lines = text(&report, 80, &zone());
+    assert!(lines[0].starts_with("REHEARSAL · DRY RUN · estate phoenix"), "{lines:#?}");
+    let said = lines.join(" ");
+    assert!(said.contains("in a simulated estate"), "{lines:#?}");
+    assert_eq!(report.json()["mode"], json!("rehearsal"));
 }
 
 #[test]

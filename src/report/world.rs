@@ -30,9 +30,32 @@ pub(crate) struct WorldShown {
     pub regions: Vec<String>,
     pub objects: Vec<Counted>,
     pub faults: Vec<String>,
-    /// Its durations were measured
+    /// All of its durations were measured
     pub measured: bool,
+    pub durations: Lengths,
     pub unseen: Vec<NotSeen>,
+}
+
+/// Where a world's durations come from, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Lengths {
+    /// Given by the world, which says that they were measured
+    pub measured: Vec<String>,
+    /// Nobody measured them
+    pub guessed: Vec<String>,
+}
+
+impl Lengths {
+    /// Says which were measured.
+    pub(crate) fn said(&self) -> String {
+        match (self.measured.as_slice(), self.guessed.as_slice()) {
+            ([], _) => "guesses, not measured".to_owned(),
+            (_, []) => "measured".to_owned(),
+            (measured, guessed) => {
+                format!("measured: {}; guesses: {}", measured.join(", "), guessed.join(", "))
+            }
+        }
+    }
 }
 
 /// How many objects of a kind a region has.
@@ -82,8 +105,7 @@ pub(crate) fn lines(shown: &WorldShown, columns: usize) -> Vec<String> {
         _ => "written by hand".to_owned(),
     };
     row("Origin", if shown.pseudonyms { format!("{origin}; names replaced") } else { origin });
-    let durations = if shown.measured { "measured" } else { "guesses, not measured" };
-    row("Durations", durations.to_owned());
+    row("Durations", shown.durations.said());
     for (index, counted) in shown.objects.iter().enumerate() {
         let name = if index == 0 { "Objects" } else { "" };
         let region = counted.region.as_deref().unwrap_or("no region");
@@ -174,6 +196,7 @@ mod tests {
             ],
             faults: vec!["dark,region=us-east-1".to_owned()],
             measured: false,
+            durations: Lengths::default(),
             unseen: vec![unseen],
         };
         let lines = lines(&shown, 80);

@@ -64,6 +64,39 @@ fn a_line_may_not_be_there_twice_or_belong_to_no_cluster() {
 }
 
 #[test]
+fn a_manifest_may_not_be_there_twice_in_a_cluster() {
+    let world = phoenix();
+    let manifest = world.clusters["us-west-2"].objects[0].clone();
+    let id = manifest_id(&manifest);
+    let refused = |world: &World| {
+        let text = serde_json::to_string_pretty(world).expect("JSON, which is YAML as well");
+        let said = parse("w.yaml", &text).expect_err("it is not sound").render(false);
+        assert!(
+            said.contains(&format!("`{id}` is there twice in the cluster of us-west-2")),
+            "{said}"
+        );
+    };
+    let mut own = world.clone();
+    own.clusters.get_mut("us-west-2").expect("a cluster").objects.push(manifest.clone());
+    refused(&own);
+    let mut both = world.clone();
+    both.objects.push(WorldObject {
+        kind: Kind::Kubernetes,
+        region: Some("us-west-2".to_owned()),
+        id: id.clone(),
+        body: Body::Known(manifest.clone()),
+        then: Vec::new(),
+    });
+    refused(&both);
+    // Another region's cluster may have the same.
+    let mut elsewhere = world.clone();
+    let other = elsewhere.clusters.entry("us-east-1".to_owned()).or_default();
+    other.objects = vec![manifest];
+    let text = serde_json::to_string(&elsewhere).expect("JSON");
+    assert!(parse("w.yaml", &text).is_ok());
+}
+
+#[test]
 fn differences_name_what_came_went_and_changed() {
     let before = phoenix();
     let mut after = phoenix();

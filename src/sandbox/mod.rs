@@ -9,6 +9,7 @@ mod aws;
 mod cluster;
 pub(crate) mod compare;
 mod dns;
+mod durations;
 pub(crate) mod estate;
 pub(crate) mod fault;
 #[cfg(test)]

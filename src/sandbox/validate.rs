@@ -270,6 +270,7 @@ impl Checks<'_> {
             let path = Path::root().key("clusters").key(region);
             self.region(&path, region);
         }
+        self.manifests_twice();
         let endpoints = self.world.objects.iter().enumerate();
         for (i, object) in endpoints.filter(|(_, object)| object.kind == Kind::Endpoint) {
             let body = object.body.decode();
@@ -284,6 +285,24 @@ impl Checks<'_> {
                     let message = format!("the cluster of {region} has no workload `{workload}`");
                     self.missing(&path, message, workload, known.iter().map(String::as_str));
                 }
+            }
+        }
+    }
+
+    /// A cluster has its manifests in two places: its own, and the objects of its region.
+    fn manifests_twice(&mut self) {
+        let objects = self.world.objects.iter().filter(|object| object.kind == Kind::Kubernetes);
+        let mut seen: BTreeSet<(&str, String)> = objects
+            .map(|object| (object.region.as_deref().unwrap_or_default(), object.id.clone()))
+            .collect();
+        for (region, cluster) in &self.world.clusters {
+            for (i, manifest) in cluster.objects.iter().enumerate() {
+                let id = manifest_id(manifest);
+                if seen.contains(&(region.as_str(), id.clone())) {
+                    let path = Path::root().key("clusters").key(region).key("objects").item(i);
+                    self.wrong(&path, format!("`{id}` is there twice in the cluster of {region}"));
+                }
+                seen.insert((region, id));
             }
         }
     }

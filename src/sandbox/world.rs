@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use super::durations::{Durations, Timed};
 use super::fault::Rule;
 use super::lines::{self, Line};
 use super::validate::Places;
@@ -93,61 +94,6 @@ pub(crate) struct Unseen {
 
 fn account() -> String {
     "123456789012".to_owned()
-}
-
-/// How long things take; guesses from practice until they are measured.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Durations {
-    /// An answer of an AWS API or a server
-    pub answer: Span,
-    /// Making an instance before any data is read
-    pub create_instance: Span,
-    /// Reading a GiB of a snapshot or backup, in seconds
-    pub restore_seconds_per_gib: u32,
-    /// Replaying logs up to the instant asked for
-    pub replay_logs: Span,
-    /// First backup of a new or promoted instance
-    pub first_backup: Span,
-    /// Promoting a replica, its restart included
-    pub promote: Span,
-    /// Until a promotion that was accepted shows
-    pub promote_shows: Span,
-    /// Changing an instance
-    pub modify: Span,
-    /// Adding a standby in another zone
-    pub add_standby: Span,
-    /// Deleting an instance
-    pub delete_instance: Span,
-    /// Moving the writer of a global database to another region
-    pub global_failover: Span,
-    /// Until every name server of Route 53 has a change
-    pub route53_sync: Span,
-    /// Until an object is in the bucket its own is replicated to
-    pub object_replication: Span,
-    /// True where these were measured on the estate
-    pub measured: bool,
-}
-
-impl Default for Durations {
-    fn default() -> Self {
-        Self {
-            answer: Span(std::time::Duration::from_millis(120)),
-            create_instance: Span::minutes(6),
-            restore_seconds_per_gib: 20,
-            replay_logs: Span::minutes(5),
-            first_backup: Span::minutes(3),
-            promote: Span::minutes(7),
-            promote_shows: Span::seconds(6),
-            modify: Span::minutes(2),
-            add_standby: Span::minutes(12),
-            delete_instance: Span::minutes(4),
-            global_failover: Span::minutes(2),
-            route53_sync: Span::seconds(35),
-            object_replication: Span::seconds(20),
-            measured: false,
-        }
-    }
 }
 
 /// What an object is.

@@ -235,6 +235,68 @@ fn a_person_is_asked_what_a_live_run_asks() {
     assert!(long.is_empty(), "rows that are too long: {long:#?}");
 }
 
+/// Whoever looks at a screen must see that it is no incident, whichever screen that is.
+#[test]
+fn every_screen_of_a_rehearsal_says_that_it_is_one() {
+    let folder = Folder::new();
+    let said = |screen: &str, text: &str| {
+        let first: Vec<&str> = text.trim().lines().take(4).collect();
+        let first = first.join(" ").to_lowercase();
+        assert!(first.contains("rehears"), "{screen} begins without a word of it:\n{text}");
+    };
+    let dry = ["failover", "--region", "us-west-2", "--rehearse", "--dry-run"];
+    said("failover --dry-run", &folder.run(&dry).exits(0).out);
+    let json = folder.run(&[&dry[..], &["--output=json"]].concat()).exits(0).out;
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(report["mode"], "rehearsal");
+    let stopped = rehearsed(&folder, &["--inject=denied@rds/PromoteReadReplica"]).exits(14);
+    said("the log", &stopped.err);
+    let end = stopped.out.rsplit("DEBRIEF").next().unwrap_or_default();
+    let last = end.split("\nResult").nth(1).expect("last lines");
+    assert!(last.contains("--rehearse"), "the last lines: {last}");
+    let run = run_of(&folder);
+    let run = run.file_name().expect("a name").to_string_lossy().into_owned();
+    for arguments in [
+        vec!["status", &run],
+        vec!["report", &run],
+        vec!["audit", &run],
+        vec!["runs"],
+        vec!["resume", &run, "--rehearse", "--dry-run"],
+        vec!["rollback", &run, "--rehearse", "--dry-run"],
+    ] {
+        let ran = folder.run(&arguments);
+        said(&arguments.join(" "), &ran.out);
+    }
+    let mut arguments = vec!["resume", run.as_str(), "--rehearse"];
+    arguments.extend(ANSWERS);
+    said("resume", &folder.run(&arguments).err);
+    let journal =
+        std::fs::read_to_string(run_of(&folder).join("journal.jsonl")).expect("a journal");
+    let asked = journal.lines().map(|line| serde_json::from_str::<Value>(line).expect("a record"));
+    let go = asked.map(|record| record["event"]["question"].clone());
+    let go =
+        go.into_iter().find(|question| question["key"]["kind"] == "go" || question["key"] == "go");
+    said("the go screen", &go.expect("go was asked")["lines"].to_string());
+}
+
+#[test]
+fn a_rehearsal_whose_world_is_damaged_can_be_given_up() {
+    let folder = Folder::new();
+    rehearsed(&folder, &["--inject=denied@rds/PromoteReadReplica"]).exits(14);
+    let run = run_of(&folder);
+    let world = std::fs::read_to_string(run.join("world.jsonl")).expect("a world");
+    std::fs::write(run.join("world.jsonl"), world.replacen('\n', "\n{}\n", 1)).expect("damaged");
+    let run = run.file_name().expect("a name").to_string_lossy().into_owned();
+    let refused = folder.run(&["resume", &run, "--rehearse", "--yes"]);
+    assert!(refused.err.contains("is damaged at line 2"), "{}", refused.err);
+    let hint = refused.err.split("phoenix-dr abandon ").nth(1).expect("a hint");
+    let short = hint.split_whitespace().next().expect("a run");
+    let given_up = folder.run(&["abandon", short, "--reason=its world is damaged"]).exits(0);
+    assert!(given_up.out.contains("is abandoned"), "{}", given_up.out);
+    let refused = folder.run(&["resume", &run, "--rehearse", "--yes"]);
+    assert!(refused.err.contains("is over"), "{}", refused.err);
+}
+
 #[test]
 fn wrong_usage_is_told() {
     let folder = Folder::new();

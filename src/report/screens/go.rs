@@ -30,6 +30,12 @@ const BLOCKING_MAX: usize = 3;
 /// Columns of the names at the left.
 const NAMES: usize = 19;
 
+/// Names of facts; together with the blank lines they are what a screen is taken apart by.
+const WRITES: &str = "Writes go now to";
+const NO_RETURN: &str = "No way back from";
+const DATA_LOSS: &str = "Data loss";
+const CANNOT_START: &str = "CANNOT START: ";
+
 /// What is known when a run is about to start.
 #[derive(Debug, Clone)]
 pub(crate) struct GoView {
@@ -97,6 +103,20 @@ pub(crate) fn question(view: &GoView) -> Question {
     };
     question.lines = screen(view, &question);
     question
+}
+
+/// Returns what of a screen says how things were: gates, losses, findings. The title and the steps are left out.
+pub(crate) fn known(lines: &[String]) -> Vec<&str> {
+    let below = lines.iter().skip_while(|line| !line.is_empty());
+    let below: Vec<&str> = below.map(String::as_str).filter(|line| !line.is_empty()).collect();
+    let facts =
+        |line: &&&str| [WRITES, DATA_LOSS, NO_RETURN].iter().any(|fact| line.starts_with(fact));
+    let gates = below.iter().take_while(|line| !facts(line) && !line.starts_with('!'));
+    let gates = gates.filter(|line| !line.starts_with(' '));
+    let others = below
+        .iter()
+        .filter(|line| [DATA_LOSS, "! ", CANNOT_START].iter().any(|said| line.starts_with(said)));
+    gates.chain(others).copied().collect()
 }
 
 /// What keeps the run from starting.
@@ -201,15 +221,15 @@ fn facts(view: &GoView) -> Vec<String> {
         lines.push(format!("{}{said}", text::pad(name, NAMES)));
     };
     if let Some(writes) = &view.writes {
-        fact("Writes go now to", writes.clone());
+        fact(WRITES, writes.clone());
     }
     if !view.candidates.is_empty() {
-        fact("Data loss", losses(view));
+        fact(DATA_LOSS, losses(view));
     }
     if !view.outlooks.is_empty() {
         fact(&restored_name(view), restored(view));
     }
-    fact("No way back from", no_return(view));
+    fact(NO_RETURN, no_return(view));
     lines
 }
 
@@ -430,7 +450,7 @@ fn choices(view: &GoView) -> Vec<String> {
 fn cannot_start(blocking: &[&Finding]) -> Vec<String> {
     let said = blocking.iter().map(|finding| {
         let hint = finding.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
-        format!("CANNOT START: {}: {}{hint}", finding.about, finding.said)
+        format!("{CANNOT_START}{}: {}{hint}", finding.about, finding.said)
     });
     let mut lines: Vec<String> = said.flat_map(|said| text::wrap(&said, COLUMNS, 2)).collect();
     if lines.len() > BLOCKING_MAX {

@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 
 use super::estate::rewritten;
 use super::fault::{Fault, Rule, Service};
-use super::world::{Body, Durations, FORMAT, Kind, Unseen, World, WorldCluster, WorldObject};
+use super::world::{
+    Body, Durations, FORMAT, Kind, Timed, Unseen, World, WorldCluster, WorldObject,
+};
 use crate::estate::types::Estate;
 
 /// The account of what nobody says another of: the one of AWS's own examples.
@@ -92,7 +94,7 @@ pub(crate) fn world(estate: &Estate, file: &str) -> World {
     let mut durations = Durations::default();
     let per_gib = estate.database.as_ref().and_then(|known| known.restore_seconds_per_gib);
     if let Some(seconds) = per_gib {
-        durations.restore_seconds_per_gib = seconds;
+        durations.restore_seconds_per_gib = Timed::given(seconds);
     }
     World {
         world: estate.estate.clone(),

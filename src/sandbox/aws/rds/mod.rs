@@ -162,7 +162,7 @@ fn gib(found: &Value) -> u64 {
 
 /// How long the data of a source takes to be read.
 fn reading(desk: &Desk<'_>, source: &Value) -> std::time::Duration {
-    std::time::Duration::from_secs(gib(source) * u64::from(desk.durations.restore_seconds_per_gib))
+    std::time::Duration::from_secs(gib(source) * u64::from(*desk.durations.restore_seconds_per_gib))
 }
 
 fn invalid_value(message: impl Into<String>) -> AwsError {
