@@ -18,6 +18,8 @@ use crate::shell::line;
 
 /// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a program that is started in a rehearsal is given in the place of a secret.
+const STAND_IN: &str = "rehearsal";
 /// A program that only looks answers soon.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
@@ -160,13 +162,13 @@ async fn environment(
     clients: &Clients,
     with: &CommandRun,
 ) -> Result<BTreeMap<String, String>, ProgramError> {
-    // A rehearsal starts no program, and nothing real is read for one.
+    // Nothing real is read in a rehearsal; a program that is started in one finds something in its place.
     let simulated = matches!(clients.network, Network::Simulated(_));
     let mut env = BTreeMap::new();
     for (name, variable) in &with.env {
         let value = match variable {
             Variable::Text(text) => text.clone(),
-            Variable::Secret(_) if simulated => continue,
+            Variable::Secret(_) if simulated => STAND_IN.to_owned(),
             Variable::Secret(reference) => {
                 let secret = secrets::read(reference).await.map_err(|error| {
                     ProgramError::Secret { variable: name.clone(), why: error.to_string() }
