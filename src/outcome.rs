@@ -78,6 +78,8 @@ pub(crate) enum FailureClass {
     /// What the right to make the change rests on, the lease or the gates, was not proved any more when it was to be
     /// requested: nothing has failed, it is proved again
     Unproved,
+    /// A look at what was done, or at a gate, told nothing: neither that it holds nor that it does not
+    Doubt,
     /// A defect in phoenix-dr
     Internal,
 }
@@ -96,6 +98,7 @@ impl FailureClass {
             | Self::Overdue
             | Self::Refused
             | Self::Unproved
+            | Self::Doubt
             | Self::Internal => false,
         }
     }

@@ -351,6 +351,7 @@ const fn lost(error: &ActionError) -> bool {
         | FailureClass::Capacity
         | FailureClass::Refused
         | FailureClass::Unproved
+        | FailureClass::Doubt
         | FailureClass::Internal => false,
     }
 }

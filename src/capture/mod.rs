@@ -89,6 +89,7 @@ impl Part {
             FailureClass::Capacity
             | FailureClass::Refused
             | FailureClass::Unproved
+            | FailureClass::Doubt
             | FailureClass::Internal => "failed",
         };
         self.assumed(what, region, &format!("{class}: {}", error.message));

@@ -65,6 +65,8 @@ pub(crate) enum NoSession {
     Unreachable { address: String, said: String },
     /// Its name does not resolve from here, or this host's own network is in the way
     Unclear { address: String, said: String },
+    /// This host cannot read the password: the database was not asked
+    NoPassword(ActionError),
     /// It was reached and said no, or the estate does not say how
     Failed(ActionError),
 }
@@ -79,7 +81,7 @@ impl From<NoSession> for ActionError {
                 Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
                     .hint("see this host's own resolver, routes and `via`")
             }
-            NoSession::Failed(error) => error,
+            NoSession::NoPassword(error) | NoSession::Failed(error) => error,
         }
     }
 }
@@ -195,7 +197,7 @@ pub(crate) async fn connect(
         let message = format!("`tls: disable` is for loopback only, and {instance} is at {host}");
         return Err(failed(FailureClass::Invalid, message));
     }
-    let password = password(clients, connection).await.map_err(NoSession::Failed)?;
+    let password = password(clients, connection).await.map_err(NoSession::NoPassword)?;
     let mut config = Config::new();
     config
         .user(&connection.user)
@@ -291,12 +293,16 @@ fn trust(connection: &Connection) -> Result<rustls::ClientConfig, ActionError> {
 }
 
 /// Reads the password anew each time, so that a renewed one is taken; masks it from then on.
-async fn password(clients: &Clients, connection: &Connection) -> Result<SecretString, ActionError> {
+pub(crate) async fn password(
+    clients: &Clients,
+    connection: &Connection,
+) -> Result<SecretString, ActionError> {
     let password = secrets::read(&connection.password_from).await.map_err(|why| {
         ActionError::unchanged(
             FailureClass::Credentials,
             format!("password of {}: {why}", connection.user),
         )
+        .hint("make it readable where `database.connection.password_from` of the estate file says it is")
     })?;
     clients.masks.hide(&password);
     Ok(password)

@@ -1,5 +1,6 @@
 //! The go screen: looks at the estate and puts what was found before a person.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -7,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::observe::Sight;
 use super::preflight::{self, Preflight};
-use super::{answers, observe};
+use super::{answers, drift, observe};
 use crate::clients::Clients;
 use crate::engine::dispatcher::{Go, GoBuilder, Look};
 use crate::engine::gates::unmet;
@@ -39,6 +40,8 @@ pub(super) struct Before {
     pub given: Given,
     /// Where what was seen is kept
     pub store: Option<Store>,
+    /// What a new run would read
+    pub estate_file: Option<PathBuf>,
 }
 
 /// Returns what builds the go question of a run.
@@ -67,7 +70,12 @@ async fn look_at(state: &RunState, before: &Before) -> Preflight {
         state: None,
         point: before.given.recovery_point.as_deref(),
     };
-    preflight::look(&sight, before.store.as_ref()).await
+    let mut seen = preflight::look(&sight, before.store.as_ref()).await;
+    let file = before.estate_file.as_deref();
+    let drift = file.and_then(|file| drift::finding(&state.plan, file));
+    // Whoever has corrected the file to get rid of a finding must not wonder why it is still there.
+    seen.report.findings.splice(0..0, drift);
+    seen
 }
 
 fn build(state: &RunState, before: &Before, seen: Preflight) -> Go {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::context::{Context, chain, store_error};
 use super::show::Screen;
 use super::typed::{self, Wanted};
-use super::{answers, compose, dry_run, facts, go, rehearsal, rollback};
+use super::{answers, compose, drift, dry_run, facts, go, rehearsal, rollback};
 use crate::cli::RunFlags;
 use crate::clients::Clients;
 use crate::clients::guard::Guard;
@@ -192,8 +192,14 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let (lock, estate_lock) = (Arc::new(Mutex::new(lock)), Arc::new(Mutex::new(estate_lock)));
     let at_step = tell(Arc::clone(&ports.lease), [Arc::clone(&lock), Arc::clone(&estate_lock)]);
     let sharing = Sharing::when_armed(context, &clients, &state.plan, store.clone());
-    let before =
-        go::Before { ports: ports.clone(), clients: Arc::clone(&clients), first, given, store };
+    let before = go::Before {
+        ports: ports.clone(),
+        clients: Arc::clone(&clients),
+        first,
+        given,
+        store,
+        estate_file: drift::file(context),
+    };
     let mut armed_at = sharing.armed;
     let setup = Setup {
         go: go::builder(before),

@@ -9,6 +9,7 @@ mod confined;
 mod context;
 mod diagnostics;
 mod doctor;
+mod drift;
 mod dry_run;
 mod facts;
 mod go;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+mod reach;
+
 use super::facts::{self, Known};
 use super::observe::{self, Sight, Unseen};
 use super::{causes, compose, go};
@@ -43,12 +45,13 @@ pub(super) struct Preflight {
 /// Looks at the steps and at what the whole run needs, keeps what was seen, and words what was found.
 pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight {
     let (clients, plan) = (sight.clients, sight.plan);
-    let (looked, identity, shared, ways, switch) = futures::join!(
+    let (looked, identity, shared, ways, switch, late) = futures::join!(
         observe::plan(sight),
         identity(plan, clients),
         shared(plan, clients, sight.run),
         ways(plan, clients),
         switch(plan, clients),
+        reach::late_needs(plan, clients),
     );
     let (mut report, unseen) = looked;
     let mut known = Known::default();
@@ -71,6 +74,7 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
     findings.extend(unseen.iter().filter_map(|unseen| of_step(plan, &report, unseen)));
     findings.extend(finding);
     findings.extend(ways);
+    findings.extend(late);
     findings.extend(switch);
     findings.extend(hosts(plan).into_iter().map(|(about, said)| good(about, said)));
     known.learn(&report);
@@ -100,6 +104,10 @@ async fn secrets(plan: &Plan) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, value) in &plan.inputs {
         let Ok(reference) = serde_json::from_value::<SecretRef>(value.clone()) else { continue };
+        // A person is asked for it when the run is taken up.
+        if reference.asked.is_some() {
+            continue;
+        }
         if let Err(error) = crate::estate::secrets::read(&reference).await {
             let hint = "make it readable where it was said to be".to_owned();
             let finding = warning(format!("secret {name}"), error.to_string(), Some(hint));
@@ -264,6 +272,7 @@ fn credentials(
                 | FailureClass::Overdue
                 | FailureClass::Refused
                 | FailureClass::Unproved
+                | FailureClass::Doubt
                 | FailureClass::Internal => FindingLevel::Warning,
             };
             let finding = warning("credentials", error.message, error.hint);
@@ -410,7 +419,11 @@ async fn way(clients: &Clients, name: String, via: &Via, lost: Option<&str>) -> 
         Err(late) => Some(late.to_string()),
     };
     match (why, through) {
-        (Some(why), _) => warning(about, why, Some("run its command by hand and see".to_owned())),
+        // Whatever needs it fails, and most of it only after the first change.
+        (Some(why), _) => Finding {
+            level: FindingLevel::Blocking,
+            ..warning(about, why, Some("run its command by hand and see".to_owned()))
+        },
         (None, Some(lost)) => {
             let hint = "it must not depend on the region that fails".to_owned();
             warning(about, format!("its command names {lost}"), Some(hint))

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, dry_run, ledger, rehearsal, typed};
+use super::{answers, drift, dry_run, ledger, rehearsal, typed};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
-use crate::event::{Event, Record};
+use crate::event::{Answer, Event, QuestionKey, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::reader::SetAside;
 use crate::journal::store::{Namespace, OpenRun, Store, StoreError};
+use crate::report::plan_view::finding_lines;
 use crate::report::terminal::Tone;
 
 /// Goes on with a stopped run, or shows what that would do.
@@ -44,12 +45,23 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
             return Err(answers::refusal(&missing));
         }
     }
+    say_drift(context, &state);
     typed::ask_again(context, &plan, settings.interactive)?;
     let estate_lock = lock_estate(context, &store, &plan, &run)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
     let given = answers;
     carry_on(context, Job { open, state, records, opening, consent: None, given, estate_lock })
+}
+
+/// Says that the estate file has changed, where no question says it any more.
+fn say_drift(context: &Context, state: &RunState) {
+    let asks = state.answers.get(&QuestionKey::Go) != Some(&Answer::Yes);
+    let file = drift::file(context).filter(|_| !asks && !rolls_back(state));
+    let Some(found) = file.and_then(|file| drift::finding(&state.plan, &file)) else { return };
+    for line in finding_lines(&found, context.terminal.columns()) {
+        context.terminal.loud(Tone::Warn, &line);
+    }
 }
 
 /// A run this process may write to.

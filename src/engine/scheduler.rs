@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::state::{Graph, RunPhase, RunState, tolerated};
 use super::step::{RevertStage, Stage};
 use crate::event::{OnFailureFlag, RollbackScope, RunSettings};
-use crate::outcome::{Effect, Verdict};
+use crate::outcome::{Effect, FailureClass, Verdict};
 use crate::plan::{Body, PlannedStep, Rollback};
 use crate::runbook::schema::OnFailure;
 
@@ -139,12 +139,21 @@ pub(super) fn policy(state: &RunState, i: usize) -> Policy {
     let wanted = match (step.on_failure, state.settings.on_failure) {
         (OnFailure::Rollback, _) => Policy::RollBack,
         (OnFailure::Stop, _) => Policy::Stop,
+        // What is in doubt has not failed, and taking back what works is harm: `resume` looks again.
+        (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Auto) if in_doubt(state, i) => {
+            Policy::Stop
+        }
         (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Stop) => Policy::Stop,
         (OnFailure::Ask | OnFailure::Continue, OnFailureFlag::Rollback | OnFailureFlag::Auto) => {
             Policy::RollBack
         }
     };
     if wanted == Policy::RollBack && state.past() { Policy::Stop } else { wanted }
+}
+
+/// Says whether a step was given up because its checks could not tell.
+fn in_doubt(state: &RunState, i: usize) -> bool {
+    matches!(&state.steps[i].stage, Stage::Failed { error } if error.class == FailureClass::Doubt)
 }
 
 /// Says whether it is asked what follows a step's failure of this number: somebody is there or has answered it

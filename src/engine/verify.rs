@@ -17,6 +17,14 @@ use crate::runbook::expression::Scope;
 /// One look may take this long before it counts as inconclusive.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
+/// Returns the kind of failure that a look which did not hold is.
+const fn class(verdict: Verdict) -> FailureClass {
+    match verdict {
+        Verdict::Inconclusive => FailureClass::Doubt,
+        Verdict::Holds | Verdict::Fails => FailureClass::Invalid,
+    }
+}
+
 /// Two looks are never closer together than this.
 const EVERY_LEAST: Duration = Duration::from_millis(100);
 
@@ -38,7 +46,7 @@ impl Driver {
             let reason = format!("overridden: {reason}");
             return self.finish(StepEnd::Done, Map::new(), Some(reason)).await;
         }
-        let error = ActionError::unchanged(FailureClass::Invalid, describe(verdict, &reports));
+        let error = ActionError::unchanged(class(verdict), describe(verdict, &reports));
         self.fail(error).await
     }
 
@@ -78,7 +86,7 @@ impl Driver {
             self.record(vec![Event::Verified { step, verdict, reports: reports.clone() }]);
             if verdict != Verdict::Holds {
                 let error = ActionError {
-                    class: FailureClass::Invalid,
+                    class: class(verdict),
                     effect: self.state.effect,
                     message: self.not_verified(&describe(verdict, &reports)),
                     hint: None,

@@ -384,6 +384,13 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
             };
             let (typed, does) = command("resume", resume);
             next.push((format!("{typed}{}", answer.unwrap_or_default()), does));
+            if view.rollback.is_none() && refused_as_things_are(view) {
+                let again = crate::shell::line(&view.typed);
+                next.push((
+                    format!("phoenix-dr {again}"),
+                    "starts again, with files that were corrected".to_owned(),
+                ));
+            }
             if view.rollback.is_none() && still_changed && !view.sealed() {
                 next.push(command("rollback", "undoes what this run changed"));
             }
@@ -391,6 +398,13 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
         }
     }
     next
+}
+
+/// Says whether the run ended before it changed anything for what was found: a run keeps the files it was planned with.
+fn refused_as_things_are(view: &ViewState) -> bool {
+    let not_met =
+        matches!(&view.ending, Some(Ending::Stopped { exit, .. }) if *exit == Exit::NotMet.code());
+    not_met && changed(view).is_empty()
 }
 
 #[cfg(test)]

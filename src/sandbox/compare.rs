@@ -49,8 +49,7 @@ pub(crate) fn differences(before: &World, after: &World) -> Vec<Difference> {
         let change = match old.remove(&key) {
             None => Some(Change::Added),
             Some(was) => {
-                let mut fields = Vec::new();
-                compare(String::new(), &was, &value, &mut fields);
+                let fields = fields(&was, &value);
                 (!fields.is_empty()).then_some(Change::Changed { fields })
             }
         };
@@ -97,6 +96,13 @@ fn objects(world: &World) -> BTreeMap<Key, Value> {
     });
     all.insert(("world".to_owned(), None, head.world), own);
     all
+}
+
+/// Returns the fields in which two values differ.
+pub(crate) fn fields(before: &Value, after: &Value) -> Vec<Field> {
+    let mut fields = Vec::new();
+    compare(String::new(), before, after, &mut fields);
+    fields
 }
 
 fn compare(path: String, before: &Value, after: &Value, fields: &mut Vec<Field>) {

@@ -67,6 +67,7 @@ impl From<ActionError> for NotBySql {
             | FailureClass::Capacity
             | FailureClass::Refused
             | FailureClass::Unproved
+            | FailureClass::Doubt
             | FailureClass::Internal => Self::Wrong(error),
         }
     }
@@ -78,6 +79,8 @@ impl From<NoSession> for NotBySql {
             NoSession::Unreachable { address, said } | NoSession::Unclear { address, said } => {
                 Self::Cannot { why: format!("{address}: {said}"), again: Again::IfAtOnce }
             }
+            // Nobody was asked: without its password nothing is known of the database, least of all that it is dark.
+            NoSession::NoPassword(error) => Self::Wrong(error),
             NoSession::Failed(error) => error.into(),
         }
     }

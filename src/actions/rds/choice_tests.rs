@@ -1,5 +1,7 @@
 //! Choosing a recovery point over real SDK clients and a scripted region.
 
+use serde_json::{Value, json};
+
 use super::testing::{
     Made, OTHER_RUN, REPLICA, Region, TARGET, WEST, backup, made, region, replica, snapshot,
 };
@@ -19,9 +21,14 @@ fn choice(choose: Option<&str>) -> ChooseRecoveryPoint {
 
 async fn choices(known: Region, choose: Option<&str>) -> Result<Observation, ActionError> {
     let (script, _) = region(known);
-    let clients = guarded(estate(|_| {}), &script);
+    let clients = guarded(estate(out_of_reach), &script);
     let (call, _news) = call("rds.choose_recovery_point");
     candidates::observe(&clients, &call, &choice(choose)).await
+}
+
+/// PostgreSQL cannot be asked: there is no way to it.
+fn out_of_reach(estate: &mut Value) {
+    estate["database"]["via"] = json!({ "command": [] });
 }
 
 fn three() -> Region {
@@ -98,6 +105,18 @@ async fn a_named_kind_that_cannot_be_taken_is_chosen_from_all_and_never_replaced
         let best = Candidate::best(&seen.choices, Span::minutes(24 * 60));
         assert_eq!(best.is_none(), gone, "what the estate names is not there");
     }
+}
+
+#[tokio::test]
+async fn a_password_that_cannot_be_read_costs_no_lossier_recovery() {
+    let (script, _) = region(three());
+    let (call, _news) = call("rds.choose_recovery_point");
+    let asked = choice(None);
+    let clients = guarded(estate(|_| {}), &script);
+    let error = candidates::observe(&clients, &call, &asked).await.expect_err("nobody knows");
+    assert_eq!(error.class, FailureClass::Credentials, "{error}");
+    assert!(error.message.contains("PHOENIX_DB is not set"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("password_from")));
 }
 
 #[test]
@@ -247,6 +266,7 @@ async fn what_a_restore_needs_is_looked_for_before_it_is_chosen() {
         let estate = estate(|estate| {
             let west = &mut estate["regions"]["us-west-2"];
             west.as_object_mut().expect("a region").remove(part);
+            out_of_reach(estate);
         });
         let clients = guarded(estate, &script);
         let (call, _news) = call("rds.choose_recovery_point");

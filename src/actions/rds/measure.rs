@@ -69,7 +69,7 @@ pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured,
     let now = clients.clock.now();
     if let Some(named) = named {
         let (candidate, evidence) =
-            replica_candidate(clients, region, &named.id, &looks.replica).await;
+            replica_candidate(clients, region, &named.id, &looks.replica).await?;
         measured.evidence.push(evidence);
         measured.candidates.push(candidate);
     }

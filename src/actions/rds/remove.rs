@@ -1,5 +1,7 @@
 //! Taking a restore back: deletes the instance this run made, and nothing anybody else has written.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::instance::{Instance, Phase};
@@ -7,9 +9,12 @@ use super::restore::{foreign, ours};
 use super::watch::Watch;
 use super::{applied, change_failure, proof};
 use crate::clients::Clients;
-use crate::clients::postgres::Usage;
 use crate::engine::ports::{Call, Image};
 use crate::outcome::{ActionError, FailureClass};
+use crate::span::Span;
+
+/// An application that was pointed elsewhere leaves within this time: its pods are restarted one after another.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3 * 60);
 
 /// Deletes the instance if it is this run's, and waits until it is gone.
 pub(super) async fn revert(
@@ -39,9 +44,19 @@ pub(super) async fn revert(
         if found.status == "deleting" {
             continue;
         }
-        let keep = match &keep {
-            Some(keep) => *keep,
-            None => *keep.insert(worth_keeping(clients, &found).await?),
+        let keep = match keep {
+            Some(keep) => keep,
+            None => match used(clients, &found).await {
+                Use::Sessions(sessions) if watch.waited() < LEAVE_LIMIT && watch.goes_on() => {
+                    watch.tell(&format!(
+                        "waiting for {sessions} sessions of the application to leave"
+                    ));
+                    continue;
+                }
+                Use::Sessions(sessions) => return Err(in_use(&found, sessions, watch.waited())),
+                Use::Written => *keep.insert(true),
+                Use::None => *keep.insert(false),
+            },
         };
         match delete(clients, call, region, &found, keep).await {
             // Busy with something else: RDS deletes it later.
@@ -55,24 +70,33 @@ pub(super) async fn revert(
     }
 }
 
-/// Says whether the instance may hold what exists nowhere else. One that is in use is not deleted at all.
-async fn worth_keeping(clients: &Clients, found: &Instance) -> Result<bool, ActionError> {
+/// What an instance is used for. One that is in use is not deleted.
+enum Use {
+    /// So many sessions of the application
+    Sessions(i64),
+    /// It may hold what exists nowhere else
+    Written,
+    None,
+}
+
+async fn used(clients: &Clients, found: &Instance) -> Use {
     if found.phase() != Phase::Usable || found.endpoint.is_none() {
         // Nobody has ever connected to it, and RDS makes no snapshot of what never came up.
-        return Ok(false);
+        return Use::None;
     }
     match proof::usage(clients, found).await {
-        Ok(usage) if usage.sessions > 0 => Err(in_use(found, usage)),
-        Ok(usage) => Ok(!usage.untouched()),
-        // Nobody can tell what is in it.
-        Err(_) => Ok(true),
+        Ok(usage) if usage.sessions > 0 => Use::Sessions(usage.sessions),
+        Ok(usage) if usage.untouched() => Use::None,
+        // Nobody can tell what is in one that does not say.
+        Ok(_) | Err(_) => Use::Written,
     }
 }
 
-fn in_use(found: &Instance, usage: Usage) -> ActionError {
+fn in_use(found: &Instance, sessions: i64, waited: Duration) -> ActionError {
     let message = format!(
-        "{} has {} sessions of the application: what they have written is nowhere else, and it is not deleted",
-        found.id, usage.sessions
+        "{} still has {sessions} sessions of the application after {}: what they have written is nowhere else, and it is not deleted",
+        found.id,
+        Span::seconds(waited.as_secs())
     );
     ActionError::unchanged(FailureClass::Conflict, message).hint(
         "point the application and traffic elsewhere first, or keep the instance: skip this step's revert with a reason",

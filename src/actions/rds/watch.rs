@@ -59,7 +59,7 @@ impl<'a> Watch<'a> {
     pub(super) async fn look(&mut self) -> Result<Option<Instance>, ActionError> {
         loop {
             if self.looks > 0 {
-                let pause = if self.waited() < SOON { PAUSE_FIRST } else { PAUSE };
+                let pause = self.pause();
                 self.in_time(pause)?;
                 self.clients.clock.sleep(pause).await;
             }
@@ -78,6 +78,15 @@ impl<'a> Watch<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Says whether there is time for another look.
+    pub(super) fn goes_on(&self) -> bool {
+        self.in_time(self.pause()).is_ok()
+    }
+
+    fn pause(&self) -> Duration {
+        if self.waited() < SOON { PAUSE_FIRST } else { PAUSE }
     }
 
     /// Fails where another pause would outlast the wait or the attempt: an attempt that is cut off cannot say why.

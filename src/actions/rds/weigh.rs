@@ -70,12 +70,16 @@ fn point(method: RecoveryMethod, source: &str, target: &str) -> Value {
 }
 
 /// Returns the replica as a candidate, and what is known of it in a line.
+///
+/// # Errors
+/// The replica answers and this program is not let in, or asks what can never be answered: whatever else could be
+/// recovered from would be proved with the same login, and may lose more.
 pub(super) async fn replica_candidate(
     clients: &Clients,
     region: &str,
     id: &str,
     look: &Result<Option<Instance>, ActionError>,
-) -> (Candidate, String) {
+) -> Result<(Candidate, String), ActionError> {
     let mut candidate = Candidate {
         id: "replica".to_owned(),
         title: format!("replica {id}"),
@@ -92,11 +96,11 @@ pub(super) async fn replica_candidate(
             let why = format!("there is no instance {id} in {region}");
             candidate.unusable = Some(why.clone());
             candidate.absent = true;
-            return (candidate, why);
+            return Ok((candidate, why));
         }
         Err(error) => {
             candidate.unusable = Some(format!("it cannot be read: {error}"));
-            return (candidate, format!("{id} cannot be read: {error}"));
+            return Ok((candidate, format!("{id} cannot be read: {error}")));
         }
     };
     let mut line = found.line();
@@ -124,10 +128,11 @@ pub(super) async fn replica_candidate(
             Err(error) if error.class == FailureClass::Conflict => {
                 candidate.unusable = Some(error.message);
             }
+            Err(error) if is_ours_to_mend(error.class) => return Err(error),
             Err(error) => line += &format!("; loss unknown: {error}"),
         }
     }
-    (candidate, line)
+    Ok((candidate, line))
 }
 
 /// Asks a replica which server it is and how far behind. A connection that fails once must not cost a lossier recovery.
@@ -137,6 +142,24 @@ async fn behind(clients: &Clients, region: &str, found: &Instance) -> Result<Spa
         proof::replica_lag(clients, region, found).await
     };
     patiently_for(clients, PATIENCE, ask).await
+}
+
+/// Says whether a failure is one of the estate file, a login or a grant, and not one of the outage.
+const fn is_ours_to_mend(class: FailureClass) -> bool {
+    match class {
+        FailureClass::Credentials | FailureClass::Denied | FailureClass::Invalid => true,
+        FailureClass::Throttled
+        | FailureClass::Transient
+        | FailureClass::NotFound
+        | FailureClass::Conflict
+        | FailureClass::Capacity
+        | FailureClass::Timeout
+        | FailureClass::Overdue
+        | FailureClass::Refused
+        | FailureClass::Unproved
+        | FailureClass::Doubt
+        | FailureClass::Internal => false,
+    }
 }
 
 fn bad(found: &Instance) -> String {

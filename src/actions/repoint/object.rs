@@ -14,6 +14,7 @@ use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, read};
 use crate::estate::types::ObjectKey;
 use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::runbook::near;
 
 /// Looks at an object that changes between the look and the patch, before giving up.
 const TRIES: u32 = 3;
@@ -55,7 +56,8 @@ impl Object<'_> {
         keys
     }
 
-    /// Returns the values of the keys; null for one that is not there.
+    /// Returns the values of the keys. One that is not there is an error: an application does not read a key that
+    /// nobody has ever written.
     pub(super) async fn values(
         &self,
         clients: &Clients,
@@ -92,7 +94,7 @@ impl Object<'_> {
         let mut values = Map::new();
         for key in self.keys() {
             let value = match data.get(key) {
-                None => Value::Null,
+                None => return Err(self.without(key, &data)),
                 Some(bytes) => match std::str::from_utf8(bytes) {
                     // It may hold a password, which a journal must not.
                     Ok(text) if text.contains('@') || text.contains("://") => {
@@ -112,6 +114,16 @@ impl Object<'_> {
             values.insert(key.to_owned(), value);
         }
         Ok((Value::Object(values), version))
+    }
+
+    fn without(&self, key: &str, data: &BTreeMap<String, Vec<u8>>) -> ActionError {
+        let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+        let has = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+        let meant = near::hint(key, keys.into_iter());
+        let message = format!("{self} has no key `{key}`; it has {has}");
+        let correct = "correct host_key and port_key in `database.application` of the estate file";
+        let hint = meant.map_or(correct.to_owned(), |meant| format!("{meant} {correct}"));
+        ActionError::unchanged(FailureClass::NotFound, message).hint(hint)
     }
 
     /// Returns the values that name a host and port, in the form the present ones have.

@@ -268,6 +268,7 @@ fn hint(class: FailureClass, call: &str, code: Option<&str>) -> Option<String> {
         | FailureClass::Overdue
         | FailureClass::Refused
         | FailureClass::Unproved
+        | FailureClass::Doubt
         | FailureClass::Internal => return None,
     };
     Some(text)

@@ -37,6 +37,8 @@ pub(super) fn explain(what: &str, error: &Error, purpose: Purpose) -> ActionErro
         (FailureClass::Credentials, None) => {
             error.hint("see `database.connection.password_from` of the estate file")
         }
+        (FailureClass::Invalid, None) if *code == SqlState::UNDEFINED_DATABASE => error
+            .hint("compare `database.name` of the estate file with the databases of the server"),
         (FailureClass::Denied, None) => error.hint("grant it to `database.connection.user`"),
         (_, None) => error,
     }
@@ -51,7 +53,7 @@ pub(super) fn class(code: &SqlState) -> FailureClass {
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         return FailureClass::Denied;
     }
-    if [SqlState::UNDEFINED_DATABASE, SqlState::UNDEFINED_TABLE].contains(code) {
+    if *code == SqlState::UNDEFINED_TABLE {
         return FailureClass::NotFound;
     }
     // A promotion that is under way still answers as a read-only server.

@@ -28,7 +28,7 @@ fn every_sqlstate_has_a_class() {
         ("25006", FailureClass::Transient),
         ("55P03", FailureClass::Transient),
         ("40001", FailureClass::Transient),
-        ("3D000", FailureClass::NotFound),
+        ("3D000", FailureClass::Invalid),
         ("42601", FailureClass::Invalid),
     ] {
         assert_eq!(sqlstate(code), wanted, "{code}");
@@ -157,7 +157,7 @@ async fn refusals_of_a_real_server_say_what_they_leave_behind() {
 
     let absent = testing::clients(server.estate(&json!({ "name": "absent" })));
     for (clients, sql, class) in [
-        (&absent, "select", FailureClass::NotFound),
+        (&absent, "select", FailureClass::Invalid),
         (&clients, "alter role dr connection limit 0", FailureClass::Transient),
         (&clients, "alter role dr connection limit -1 nologin", FailureClass::Credentials),
     ] {

@@ -288,6 +288,7 @@ fn failed<'a>(step: &'a StepId, what: &str, error: &ActionError) -> Told<'a> {
         FailureClass::Overdue => "overdue",
         FailureClass::Refused => "refused",
         FailureClass::Unproved => "to be proved again",
+        FailureClass::Doubt => "in doubt",
         FailureClass::Internal => "internal",
     };
     let effect = effect_word(error.effect);
