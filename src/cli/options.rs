@@ -62,7 +62,8 @@ pub(crate) struct RunFlags {
     #[command(flatten)]
     pub how: HowFlags,
 
-    /// Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)
+    /// Fault to inject into the rehearsal, e.g. throttled@rds,times=3 or latency@kubernetes,delay=2s (5s where none is
+    /// given), or a file of faults (repeatable)
     #[arg(long, value_name = "FAULT", help_heading = "Rehearsing", env = "PHOENIX_DR_INJECT")]
     pub inject: Vec<String>,
 

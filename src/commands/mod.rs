@@ -13,6 +13,7 @@ mod dry_run;
 mod facts;
 mod go;
 mod init;
+mod injected;
 mod ledger;
 mod live;
 mod mark;
