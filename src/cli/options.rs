@@ -145,7 +145,7 @@ pub(crate) struct WhoFlags {
     #[arg(help_heading = "Rehearsing", env = "PHOENIX_DR_SPEED")]
     pub speed: Option<Speed>,
 
-    /// With --dry-run, end with 20 when there are changes
+    /// With --dry-run, and with it alone, end with 20 when there are changes
     #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
     pub detailed_exitcode: bool,
 

@@ -22,6 +22,7 @@ mod observe;
 mod past;
 mod preflight;
 mod rehearsal;
+mod rehearsing;
 mod report;
 mod resume;
 mod rollback;

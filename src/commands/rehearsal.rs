@@ -1,10 +1,9 @@
-//! What takes the place of the estate in a rehearsal: a world, virtual time, and a person who takes real time.
+//! What takes the place of the estate in a rehearsal: a world, and virtual time.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::context::{Context, chain, store_error};
@@ -13,12 +12,11 @@ use super::{injected, ledger};
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
-use crate::engine::ports::Operator;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
-use crate::event::{Answer, Event, Mode, Question, Record};
+use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::{Listed, Store};
@@ -460,19 +458,4 @@ fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
         });
     }
     found
-}
-
-/// A person at a rehearsal: while they are asked, virtual time runs with real time.
-pub(super) struct AtRealTime {
-    pub clock: JumpClock,
-    pub person: Arc<dyn Operator>,
-}
-
-impl Operator for AtRealTime {
-    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            let _held = self.clock.hold();
-            self.person.ask(question).await
-        })
-    }
 }

@@ -19,6 +19,7 @@ use crate::report::terminal::Tone;
 pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
     let who = &given.flags.who;
+    dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who)?;
     rehearsal::refuse_another(&store, &run, who, "resume")?;
     if who.dry_run {

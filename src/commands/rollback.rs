@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::live::{Job, append, carry_on, lock_estate};
 use super::resume::{Taken, looked_at, named, rolls_back, take};
-use super::{answers, past, rehearsal};
+use super::{answers, dry_run, past, rehearsal};
 use crate::cli::RollbackArgs;
 use crate::engine::driver::Halt;
 use crate::engine::ports::Ports;
@@ -31,6 +31,7 @@ const VALUES_MAX: usize = 4;
 pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
     let who = &given.flags;
+    dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who)?;
     rehearsal::refuse_another(&store, &run, who, "rollback")?;
     if who.dry_run {

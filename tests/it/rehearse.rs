@@ -174,7 +174,7 @@ fn a_rehearsal_is_taken_up_by_one_process_at_a_time() {
     rehearsed(&folder, &["--answers=answers.yaml"]).exits(13);
     let run = run_of(&folder);
     let name = run.file_name().expect("a name").to_string_lossy().into_owned();
-    let resume = |more: &[&str]| [&["resume", &name, "--rehearse"][..], &ANSWERS, more].concat();
+    let resume = [&["resume", name.as_str(), "--rehearse"][..], &ANSWERS].concat();
     let world = run.join("world.jsonl");
     // A line that is just being written.
     let mut whole = std::fs::read(&world).expect("a world");
@@ -182,23 +182,23 @@ fn a_rehearsal_is_taken_up_by_one_process_at_a_time() {
     std::fs::write(&world, &whole).expect("written");
     let lock = std::fs::OpenOptions::new().write(true).open(run.join("lock")).expect("a lock");
     lock.lock().expect("it is free");
-    folder.run(&resume(&[])).exits(9).says("it is held by");
+    folder.run(&resume).exits(9).says("it is held by");
     folder.run(&["rollback", &name, "--rehearse", "--yes"]).exits(9).says("it is held by");
     folder.run(&["resume", &name, "--rehearse", "--dry-run"]).exits(0);
     assert_eq!(std::fs::read(&world).expect("a world"), whole);
     drop(lock);
     // Two at once: one goes on, the other names it.
-    let mut first = folder
-        .start(&[&["resume", &name, "--rehearse"][..], &ANSWERS[..5], &["--speed=1"]].concat());
+    let slow: Vec<&str> = resume.iter().copied().filter(|flag| *flag != "--speed=max").collect();
+    let mut first = folder.start(&[&slow[..], &["--speed=1"]].concat());
     let began = Instant::now();
     while lines_of(&world) <= whole.iter().filter(|byte| **byte == b'\n').count() {
         assert!(began.elapsed() < Duration::from_secs(120), "it never went on");
         std::thread::yield_now();
     }
-    folder.run(&resume(&[])).exits(9).says("it is held by");
+    folder.run(&resume).exits(9).says("it is held by");
     first.kill().expect("killed");
     first.wait().expect("gone");
-    folder.run(&resume(&[])).exits(0);
+    folder.run(&resume).exits(0);
 }
 
 /// Returns every event's kind and step, with its instant counted from the first one.
@@ -362,6 +362,10 @@ fn wrong_usage_is_told() {
     with(&["--rehearse", "--inject", "dark,region=us-west-1"])
         .exits(2)
         .says("no region `us-west-1`");
+    let detailed = with(&["--rehearse", "--detailed-exitcode"]).exits(2);
+    assert!(detailed.err.contains("--detailed-exitcode is for dry runs"), "{}", detailed.err);
+    assert!(detailed.err.contains("add --dry-run"), "{}", detailed.err);
+    with(&["--rehearse", "--detailed-exitcode", "--dry-run"]).exits(20);
     // Everything that can never strike is told at once, with its place, and nothing begins.
     folder.write(
         "faults.yaml",
