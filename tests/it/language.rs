@@ -393,7 +393,10 @@ fn a_rehearsal_that_is_over_is_said_to_be_and_another_asks_for_its_flag() {
 #[test]
 fn a_live_run_is_not_taken_up_as_a_rehearsal() {
     let folder = Folder::new();
-    folder.run(&["init"]).exits(0);
+    folder.write(
+        "phoenix-dr.yaml",
+        "estate: t\nprimary: { region: us-east-1 }\nregions:\n  us-east-1: { api: 'http://127.0.0.1:1' }\n",
+    );
     folder.write("t.yaml", &format!("runbook: T-1\ntitle: Test\ncommand: test\nsteps:\n{WAIT}"));
     folder.write("answers.yaml", "go: 'no'\n");
     folder.run(&["run", "t.yaml", "--answers=answers.yaml"]).exits(13);
