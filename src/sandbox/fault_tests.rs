@@ -147,6 +147,9 @@ fn every_operation_is_one_its_service_has() {
     }
 }
 
+/// A fault, the calls that were made with their seconds, and the reason as a word and in words.
+type Missing<'a> = (&'a str, Vec<(Call, i64)>, &'a str, &'a str);
+
 /// Why a fault never struck, each reason by the calls that were made.
 #[test]
 fn why_a_fault_never_struck_is_told_by_what_was_called() {
@@ -154,7 +157,7 @@ fn why_a_fault_never_struck_is_told_by_what_was_called() {
     let describe = |second| (call(Service::Rds, "us-west-2", "DescribeDBInstances"), second);
     let other = |region, second| (call(Service::Rds, region, "PromoteReadReplica"), second);
     let head = |second| (call(Service::S3, "us-west-2", "HeadBucket"), second);
-    let table: [(&str, Vec<(Call, i64)>, &str, &str); 14] = [
+    let table: [Missing<'_>; 14] = [
         ("denied@rds", vec![head(1)], "not_called", "rds was not called"),
         ("denied", vec![], "not_called", "nothing was called"),
         (
