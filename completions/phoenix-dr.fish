@@ -71,7 +71,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3 or latency@kubernetes,delay=2s (5s where none is given), or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
@@ -85,7 +85,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l color -d '
 always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l dry-run -d 'Show what would happen from live reads; change nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l detailed-exitcode -d 'With --dry-run, and with it alone, end with 20 when there are changes'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
@@ -107,7 +107,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failur
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3 or latency@kubernetes,delay=2s (5s where none is given), or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
@@ -121,7 +121,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l color -d 
 always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l dry-run -d 'Show what would happen from live reads; change nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l detailed-exitcode -d 'With --dry-run, and with it alone, end with 20 when there are changes'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
@@ -223,7 +223,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l color -
 always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l dry-run -d 'Show what would happen from live reads; change nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l detailed-exitcode -d 'With --dry-run, and with it alone, end with 20 when there are changes'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
@@ -243,7 +243,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l color
 always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l dry-run -d 'Show what would happen from live reads; change nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l detailed-exitcode -d 'With --dry-run, and with it alone, end with 20 when there are changes'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rollback" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'
@@ -433,7 +433,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-fa
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l inject -d 'Fault to inject into the rehearsal, e.g. throttled@rds,times=3 or latency@kubernetes,delay=2s (5s where none is given), or a file of faults (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
@@ -447,7 +447,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l color
 always\t''
 never\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l dry-run -d 'Show what would happen from live reads; change nothing'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l detailed-exitcode -d 'With --dry-run, end with 20 when there are changes'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l detailed-exitcode -d 'With --dry-run, and with it alone, end with 20 when there are changes'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s y -l yes -d 'Answer yes to go, to a rollback and to ordinary approvals; never to points of no return'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l non-interactive -d 'Ask nobody; implied without a terminal'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l allow-endpoint-override -d 'Go live although an AWS endpoint override is set in the environment or profile'

@@ -24,7 +24,11 @@ pub(crate) struct Record {
     pub format: u32,
     /// 0 for the first record of a run, without gaps
     pub seq: u64,
+    /// Of a rehearsal, virtual time
     pub time: Timestamp,
+    /// Of a rehearsal, the machine's time beside it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<Timestamp>,
     /// SHA-256 of the record before, in hex; of the run id for the first
     pub prev: String,
     /// user@host of the process that wrote it

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::clock::since;
 use crate::span::Span;
 
-/// Most items of one listing that are taken; a world is not a backup.
+/// Most objects of a bucket, and record sets of a zone, that are taken; a world is not a backup. What is cut off is told.
 pub(super) const ITEMS_MAX: usize = 10_000;
 
 /// Longest past an instant may lie in: longer ones are written as this long.
@@ -66,7 +66,7 @@ pub(super) fn from(at: Timestamp, time: Timestamp) -> String {
 
 /// Takes the items of a listing, over as many pages as there are.
 pub(super) async fn all<T, E>(pages: PaginationStream<Result<T, E>>) -> Result<Vec<T>, E> {
-    at_most(ITEMS_MAX, pages).await
+    at_most(usize::MAX, pages).await
 }
 
 /// Takes so many items of a listing, or its pages.

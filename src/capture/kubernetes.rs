@@ -21,9 +21,8 @@ use crate::sandbox::world::{Kind, WorldCluster};
 pub(super) const LEFT_OUT: &str = "left-out";
 const LEFT_OUT_BASE64: &str = "bGVmdC1vdXQ=";
 
-/// Objects a page of a listing has, and pages that are taken.
+/// Objects a page of a listing has.
 const PAGE: usize = 500;
-const PAGES_MAX: usize = 20;
 
 /// Longest value of a ConfigMap that is kept.
 const VALUE_MAX: usize = 4_096;
@@ -135,12 +134,22 @@ async fn listed(
     cluster: &Cluster,
     path: &str,
 ) -> Result<Vec<Value>, ActionError> {
+    pages(clients, cluster, path, PAGE).await
+}
+
+/// Reads all of a collection, so many objects at a time: a part of it would pass for the whole.
+pub(super) async fn pages(
+    clients: &Clients,
+    cluster: &Cluster,
+    path: &str,
+    size: usize,
+) -> Result<Vec<Value>, ActionError> {
     let mut items = Vec::new();
     let mut next = String::new();
-    for _ in 0..PAGES_MAX {
+    loop {
         let uri = match next.as_str() {
-            "" => format!("{path}?limit={PAGE}"),
-            next => format!("{path}?limit={PAGE}&continue={next}"),
+            "" => format!("{path}?limit={size}"),
+            next => format!("{path}?limit={size}&continue={next}"),
         };
         let page = patiently(clients, || async {
             let request = Request::get(&uri).body(Vec::new()).map_err(|error| {
@@ -153,12 +162,17 @@ async fn listed(
         if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
             items.extend(found);
         }
-        next = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
-        if next.is_empty() {
-            break;
+        let further = page["metadata"]["continue"].as_str().unwrap_or_default();
+        if further.is_empty() {
+            return Ok(items);
         }
+        // A server that leads in a circle would be read for ever.
+        if further == next {
+            let said = format!("list {path}: after {} objects the same page again", items.len());
+            return Err(ActionError::unchanged(FailureClass::Internal, said));
+        }
+        further.clone_into(&mut next);
     }
-    Ok(items)
 }
 
 /// Reads the nodes: how many pods find a place.

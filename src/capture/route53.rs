@@ -70,15 +70,12 @@ async fn zone_of(
     let name = found.hosted_zone().map(|zone| zone.name());
     let private =
         found.hosted_zone().and_then(|zone| zone.config()).map(|known| known.private_zone());
-    let sets = sets(clients, aws, zone).await?;
+    let (sets, cut) = sets(clients, aws, zone).await?;
     part.answers += 2;
-    if sets.len() >= ITEMS_MAX {
+    if cut {
         part.missed = true;
-        part.assumed(
-            &format!("Route 53 zone {zone}"),
-            None,
-            "only its first record sets were taken",
-        );
+        let why = format!("only its first {} record sets were taken", sets.len());
+        part.assumed(&format!("Route 53 zone {zone}"), None, &why);
     }
     let checks: BTreeSet<String> =
         sets.iter().filter_map(|set| set.health_check_id()).map(str::to_owned).collect();
@@ -113,12 +110,12 @@ where
     failure(Nature::Read, &format!("route53:{call}"), &aws.region, error)
 }
 
-/// Reads every record set of a zone.
+/// Reads the record sets of a zone, and says whether there are more than are taken.
 async fn sets(
     clients: &Clients,
     aws: &Regional,
     zone: &str,
-) -> Result<Vec<ResourceRecordSet>, ActionError> {
+) -> Result<(Vec<ResourceRecordSet>, bool), ActionError> {
     let mut sets = Vec::new();
     let mut start: Option<(String, RrType, Option<String>)> = None;
     loop {
@@ -134,9 +131,11 @@ async fn sets(
         let page = page.await?;
         sets.extend(page.resource_record_sets().iter().cloned());
         let next = page.next_record_name().zip(page.next_record_type());
-        let Some((name, kind)) = next.filter(|_| page.is_truncated()) else { return Ok(sets) };
+        let Some((name, kind)) = next.filter(|_| page.is_truncated()) else {
+            return Ok((sets, false));
+        };
         if sets.len() >= ITEMS_MAX {
-            return Ok(sets);
+            return Ok((sets, true));
         }
         let identifier = page.next_record_identifier().map(str::to_owned);
         start = Some((name.to_owned(), kind.clone(), identifier));

@@ -80,19 +80,18 @@ async fn objects(
     let state = clients.estate.state.as_ref().map(|state| &state.s3);
     let prefix = state.filter(|state| state.bucket == bucket).map(|state| state.prefix.as_str());
     let mut count = 0;
+    let mut cut = pages.last().is_some_and(|page| page.is_truncated() == Some(true));
     for object in pages.iter().flat_map(|page| page.contents()) {
         let key = object.key().unwrap_or_default();
         // A lease or what was seen of the real estate is no part of a rehearsal.
         if prefix.is_some_and(|prefix| key.starts_with(prefix)) {
             continue;
         }
-        count += 1;
-        if count > ITEMS_MAX {
-            part.missed = true;
-            let why = format!("only its first {ITEMS_MAX} objects were taken");
-            part.assumed(&format!("S3 bucket {bucket}"), Some(&aws.region), &why);
+        if count >= ITEMS_MAX {
+            cut = true;
             break;
         }
+        count += 1;
         let fields = Fields::default()
             .set("ETag", object.e_tag())
             .set("LastModified", counted(at, object.last_modified()))
@@ -101,6 +100,11 @@ async fn objects(
             .is_some_and(|switch| switch.bucket == bucket && switch.key == key);
         let fields = if wanted { content(aws, bucket, key, fields, part).await } else { fields };
         part.add(Kind::S3Object, &aws.region, &format!("{bucket}/{key}"), fields.done());
+    }
+    if cut {
+        part.missed = true;
+        let why = format!("only its first {count} objects were taken");
+        part.assumed(&format!("S3 bucket {bucket}"), Some(&aws.region), &why);
     }
     Ok(())
 }

@@ -210,7 +210,7 @@ fn a_service_that_asks_for_patience_is_asked_again() {
     }
     let (captured, sandbox) = captured(world);
     assert!(captured.whole, "{:?}", captured.world.unseen);
-    let struck: Vec<u32> = sandbox.told().faults.iter().map(|(_, times)| *times).collect();
+    let struck: Vec<u32> = sandbox.told().faults.iter().map(|told| told.struck).collect();
     assert_eq!(struck, [3, 2, 2]);
 }
 
@@ -230,4 +230,32 @@ fn a_guard_that_is_closed_is_all_a_capture_needs() {
     assert_eq!(denied.count(), 4, "{:?}", captured.world.unseen);
     assert!(captured.world.objects.iter().any(|object| object.kind == Kind::RdsInstance));
     sound(&lines::write(&captured.world));
+}
+
+#[test]
+fn a_collection_is_read_to_its_last_page() {
+    let mut world = healthy();
+    let manifests = &mut world.clusters.get_mut("us-west-2").expect("a cluster").objects;
+    let map = |number: usize| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": format!("many-{number:03}"), "namespace": "many" },
+        })
+    };
+    manifests.extend((0..45).map(|number| map(number).as_object().cloned().expect("a manifest")));
+    let clock = JumpClock::at("2026-11-22T02:18:00Z".parse().expect("an instant"), Pace::Max);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let beginning = Beginning { world, faults: Vec::new(), seed: 7, secret: false };
+    let sandbox = Sandbox::begin(beginning, Arc::clone(&shared), None).expect("it begins");
+    let estate = Arc::new(sandbox.world().estate.clone());
+    let clients = Clients::simulated(estate, Guard::closed(), shared, sandbox);
+    let found = clock.runtime().expect("a runtime").block_on(async {
+        let cluster = crate::clients::kubernetes::cluster(&clients, "us-west-2").await?;
+        let path = "/api/v1/namespaces/many/configmaps";
+        kubernetes::pages(&clients, &cluster, path, 2).await
+    });
+    let names = found.unwrap_or_else(|error| panic!("{}", error.message));
+    let names: Vec<&str> =
+        names.iter().filter_map(|map| map["metadata"]["name"].as_str()).collect();
+    assert_eq!((names.len(), names[44]), (45, "many-044"));
 }

@@ -62,7 +62,8 @@ pub(crate) struct RunFlags {
     #[command(flatten)]
     pub how: HowFlags,
 
-    /// Fault to inject into the rehearsal, e.g. throttled@rds,times=3, or a file of faults (repeatable)
+    /// Fault to inject into the rehearsal, e.g. throttled@rds,times=3 or latency@kubernetes,delay=2s (5s where none is
+    /// given), or a file of faults (repeatable)
     #[arg(long, value_name = "FAULT", help_heading = "Rehearsing", env = "PHOENIX_DR_INJECT")]
     pub inject: Vec<String>,
 
@@ -144,7 +145,7 @@ pub(crate) struct WhoFlags {
     #[arg(help_heading = "Rehearsing", env = "PHOENIX_DR_SPEED")]
     pub speed: Option<Speed>,
 
-    /// With --dry-run, end with 20 when there are changes
+    /// With --dry-run, and with it alone, end with 20 when there are changes
     #[arg(long, env = "PHOENIX_DR_DETAILED_EXITCODE")]
     pub detailed_exitcode: bool,
 

@@ -31,6 +31,7 @@ use crate::clients::guard::Guard;
 use crate::clock::Clock;
 use crate::estate::types::{Endpoints, Estate};
 use crate::outcome::{ActionError, FailureClass};
+use crate::sandbox::fault::control_region;
 use guarded::{FailClosed, GuardInterceptor};
 use source::{Source, Stale, StaleInterceptor};
 use whole::WholeInterceptor;
@@ -250,17 +251,6 @@ fn regional(
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         sts: aws_sdk_sts::Client::from_conf(sts.build()),
         health: aws_sdk_health::Client::from_conf(health.build()),
-    }
-}
-
-/// Returns the region that has the control plane of a region's global services.
-fn control_region(region: &str) -> &'static str {
-    if region.starts_with("cn-") {
-        "cn-northwest-1"
-    } else if region.starts_with("us-gov-") {
-        "us-gov-west-1"
-    } else {
-        "us-east-1"
     }
 }
 

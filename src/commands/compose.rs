@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::context::Context;
-use super::rehearsal::AtRealTime;
+use super::rehearsing::AtRealTime;
 use crate::actions::Actions;
 use crate::checks::Checks;
 use crate::clients::Clients;

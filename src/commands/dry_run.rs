@@ -8,6 +8,7 @@ use super::context::Context;
 use super::observe::Sight;
 use super::preflight::{self, Preflight};
 use super::{compose, resume, rollback};
+use crate::cli::WhoFlags;
 use crate::clients::guard::Guard;
 use crate::engine::state::RunState;
 use crate::error::UserError;
@@ -16,6 +17,16 @@ use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::plan::Plan;
 use crate::report::plan_view::{self, DryRunReport};
+
+/// Refuses a flag that says something of dry runs alone.
+pub(super) fn refuse_without(who: &WhoFlags) -> Result<(), UserError> {
+    if who.detailed_exitcode && !who.dry_run {
+        return Err(UserError::new(Exit::Usage, "--detailed-exitcode is for dry runs")
+            .hint("add --dry-run, and nothing is changed")
+            .hint("or leave --detailed-exitcode (and PHOENIX_DR_DETAILED_EXITCODE) out"));
+    }
+    Ok(())
+}
 
 /// Shows what a run of this plan would do.
 pub(super) fn of_plan(

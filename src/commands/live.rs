@@ -43,6 +43,7 @@ pub(super) fn run(
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
+    dry_run::refuse_without(&flags.how.who)?;
     let rehearsal = rehearsal::staged(context, inputs, flags)?;
     let context = rehearsal.as_ref().unwrap_or(context);
     let who = &flags.how.who;

@@ -1,34 +1,31 @@
-//! What takes the place of the estate in a rehearsal: a world, virtual time, and a person who takes real time.
+//! What takes the place of the estate in a rehearsal: a world, and virtual time.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::context::{Context, chain, store_error};
-use super::ledger;
 use super::resume::goes_on;
+use super::{injected, ledger};
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
-use crate::engine::ports::Operator;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
-use crate::event::{Answer, Event, Mode, Question, Record};
+use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::{Listed, Store};
 use crate::operator::terminal::attended;
-use crate::report::debrief::{self, Earlier, WorldTold};
+use crate::report::debrief::{self, Earlier, NeverStruck, WorldTold};
 use crate::report::summary::{self, Summary};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
-use crate::runbook::load::read_text;
 use crate::runbook::near;
 use crate::sandbox::fault::Rule;
 use crate::sandbox::surprise::{Level, surprise};
@@ -81,7 +78,7 @@ pub(super) fn staged(
     refuse_live_only(who)?;
     let world = chosen(context, named.as_deref())?;
     let seed = flags.seed.unwrap_or(SEED);
-    let mut faults = injected(context, &flags.inject, &world)?;
+    let mut faults = injected::faults(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
         let level = match level {
@@ -109,21 +106,19 @@ fn struck<'a>(estate: &'a Estate, inputs: &[(String, String)]) -> &'a str {
     found.unwrap_or(primary)
 }
 
-/// Returns the context in which a run that stopped is taken up: a rehearsal as a rehearsal and nothing else, where the
-/// estate's own is meant none. `verb` is the command that was typed.
-pub(super) fn taken_up(
-    context: &Context,
+/// Refuses to take a run up as what it is not: a rehearsal is one and nothing else, where the estate's own is meant none.
+/// `verb` is the command that was typed.
+pub(super) fn refuse_another(
     store: &Store,
     run: &RunId,
     who: &WhoFlags,
     verb: &str,
-) -> Result<Option<Context>, UserError> {
-    let journal = store.dir(run).journal();
-    let records = ledger::read(&journal, run)?;
+) -> Result<(), UserError> {
+    let records = ledger::read(&store.dir(run).journal(), run)?;
     let state = goes_on(ledger::fold(run, &records)?)?;
     let refused = |said: String| UserError::new(Exit::Usage, said);
     match (state.mode == Mode::Rehearsal, &who.rehearse) {
-        (false, None) => Ok(None),
+        (false, None) => Ok(()),
         (false, Some(_)) => {
             let hint = format!("leave --rehearse out: phoenix-dr {verb} {}", run.short());
             Err(refused(format!("run {run} is live, not a rehearsal")).hint(hint))
@@ -137,11 +132,25 @@ pub(super) fn taken_up(
             Err(refused(format!("the world of rehearsal {run} is its own; `{name}` is another"))
                 .hint("write --rehearse last, without a world"))
         }
-        (true, Some(_)) => {
-            let rehearsal = Rehearsal::of(&journal, &state, &records, pace(who))?;
-            Ok(Some(context.rehearsing(rehearsal)))
-        }
+        (true, Some(_)) => Ok(()),
     }
+}
+
+/// Returns the context in which a run that stopped is taken up, where it is a rehearsal. Its lock is held, but for a dry
+/// run, which only looks: another process would go on writing what is read here.
+pub(super) fn taken_up(
+    context: &Context,
+    store: &Store,
+    state: &RunState,
+    records: &[Record],
+    who: &WhoFlags,
+) -> Result<Option<Context>, UserError> {
+    if state.mode != Mode::Rehearsal {
+        return Ok(None);
+    }
+    let journal = store.dir(&state.run).journal();
+    let rehearsal = Rehearsal::of(&journal, state, records, pace(who))?;
+    Ok(Some(context.rehearsing(rehearsal)))
 }
 
 /// Ends a rehearsal that was given up with its debrief.
@@ -150,7 +159,9 @@ pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<
     let records = ledger::read(&journal, run)?;
     let rehearsal = Rehearsal::of(&journal, &ledger::fold(run, &records)?, &records, Pace::Max);
     let begun = rehearsal.and_then(|rehearsal| {
-        rehearsal.sandbox(journal.parent())?;
+        // Nobody goes on with it, and the lock is given back already: it is only looked at.
+        let sandbox = rehearsal.sandbox(None)?;
+        rehearsal.begun.get_or_init(|| sandbox);
         Ok(rehearsal)
     });
     match begun {
@@ -274,35 +285,6 @@ pub(super) fn world_text(name: &str) -> Result<Cow<'static, str>, UserError> {
         .map_err(|error| UserError::new(Exit::Usage, format!("read the world `{name}`: {error}")))
 }
 
-fn injected(context: &Context, given: &[String], world: &World) -> Result<Vec<Rule>, UserError> {
-    let mut rules = Vec::new();
-    for text in given {
-        if Path::new(text).exists() {
-            let read = read_text(Path::new(text)).map_err(|error| {
-                UserError::new(Exit::Usage, format!("read the faults `{text}`: {error}"))
-            })?;
-            let parsed = crate::runbook::yaml::parse::<Vec<Rule>>(text, &read)
-                .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-            rules.extend(parsed.value);
-            continue;
-        }
-        rules.push(text.parse().map_err(|error| {
-            UserError::new(Exit::Usage, format!("--inject {text}: {error}")).hint(
-                "write FAULT[@SERVICE[/OPERATION]][,region=…][,times=…], or name a file of faults",
-            )
-        })?);
-    }
-    let known = &world.estate.regions;
-    for rule in &rules {
-        if let Some(region) = rule.region.as_ref().filter(|region| !known.contains_key(*region)) {
-            let error = UserError::new(Exit::Usage, format!("the world has no region `{region}`"));
-            let meant = near::hint(region, known.keys().map(String::as_str));
-            return Err(meant.into_iter().fold(error, UserError::hint));
-        }
-    }
-    Ok(rules)
-}
-
 fn pace(who: &WhoFlags) -> Pace {
     match who.speed {
         Some(Speed::Max) => Pace::Max,
@@ -331,7 +313,7 @@ impl Rehearsal {
     ) -> Result<Self, UserError> {
         let (run, directory) = (state.run.clone(), journal.parent());
         let directory = directory.map(Path::to_owned).unwrap_or_default();
-        let read = Resumed::read(&directory).map_err(|error| damaged(&error, run.short()))?;
+        let read = Resumed::look(&directory).map_err(|error| damaged(&error, run.short()))?;
         let last = records.last().map_or(read.until, |record| record.time);
         let clock = JumpClock::at(read.until.max(last), pace);
         let source =
@@ -347,16 +329,21 @@ impl Rehearsal {
         }
     }
 
-    /// Returns the world to act on; with a run's directory, one that is kept there.
+    /// Returns the world to act on; with a run's directory, one that is kept there, for whoever holds the run's lock.
     pub(super) fn sandbox(&self, directory: Option<&Path>) -> Result<Sandbox, UserError> {
         if let Some(begun) = self.begun.get().filter(|_| directory.is_some()) {
             return Ok(begun.clone());
         }
         let clock = Arc::new(self.clock.clone());
         let made = match (&self.source, directory) {
-            (Source::Resumed { directory, run, .. }, _) => Resumed::read(directory)
-                .and_then(|resumed| Sandbox::go_on(resumed, clock))
-                .map_err(|error| damaged(&error, run.short())),
+            (Source::Resumed { directory, run, .. }, kept) => {
+                let read = match kept {
+                    Some(_) => Resumed::read(directory),
+                    None => Resumed::look(directory),
+                };
+                read.and_then(|resumed| Sandbox::go_on(resumed, clock))
+                    .map_err(|error| damaged(&error, run.short()))
+            }
             (Source::New { world, faults, seed, secret }, directory) => {
                 let (world, faults) = ((**world).clone(), faults.clone());
                 let beginning = Beginning { world, faults, seed: *seed, secret: *secret };
@@ -372,9 +359,17 @@ impl Rehearsal {
     }
 
     /// Says what is told of its world at the end.
-    fn told(&self) -> Option<(WorldTold, Option<usize>, Option<String>)> {
+    ///
+    /// `stopped`: it can be gone on with, and what is a surprise stays one.
+    fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
-        let (world, told) = (sandbox.world(), sandbox.told());
+        let (world, mut told) = (sandbox.world(), sandbox.told());
+        let own = told.own.filter(|_| stopped);
+        told.faults.truncate(own.unwrap_or(told.faults.len()));
+        let never = told.faults.iter().filter_map(|told| {
+            let (fault, never) = (told.fault.clone(), told.never.as_ref()?);
+            Some(NeverStruck { fault, because: never.because(), said: never.to_string() })
+        });
         let durations = lengths(world);
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
@@ -388,11 +383,12 @@ impl Rehearsal {
             measured: durations.guessed.is_empty(),
             durations,
             seed: told.seed,
-            faults: told.faults,
-            untold: false,
+            never_struck: never.collect(),
+            faults: told.faults.into_iter().map(|told| (told.fault, told.struck)).collect(),
+            untold: own.is_some(),
             left: told.left,
         };
-        Some((world, told.own, told.log_failure))
+        Some((world, told.log_failure))
     }
 }
 
@@ -403,15 +399,10 @@ pub(super) fn debriefed(
     run: &RunId,
     exit: Exit,
 ) -> Result<Exit, UserError> {
-    let told = context.rehearsal().and_then(Rehearsal::told);
-    let Some((mut world, own, log_failure)) = told else { return Ok(exit) };
+    let Some(rehearsal) = context.rehearsal() else { return Ok(exit) };
     let records = ledger::read(journal, run)?;
     let stopped = records.last().is_some_and(|last| matches!(last.event, Event::RunStopped { .. }));
-    if let Some(own) = own.filter(|_| stopped) {
-        // It can be gone on with: what is a surprise stays one.
-        world.faults.truncate(own);
-        world.untold = true;
-    }
+    let Some((world, log_failure)) = rehearsal.told(stopped) else { return Ok(exit) };
     let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
     let left = !world.left.is_empty();
     let debrief = debrief::of(&records, &found, world, earlier(context, &found));
@@ -467,19 +458,4 @@ fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
         });
     }
     found
-}
-
-/// A person at a rehearsal: while they are asked, virtual time runs with real time.
-pub(super) struct AtRealTime {
-    pub clock: JumpClock,
-    pub person: Arc<dyn Operator>,
-}
-
-impl Operator for AtRealTime {
-    fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            let _held = self.clock.hold();
-            self.person.ask(question).await
-        })
-    }
 }

@@ -20,11 +20,13 @@ use crate::report::terminal::Tone;
 pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
     let who = &given.flags.who;
+    dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who)?;
-    let rehearsal = rehearsal::taken_up(context, &store, &run, who, "resume")?;
-    let context = rehearsal.as_ref().unwrap_or(context);
+    rehearsal::refuse_another(&store, &run, who, "resume")?;
     if who.dry_run {
-        let state = looked_at(&store, &run)?;
+        let (state, records) = looked_at(&store, &run)?;
+        let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;
+        let context = rehearsal.as_ref().unwrap_or(context);
         // With nobody to ask the looks go without: what needs the secret says that it is not there.
         if answers::interactive(who) {
             typed::ask_again(context, &state.plan, true)?;
@@ -33,6 +35,8 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
         return dry_run::of_run(context, &state, who.detailed_exitcode, point);
     }
     let Taken { open, state, records } = take(context, &store, &run)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;
+    let context = rehearsal.as_ref().unwrap_or(context);
     let plan = Arc::clone(&state.plan);
     let answers = answers::of_run(context, &plan, &given.flags)?;
     answers::refuse_overrides(context, &plan, who)?;
@@ -108,9 +112,9 @@ pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Take
 }
 
 /// Reads a run's journal without taking its lock. A run that is over is refused.
-pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<RunState, UserError> {
+pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<(RunState, Vec<Record>), UserError> {
     let records = ledger::read(&store.dir(run).journal(), run)?;
-    goes_on(ledger::fold(run, &records)?)
+    Ok((goes_on(ledger::fold(run, &records)?)?, records))
 }
 
 /// Refuses a run that is over.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::live::{Job, append, carry_on, lock_estate};
 use super::resume::{Taken, looked_at, named, rolls_back, take};
-use super::{answers, past, rehearsal};
+use super::{answers, dry_run, past, rehearsal};
 use crate::cli::RollbackArgs;
 use crate::engine::driver::Halt;
 use crate::engine::ports::Ports;
@@ -31,15 +31,19 @@ const VALUES_MAX: usize = 4;
 pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, UserError> {
     let store = context.store()?;
     let who = &given.flags;
+    dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who)?;
-    let rehearsal = rehearsal::taken_up(context, &store, &run, who, "rollback")?;
-    let context = rehearsal.as_ref().unwrap_or(context);
+    rehearsal::refuse_another(&store, &run, who, "rollback")?;
     if who.dry_run {
-        let state = looked_at(&store, &run)?;
+        let (state, records) = looked_at(&store, &run)?;
+        let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;
+        let context = rehearsal.as_ref().unwrap_or(context);
         let scope = scope(&state, given.past.as_deref())?;
         return show(context, &state, &scope, who.detailed_exitcode);
     }
     let Taken { open, state, records } = take(context, &store, &run)?;
+    let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;
+    let context = rehearsal.as_ref().unwrap_or(context);
     let answers = answers::of_rollback(context, &state.plan, who)?;
     answers::refuse_overrides(context, &state.plan, who)?;
     let interactive = answers::interactive(who);

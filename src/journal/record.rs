@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::FORMAT;
-use crate::event::{Event, Record};
+use crate::clock::{Clock as _, RealClock};
+use crate::event::{Event, Mode, Record};
 use crate::ids::RunId;
 use crate::mask::Masker;
 
@@ -34,18 +35,28 @@ pub(crate) struct Chain {
     who: String,
     /// Secrets that must not become part of a record
     masks: Masker,
+    /// In a rehearsal: a record's time is virtual, and the machine's stands beside it
+    beside: Option<RealClock>,
 }
 
 impl Chain {
     /// Returns the chain of a new run.
     pub(crate) fn begin(run: &RunId, who: impl Into<String>) -> Self {
         let (prev, masks) = (digest(run.0.as_bytes()), Masker::default());
-        Self { next: 0, prev, who: who.into(), masks }
+        Self { next: 0, prev, who: who.into(), masks, beside: None }
     }
 
     /// Returns the chain that goes on after `records` records, the last of which has digest `prev`.
     pub(crate) fn go_on(records: u64, prev: impl Into<String>, who: impl Into<String>) -> Self {
-        Self { next: records, prev: prev.into(), who: who.into(), masks: Masker::default() }
+        let (prev, who, masks) = (prev.into(), who.into(), Masker::default());
+        Self { next: records, prev, who, masks, beside: None }
+    }
+
+    /// Says in which mode the run of the records is that go on after these.
+    #[must_use]
+    pub(crate) fn in_mode(mut self, mode: Mode) -> Self {
+        self.beside = (mode == Mode::Rehearsal).then_some(RealClock);
+        self
     }
 
     /// Hides from now on what the masker knows in every event.
@@ -58,10 +69,14 @@ impl Chain {
     /// Makes an event the next record.
     pub(crate) fn seal(&mut self, event: Event, time: Timestamp) -> Record {
         let event = masked(event, &self.masks);
+        if let Event::RunStarted { mode, .. } = &event {
+            self.beside = (*mode == Mode::Rehearsal).then_some(RealClock);
+        }
         let record = Record {
             format: FORMAT,
             seq: self.next,
             time,
+            real: self.beside.map(|clock| clock.now()),
             prev: std::mem::take(&mut self.prev),
             who: self.who.clone(),
             event,
@@ -263,6 +278,31 @@ mod tests {
         assert_eq!(second.prev, digest(line(&first).as_bytes()));
         let resumed = Chain::go_on(2, digest(line(&second).as_bytes()), "ops@bastion");
         assert_eq!((resumed.next, resumed.prev), (chain.next, chain.prev));
+    }
+
+    #[test]
+    fn a_rehearsals_records_have_the_machines_time_beside_the_virtual_one() {
+        let Event::RunStarted { run, plan, incident_started, settings, version, .. } =
+            fixtures::started()
+        else {
+            panic!("the first event")
+        };
+        let began = RealClock.now();
+        let mode = Mode::Rehearsal;
+        let started = Event::RunStarted { run, mode, plan, incident_started, settings, version };
+        let mut chain = Chain::begin(&fixtures::run(), "ops@bastion");
+        let first = chain.seal(started, fixtures::time(0));
+        let mut resumed = Chain::go_on(1, "", "ops@bastion").in_mode(mode);
+        for record in [&first, &resumed.seal(fixtures::note("a"), fixtures::time(1))] {
+            assert!(record.real.is_some_and(|real| real >= began), "{record:?}");
+            assert!(record.time < began, "virtual time is what it was said to be");
+            let Ok(Entry::Known(read)) = parse(line(record).as_bytes()) else { panic!("it reads") };
+            assert_eq!((read.time, read.real), (record.time, record.real));
+        }
+        // Live records have one time, and are written as ever.
+        let mut live = Chain::go_on(1, "", "ops@bastion").in_mode(Mode::Live);
+        let record = live.seal(fixtures::note("a"), fixtures::time(1));
+        assert!(record.real.is_none() && !line(&record).contains("real"), "{record:?}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::record::Chain;
 use super::summary::{self, OpenObligation, Standing, Summary, SummaryError};
 use super::writer::JournalWriter;
 use super::{durable, who};
-use crate::event::{Mode, Record};
+use crate::event::{Event, Mode, Record};
 use crate::ids::RunId;
 
 /// Runs named in an error.
@@ -233,14 +233,21 @@ impl Store {
         &self,
         run: &RunId,
         since: Timestamp,
-        each: impl FnMut(Record),
+        mut each: impl FnMut(Record),
     ) -> Result<OpenRun, StoreError> {
         let dir = self.dir(run);
         let lock = FileLock::take(&dir.lock(), Holder::this_process(run, since))?;
-        let recovered = reader::recover(&dir.journal(), run, each)?;
+        let mut mode = Mode::Live;
+        let recovered = reader::recover(&dir.journal(), run, |record| {
+            if let Event::RunStarted { mode: of, .. } = &record.event {
+                mode = *of;
+            }
+            each(record);
+        })?;
         let failed = |source| StoreError::Io { path: dir.journal(), source };
         let writer = JournalWriter::go_on(&dir.journal(), &recovered.end).map_err(failed)?;
         let chain = Chain::go_on(recovered.end.records, recovered.end.prev, who::who());
+        let chain = chain.in_mode(mode);
         Ok(OpenRun { dir, lock, writer, chain, set_aside: recovered.set_aside })
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::screens::go;
+use super::spent::Spent;
 use super::summary::{LossReached, RestoredPriority, Summary};
 use super::text;
 use super::view::ViewState;
@@ -44,10 +45,22 @@ pub(crate) struct WorldTold {
     pub seed: u64,
     /// Each fault and how often it struck
     pub faults: Vec<(String, u32)>,
+    /// Those of them that never did
+    pub never_struck: Vec<NeverStruck>,
     /// There are others, which are told when the rehearsal has ended
     pub untold: bool,
     /// What was asked that the simulation does not know
     pub left: Vec<String>,
+}
+
+/// A fault that never struck.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NeverStruck {
+    pub fault: String,
+    /// Why, as a word
+    pub because: &'static str,
+    /// Why, as a person reads it
+    pub said: String,
 }
 
 /// An earlier rehearsal of the same runbook in the same estate.
@@ -94,10 +107,14 @@ pub(crate) struct Debrief {
     pub version: u32,
     pub run: String,
     pub length: Span,
+    /// Nothing went on but a person being waited for
     pub people: Span,
+    /// Steps were being carried out by attempts that came to something
     pub cloud: Span,
-    /// Neither: gates, checks and pauses
-    pub other: Span,
+    /// Attempts failed, or were waited after
+    pub retries: Span,
+    /// None of these: looks, gates, checks at the end, pauses, its own work; the four make up the length
+    pub program: Span,
     /// In the order they began
     pub steps: Vec<Took>,
     /// Recovery times against their objectives
@@ -117,15 +134,17 @@ pub(crate) fn of(
     earlier: Vec<Earlier>,
 ) -> Debrief {
     let length = since(summary.started, summary.until);
-    let accounted = summary.waited_for_people.0 + summary.waited_for_cloud.0;
+    let spent = Spent::of(records, &ViewState::fold(records), summary.until);
+    let [people, cloud, retries, program] = spent.seconds();
     Debrief {
         format: "phoenix-dr/debrief",
         version: 1,
         run: summary.run.0.clone(),
         length: whole(length),
-        people: whole(summary.waited_for_people.0),
-        cloud: whole(summary.waited_for_cloud.0),
-        other: whole(length.saturating_sub(accounted)),
+        people,
+        cloud,
+        retries,
+        program,
         steps: steps(records, summary.started),
         restored: summary.restored.clone(),
         loss: summary.loss.clone(),
@@ -224,8 +243,9 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     row(
         "Time",
         format!(
-            "{}: {} waiting for people, {} for the cloud, {} for gates and checks",
-            debrief.length, debrief.people, debrief.cloud, debrief.other
+            "{}: {} waiting for people, {} for the cloud, {} in attempts that failed and waits after them, {} in \
+             gates, looks and the program itself",
+            debrief.length, debrief.people, debrief.cloud, debrief.retries, debrief.program
         ),
     );
     let longest = debrief.steps.iter().map(|took| took.length).max();
@@ -243,15 +263,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         );
     }
     decision_rows(&debrief.decisions, &mut row);
-    for (index, (fault, struck)) in debrief.world.faults.iter().enumerate() {
-        let name = if index == 0 { "Faults" } else { "" };
-        let said = match struck {
-            0 => format!("{fault} never struck: nothing it names was called in its time"),
-            1 => format!("{fault} struck"),
-            times => format!("{fault} struck {times} times"),
-        };
-        row(name, said);
-    }
+    fault_rows(&debrief.world, &mut row);
     if debrief.world.untold {
         row("Surprises", "are told when the rehearsal has come to its end".to_owned());
     }
@@ -281,6 +293,24 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     let mut lines = vec!["DEBRIEF OF A REHEARSAL: nothing real was touched".to_owned()];
     lines.extend(text::table(&rows, columns, 2));
     lines
+}
+
+fn fault_rows(world: &WorldTold, row: &mut dyn FnMut(&str, String)) {
+    let mut never = world.never_struck.iter();
+    for (index, (fault, struck)) in world.faults.iter().enumerate() {
+        let name = if index == 0 { "Faults" } else { "" };
+        let said = match struck {
+            // They are told in the same order.
+            0 => {
+                let why =
+                    never.next().map_or_else(String::new, |never| format!(": {}", never.said));
+                format!("{fault} never struck{why}")
+            }
+            1 => format!("{fault} struck"),
+            times => format!("{fault} struck {times} times"),
+        };
+        row(name, said);
+    }
 }
 
 fn decision_rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
@@ -316,130 +346,5 @@ fn trust(world: &WorldTold) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::{fixtures, summary};
-
-    fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
-        let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
-        debrief_of(&script.records, faults, left)
-    }
-
-    fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debrief {
-        let summary = summary::of(records, fixtures::at("02:30:00")).expect("a run");
-        let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
-        let left = left.iter().map(|left| (*left).to_owned()).collect();
-        let world = WorldTold {
-            world: "phoenix".to_owned(),
-            estate: "phoenix-rehearsal".to_owned(),
-            captured: None,
-            made_from: None,
-            age: None,
-            pseudonyms: false,
-            unseen: Vec::new(),
-            measured: false,
-            durations: Lengths::default(),
-            seed: 7,
-            faults,
-            untold: false,
-            left,
-        };
-        of(records, &summary, world, Vec::new())
-    }
-
-    #[test]
-    fn tells_what_can_be_trusted_and_what_never_struck() {
-        let found = debrief(&[("throttled@rds", 0), ("dark,region=us-east-1", 1)], &["rds Foo"]);
-        let text = lines(&found, 80).join("\n");
-        assert!(text.starts_with("DEBRIEF OF A REHEARSAL"), "{text}");
-        assert!(text.contains("throttled@rds never struck"), "{text}");
-        assert!(text.contains("dark,region=us-east-1 struck"), "{text}");
-        assert!(text.contains("left the simulation: rds Foo"), "{text}");
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains("not your estate: run phoenix-dr world capture"), "{text}");
-        assert!(words.contains("guesses"), "{text}");
-        assert!(text.contains("the first rehearsal"), "{text}");
-        assert!(text.contains("again with --seed 7"), "{text}");
-        assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
-    }
-
-    #[test]
-    fn a_step_that_did_not_finish_has_its_time() {
-        let script = fixtures::Script::started().done("02:19:00", "02:20:00", "capacity");
-        let stopped = || Event::RunStopped { why: "it failed".to_owned(), exit: 14 };
-        let script = script.start("02:20:00", "database").fail("03:05:00", "database");
-        let open = script.event("03:05:10", stopped());
-        let lines = lines(&debrief_of(&open.records, &[], &[]), 80).join("\n");
-        assert!(lines.contains("database 45m10s, not finished, the longest"), "{lines}");
-        assert!(lines.contains("capacity 1m\n"), "{lines}");
-        // Undoing it takes none of its time.
-        let scope = crate::event::RollbackScope::Run;
-        let back = Event::RollbackStarted { why: "asked for".to_owned(), scope };
-        let back = open.event("04:00:00", back);
-        let back = back.event("05:00:00", stopped());
-        let found = debrief_of(&back.records, &[], &[]);
-        assert_eq!(found.steps[1].length, Span::minutes(100));
-        assert!(!found.steps[1].finished);
-    }
-
-    #[test]
-    fn at_go_it_was_known_what_the_gate_the_losses_and_the_findings_said() {
-        let lines = [
-            "REHEARSAL · estate phoenix · DR-001 Regional failover to us-west-2 · run 7F3A    SEV1",
-            "incident began 02:12 UTC (19:12 PDT) · P0 objective 0:30, maximum 4:00",
-            "",
-            "us-east-1 is down: YES, 3 of 3 signals hold                        02:18, 1s ago",
-            "  yes API healthz   no answer in 3 s     yes database      no answer in 3 s",
-            "Writes go now to   us-east-1 phoenix-prod, if it lives: not fenceable from here",
-            "Data loss          replica 7 s (best)  backup 6 min",
-            "P0 restored        about 02:38 (0:26 of 0:30)",
-            "",
-            "  2 recovery_point  Choose the recovery point           asks               1 min",
-            "",
-            "! helm: 3.9 is old",
-            "y start steps 5, 8 · n change nothing",
-        ];
-        let form = crate::event::AnswerForm::YesNo;
-        let question = fixtures::question(QuestionKey::Go, form.clone());
-        let lines_of = lines.iter().map(|line| (*line).to_owned()).collect();
-        let go = Question { title: "Start?".to_owned(), lines: lines_of, ..question };
-        let step = QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() };
-        let script = fixtures::Script::started()
-            .ask("02:18:10", "02:18:40", go, crate::event::Answer::Yes)
-            .ask("02:19:00", "02:19:00", fixtures::question(step, form), crate::event::Answer::Yes);
-        let found = debrief_of(&script.records, &[], &[]);
-        assert_eq!(
-            found.decisions[0].brief,
-            [
-                "us-east-1 is down: YES, 3 of 3 signals hold 02:18, 1s ago",
-                "Data loss replica 7 s (best) backup 6 min",
-                "! helm: 3.9 is old",
-            ]
-        );
-        assert_eq!(found.decisions[0].known.len(), lines.len());
-        let text = super::lines(&found, 80).join("\n");
-        assert!(text.contains("known: us-east-1 is down: YES"), "{text}");
-        assert!(text.contains("known: A promoted replica can never follow again."), "{text}");
-        assert!(!text.contains("REHEARSAL · estate"), "{text}");
-    }
-
-    #[test]
-    fn tells_whose_world_it_was_and_how_old() {
-        let mut found = debrief(&[], &[]);
-        found.world.captured = Some(fixtures::at("02:18:00"));
-        found.world.age = Some(Span::minutes(90));
-        found.world.estate = "phoenix".to_owned();
-        found.world.durations = Lengths {
-            measured: vec!["promote".to_owned()],
-            guessed: vec!["modify".to_owned(), "answer".to_owned()],
-        };
-        found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
-        let text = lines(&found, 80).join("\n");
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains("the estate phoenix, captured on"), "{text}");
-        assert!(words.contains("1h 30m ago"), "{text}");
-        assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
-        assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
-        assert!(!words.contains("not your estate"), "{text}");
-    }
-}
+#[path = "debrief_tests.rs"]
+mod tests;

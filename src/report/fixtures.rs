@@ -378,6 +378,7 @@ impl Script {
             format: 1,
             seq: self.records.len() as u64,
             time: at(clock),
+            real: None,
             prev: String::new(),
             who: "kim@bastion".to_owned(),
             event,

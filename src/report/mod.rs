@@ -14,6 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod prompt;
 pub(crate) mod runs;
 pub(crate) mod screens;
+mod spent;
 pub(crate) mod summary;
 pub(crate) mod terminal;
 pub(crate) mod text;

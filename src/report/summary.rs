@@ -4,14 +4,12 @@
 
 mod lines;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::forecast::{Assume, Network, Outlook};
 use super::human::objective;
+use super::spent::Spent;
 use super::text;
 use super::view::{Ending, StepStatus, ViewState};
 use super::words;
@@ -96,10 +94,7 @@ pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
     let (plan, run) = (view.plan.as_ref()?, view.run.clone()?);
     let until = if view.ending.is_some() { view.last? } else { now };
     let incident_started = view.incident_started?;
-    let busy = union(busy(records, until));
-    let mut waits = view.waits.clone();
-    waits.extend(view.open.as_ref().map(|open| (open.since, until)));
-    let waits = union(waits);
+    let spent = Spent::of(records, &view, until);
     let still: Vec<StepId> = view.in_place().into_iter().cloned().collect();
     Some(Summary {
         mode: view.mode?,
@@ -123,8 +118,8 @@ pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
             objective: plan.objectives.rpo,
             most: plan.objectives.rpo_max,
         }),
-        waited_for_people: Span(total(&without(&waits, &busy))),
-        waited_for_cloud: Span(total(&busy)),
+        waited_for_people: Span(spent.people),
+        waited_for_cloud: Span(spent.cloud + spent.retries),
         next: next(&view, &run, !still.is_empty()),
         run,
     })
@@ -249,87 +244,6 @@ fn verified(records: &[Record]) -> Option<Timestamp> {
         Some((*verdict, record.time))
     })?;
     (verdict == Verdict::Holds).then_some(time)
-}
-
-type Interval = (Timestamp, Timestamp);
-
-/// Returns the times in which a step, or its revert, was being carried out.
-///
-/// A process that is gone carries nothing out; what a service did meanwhile is not on record.
-fn busy(records: &[Record], until: Timestamp) -> Vec<Interval> {
-    let mut open: BTreeMap<&StepId, Timestamp> = BTreeMap::new();
-    let mut closed = Vec::new();
-    let mut last = until;
-    for record in records {
-        if let Some(step) = begun(&record.event) {
-            open.entry(step).or_insert(record.time);
-        } else if let Some(step) = ended(&record.event) {
-            closed.extend(open.remove(step).map(|from| (from, record.time)));
-        } else if matches!(record.event, Event::RunStopped { .. } | Event::RunResumed { .. }) {
-            let resumed = matches!(record.event, Event::RunResumed { .. });
-            let to = if resumed { last } else { record.time };
-            closed.extend(std::mem::take(&mut open).into_values().map(|from| (from, to)));
-        }
-        last = record.time;
-    }
-    closed.extend(open.into_values().map(|from| (from, until)));
-    closed
-}
-
-const fn begun(event: &Event) -> Option<&StepId> {
-    if let Event::StepStarted { step, .. } | Event::RevertStarted { step, .. } = event {
-        Some(step)
-    } else {
-        None
-    }
-}
-
-const fn ended(event: &Event) -> Option<&StepId> {
-    if let Event::StepFailed { step, .. }
-    | Event::StepFinished { step, .. }
-    | Event::RevertFinished { step, .. } = event
-    {
-        Some(step)
-    } else {
-        None
-    }
-}
-
-/// Returns the intervals without overlaps, in order.
-fn union(mut intervals: Vec<Interval>) -> Vec<Interval> {
-    intervals.sort_unstable();
-    let mut joined: Vec<Interval> = Vec::new();
-    for (from, to) in intervals {
-        match joined.last_mut() {
-            Some((_, end)) if from <= *end => *end = (*end).max(to),
-            Some(_) | None => joined.push((from, to)),
-        }
-    }
-    joined
-}
-
-/// Returns what of `these` lies in none of `those`; both without overlaps and in order.
-fn without(these: &[Interval], those: &[Interval]) -> Vec<Interval> {
-    let mut left = Vec::new();
-    for (mut from, to) in these.iter().copied() {
-        for (cut, end) in those.iter().copied() {
-            if end <= from || cut >= to {
-                continue;
-            }
-            if cut > from {
-                left.push((from, cut));
-            }
-            from = from.max(end);
-        }
-        if from < to {
-            left.push((from, to));
-        }
-    }
-    left
-}
-
-fn total(intervals: &[Interval]) -> Duration {
-    intervals.iter().map(|(from, to)| since(*from, *to)).sum()
 }
 
 /// Returns the flag that gives the answer a run stopped for, as it is typed after a command.

@@ -199,23 +199,6 @@ fn the_next_command_fits_how_it_ended() {
 }
 
 #[test]
-fn intervals_join_and_cut() {
-    let seconds = |list: &[(u8, u8)]| -> Vec<Interval> {
-        let time = |second: &u8| at(&format!("02:00:{second:02}"));
-        list.iter().map(|(from, to)| (time(from), time(to))).collect()
-    };
-    assert_eq!(union(seconds(&[(5, 9), (1, 3), (2, 4), (9, 10)])), seconds(&[(1, 4), (5, 10)]));
-    for (these, those, left) in [
-        (vec![(0, 10)], vec![(2, 3), (5, 20)], vec![(0, 2), (3, 5)]),
-        (vec![(0, 10)], vec![(0, 10)], vec![]),
-        (vec![(0, 2), (4, 6)], vec![(1, 5)], vec![(0, 1), (5, 6)]),
-        (vec![(3, 5)], vec![(0, 1), (9, 10)], vec![(3, 5)]),
-    ] {
-        assert_eq!(without(&seconds(&these), &seconds(&those)), seconds(&left));
-    }
-}
-
-#[test]
 fn no_records_no_summary() {
     assert!(of(&[], at("03:00:00")).is_none());
     assert_eq!(of(&restored(0).records, at("03:00:00")).map(|summary| summary.run), Some(run_id()));

@@ -1,14 +1,22 @@
-//! Faults: which calls they strike, when and how often, and what `--inject` and `--surprise` make of them.
+//! Faults: what can be done to a call, and which calls a rule means.
+//!
+//! [`text`] reads and writes rules as `--inject` has them, [`sense`] finds those that can never strike, [`strikes`] has
+//! them strike and remembers why one never did.
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
+mod sense;
+mod strikes;
+mod text;
 
-use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::runbook::near;
+use super::aws;
 use crate::span::Span;
+
+pub(crate) use sense::{Part, senseless};
+pub(crate) use strikes::Never;
+pub(super) use strikes::{Faults, Missed, Strike};
+pub(crate) use text::Written;
 
 /// What is done to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +30,7 @@ pub(crate) enum Fault {
     Throttled,
     /// Carried out, but the answer never arrives
     LostAnswer,
-    /// The answer takes longer, by `delay`
+    /// The answer takes longer, by `delay`, or by 5s
     Latency,
     /// The answer breaks off in its middle
     Truncated,
@@ -70,15 +78,16 @@ impl Fault {
         }
     }
 
-    /// Says whether it can befall a call at all: a fault that would change nothing must not count as one that struck.
-    fn befalls(self, call: &Call) -> bool {
+    /// Says whether it can befall an operation at all: a fault that would change nothing must not count as one that
+    /// struck.
+    fn befalls(self, service: Service, operation: &str) -> bool {
         match self {
             Self::Dark | Self::Refused | Self::LostAnswer | Self::Latency => true,
             Self::Throttled | Self::Truncated | Self::Denied | Self::NoCapacity | Self::Expired => {
-                call.service.speaks()
+                service.speaks()
             }
-            Self::Stale => call.service.is_aws() && call.reads(),
-            Self::Stuck => call.service.is_aws() && !call.reads(),
+            Self::Stale => service.has_state() && reads(operation),
+            Self::Stuck => service.has_state() && !reads(operation),
         }
     }
 }
@@ -100,16 +109,6 @@ pub(crate) enum Service {
     Dns,
     Postgres,
 }
-
-/// What is gone when a region is.
-const OWN: [Service; 6] = [
-    Service::Rds,
-    Service::S3,
-    Service::Kubernetes,
-    Service::Http,
-    Service::Tcp,
-    Service::Postgres,
-];
 
 impl Service {
     pub(super) const ALL: [Self; 10] = [
@@ -149,6 +148,55 @@ impl Service {
         matches!(self, Self::Rds | Self::Route53 | Self::S3 | Self::Sts | Self::Health)
     }
 
+    /// Says whether what it answers is kept as objects of the world, which can be old or stay as they are.
+    const fn has_state(self) -> bool {
+        matches!(self, Self::Rds | Self::Route53 | Self::S3 | Self::Health)
+    }
+
+    /// Returns the names its operations have.
+    fn operations(self) -> Operations {
+        match self {
+            Self::Rds | Self::Route53 | Self::S3 | Self::Sts | Self::Health => {
+                Operations::Named(aws::operations(self))
+            }
+            Self::Kubernetes => Operations::Verbs {
+                verbs: &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+                of: "PATH",
+                roots: &[
+                    "/api/",
+                    "/apis/",
+                    "/version",
+                    "/openapi/",
+                    "/healthz",
+                    "/livez",
+                    "/readyz",
+                ],
+            },
+            Self::Http => Operations::Verbs { verbs: &["GET"], of: "HOST/PATH", roots: &[] },
+            Self::Dns => {
+                Operations::Verbs { verbs: &["A", "AAAA", "CNAME", "TXT"], of: "NAME", roots: &[] }
+            }
+            Self::Tcp | Self::Postgres => Operations::Addresses,
+        }
+    }
+
+    /// Says where it lives, of an estate in these regions.
+    fn home<'a>(self, mut regions: impl Iterator<Item = &'a str>) -> Home {
+        match self {
+            Self::Route53 | Self::Health => {
+                Home::Only(control_region(regions.next().unwrap_or_default()))
+            }
+            Self::Dns => Home::Nowhere,
+            Self::Rds
+            | Self::S3
+            | Self::Sts
+            | Self::Kubernetes
+            | Self::Http
+            | Self::Tcp
+            | Self::Postgres => Home::Each,
+        }
+    }
+
     /// Returns the service of a name in a signature's scope.
     pub(super) fn signed(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|service| service.name() == name)
@@ -164,12 +212,32 @@ pub(crate) struct Call {
     pub operation: String,
 }
 
-impl Call {
-    /// Says whether an operation of AWS only looks.
-    fn reads(&self) -> bool {
-        const LOOKS: [&str; 5] = ["Describe", "Get", "Head", "List", "Test"];
-        LOOKS.iter().any(|look| self.operation.starts_with(look))
-    }
+/// Says whether an operation of AWS only looks.
+fn reads(operation: &str) -> bool {
+    const LOOKS: [&str; 5] = ["Describe", "Get", "Head", "List", "Test"];
+    LOOKS.iter().any(|look| operation.starts_with(look))
+}
+
+/// The names a service's operations have.
+#[derive(Debug, Clone, Copy)]
+enum Operations {
+    /// These alone
+    Named(&'static [&'static str]),
+    /// A verb and what it is done to, which begins with one of the roots where there are any
+    Verbs { verbs: &'static [&'static str], of: &'static str, roots: &'static [&'static str] },
+    /// `HOST:PORT`
+    Addresses,
+}
+
+/// Where what answers lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// In each region
+    Each,
+    /// In this one, whichever region is asked about
+    Only(&'static str),
+    /// In none
+    Nowhere,
 }
 
 impl std::fmt::Display for Call {
@@ -203,9 +271,20 @@ pub(crate) struct Rule {
     /// How many calls it strikes; all when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Time added by `latency`
+    /// Time added by `latency`, 5s when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
+}
+
+/// Returns the region that has the control plane of a region's global services.
+pub(crate) fn control_region(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "cn-northwest-1"
+    } else if region.starts_with("us-gov-") {
+        "us-gov-west-1"
+    } else {
+        "us-east-1"
+    }
 }
 
 impl Rule {
@@ -228,205 +307,8 @@ impl Rule {
         }
     }
 
-    fn matches(&self, call: &Call) -> bool {
-        self.service.is_none_or(|service| service == call.service)
-            && self.region.as_ref().is_none_or(|region| *region == call.region)
-            && self.operation.as_ref().is_none_or(|start| call.operation.starts_with(start))
-            && self.fault.befalls(call)
-    }
-}
-
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.fault.name())?;
-        match (&self.service, &self.operation) {
-            (Some(service), Some(operation)) => write!(f, "@{}/{operation}", service.name())?,
-            (Some(service), None) => write!(f, "@{}", service.name())?,
-            (None, Some(operation)) => write!(f, "@/{operation}")?,
-            (None, None) => {}
-        }
-        if let Some(region) = &self.region {
-            write!(f, ",region={region}")?;
-        }
-        for (name, span) in [("from", self.from), ("until", self.until), ("delay", self.delay)] {
-            if let Some(span) = span {
-                write!(f, ",{name}={span}")?;
-            }
-        }
-        for (name, number) in [("spare", self.spare), ("times", self.times)] {
-            if let Some(number) = number {
-                write!(f, ",{name}={number}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Why a text is not a fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RuleError {
-    #[error("`{given}` is no fault{}", meant(hint))]
-    Fault { given: String, hint: Option<String> },
-    #[error("`{given}` is no service{}", meant(hint))]
-    Service { given: String, hint: Option<String> },
-    #[error(
-        "`{given}` is no part of a fault{}; there are region, from, until, spare, times, delay",
-        meant(hint)
-    )]
-    Part { given: String, hint: Option<String> },
-    #[error("`{part}`: {why}")]
-    Value { part: String, why: String },
-}
-
-fn meant(hint: &Option<String>) -> String {
-    hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"))
-}
-
-const PARTS: [&str; 6] = ["region", "from", "until", "spare", "times", "delay"];
-
-/// Reads `FAULT[@SERVICE[/OPERATION]][,PART=VALUE…]`, e.g. `lost_answer@rds/PromoteReadReplica,times=1`.
-impl FromStr for Rule {
-    type Err = RuleError;
-
-    fn from_str(text: &str) -> Result<Self, RuleError> {
-        let mut parts = text.split(',').map(str::trim);
-        let head = parts.next().unwrap_or_default();
-        let (fault, at) = match head.split_once('@') {
-            Some((fault, at)) => (fault, Some(at)),
-            None => (head, None),
-        };
-        let known = Fault::ALL.into_iter().find(|known| known.name() == fault);
-        let mut rule = Self::of(known.ok_or_else(|| RuleError::Fault {
-            given: fault.to_owned(),
-            hint: near::hint(fault, Fault::ALL.iter().map(|fault| fault.name())),
-        })?);
-        if let Some(at) = at {
-            let (service, operation) = match at.split_once('/') {
-                Some((service, operation)) => (service, Some(operation)),
-                None => (at, None),
-            };
-            if !service.is_empty() {
-                let known = Service::signed(service).ok_or_else(|| RuleError::Service {
-                    given: service.to_owned(),
-                    hint: near::hint(service, Service::ALL.iter().map(|known| known.name())),
-                });
-                rule.service = Some(known?);
-            }
-            rule.operation = operation.map(str::to_owned);
-        }
-        for part in parts {
-            rule.take(part)?;
-        }
-        Ok(rule)
-    }
-}
-
-impl Rule {
-    fn take(&mut self, part: &str) -> Result<(), RuleError> {
-        let bad = |why: String| RuleError::Value { part: part.to_owned(), why };
-        let (name, value) =
-            part.split_once('=').ok_or_else(|| bad("write it as NAME=VALUE".to_owned()))?;
-        let span = || value.parse::<Span>().map(Some).map_err(|error| bad(error.to_string()));
-        let number = || value.parse().map(Some).map_err(|_| bad("that is no number".to_owned()));
-        match name {
-            "region" => self.region = Some(value.to_owned()),
-            "from" => self.from = span()?,
-            "until" => self.until = span()?,
-            "delay" => self.delay = span()?,
-            "spare" => self.spare = number()?,
-            "times" => self.times = number()?,
-            other => {
-                return Err(RuleError::Part {
-                    given: other.to_owned(),
-                    hint: near::hint(other, PARTS.into_iter()),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The faults of a rehearsal and how often each has struck.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    rules: Vec<(Rule, u32)>,
-    /// Calls each rule has spared
-    spared: Vec<u32>,
-    pub(super) began: Timestamp,
-}
-
-impl Faults {
-    pub(super) fn new(rules: Vec<Rule>, began: Timestamp) -> Self {
-        let spared = vec![0; rules.len()];
-        Self { rules: rules.into_iter().map(|rule| (rule, 0)).collect(), spared, began }
-    }
-
-    /// Returns the fault that strikes a call, its number, and for which time; counts it.
-    pub(super) fn strike(&mut self, call: &Call, now: Timestamp) -> Option<(usize, Rule, u32)> {
-        for index in 0..self.rules.len() {
-            let (rule, struck) = &self.rules[index];
-            let used_up = rule.times.is_some_and(|times| *struck >= times);
-            if used_up || !rule.matches(call) || !self.timely(rule, now) {
-                continue;
-            }
-            if self.spared[index] < rule.spare.unwrap_or(0) {
-                self.spared[index] += 1;
-                continue;
-            }
-            self.rules[index].1 += 1;
-            return Some((index, self.rules[index].0.clone(), self.rules[index].1));
-        }
-        None
-    }
-
-    /// Returns the regions in which nothing answers now, and since when.
-    pub(super) fn dark(&self, now: Timestamp) -> BTreeMap<String, Timestamp> {
-        let mut since: BTreeMap<(&str, Option<Service>), Timestamp> = BTreeMap::new();
-        let rules = self.rules.iter().map(|(rule, _)| rule);
-        for rule in rules.filter(|rule| rule.fault == Fault::Dark && self.timely(rule, now)) {
-            let Some(region) = &rule.region else { continue };
-            let whole = rule.operation.is_none() && rule.times.is_none() && rule.spare.is_none();
-            if rule.service.is_some() && !whole {
-                continue;
-            }
-            let at = rule.from.map_or(self.began, |from| self.after(from));
-            let known = since.entry((region, rule.service)).or_insert(at);
-            *known = at.min(*known);
-        }
-        let mut dark = BTreeMap::new();
-        for (region, _) in since.keys() {
-            let whole = since.get(&(*region, None));
-            // What is not of the region itself, as Route 53's API, may answer from a region that is lost.
-            let own = OWN.iter().map(|service| since.get(&(*region, Some(*service))));
-            let own = own.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
-            if let Some(at) = whole.into_iter().chain(own).min() {
-                dark.insert((*region).to_owned(), *at);
-            }
-        }
-        dark
-    }
-
-    fn after(&self, span: Span) -> Timestamp {
-        self.began + SignedDuration::try_from(span.0).unwrap_or_default()
-    }
-
-    fn timely(&self, rule: &Rule, now: Timestamp) -> bool {
-        rule.from.is_none_or(|from| now >= self.after(from))
-            && rule.until.is_none_or(|until| now < self.after(until))
-    }
-
-    /// Counts a strike of before the rehearsal was gone on with.
-    pub(super) fn struck_before(&mut self, index: usize) {
-        if let Some((rule, struck)) = self.rules.get_mut(index) {
-            *struck += 1;
-            self.spared[index] = rule.spare.unwrap_or(0);
-        }
-    }
-
-    /// Returns every rule with how often it struck; one that nobody counts, with whether it did.
-    pub(super) fn told(&self) -> impl Iterator<Item = (&Rule, u32)> {
-        let most = |rule: &Rule| if rule.counted() { u32::MAX } else { 1 };
-        self.rules.iter().map(move |(rule, struck)| (rule, (*struck).min(most(rule))))
+    fn means(&self, operation: &str) -> bool {
+        self.operation.as_ref().is_none_or(|start| operation.starts_with(start))
     }
 }
 

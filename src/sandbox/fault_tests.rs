@@ -1,3 +1,6 @@
+use jiff::{SignedDuration, Timestamp};
+
+use super::strikes::OWN;
 use super::*;
 
 fn call(service: Service, region: &str, operation: &str) -> Call {
@@ -17,14 +20,234 @@ fn a_text_is_read_back_as_it_was() {
     }
 }
 
+/// Everything that is said of a text, with the words of it that it is said of.
+fn said_of(text: &str) -> Vec<(String, String, String)> {
+    let written = Written::read(text);
+    let slips = written.slips.iter().map(|slip| {
+        let words = text[slip.range.clone()].to_owned();
+        (words, slip.said.clone(), slip.help.clone().unwrap_or_default())
+    });
+    let rule = written.rule.iter();
+    let senseless = rule.flat_map(|rule| senseless(rule, &["us-east-1", "us-west-2"]));
+    let senseless =
+        senseless.map(|found| (text[written.place(found.part)].to_owned(), found.said, found.help));
+    slips.chain(senseless).collect()
+}
+
 #[test]
 fn a_slip_is_told_with_what_was_meant() {
-    let why = |text: &str| text.parse::<Rule>().expect_err(text).to_string();
-    assert_eq!(why("throtled@rds"), "`throtled` is no fault; did you mean `throttled`?");
-    assert_eq!(why("dark@rout53"), "`rout53` is no service; did you mean `route53`?");
-    assert!(why("dark,regoin=x").contains("did you mean `region`?"));
-    assert!(why("dark,from=5").contains("length of time"));
-    assert!(why("dark,times").contains("NAME=VALUE"));
+    for (text, words, said, help) in [
+        ("throtled@rds", "throtled", "`throtled` is no fault", "did you mean `throttled`?"),
+        ("dark@rout53", "rout53", "`rout53` is no service", "did you mean `route53`?"),
+        ("dark,regoin=x", "regoin=x", "`regoin` is no part of a fault", "mean `region`?"),
+        ("dark, from=5", "from=5", "length of time", ""),
+        ("dark,times", "times", "`times` has no value", "NAME=VALUE"),
+        ("dark,times=x", "times=x", "`x` is no number of calls", ""),
+        ("dark,times=1,times=2", "times=2", "`times` is given twice", "leave one of them out"),
+        ("dark,region=us-west-1", "region=us-west-1", "no region `us-west-1`", "us-west-2"),
+    ] {
+        let found = said_of(text);
+        let [(its, told, meant)] = found.as_slice() else { panic!("{text}: {found:?}") };
+        assert_eq!(its, words, "{text}");
+        assert!(told.contains(said) && meant.contains(help), "{text}: {told}; {meant}");
+    }
+}
+
+#[test]
+fn what_can_never_strike_is_told_with_what_would() {
+    for (text, words, said, help) in [
+        ("dark,times=0", "times=0", "`times` 0 strikes nothing", "leave it out"),
+        ("dark,from=10m,until=5m", "until=5m", "no time from 10m until 5m", "later than 10m"),
+        ("dark,from=5m,until=5m", "until=5m", "no time from 5m until 5m", "later than 5m"),
+        ("dark,until=0s", "until=0s", "no time from 0s until 0s", "later than 0s"),
+        ("denied@rds,delay=4s", "delay=4s", "`denied` has no `delay`", "only `latency`"),
+        ("latency,delay=0s", "delay=0s", "delays nothing", "5s"),
+        ("throttled@rds/Promte", "Promte", "no operation of rds", "mean `Promote`?"),
+        ("throttled@rds/describedb", "describedb", "no operation of rds", "mean `Describe`?"),
+        ("denied@s3/Frobnicate", "Frobnicate", "no operation of s3", "PutObject"),
+        ("denied@kubernetes/PACTH /apis", "PACTH /apis", "no operation", "mean `PATCH`?"),
+        ("denied@kubernetes/PATCH apps", "PATCH apps", "no operation", "begins with /api, /apis"),
+        ("dark@http/api.example/healthz", "api.example/healthz", "of http", "VERB HOST/PATH"),
+        ("dark@tcp/GET db", "GET db", "no operation of tcp", "HOST:PORT"),
+        ("dark@dns/MX app", "MX app", "no operation of dns", "A, AAAA, CNAME, TXT"),
+        ("denied@/Promte", "Promte", "no service has an operation", "mean `Promote`?"),
+        ("dark@/db", "db", "no service has an operation", "name the service"),
+        ("stale@kubernetes", "stale", "`stale` cannot befall kubernetes", "dark, refused"),
+        ("stuck@health", "stuck", "`stuck` cannot befall health", "stale"),
+        ("denied@postgres", "denied", "`denied` cannot befall postgres", "lost_answer"),
+        ("stale@sts", "stale", "`stale` cannot befall sts", "expired"),
+        ("stale@rds/Promote", "Promote", "it befalls what only reads", "stuck"),
+        ("stuck@s3/Get", "Get", "it befalls what changes something", "stale"),
+        ("dark@route53,region=us-west-2", "region=us-west-2", "us-east-1 alone", "us-east-1"),
+        ("dark@health,region=us-west-2", "region=us-west-2", "us-east-1 alone", "us-east-1"),
+        ("dark@dns,region=us-west-2", "region=us-west-2", "in no region", "leave it out"),
+        ("denied@/GetChange,region=us-west-2", "region=us-west-2", "us-east-1 alone", "us-east-1"),
+    ] {
+        let found = said_of(text);
+        let [(its, told, meant)] = found.as_slice() else { panic!("{text}: {found:?}") };
+        assert_eq!(its, words, "{text}");
+        assert!(told.contains(said) && meant.contains(help), "{text}: {told}; {meant}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_fault_is_told_at_once() {
+    let found =
+        said_of("stale@kubernetes/PACTH,times=0,delay=1s,from=2m,until=1m,region=x,spare=y");
+    let words: Vec<&str> = found.iter().map(|(words, _, _)| words.as_str()).collect();
+    assert_eq!(words, ["spare=y", "times=0", "until=1m", "delay=1s", "region=x", "stale"]);
+}
+
+#[test]
+fn what_can_strike_is_taken() {
+    for text in [
+        "dark",
+        "dark,region=us-east-1",
+        "dark@route53,region=us-east-1",
+        "throttled@rds/Describe,times=2",
+        "stale@rds/Describe,from=1m,times=2",
+        "stuck@s3",
+        "stuck,region=us-west-2",
+        "denied@/Put",
+        "refused@/db.example:5432",
+        "latency@kubernetes,delay=2s,times=10",
+        "lost_answer@kubernetes/PATCH /apis/apps/v1/namespaces/a",
+        "dark@http/GET api.example/healthz",
+        "dark@dns/A app",
+        "dark@sts,region=us-west-2",
+    ] {
+        assert_eq!(said_of(text), [], "{text}");
+    }
+    // Global services live in their partition, whether or not the estate has that region.
+    let rule = |text: &str| text.parse::<Rule>().expect(text);
+    assert_eq!(senseless(&rule("dark@route53,region=us-east-1"), &["eu-west-1"]), []);
+    assert_eq!(senseless(&rule("dark@route53,region=us-gov-west-1"), &["us-gov-east-1"]), []);
+    assert_eq!(senseless(&rule("dark@route53,region=us-east-1"), &["us-gov-east-1"]).len(), 1);
+}
+
+/// The names of operations are those the services answer to, no more and no fewer.
+#[test]
+fn every_operation_is_one_its_service_has() {
+    let sources = [
+        (Service::Rds, include_str!("aws/rds/mod.rs"), "match action {"),
+        (Service::Route53, include_str!("aws/route53/mod.rs"), "match operation(method, path) {"),
+        (Service::S3, include_str!("aws/s3/mod.rs"), "let operation = operation(request);"),
+        (Service::Sts, include_str!("aws/identity.rs"), "match action {"),
+        (Service::Health, include_str!("aws/identity.rs"), "match operation {"),
+    ];
+    for (service, source, from) in sources {
+        let body = source.split(from).nth(1).expect("the match");
+        let body = body.split("unknown(&format!").next().expect("its end");
+        let arms = body.lines().filter(|line| line.contains(" => "));
+        let names = arms.flat_map(|arm| arm.split(" => ").next().unwrap_or_default().split('"'));
+        let mut names: Vec<&str> =
+            names.filter(|name| name.starts_with(|first: char| first.is_uppercase())).collect();
+        names.sort_unstable();
+        assert_eq!(names, aws::operations(service), "{}", service.name());
+    }
+}
+
+/// A fault, the calls that were made with their seconds, and the reason as a word and in words.
+type Missing<'a> = (&'a str, Vec<(Call, i64)>, &'a str, &'a str);
+
+/// Why a fault never struck, each reason by the calls that were made.
+#[test]
+fn why_a_fault_never_struck_is_told_by_what_was_called() {
+    let promote = |second| (call(Service::Rds, "us-west-2", "PromoteReadReplica"), second);
+    let describe = |second| (call(Service::Rds, "us-west-2", "DescribeDBInstances"), second);
+    let other = |region, second| (call(Service::Rds, region, "PromoteReadReplica"), second);
+    let head = |second| (call(Service::S3, "us-west-2", "HeadBucket"), second);
+    let table: [Missing<'_>; 14] = [
+        ("denied@rds", vec![head(1)], "not_called", "rds was not called"),
+        ("denied", vec![], "not_called", "nothing was called"),
+        (
+            "denied@rds/Promote",
+            vec![describe(1), head(2)],
+            "other_operations",
+            "rds was called, but nothing of it that begins with `Promote`",
+        ),
+        (
+            "denied@/Promote",
+            vec![head(1)],
+            "other_operations",
+            "nothing that begins with `Promote` was called",
+        ),
+        (
+            "stuck@rds",
+            vec![describe(1)],
+            "not_befallen",
+            "of what it names only such was called as it cannot befall",
+        ),
+        (
+            "denied@rds,region=us-east-1",
+            vec![other("us-west-2", 1), other("eu-west-1", 2)],
+            "other_regions",
+            "what it names was called in eu-west-1 and us-west-2 alone",
+        ),
+        (
+            "denied@rds/Promote,from=5m",
+            vec![promote(1), promote(299), describe(400)],
+            "too_early",
+            "what it names was called for the last time before 5m",
+        ),
+        (
+            "denied@rds/Promote,until=5m",
+            vec![describe(1), promote(300)],
+            "too_late",
+            "what it names was called for the first time after 5m",
+        ),
+        (
+            "denied@rds/Promote,from=1m,until=5m",
+            vec![promote(1), promote(300)],
+            "outside_of_its_time",
+            "what it names was called before 1m and after 5m alone",
+        ),
+        (
+            "denied@rds/Promote,spare=2",
+            vec![promote(1)],
+            "spared",
+            "what it names was called once in its time, and spare=2 passed that over",
+        ),
+        (
+            "denied@rds/Promote,spare=2,from=5s",
+            vec![promote(1), promote(6), promote(7)],
+            "spared",
+            "what it names was called 2 times in its time, and spare=2 passed these over",
+        ),
+        (
+            "denied@rds",
+            vec![other("lost", 1), other("lost", 2)],
+            "another_first",
+            "at each of its calls `dark,region=lost` struck first",
+        ),
+        // The nearest miss is told, whenever it was.
+        (
+            "denied@rds/Promote,region=us-west-2,from=5m",
+            vec![promote(1), other("us-east-1", 400)],
+            "too_early",
+            "what it names was called for the last time before 5m",
+        ),
+        ("denied@rds,from=5m", vec![head(400)], "not_called", "rds was not called"),
+    ];
+    let began = Timestamp::UNIX_EPOCH;
+    for (text, calls, because, said) in table {
+        let rule = |text: &str| text.parse::<Rule>().expect(text);
+        let rules = || vec![rule("dark,region=lost"), rule(text)];
+        let (mut faults, mut resumed) = (Faults::new(rules(), began), Faults::new(rules(), began));
+        for (call, second) in calls {
+            let strike = faults.strike(&call, began + SignedDuration::from_secs(second));
+            // What is told of it in the log is enough to know it again.
+            strike.struck.iter().for_each(|(rule, _, _)| resumed.struck_before(*rule));
+            strike.spared.iter().for_each(|rule| resumed.spared_before(*rule));
+            strike.missed.into_iter().for_each(|(rule, how)| resumed.missed_before(rule, how));
+        }
+        for faults in [&faults, &resumed] {
+            let (_, struck, never) = faults.told().last().expect("two rules");
+            let never = never.expect(text);
+            assert_eq!((struck, never.because()), (0, because), "{text}: {never}");
+            assert_eq!(never.to_string(), said, "{text}");
+        }
+    }
 }
 
 #[test]
@@ -32,9 +255,10 @@ fn strikes_only_what_it_can_befall() {
     let strikes = |fault: &str, service, operation| {
         let rule = fault.parse().expect("a rule");
         let mut faults = Faults::new(vec![rule], Timestamp::UNIX_EPOCH);
-        let struck = faults.strike(&call(service, "us-west-2", operation), Timestamp::UNIX_EPOCH);
+        let now = Timestamp::UNIX_EPOCH;
+        let struck = faults.strike(&call(service, "us-west-2", operation), now).struck;
         assert_eq!(
-            faults.told().map(|(_, struck)| struck).sum::<u32>(),
+            faults.told().map(|(_, struck, _)| struck).sum::<u32>(),
             u32::from(struck.is_some())
         );
         struck.is_some()
@@ -61,8 +285,9 @@ fn strikes_what_it_names_as_often_as_it_says() {
     let rule = "refused@rds/Promote,region=us-west-2,spare=1,times=2,from=1m";
     let mut faults = Faults::new(vec![rule.parse().expect("a rule")], began);
     let promote = call(Service::Rds, "us-west-2", "PromoteReadReplica");
-    let mut strikes =
-        |call: &Call, second: i64| faults.strike(call, began + SignedDuration::from_secs(second));
+    let mut strikes = |call: &Call, second: i64| {
+        faults.strike(call, began + SignedDuration::from_secs(second)).struck
+    };
     assert!(strikes(&promote, 0).is_none(), "too early");
     assert!(strikes(&promote, 60).is_none(), "spared");
     assert!(strikes(&call(Service::Rds, "us-east-1", "PromoteReadReplica"), 60).is_none());

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fault::Rule;
+use super::fault::{Missed, Rule};
 use super::objects::{Key, Object};
 use super::world::World;
 
@@ -44,6 +44,10 @@ pub(crate) enum Entry {
     Cluster { at: Timestamp, region: String, object: Value, gone: bool },
     /// A fault struck
     Fault { at: Timestamp, rule: usize, call: String },
+    /// A fault passed over a call it is to spare
+    Spared { at: Timestamp, rule: usize },
+    /// A call missed a fault that has not struck yet, in a way that none had before
+    Missed { at: Timestamp, rule: usize, how: Missed },
     /// Something was asked that the simulation does not know
     Left { at: Timestamp, what: String },
     /// Time passed
@@ -59,6 +63,8 @@ impl Entry {
             | Self::Gone { at, .. }
             | Self::Cluster { at, .. }
             | Self::Fault { at, .. }
+            | Self::Spared { at, .. }
+            | Self::Missed { at, .. }
             | Self::Left { at, .. }
             | Self::Clock { at } => *at,
         }
@@ -100,6 +106,31 @@ pub(super) fn kept(path: &Path) -> Result<World, LogError> {
     })
 }
 
+/// Reads the whole lines of a log, and how many bytes they are.
+fn read(path: &Path, file: &File) -> Result<(Vec<Entry>, u64), LogError> {
+    let mut reader = BufReader::new(file);
+    let (mut entries, mut whole, mut text) = (Vec::new(), 0, String::new());
+    loop {
+        text.clear();
+        let length = reader.read_line(&mut text);
+        let length = length.map_err(|source| LogError::Io { path: path.to_owned(), source })?;
+        if length == 0 || !text.ends_with('\n') {
+            break;
+        }
+        let entry = serde_json::from_str(&text).map_err(|error| LogError::Damaged {
+            path: path.to_owned(),
+            line: entries.len() + 1,
+            why: error.to_string(),
+        })?;
+        entries.push(entry);
+        whole += u64::try_from(length).unwrap_or(0);
+    }
+    match entries.first() {
+        Some(Entry::World { .. }) => Ok((entries, whole)),
+        Some(_) | None => Err(LogError::NoWorld { path: path.to_owned() }),
+    }
+}
+
 impl Log {
     /// Makes a log.
     pub(super) fn create(path: &Path) -> Result<Self, LogError> {
@@ -108,33 +139,22 @@ impl Log {
         Ok(Self { file: file.map_err(failed)?, failure: None })
     }
 
-    /// Opens a log to go on with; a torn last line is cut off.
+    /// Opens a log to go on with; a torn last line is cut off. Only whoever holds the run's lock may: what looks torn to
+    /// another is a line that is being written.
     pub(super) fn go_on(path: &Path) -> Result<(Self, Vec<Entry>), LogError> {
         let failed = |source| LogError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
-        let mut reader = BufReader::new(&file);
-        let (mut entries, mut whole, mut text) = (Vec::new(), 0, String::new());
-        loop {
-            text.clear();
-            let length = reader.read_line(&mut text).map_err(failed)?;
-            if length == 0 || !text.ends_with('\n') {
-                break;
-            }
-            let entry = serde_json::from_str(&text).map_err(|error| LogError::Damaged {
-                path: path.to_owned(),
-                line: entries.len() + 1,
-                why: error.to_string(),
-            })?;
-            entries.push(entry);
-            whole += u64::try_from(length).unwrap_or(0);
-        }
-        if !matches!(entries.first(), Some(Entry::World { .. })) {
-            return Err(LogError::NoWorld { path: path.to_owned() });
-        }
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        let (entries, whole) = read(path, &file)?;
         file.set_len(whole).map_err(failed)?;
-        let mut log = Self { file, failure: None };
-        io::Seek::seek(&mut log.file, io::SeekFrom::End(0)).map_err(failed)?;
-        Ok((log, entries))
+        io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(failed)?;
+        Ok((Self { file, failure: None }, entries))
+    }
+
+    /// Reads the whole lines of a log, which another process may be writing.
+    pub(super) fn look(path: &Path) -> Result<Vec<Entry>, LogError> {
+        let file = File::open(path);
+        let file = file.map_err(|source| LogError::Io { path: path.to_owned(), source })?;
+        Ok(read(path, &file)?.0)
     }
 
     /// Writes a line. A failure is kept and told at the end: the rehearsal itself goes on.

@@ -45,7 +45,7 @@ pub(crate) use network::NoWay;
 use crate::clock::{Clock, since};
 use aws::{Answer, Desk, Request};
 use dns::{Dark, Resolvers};
-use fault::{Call, Fault, Faults, Rule};
+use fault::{Call, Fault, Faults, Never, Rule, Strike};
 use kubernetes::{Behaviour, Cluster};
 use log::{Entry, Log, LogError};
 use objects::{GLOBAL, Objects};
@@ -148,7 +148,9 @@ impl Sandbox {
         for entry in &entries {
             objects.replay(entry.clone());
         }
-        objects.log_to(log);
+        if let Some(log) = log {
+            objects.log_to(log);
+        }
         let made = Self::with(*world, faults, seed, began, objects, clock, entries)?;
         made.state().secret = secret;
         Ok(made)
@@ -193,6 +195,8 @@ impl Sandbox {
         for entry in &entries {
             match entry {
                 Entry::Fault { rule, .. } => state.faults.struck_before(*rule),
+                Entry::Spared { rule, .. } => state.faults.spared_before(*rule),
+                Entry::Missed { rule, how, .. } => state.faults.missed_before(*rule, how.clone()),
                 Entry::Left { what, .. } => state.left.push(what.clone()),
                 Entry::World { .. }
                 | Entry::Put { .. }
@@ -241,7 +245,14 @@ impl Sandbox {
     fn strike(&self, call: &Call) -> Option<Rule> {
         let mut state = self.state();
         let now = state.objects.now();
-        let (rule, fault, times) = state.faults.strike(call, now)?;
+        let Strike { struck, spared, missed } = state.faults.strike(call, now);
+        for rule in spared {
+            state.objects.write(&Entry::Spared { at: now, rule });
+        }
+        for (rule, how) in missed {
+            state.objects.write(&Entry::Missed { at: now, rule, how });
+        }
+        let (rule, fault, times) = struck?;
         // What is dark strikes with every call: that it has struck is kept, how often is not.
         if fault.counted() || times == 1 {
             state.objects.write(&Entry::Fault { at: now, rule, call: call.to_string() });
@@ -311,7 +322,11 @@ impl Sandbox {
     /// Returns what happened to the world, for the debrief.
     pub(crate) fn told(&self) -> Told {
         let state = self.state();
-        let faults = state.faults.told().map(|(rule, struck)| (rule.to_string(), struck));
+        let faults = state.faults.told().map(|(rule, struck, never)| ToldFault {
+            fault: rule.to_string(),
+            struck,
+            never,
+        });
         Told {
             faults: faults.collect(),
             own: state.secret.then_some(self.0.world.faults.len()),
@@ -325,8 +340,7 @@ impl Sandbox {
 /// What happened to a world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Each fault and how often it struck; of what strikes with every call, only whether it did
-    pub faults: Vec<(String, u32)>,
+    pub faults: Vec<ToldFault>,
     /// How many of them, the first ones, are the world's own, where the others are surprises
     pub own: Option<usize>,
     /// What the simulation was asked and does not know
@@ -337,9 +351,20 @@ pub(crate) struct Told {
     pub log_failure: Option<String>,
 }
 
+/// What became of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ToldFault {
+    pub fault: String,
+    /// How often it struck; of what strikes with every call, only whether it did
+    pub struck: u32,
+    /// Why it never did
+    pub never: Option<Never>,
+}
+
 /// A world's log, read back.
 pub(crate) struct Resumed {
-    log: Log,
+    /// Where it is gone on with; `None` where it is only looked at
+    log: Option<Log>,
     entries: Vec<Entry>,
     began: Timestamp,
     pub seed: u64,
@@ -351,9 +376,22 @@ pub(crate) struct Resumed {
 }
 
 impl Resumed {
-    /// Reads the log in a run's directory.
+    /// Reads the log in a run's directory to go on with it; the run's lock must be held.
     pub(crate) fn read(directory: &Path) -> Result<Self, SandboxError> {
-        let (log, mut entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
+        let (log, entries) = Log::go_on(&directory.join(log::FILE_NAME))?;
+        Self::of(Some(log), entries, directory)
+    }
+
+    /// Reads the log in a run's directory and leaves it as it is: what is done in its world then is kept nowhere.
+    pub(crate) fn look(directory: &Path) -> Result<Self, SandboxError> {
+        Self::of(None, Log::look(&directory.join(log::FILE_NAME))?, directory)
+    }
+
+    fn of(
+        log: Option<Log>,
+        mut entries: Vec<Entry>,
+        directory: &Path,
+    ) -> Result<Self, SandboxError> {
         let until = entries.iter().map(Entry::at).max().unwrap_or_default();
         match entries.remove(0) {
             Entry::World { at, seed, secret, faults, world, base } => {
@@ -367,6 +405,8 @@ impl Resumed {
             | Entry::Gone { .. }
             | Entry::Cluster { .. }
             | Entry::Fault { .. }
+            | Entry::Spared { .. }
+            | Entry::Missed { .. }
             | Entry::Left { .. }
             | Entry::Clock { .. } => {
                 let path = directory.join(log::FILE_NAME);

@@ -177,6 +177,8 @@ impl Objects {
             | Entry::Clock { .. }
             | Entry::Cluster { .. }
             | Entry::Fault { .. }
+            | Entry::Spared { .. }
+            | Entry::Missed { .. }
             | Entry::Left { .. } => {}
         }
     }

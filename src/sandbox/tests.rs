@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_rds::error::ProvideErrorMetadata as _;
+use aws_sdk_rds::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_rds::operation::delete_db_instance::DeleteDBInstanceError;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -60,7 +61,7 @@ impl Scene {
 }
 
 fn code<E: aws_sdk_rds::error::ProvideErrorMetadata>(
-    result: Result<impl Sized, aws_sdk_rds::error::SdkError<E>>,
+    result: Result<impl Sized, SdkError<E>>,
 ) -> String {
     let error = result.err().expect("it is refused");
     error.code().unwrap_or("no code").to_owned()
@@ -285,7 +286,7 @@ fn faults_are_told_as_each_service_tells_them() {
         assert_eq!(code(aws.sts.get_caller_identity().send().await), "AccessDenied");
     });
     let told = scene.sandbox.told();
-    let struck: Vec<u32> = told.faults.iter().map(|(_, times)| *times).collect();
+    let struck: Vec<u32> = told.faults.iter().map(|told| told.struck).collect();
     assert_eq!(struck, [0, 1, 1, 1, 1]);
 }
 
@@ -421,7 +422,13 @@ fn a_world_goes_on_as_its_log_has_it() {
     let scene = Scene::new(&[]);
     let beginning = Beginning {
         world: phoenix(),
-        faults: vec!["throttled@rds/Promote,times=1".parse().expect("a fault")],
+        faults: [
+            "throttled@rds/Promote,times=1",
+            "denied@rds/Delete,spare=2,times=1",
+            "denied@rds/Describe,region=us-west-2,until=1s",
+        ]
+        .map(|fault| fault.parse().expect("a fault"))
+        .to_vec(),
         seed: 7,
         secret: false,
     };
@@ -438,6 +445,7 @@ fn a_world_goes_on_as_its_log_has_it() {
             || aws.rds.promote_read_replica().db_instance_identifier("phoenix-dr-replica");
         assert_eq!(code(promote().send().await), "Throttling");
         promote().send().await.expect("accepted");
+        assert_eq!(code(delete(&clients).await), "DBInstanceNotFound", "spared");
         scene.clock.sleep(Duration::from_secs(60)).await;
         for _ in 0..2 {
             let lost = clients.aws.region("us-east-1").await.expect("clients");
@@ -458,15 +466,26 @@ fn a_world_goes_on_as_its_log_has_it() {
     let shared: Arc<dyn Clock> = Arc::new(later.clone());
     let sandbox = Sandbox::go_on(resumed, shared.clone()).expect("it goes on");
     let told = sandbox.told().faults;
-    assert_eq!(told[1].1, 1, "a fault that struck has struck");
-    assert_eq!(told[0].1, 1, "so has what strikes with every call, however often: {told:?}");
+    assert_eq!(told[1].struck, 1, "a fault that struck has struck");
+    assert_eq!(told[0].struck, 1, "so has what strikes with every call, however often: {told:?}");
+    let never: Vec<&str> =
+        told.iter().filter_map(|told| Some(told.never.as_ref()?.because())).collect();
+    assert_eq!(never, ["spared", "too_late"]);
     let clients = Clients::simulated(estate, guard, shared, sandbox);
     let runtime = later.runtime().expect("a runtime");
     runtime.block_on(async {
+        assert_eq!(code(delete(&clients).await), "DBInstanceNotFound", "the second that is spared");
+        assert_eq!(code(delete(&clients).await), "AccessDenied", "not spared any more");
         assert_eq!(status(&clients).await.as_deref(), Some("modifying"));
         later.sleep(Duration::from_secs(700)).await;
         assert_eq!(status(&clients).await.as_deref(), Some("available"));
     });
+}
+
+async fn delete(clients: &Clients) -> Result<impl Sized, SdkError<DeleteDBInstanceError>> {
+    let aws = clients.aws.region("us-west-2").await.expect("clients");
+    let delete = aws.rds.delete_db_instance().db_instance_identifier("nobody");
+    delete.skip_final_snapshot(true).send().await
 }
 
 async fn status(clients: &Clients) -> Option<String> {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::fault::senseless;
 use super::lines::{self, manifest_id};
 use super::world::{Endpoint, FORMAT, Kind, Postgres, World, WorldObject};
 use crate::estate::load as estate_file;
@@ -107,9 +108,12 @@ impl Checks<'_> {
     }
 
     fn faults(&mut self) {
+        let regions: Vec<&str> = self.world.estate.regions.keys().map(String::as_str).collect();
         for (i, rule) in self.world.faults.iter().enumerate() {
-            if let Some(region) = &rule.region {
-                self.region(&Path::root().key("faults").item(i).key("region"), region);
+            for found in senseless(rule, &regions) {
+                let at = Path::root().key("faults").item(i).key(found.part.name());
+                let problem = Problem::at(self.places.at(&at), found.said);
+                self.problems.push(problem.help(found.help));
             }
         }
     }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::decided::{Names, decisions, names};
 use super::dr001::live;
 use super::estate::fresh;
-use super::harness::{BINARY, Folder, Ran, of_step, ran};
+use super::harness::{BINARY, Folder, Ran, ran};
 use super::rehearsal::ANSWERS;
 
 /// Rehearses DR-001 on a world's file.
@@ -85,12 +86,37 @@ fn worlds_are_shown_checked_and_compared() {
     let found: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!(found["files"][0]["good"], false);
     folder.run(&["world", "diff", &whole, &whole]).exits(0);
+    // Of a region that is dark only what the estate file says of it is left.
     let ran = folder.run(&["world", "diff", &whole, &dark]).exits(20);
-    assert!(ran.out.contains("- kubernetes.object") || ran.out.contains("- "), "{}", ran.out);
-    assert!(ran.out.contains("~ world phoenix-rehearsal"), "{}", ran.out);
+    for said in [
+        "- kubernetes.object Namespace/phoenix-system in us-east-1\n",
+        "~ rds.instance phoenix-prod in us-east-1\n",
+        "    MultiAZ: true -> nothing\n",
+        "~ world phoenix-rehearsal\n",
+        "8 differences\n",
+    ] {
+        assert!(ran.out.contains(said), "{said}: {}", ran.out);
+    }
     let ran = folder.run(&["world", "diff", &whole, &dark, "--output", "json"]).exits(20);
     let found: Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert!(!found["differences"].as_array().expect("a list").is_empty());
+    let differences = found["differences"].as_array().expect("a list");
+    let part = |of: &Value, name: &str| of[name].as_str().unwrap_or("-").to_owned();
+    let told = differences
+        .iter()
+        .map(|of| ["change", "kind", "region", "id"].map(|name| part(of, name)).join(" "));
+    assert_eq!(
+        told.collect::<Vec<String>>(),
+        [
+            "removed kubernetes.object us-east-1 Namespace/monitoring",
+            "removed kubernetes.object us-east-1 Namespace/phoenix-system",
+            "changed postgres us-east-1 phoenix-prod",
+            "changed postgres us-west-2 phoenix-dr-replica",
+            "removed rds.automated_backup us-east-1 ab-phoenixprod00000001",
+            "changed rds.instance us-east-1 phoenix-prod",
+            "changed route53.health_check - 01234567-89ab-cdef-0123-456789abcdef",
+            "changed world - phoenix-rehearsal",
+        ]
+    );
     folder.run(&["world", "show", "nowhere.jsonl"]).exits(2).says("no world `nowhere.jsonl`");
 }
 
@@ -101,28 +127,6 @@ fn nothing_is_captured_without_an_estate_or_over_a_file() {
     folder.write("w.jsonl", "mine");
     folder.run(&["world", "capture", "--out", "w.jsonl"]).exits(2).says("exists already");
     assert_eq!(std::fs::read_to_string(folder.path().join("w.jsonl")).expect("it"), "mine");
-}
-
-/// How each step ended, by its name.
-fn ends(folder: &Folder) -> Vec<(String, Value)> {
-    let (_, events) = folder.journals().remove(0);
-    let steps = [
-        "primary_down",
-        "recovery_point",
-        "fence",
-        "capacity",
-        "restore",
-        "database",
-        "repoint",
-        "end_to_end",
-        "traffic",
-        "p1",
-        "p2",
-        "p3",
-        "protect",
-    ];
-    let end = |step: &str| of_step(&events, "step_finished", step)[0]["end"].clone();
-    steps.iter().map(|step| ((*step).to_owned(), end(step))).collect()
 }
 
 #[test]
@@ -150,7 +154,23 @@ fn a_capture_changes_nothing_and_its_rehearsal_decides_as_the_live_run() {
     // Elsewhere, with no network and nothing of the estate's environment.
     let apart = Folder::new();
     let mut rehearsals = Vec::new();
-    for (name, text) in [("world.jsonl", &world), ("other.jsonl", &other)] {
+    let estate_of = |world: &str| {
+        let head: Value =
+            serde_json::from_str(world.lines().next().expect("a head")).expect("JSON");
+        head["estate"].clone()
+    };
+    // What RDS calls an instance of its own accord is in no estate.
+    let identity = |world: &str| {
+        let lines = world.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let mut replicas =
+            lines.filter(|line| line["type"] == "rds.instance" && line["region"] == "us-west-2");
+        replicas.next().expect("the replica")["body"]["DbiResourceId"].clone()
+    };
+    let mut other_names = names(&estate_of(&other), &estate_of(&world));
+    other_names.extend(names(&identity(&other), &identity(&world)));
+    for (name, text, put_back) in
+        [("world.jsonl", &world, Names::new()), ("other.jsonl", &other, other_names)]
+    {
         apart.write(name, text);
         let mut command = std::process::Command::new("unshare");
         command.args(["-n", "--", BINARY, "failover", "--region", "us-west-2", "--rehearse", name]);
@@ -158,9 +178,15 @@ fn a_capture_changes_nothing_and_its_rehearsal_decides_as_the_live_run() {
         command.stdin(std::process::Stdio::null());
         let ran = ran(command.output().expect("start it")).exits(0);
         assert!(ran.out.contains("restored and verified"), "{}", ran.out);
-        rehearsals.push(ends(&apart));
+        rehearsals.push(decisions(&apart, &put_back));
     }
     folder.run(&live(&["--recovery-point", "replica"])).exits(0);
-    let lived = ends(&folder);
-    assert_eq!(rehearsals, [lived.clone(), lived]);
+    let lived = decisions(&folder, &Names::new());
+    assert_eq!(lived["questions"].as_array().map(Vec::len), Some(10), "{lived:#}");
+    assert_eq!(lived["gave"]["recovery_point"]["method"], "promote", "{lived:#}");
+    for (name, rehearsed) in ["captured", "under other names"].iter().zip(&rehearsals) {
+        for (part, decided) in lived.as_object().expect("parts") {
+            assert_eq!(&rehearsed[part], decided, "{name}: {part}");
+        }
+    }
 }

@@ -378,11 +378,39 @@ fn a_rehearsal_that_is_over_is_said_to_be_and_another_asks_for_its_flag() {
         let ran = folder.run(&[&["rollback", &run(0)][..], flags].concat()).exits(2);
         assert!(ran.err.contains("is over") && !ran.err.contains("is a rehearsal"), "{}", ran.err);
     }
-    let gate =
-        "  - { id: g, checks: [ { check: http, with: { url: 'http://nowhere.example/' } } ] }\n";
-    folder.write("t.yaml", &format!("runbook: T-1\ntitle: Test\ncommand: test\nsteps:\n{gate}"));
-    let ran = folder.run(&["run", "t.yaml", "--yes", "--rehearse"]);
-    assert_ne!(ran.exit, 0, "{}", ran.out);
-    let ran = folder.run(&["rollback", &run(0)]).exits(2);
-    assert!(ran.err.contains("is over") || ran.err.contains("phoenix-dr rollback"), "{}", ran.err);
+    // One that stopped is taken up as what it is alone.
+    folder.write("answers.yaml", "go: 'no'\n");
+    folder.run(&["run", "t.yaml", "--answers=answers.yaml", "--rehearse"]).exits(13);
+    for verb in ["rollback", "resume"] {
+        let ran = folder.run(&[verb, &run(0)]).exits(2);
+        let said = format!("is a rehearsal, and `{verb}` must say so");
+        assert!(ran.err.contains(&said), "{}", ran.err);
+        assert!(ran.err.contains(&format!("write phoenix-dr {verb} ")), "{}", ran.err);
+        assert!(ran.err.contains(" --rehearse"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_live_run_is_not_taken_up_as_a_rehearsal() {
+    let folder = Folder::new();
+    folder.write(
+        "phoenix-dr.yaml",
+        "estate: t\nprimary: { region: us-east-1 }\nregions:\n  us-east-1: { api: 'http://127.0.0.1:1' }\n",
+    );
+    folder.write("t.yaml", &format!("runbook: T-1\ntitle: Test\ncommand: test\nsteps:\n{WAIT}"));
+    folder.write("answers.yaml", "go: 'no'\n");
+    folder.run(&["run", "t.yaml", "--answers=answers.yaml"]).exits(13);
+    let (path, before) = folder.journals().remove(0);
+    let run = path.file_name().expect("a run").to_string_lossy().into_owned();
+    for verb in ["resume", "rollback"] {
+        for more in [&[][..], &["--dry-run"]] {
+            let ran = folder.run(&[&[verb, &run, "--rehearse"][..], more].concat()).exits(2);
+            assert!(ran.err.contains("is live, not a rehearsal"), "{}", ran.err);
+            let hint = format!("leave --rehearse out: phoenix-dr {verb} ");
+            assert!(ran.err.contains(&hint), "{}", ran.err);
+        }
+    }
+    assert_eq!(folder.journals().remove(0).1.len(), before.len(), "nothing was written");
+    // As what it is, it goes on.
+    folder.run(&["resume", &run, "--yes"]).exits(0);
 }

@@ -4,6 +4,7 @@ mod capture;
 mod chain;
 mod commands;
 mod databases;
+mod decided;
 mod dr001;
 mod estate;
 mod failover;

@@ -140,3 +140,65 @@ pub(crate) fn on_two_threads<T: Sync, R: Send>(
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, result)| result).collect()
 }
+
+/// Returns the lines of a rehearsal's JSON without what each run has of its own, and with nothing else changed: its id,
+/// the machine's time (`real`), and the digests these two are in (`prev`). Virtual time begins with the machine's:
+/// instants are counted from the beginning, and times of day in what people read are `hh:mm`.
+pub(crate) fn timeless(out: &str) -> Vec<String> {
+    let records: Vec<Value> =
+        out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let first = records.iter().find(|line| line["seq"] == 0).expect("a first record");
+    let run = first["event"]["run"].as_str().expect("an id");
+    let (began, short) = (instant(first), &run[run.len() - 4..]);
+    let line = |line: &str| {
+        let line = without_field(&without_field(line, "real"), "prev");
+        let line = replaced(&line.replace(run, "RUN"), |rest| {
+            rest.starts_with(short).then(|| (short.len(), "RUN".to_owned()))
+        });
+        let line = replaced(&line, |rest| {
+            let end = rest.bytes().take(31).position(|byte| byte == b'Z')? + 1;
+            let at: jiff::Timestamp = rest[..end].parse().ok()?;
+            Some((end, format!("began+{}ns", at.as_nanosecond() - began)))
+        });
+        replaced(&line, |rest| {
+            let digits = |at: usize| rest.get(at..at + 2)?.parse::<u8>().ok();
+            let whole = rest.get(2..3) == Some(":") && digits(0)? < 24 && digits(3)? < 60;
+            let seconds = whole && rest.get(5..6) == Some(":") && digits(6).is_some();
+            whole.then(|| (if seconds { 8 } else { 5 }, "hh:mm".to_owned()))
+        })
+    };
+    out.lines().map(line).collect()
+}
+
+/// Cuts a field with a text out of a line of JSON.
+fn without_field(line: &str, name: &str) -> String {
+    let start = format!("\"{name}\":\"");
+    match line.split_once(&start) {
+        Some((before, rest)) => {
+            let (_, after) = rest.split_once("\",").expect("its end");
+            format!("{before}{after}")
+        }
+        None => line.to_owned(),
+    }
+}
+
+/// Replaces whole words: `found` says how many bytes of what follows to replace, and by what.
+fn replaced(line: &str, found: impl Fn(&str) -> Option<(usize, String)>) -> String {
+    let (mut out, mut at) = (String::with_capacity(line.len()), 0);
+    while let Some(next) = line[at..].chars().next() {
+        let begins = !out.ends_with(|last: char| last.is_alphanumeric());
+        match found(&line[at..]).filter(|_| begins) {
+            Some((length, by))
+                if !line[at + length..].starts_with(|next: char| next.is_alphanumeric()) =>
+            {
+                out += &by;
+                at += length;
+            }
+            _ => {
+                out.push(next);
+                at += next.len_utf8();
+            }
+        }
+    }
+    out
+}

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::Folder;
 use crate::pty::GO;
-use crate::rehearsal::{ANSWERS, run_of};
+use crate::rehearsal::{ANSWERS, run_of, timeless};
 
 fn rehearsed(folder: &Folder, more: &[&str]) -> crate::harness::Ran {
     let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse"];
@@ -58,6 +58,25 @@ fn each_fault_ends_as_documented() {
         assert!(ran.out.contains(rule), "{fault} is told: {}", ran.out);
         assert!(!ran.out.contains(&format!("{fault} never struck")), "{fault}: {}", ran.out);
     }
+}
+
+#[test]
+fn a_fault_that_never_struck_is_told_with_why() {
+    let folder = Folder::new();
+    let inject = [
+        "--inject=denied@rds/DeleteDBInstance",
+        "--inject=denied@rds/PromoteReadReplica,until=1s",
+        "--inject=throttled@rds/PromoteReadReplica,spare=9",
+        "--output=json",
+    ];
+    let ran = rehearsed(&folder, &inject).exits(0);
+    let debrief: Value =
+        serde_json::from_str(ran.out.lines().last().expect("a debrief")).expect("JSON");
+    let never = debrief["world"]["never_struck"].as_array().expect("a list");
+    let because: Vec<&str> = never.iter().filter_map(|never| never["because"].as_str()).collect();
+    assert_eq!(because, ["other_operations", "too_late", "spared"], "{never:#?}");
+    assert_eq!(never[1]["fault"], "denied@rds/PromoteReadReplica,until=1s");
+    assert_eq!(never[1]["said"], "what it names was called for the first time after 1s");
 }
 
 /// Returns how long a step took in virtual time, from its first attempt to its end.
@@ -147,6 +166,41 @@ fn killed_and_taken_up_again() {
     }
 }
 
+/// What a process that holds a rehearsal writes is no other's to read half, to cut off, or to add to.
+#[test]
+fn a_rehearsal_is_taken_up_by_one_process_at_a_time() {
+    let folder = Folder::new();
+    folder.write("answers.yaml", "go: 'no'\n");
+    rehearsed(&folder, &["--answers=answers.yaml"]).exits(13);
+    let run = run_of(&folder);
+    let name = run.file_name().expect("a name").to_string_lossy().into_owned();
+    let resume = [&["resume", name.as_str(), "--rehearse"][..], &ANSWERS].concat();
+    let world = run.join("world.jsonl");
+    // A line that is just being written.
+    let mut whole = std::fs::read(&world).expect("a world");
+    whole.extend(b"{\"kind\":\"clock\",");
+    std::fs::write(&world, &whole).expect("written");
+    let lock = std::fs::OpenOptions::new().write(true).open(run.join("run.lock")).expect("a lock");
+    lock.lock().expect("it is free");
+    folder.run(&resume).exits(9).says("it is held by");
+    folder.run(&["rollback", &name, "--rehearse", "--yes"]).exits(9).says("it is held by");
+    folder.run(&["resume", &name, "--rehearse", "--dry-run"]).exits(0);
+    assert_eq!(std::fs::read(&world).expect("a world"), whole);
+    drop(lock);
+    // Two at once: one goes on, the other names it.
+    let slow: Vec<&str> = resume.iter().copied().filter(|flag| *flag != "--speed=max").collect();
+    let mut first = folder.start(&[&slow[..], &["--speed=1"]].concat());
+    let began = Instant::now();
+    while lines_of(&world) <= whole.iter().filter(|byte| **byte == b'\n').count() {
+        assert!(began.elapsed() < Duration::from_secs(120), "it never went on");
+        std::thread::yield_now();
+    }
+    folder.run(&resume).exits(9).says("it is held by");
+    first.kill().expect("killed");
+    first.wait().expect("gone");
+    folder.run(&resume).exits(0);
+}
+
 /// Returns every event's kind and step, with its instant counted from the first one.
 fn told(folder: &Folder) -> Vec<(String, String, i128)> {
     let text = std::fs::read_to_string(run_of(folder).join("journal.jsonl")).expect("a journal");
@@ -162,15 +216,20 @@ fn told(folder: &Folder) -> Vec<(String, String, i128)> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_events_at_the_same_virtual_time() {
+fn the_same_seed_gives_the_same_output_byte_for_byte() {
     let flown = || {
         let folder = Folder::new();
-        rehearsed(&folder, &["--seed=7"]).exits(0);
-        told(&folder)
+        let ran = rehearsed(&folder, &["--seed=7", "--output=json"]).exits(0);
+        timeless(&ran.out)
     };
     let first = flown();
     assert!(first.len() > 60, "{first:#?}");
-    assert_eq!(first, flown());
+    assert!(first.last().is_some_and(|last| last.contains("phoenix-dr/debrief")), "{first:#?}");
+    let second = flown();
+    for (one, other) in first.iter().zip(&second) {
+        assert_eq!(one, other);
+    }
+    assert_eq!(first.len(), second.len());
 }
 
 #[test]
@@ -308,6 +367,33 @@ fn wrong_usage_is_told() {
     with(&["--rehearse", "--inject", "dark,region=us-west-1"])
         .exits(2)
         .says("no region `us-west-1`");
+    let detailed = with(&["--rehearse", "--detailed-exitcode"]).exits(2);
+    assert!(detailed.err.contains("--detailed-exitcode is for dry runs"), "{}", detailed.err);
+    assert!(detailed.err.contains("add --dry-run"), "{}", detailed.err);
+    with(&["--rehearse", "--detailed-exitcode", "--dry-run"]).exits(20);
+    // Everything that can never strike is told at once, with its place, and nothing begins.
+    folder.write(
+        "faults.yaml",
+        "- { fault: stale, service: rds }\n- fault: stale\n  service: kubernetes\n",
+    );
+    let inject = [
+        "--rehearse",
+        "--inject=dark@rds/Promte,times=0",
+        "--inject=faults.yaml",
+        "--inject=dark@route53,region=us-west-2",
+    ];
+    let told = with(&inject).exits(2);
+    for said in [
+        "--inject:1:10",
+        "did you mean `Promote`?",
+        "`times` 0 strikes nothing",
+        "faults.yaml:2:10",
+        "`stale` cannot befall kubernetes",
+        "route53 lives in us-east-1 alone",
+    ] {
+        assert!(told.err.contains(said), "{said}: {}", told.err);
+    }
+    assert!(!folder.path().join("state/runs").exists());
     with(&["--rehearse", "--allow-endpoint-override"]).exits(2).says("live runs");
     with(&["--rehearse", "phoenix", "--estate", "x.yaml"]).exits(2).says("estate from its world");
     with(&["--rehearse", "--estate", "x.yaml"]).exits(2).says("cannot read `x.yaml`");

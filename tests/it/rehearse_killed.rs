@@ -33,6 +33,32 @@ fn sigkill_after_each_record_of_a_rehearsal_and_resume_ends_the_same() {
     assert!(wrong.is_empty(), "{} cuts of {}:\n{}", wrong.len(), records.len(), wrong.join("\n"));
 }
 
+/// What a fault has passed over before a kill stays passed over: it strikes the call it would have struck.
+#[test]
+fn the_calls_a_fault_has_spared_stay_spared_after_sigkill_and_resume() {
+    let folder = Folder::new();
+    let inject = "--inject=latency@rds/Describe,delay=1s,spare=40,times=1";
+    let mut command = folder.command(&[&UNATTENDED[..], &WAY, &[inject]].concat());
+    command.env("LD_PRELOAD", killer()).env("KILL_AFTER", "{\"format\":1,\"seq\":30,");
+    assert_eq!(ran(command.output().expect("run the binary")).exit, KILLED);
+    // The world's own fault is the first rule.
+    let lines = |kind: &str| {
+        let log = left_in(&folder, "world.jsonl");
+        log.iter().filter(|line| line["kind"] == kind && line["rule"] == 1).count()
+    };
+    assert!((1..40).contains(&lines("spared")), "{} were spared before", lines("spared"));
+    let run = run_of(&folder);
+    let run = run.file_name().expect("a name").to_string_lossy();
+    let answers = UNATTENDED.iter().filter(|word| {
+        **word != "failover" && !word.starts_with("--region") && !word.starts_with("--seed")
+    });
+    let mut arguments = vec!["resume", &*run];
+    arguments.extend(answers);
+    arguments.extend(WAY);
+    folder.run(&arguments).exits(0);
+    assert_eq!((lines("spared"), lines("fault")), (40, 1));
+}
+
 /// Kills a rehearsal after one record, resumes it, and compares.
 fn cut(at: usize, (steps, world): &(End, End)) -> Result<(), String> {
     let folder = Folder::new();

@@ -13,6 +13,12 @@ const PAGE: usize = 100;
 /// Seconds that the credentials of a role are good for, where a request names none.
 const SESSION: i64 = 3600;
 
+/// What STS knows.
+pub(super) const STS: [&str; 2] = ["AssumeRole", "GetCallerIdentity"];
+
+/// What AWS Health knows.
+pub(super) const HEALTH: [&str; 1] = ["DescribeEvents"];
+
 /// Answers an action of STS.
 pub(super) fn sts(desk: &Desk<'_>, action: &str, params: &Params) -> Result<Value, AwsError> {
     let account = desk.account;

@@ -166,6 +166,20 @@ fn unknown(what: &str) -> AwsError {
     AwsError::new(400, UNKNOWN, format!("{what} is not simulated"))
 }
 
+/// Returns the operations of a service that are simulated; of what is not AWS's there are none.
+pub(super) const fn operations(service: Service) -> &'static [&'static str] {
+    match service {
+        Service::Rds => &rds::OPERATIONS,
+        Service::Route53 => &route53::OPERATIONS,
+        Service::S3 => &s3::OPERATIONS,
+        Service::Sts => &identity::STS,
+        Service::Health => &identity::HEALTH,
+        Service::Kubernetes | Service::Http | Service::Tcp | Service::Dns | Service::Postgres => {
+            &[]
+        }
+    }
+}
+
 /// Answers a call; the second part names what the simulation does not know, where it was asked that.
 pub(super) fn answer(
     desk: &mut Desk<'_>,

@@ -18,6 +18,39 @@ use super::{Desk, unknown};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
 
+/// What it knows.
+pub(super) const OPERATIONS: [&str; 29] = [
+    "AddTagsToResource",
+    "CopyDBSnapshot",
+    "CreateDBInstance",
+    "CreateDBInstanceReadReplica",
+    "CreateDBSnapshot",
+    "DeleteDBInstance",
+    "DeleteDBSnapshot",
+    "DescribeDBClusters",
+    "DescribeDBInstanceAutomatedBackups",
+    "DescribeDBInstances",
+    "DescribeDBParameterGroups",
+    "DescribeDBSnapshots",
+    "DescribeDBSubnetGroups",
+    "DescribeGlobalClusters",
+    "FailoverDBCluster",
+    "FailoverGlobalCluster",
+    "ListTagsForResource",
+    "ModifyDBInstance",
+    "PromoteReadReplica",
+    "RebootDBInstance",
+    "RemoveFromGlobalCluster",
+    "RemoveTagsFromResource",
+    "RestoreDBInstanceFromDBSnapshot",
+    "RestoreDBInstanceToPointInTime",
+    "StartDBInstance",
+    "StartDBInstanceAutomatedBackupsReplication",
+    "StopDBInstance",
+    "StopDBInstanceAutomatedBackupsReplication",
+    "SwitchoverGlobalCluster",
+];
+
 /// Answers an action.
 pub(super) fn answer(
     desk: &mut Desk<'_>,

@@ -16,6 +16,25 @@ use crate::sandbox::world::{Kind, stamp};
 
 const VERSION: &str = "/2013-04-01/";
 
+/// What it knows.
+pub(super) const OPERATIONS: [&str; 15] = [
+    "ChangeResourceRecordSets",
+    "CreateHealthCheck",
+    "CreateHostedZone",
+    "DeleteHealthCheck",
+    "DeleteHostedZone",
+    "GetChange",
+    "GetHealthCheck",
+    "GetHealthCheckStatus",
+    "GetHostedZone",
+    "ListHealthChecks",
+    "ListHostedZones",
+    "ListHostedZonesByName",
+    "ListResourceRecordSets",
+    "TestDNSAnswer",
+    "UpdateHealthCheck",
+];
+
 /// Returns the name of an operation by its method and path.
 pub(super) fn operation(method: &str, path: &str) -> &'static str {
     match (method, segments(path).as_slice()) {

@@ -65,6 +65,32 @@ impl Place {
     }
 }
 
+/// What it knows.
+pub(super) const OPERATIONS: [&str; 22] = [
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateBucket",
+    "CreateMultipartUpload",
+    "DeleteBucket",
+    "DeleteObject",
+    "GetBucketLocation",
+    "GetBucketReplication",
+    "GetBucketVersioning",
+    "GetObject",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListMultipartUploads",
+    "ListObjectVersions",
+    "ListObjectsV2",
+    "ListParts",
+    "PutBucketReplication",
+    "PutBucketVersioning",
+    "PutObject",
+    "UploadPart",
+];
+
 /// Returns the name of an operation.
 pub(super) fn operation(request: &Request<'_>) -> String {
     let (method, query) = (request.method, &request.query);

@@ -1,0 +1,162 @@
+use super::*;
+use crate::event::{Answer, AttemptResult};
+use crate::report::{fixtures, summary};
+
+fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
+    let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
+    debrief_of(&script.records, faults, left)
+}
+
+fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debrief {
+    let summary = summary::of(records, fixtures::at("02:30:00")).expect("a run");
+    let left = left.iter().map(|left| (*left).to_owned()).collect();
+    let said = || "rds was not called".to_owned();
+    let never = faults.iter().filter(|(_, times)| *times == 0).map(|(fault, _)| NeverStruck {
+        fault: (*fault).to_owned(),
+        because: "not_called",
+        said: said(),
+    });
+    let never = never.collect();
+    let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
+    let world = WorldTold {
+        world: "phoenix".to_owned(),
+        estate: "phoenix-rehearsal".to_owned(),
+        captured: None,
+        made_from: None,
+        age: None,
+        pseudonyms: false,
+        unseen: Vec::new(),
+        measured: false,
+        durations: Lengths::default(),
+        seed: 7,
+        never_struck: never,
+        faults,
+        untold: false,
+        left,
+    };
+    of(records, &summary, world, Vec::new())
+}
+
+#[test]
+fn tells_what_can_be_trusted_and_what_never_struck() {
+    let found = debrief(&[("throttled@rds", 0), ("dark,region=us-east-1", 1)], &["rds Foo"]);
+    let text = lines(&found, 80).join("\n");
+    assert!(text.starts_with("DEBRIEF OF A REHEARSAL"), "{text}");
+    assert!(text.contains("throttled@rds never struck: rds was not called"), "{text}");
+    assert!(text.contains("dark,region=us-east-1 struck"), "{text}");
+    assert!(text.contains("left the simulation: rds Foo"), "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("not your estate: run phoenix-dr world capture"), "{text}");
+    assert!(words.contains("guesses"), "{text}");
+    assert!(text.contains("the first rehearsal"), "{text}");
+    assert!(text.contains("again with --seed 7"), "{text}");
+    assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
+}
+
+#[test]
+fn a_step_that_did_not_finish_has_its_time() {
+    let script = fixtures::Script::started().done("02:19:00", "02:20:00", "capacity");
+    let stopped = || Event::RunStopped { why: "it failed".to_owned(), exit: 14 };
+    let script = script.start("02:20:00", "database").fail("03:05:00", "database");
+    let open = script.event("03:05:10", stopped());
+    let lines = lines(&debrief_of(&open.records, &[], &[]), 80).join("\n");
+    assert!(lines.contains("database 45m10s, not finished, the longest"), "{lines}");
+    assert!(lines.contains("capacity 1m\n"), "{lines}");
+    // Undoing it takes none of its time.
+    let scope = crate::event::RollbackScope::Run;
+    let back = Event::RollbackStarted { why: "asked for".to_owned(), scope };
+    let back = open.event("04:00:00", back);
+    let back = back.event("05:00:00", stopped());
+    let found = debrief_of(&back.records, &[], &[]);
+    assert_eq!(found.steps[1].length, Span::minutes(100));
+    assert!(!found.steps[1].finished);
+}
+
+#[test]
+fn where_the_time_went_is_all_of_it() {
+    let form = crate::event::AnswerForm::YesNo;
+    let go = fixtures::question(QuestionKey::Go, form);
+    let script = fixtures::Script::started().ask("02:18:20", "02:19:00", go, Answer::Yes);
+    let result = AttemptResult::Failed { error: fixtures::failure() };
+    let failed = Event::AttemptFinished { step: "capacity".into(), attempt: 1, result };
+    let script = script.start("02:19:10", "capacity").event("02:19:15", failed);
+    let script = script.done("02:19:45", "02:29:45", "capacity");
+    let script = script.event("02:30:00", Event::RunStopped { why: "so".to_owned(), exit: 13 });
+    let found = debrief_of(&script.records, &[], &[]);
+    let parts = [found.people, found.cloud, found.retries, found.program];
+    assert_eq!(parts, [40, 600, 35, 45].map(Span::seconds));
+    assert_eq!(parts.iter().map(|part| part.0).sum::<std::time::Duration>(), found.length.0);
+    let text = lines(&found, 80).join(" ");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains(
+            "Time 12m: 40s waiting for people, 10m for the cloud, 35s in attempts that failed and waits after \
+             them, 45s in gates, looks and the program itself"
+        ),
+        "{words}"
+    );
+}
+
+#[test]
+fn at_go_it_was_known_what_the_gate_the_losses_and_the_findings_said() {
+    let lines = [
+        "REHEARSAL · estate phoenix · DR-001 Regional failover to us-west-2 · run 7F3A    SEV1",
+        "incident began 02:12 UTC (19:12 PDT) · P0 objective 0:30, maximum 4:00",
+        "",
+        "us-east-1 is down: YES, 3 of 3 signals hold                        02:18, 1s ago",
+        "  yes API healthz   no answer in 3 s     yes database      no answer in 3 s",
+        "Writes go now to   us-east-1 phoenix-prod, if it lives: not fenceable from here",
+        "Data loss          replica 7 s (best)  backup 6 min",
+        "P0 restored        about 02:38 (0:26 of 0:30)",
+        "",
+        "  2 recovery_point  Choose the recovery point           asks               1 min",
+        "",
+        "! helm: 3.9 is old",
+        "y start steps 5, 8 · n change nothing",
+    ];
+    let form = crate::event::AnswerForm::YesNo;
+    let question = fixtures::question(QuestionKey::Go, form.clone());
+    let lines_of = lines.iter().map(|line| (*line).to_owned()).collect();
+    let go = Question { title: "Start?".to_owned(), lines: lines_of, ..question };
+    let step = QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() };
+    let script = fixtures::Script::started().ask("02:18:10", "02:18:40", go, Answer::Yes).ask(
+        "02:19:00",
+        "02:19:00",
+        fixtures::question(step, form),
+        Answer::Yes,
+    );
+    let found = debrief_of(&script.records, &[], &[]);
+    assert_eq!(
+        found.decisions[0].brief,
+        [
+            "us-east-1 is down: YES, 3 of 3 signals hold 02:18, 1s ago",
+            "Data loss replica 7 s (best) backup 6 min",
+            "! helm: 3.9 is old",
+        ]
+    );
+    assert_eq!(found.decisions[0].known.len(), lines.len());
+    let text = super::lines(&found, 80).join("\n");
+    assert!(text.contains("known: us-east-1 is down: YES"), "{text}");
+    assert!(text.contains("known: A promoted replica can never follow again."), "{text}");
+    assert!(!text.contains("REHEARSAL · estate"), "{text}");
+}
+
+#[test]
+fn tells_whose_world_it_was_and_how_old() {
+    let mut found = debrief(&[], &[]);
+    found.world.captured = Some(fixtures::at("02:18:00"));
+    found.world.age = Some(Span::minutes(90));
+    found.world.estate = "phoenix".to_owned();
+    found.world.durations = Lengths {
+        measured: vec!["promote".to_owned()],
+        guessed: vec!["modify".to_owned(), "answer".to_owned()],
+    };
+    found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
+    let text = lines(&found, 80).join("\n");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("the estate phoenix, captured on"), "{text}");
+    assert!(words.contains("1h 30m ago"), "{text}");
+    assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
+    assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
+    assert!(!words.contains("not your estate"), "{text}");
+}
