@@ -4,15 +4,17 @@
 //! the surviving region is written by a live run, once it is armed. Facts stand in for a look, with their age. They
 //! are never a before-image: what cannot be read is not written to either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::ser::{Error as _, SerializeMap as _};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::context::chain;
 use crate::clients::Clients;
 use crate::clients::lease_store::{Condition, LeaseStore, PutError};
+use crate::ids::StepId;
 use crate::journal::facts::Facts;
 use crate::journal::record::digest;
 use crate::journal::store::{Namespace, Store};
@@ -94,18 +96,18 @@ impl Known {
 
     /// Takes what was read just now; what could not be read stays as it was seen before.
     pub(super) fn learn(&mut self, report: &DryRunReport) {
+        let planned: HashMap<&StepId, &Body> =
+            report.plan.steps.iter().map(|step| (&step.id, &step.body)).collect();
+        let who = crate::journal::who::who();
         for step in &report.steps {
-            let planned = report.plan.step(&step.step);
-            let Some(Body::Action { action, with }) = planned.map(|planned| &planned.body) else {
-                continue;
-            };
+            let Some(Body::Action { action, with }) = planned.get(&step.step) else { continue };
             let Found::State { state } = &step.found else { continue };
             if state.seen.is_some() || step.fidelity < Fidelity::Observed {
                 continue;
             }
             let seen = Seen {
                 at: report.seen,
-                who: crate::journal::who::who(),
+                who: who.clone(),
                 action: action.clone(),
                 with: digest_of(with),
                 state: (**state).clone(),
@@ -115,10 +117,29 @@ impl Known {
     }
 
     /// Returns the facts to keep, without what is hidden.
-    pub(super) fn facts(&self, saved_at: Timestamp, masks: &Masker) -> Facts {
-        let steps = serde_json::to_value(&self.steps);
-        let steps = steps.expect("its keys are texts, and nothing else can fail");
-        Facts::new(saved_at, json!({ "steps": masks.value(steps) }))
+    pub(super) fn facts<'a>(
+        &'a self,
+        saved_at: Timestamp,
+        masks: &'a Masker,
+    ) -> Facts<BTreeMap<&'static str, Masked<'a>>> {
+        Facts::new(saved_at, BTreeMap::from([("steps", Masked { steps: &self.steps, masks })]))
+    }
+}
+
+/// What is known, to be written without what is hidden: a step at a time, for a plan may have ten thousand.
+pub(super) struct Masked<'a> {
+    steps: &'a BTreeMap<String, Seen>,
+    masks: &'a Masker,
+}
+
+impl Serialize for Masked<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.steps.len()))?;
+        for (step, seen) in self.steps {
+            let seen = serde_json::to_value(seen).map_err(S::Error::custom)?;
+            map.serialize_entry(&self.masks.mask(step), &self.masks.value(seen))?;
+        }
+        map.end()
     }
 }
 
@@ -136,7 +157,11 @@ pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known, String> {
 }
 
 /// Keeps what is known on this host.
-pub(super) fn save(store: &Store, plan: &Plan, facts: &Facts) -> Result<(), String> {
+pub(super) fn save(
+    store: &Store,
+    plan: &Plan,
+    facts: &Facts<impl Serialize>,
+) -> Result<(), String> {
     let estate = &plan.estate.estate;
     let saved = store.save_facts(estate, Namespace::Live, &plan.runbook, facts);
     saved.map(drop).map_err(|why| chain(&why))

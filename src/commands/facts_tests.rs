@@ -41,6 +41,11 @@ fn seen(clock: &str, replicas: u64) -> DryRunReport {
     report(clock, Fidelity::Observed, Found::State { state })
 }
 
+fn read_back(known: &Known) -> Known {
+    let bytes = known.facts(at("03:00:00"), &Masker::default()).bytes();
+    Known::read(&Facts::read(&bytes).expect("facts")).expect("reads back")
+}
+
 fn capacity(plan: &Plan) -> usize {
     plan.steps.iter().position(|step| step.id.0 == "capacity").expect("a step")
 }
@@ -57,8 +62,22 @@ fn what_cannot_be_read_now_does_not_wipe_out_what_was_read_before() {
     let seen = known.of(&plan, capacity(&plan)).expect("it was seen");
     assert!(seen.line().starts_with("last seen 2026-07-14 02:12 UTC by "), "{}", seen.line());
     assert!(seen.line().ends_with(": api replicas: 1"), "{}", seen.line());
-    let kept = Known::read(&known.facts(at("03:00:00"), &Masker::default())).expect("reads back");
+    let kept = read_back(&known);
     assert_eq!(kept, known);
+}
+
+#[test]
+fn what_is_hidden_is_in_no_facts() {
+    let masks = Masker::default();
+    masks.learn("hunter2-and-more");
+    let mut state = state(1, false);
+    state.evidence = vec!["it said hunter2-and-more".to_owned()];
+    state.present = json!({ "hunter2-and-more": ["hunter2-and-more"] });
+    let mut known = Known::default();
+    let found = Found::State { state: Box::new(state) };
+    known.learn(&report("02:12:00", Fidelity::Observed, found));
+    let text = String::from_utf8(known.facts(at("03:00:00"), &masks).bytes()).expect("UTF-8");
+    assert!(text.contains("it said ***") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
