@@ -4,6 +4,7 @@
 //! the surviving region is written by a live run, once it is armed. Facts stand in for a look, with their age. They
 //! are never a before-image: what cannot be read is not written to either.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
@@ -24,25 +25,26 @@ use crate::plan::{Body, Plan};
 use crate::report::plan_view::{DryRunReport, Found, StateFound};
 use crate::report::text;
 
-/// What was last seen of a plan's steps, newest of this host's and the shared copy's.
+/// What was last seen of a plan's steps, newest of this host's and the shared copy's. What was read just now is not
+/// copied from where it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Known {
-    steps: BTreeMap<String, Seen>,
+pub(super) struct Known<'a> {
+    steps: BTreeMap<String, Seen<'a>>,
 }
 
 /// One step's state as it was last read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Seen {
+pub(super) struct Seen<'a> {
     at: Timestamp,
     /// user@host
     who: String,
     action: String,
     /// Digest of the arguments: what was read for others says nothing
     with: String,
-    state: StateFound,
+    state: Cow<'a, StateFound>,
 }
 
-impl Seen {
+impl Seen<'_> {
     /// Returns the state as it stands in for a look: whether it is still so nobody knows, and a loss that was
     /// measured then has grown since.
     pub(super) fn state(&self) -> StateFound {
@@ -51,7 +53,7 @@ impl Seen {
             choices: Vec::new(),
             waiver: None,
             seen: Some(self.at),
-            ..self.state.clone()
+            ..StateFound::clone(&self.state)
         }
     }
 
@@ -68,9 +70,9 @@ impl Seen {
     }
 }
 
-impl Known {
+impl<'a> Known<'a> {
     /// Returns what was last seen of a step, if that was for what it would do now.
-    pub(super) fn of(&self, plan: &Plan, i: usize) -> Option<&Seen> {
+    pub(super) fn of(&self, plan: &Plan, i: usize) -> Option<&Seen<'a>> {
         let step = &plan.steps[i];
         let Body::Action { action, with } = &step.body else { return None };
         let seen = self.steps.get(&step.id.0)?;
@@ -95,7 +97,7 @@ impl Known {
     }
 
     /// Takes what was read just now; what could not be read stays as it was seen before.
-    pub(super) fn learn(&mut self, report: &DryRunReport) {
+    pub(super) fn learn(&mut self, report: &'a DryRunReport) {
         let planned: HashMap<&StepId, &Body> =
             report.plan.steps.iter().map(|step| (&step.id, &step.body)).collect();
         let who = crate::journal::who::who();
@@ -110,25 +112,25 @@ impl Known {
                 who: who.clone(),
                 action: action.clone(),
                 with: digest_of(with),
-                state: (**state).clone(),
+                state: Cow::Borrowed(state),
             };
             self.steps.insert(step.step.0.clone(), seen);
         }
     }
 
     /// Returns the facts to keep, without what is hidden.
-    pub(super) fn facts<'a>(
-        &'a self,
+    pub(super) fn facts<'k>(
+        &'k self,
         saved_at: Timestamp,
-        masks: &'a Masker,
-    ) -> Facts<BTreeMap<&'static str, Masked<'a>>> {
+        masks: &'k Masker,
+    ) -> Facts<BTreeMap<&'static str, Masked<'k>>> {
         Facts::new(saved_at, BTreeMap::from([("steps", Masked { steps: &self.steps, masks })]))
     }
 }
 
 /// What is known, to be written without what is hidden: a step at a time, for a plan may have ten thousand.
 pub(super) struct Masked<'a> {
-    steps: &'a BTreeMap<String, Seen>,
+    steps: &'a BTreeMap<String, Seen<'a>>,
     masks: &'a Masker,
 }
 
@@ -148,7 +150,7 @@ fn digest_of(with: &serde_json::Map<String, Value>) -> String {
 }
 
 /// Returns what this host saw last.
-pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known, String> {
+pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known<'static>, String> {
     let facts = store.load_facts(&plan.estate.estate, Namespace::Live, &plan.runbook);
     match facts.map_err(|why| chain(&why))? {
         Some(facts) => Known::read(&facts),
@@ -168,7 +170,7 @@ pub(super) fn save(
 }
 
 /// Returns what is known in the surviving region.
-pub(super) async fn fetch(place: &LeaseStore) -> Result<Known, String> {
+pub(super) async fn fetch(place: &LeaseStore) -> Result<Known<'static>, String> {
     match place.get().await? {
         Some(found) => Known::read(&Facts::read(&found.body)?),
         None => Ok(Known::default()),
