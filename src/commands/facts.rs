@@ -4,15 +4,18 @@
 //! the surviving region is written by a live run, once it is armed. Facts stand in for a look, with their age. They
 //! are never a before-image: what cannot be read is not written to either.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::ser::{Error as _, SerializeMap as _};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::context::chain;
 use crate::clients::Clients;
 use crate::clients::lease_store::{Condition, LeaseStore, PutError};
+use crate::ids::StepId;
 use crate::journal::facts::Facts;
 use crate::journal::record::digest;
 use crate::journal::store::{Namespace, Store};
@@ -22,25 +25,26 @@ use crate::plan::{Body, Plan};
 use crate::report::plan_view::{DryRunReport, Found, StateFound};
 use crate::report::text;
 
-/// What was last seen of a plan's steps, newest of this host's and the shared copy's.
+/// What was last seen of a plan's steps, newest of this host's and the shared copy's. What was read just now is not
+/// copied from where it was found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Known {
-    steps: BTreeMap<String, Seen>,
+pub(super) struct Known<'a> {
+    steps: BTreeMap<String, Seen<'a>>,
 }
 
 /// One step's state as it was last read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Seen {
+pub(super) struct Seen<'a> {
     at: Timestamp,
     /// user@host
     who: String,
     action: String,
     /// Digest of the arguments: what was read for others says nothing
     with: String,
-    state: StateFound,
+    state: Cow<'a, StateFound>,
 }
 
-impl Seen {
+impl Seen<'_> {
     /// Returns the state as it stands in for a look: whether it is still so nobody knows, and a loss that was
     /// measured then has grown since.
     pub(super) fn state(&self) -> StateFound {
@@ -49,7 +53,7 @@ impl Seen {
             choices: Vec::new(),
             waiver: None,
             seen: Some(self.at),
-            ..self.state.clone()
+            ..StateFound::clone(&self.state)
         }
     }
 
@@ -66,9 +70,9 @@ impl Seen {
     }
 }
 
-impl Known {
+impl<'a> Known<'a> {
     /// Returns what was last seen of a step, if that was for what it would do now.
-    pub(super) fn of(&self, plan: &Plan, i: usize) -> Option<&Seen> {
+    pub(super) fn of(&self, plan: &Plan, i: usize) -> Option<&Seen<'a>> {
         let step = &plan.steps[i];
         let Body::Action { action, with } = &step.body else { return None };
         let seen = self.steps.get(&step.id.0)?;
@@ -93,32 +97,51 @@ impl Known {
     }
 
     /// Takes what was read just now; what could not be read stays as it was seen before.
-    pub(super) fn learn(&mut self, report: &DryRunReport) {
+    pub(super) fn learn(&mut self, report: &'a DryRunReport) {
+        let planned: HashMap<&StepId, &Body> =
+            report.plan.steps.iter().map(|step| (&step.id, &step.body)).collect();
+        let who = crate::journal::who::who();
         for step in &report.steps {
-            let planned = report.plan.step(&step.step);
-            let Some(Body::Action { action, with }) = planned.map(|planned| &planned.body) else {
-                continue;
-            };
+            let Some(Body::Action { action, with }) = planned.get(&step.step) else { continue };
             let Found::State { state } = &step.found else { continue };
             if state.seen.is_some() || step.fidelity < Fidelity::Observed {
                 continue;
             }
             let seen = Seen {
                 at: report.seen,
-                who: crate::journal::who::who(),
+                who: who.clone(),
                 action: action.clone(),
                 with: digest_of(with),
-                state: (**state).clone(),
+                state: Cow::Borrowed(state),
             };
             self.steps.insert(step.step.0.clone(), seen);
         }
     }
 
     /// Returns the facts to keep, without what is hidden.
-    pub(super) fn facts(&self, saved_at: Timestamp, masks: &Masker) -> Facts {
-        let steps = serde_json::to_value(&self.steps);
-        let steps = steps.expect("its keys are texts, and nothing else can fail");
-        Facts::new(saved_at, json!({ "steps": masks.value(steps) }))
+    pub(super) fn facts<'k>(
+        &'k self,
+        saved_at: Timestamp,
+        masks: &'k Masker,
+    ) -> Facts<BTreeMap<&'static str, Masked<'k>>> {
+        Facts::new(saved_at, BTreeMap::from([("steps", Masked { steps: &self.steps, masks })]))
+    }
+}
+
+/// What is known, to be written without what is hidden: a step at a time, for a plan may have ten thousand.
+pub(super) struct Masked<'a> {
+    steps: &'a BTreeMap<String, Seen<'a>>,
+    masks: &'a Masker,
+}
+
+impl Serialize for Masked<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.steps.len()))?;
+        for (step, seen) in self.steps {
+            let seen = serde_json::to_value(seen).map_err(S::Error::custom)?;
+            map.serialize_entry(&self.masks.mask(step), &self.masks.value(seen))?;
+        }
+        map.end()
     }
 }
 
@@ -127,7 +150,7 @@ fn digest_of(with: &serde_json::Map<String, Value>) -> String {
 }
 
 /// Returns what this host saw last.
-pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known, String> {
+pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known<'static>, String> {
     let facts = store.load_facts(&plan.estate.estate, Namespace::Live, &plan.runbook);
     match facts.map_err(|why| chain(&why))? {
         Some(facts) => Known::read(&facts),
@@ -136,14 +159,18 @@ pub(super) fn load(store: &Store, plan: &Plan) -> Result<Known, String> {
 }
 
 /// Keeps what is known on this host.
-pub(super) fn save(store: &Store, plan: &Plan, facts: &Facts) -> Result<(), String> {
+pub(super) fn save(
+    store: &Store,
+    plan: &Plan,
+    facts: &Facts<impl Serialize>,
+) -> Result<(), String> {
     let estate = &plan.estate.estate;
     let saved = store.save_facts(estate, Namespace::Live, &plan.runbook, facts);
     saved.map(drop).map_err(|why| chain(&why))
 }
 
 /// Returns what is known in the surviving region.
-pub(super) async fn fetch(place: &LeaseStore) -> Result<Known, String> {
+pub(super) async fn fetch(place: &LeaseStore) -> Result<Known<'static>, String> {
     match place.get().await? {
         Some(found) => Known::read(&Facts::read(&found.body)?),
         None => Ok(Known::default()),

@@ -41,31 +41,58 @@ fn seen(clock: &str, replicas: u64) -> DryRunReport {
     report(clock, Fidelity::Observed, Found::State { state })
 }
 
+fn learned(reports: &[DryRunReport]) -> Known<'_> {
+    let mut known = Known::default();
+    reports.iter().for_each(|report| known.learn(report));
+    known
+}
+
+fn read_back(known: &Known<'_>) -> Known<'static> {
+    let bytes = known.facts(at("03:00:00"), &Masker::default()).bytes();
+    Known::read(&Facts::read(&bytes).expect("facts")).expect("reads back")
+}
+
 fn capacity(plan: &Plan) -> usize {
     plan.steps.iter().position(|step| step.id.0 == "capacity").expect("a step")
 }
 
 #[test]
 fn what_cannot_be_read_now_does_not_wipe_out_what_was_read_before() {
-    let mut known = Known::default();
-    known.learn(&seen("02:12:00", 1));
     let dark = Found::Unreachable { why: "dark".to_owned(), hint: None };
-    known.learn(&report("03:00:00", Fidelity::Unreachable, dark));
     let partly = Found::State { state: Box::new(state(0, false)) };
-    known.learn(&report("03:00:00", Fidelity::Unreachable, partly));
+    let reports = [
+        seen("02:12:00", 1),
+        report("03:00:00", Fidelity::Unreachable, dark),
+        report("03:00:00", Fidelity::Unreachable, partly),
+    ];
+    let known = learned(&reports);
     let plan = plan();
     let seen = known.of(&plan, capacity(&plan)).expect("it was seen");
     assert!(seen.line().starts_with("last seen 2026-07-14 02:12 UTC by "), "{}", seen.line());
     assert!(seen.line().ends_with(": api replicas: 1"), "{}", seen.line());
-    let kept = Known::read(&known.facts(at("03:00:00"), &Masker::default())).expect("reads back");
+    let kept = read_back(&known);
     assert_eq!(kept, known);
 }
 
 #[test]
+fn what_is_hidden_is_in_no_facts() {
+    let masks = Masker::default();
+    masks.learn("hunter2-and-more");
+    let mut state = state(1, false);
+    state.evidence = vec!["it said hunter2-and-more".to_owned()];
+    state.present = json!({ "hunter2-and-more": ["hunter2-and-more"] });
+    let found = Found::State { state: Box::new(state) };
+    let reports = [report("02:12:00", Fidelity::Observed, found)];
+    let known = learned(&reports);
+    let text = String::from_utf8(known.facts(at("03:00:00"), &masks).bytes()).expect("UTF-8");
+    assert!(text.contains("it said ***") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn facts_stand_in_for_a_look_but_never_for_an_answer() {
-    let mut known = Known::default();
     let satisfied = Found::State { state: Box::new(state(5, true)) };
-    known.learn(&report("02:12:00", Fidelity::Observed, satisfied));
+    let reports = [report("02:12:00", Fidelity::Observed, satisfied)];
+    let known = learned(&reports);
     let mut plan = plan();
     let i = capacity(&plan);
     let state = known.of(&plan, i).expect("it was seen").state();
@@ -81,11 +108,7 @@ fn facts_stand_in_for_a_look_but_never_for_an_answer() {
 #[test]
 fn of_two_the_newer_one_is_known() {
     let plan = plan();
-    let known = |clock: &str, replicas| {
-        let mut known = Known::default();
-        known.learn(&seen(clock, replicas));
-        known
-    };
+    let known = |clock: &str, replicas| read_back(&learned(&[seen(clock, replicas)]));
     for (mut first, second) in
         [(known("02:00:00", 1), known("03:00:00", 2)), (known("03:00:00", 2), known("02:00:00", 1))]
     {
@@ -102,13 +125,13 @@ async fn the_shared_copy_takes_what_this_host_saw_and_keeps_what_another_did() {
     let clients = testing::hasty(json!({}));
     let place = LeaseStore::fake(&bucket, clients.clock.clone());
     assert_eq!(fetch(&place).await, Ok(Known::default()));
-    let mut mine = Known::default();
-    mine.learn(&seen("02:12:00", 1));
+    let reports = [seen("02:12:00", 1)];
+    let mine = learned(&reports);
     save(&store, &plan, &mine.facts(at("02:12:00"), &Masker::default())).expect("saved");
     share(&clients, &place, &store, &plan).await.expect("shared");
     assert_eq!(fetch(&place).await, Ok(mine));
-    let mut other = Known::default();
-    other.learn(&seen("04:00:00", 3));
+    let later = [seen("04:00:00", 3)];
+    let other = learned(&later);
     bucket.set(Some(other.facts(at("04:00:00"), &Masker::default()).bytes()));
     share(&clients, &place, &store, &plan).await.expect("shared");
     assert_eq!(fetch(&place).await, Ok(other), "what was seen later stays");

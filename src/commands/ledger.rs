@@ -1,6 +1,7 @@
 //! What the journals say: runs, status, audit; and what a person adds to them: mark-done.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -10,7 +11,7 @@ use super::context::{Context, chain, find_error, store_error};
 use super::obligations;
 use crate::cli::AuditForm;
 use crate::engine::ports::Journal;
-use crate::engine::state::RunState;
+use crate::engine::state::{FoldError, Folding, RunState};
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::event::{Mode, Record, RunEnd};
@@ -176,14 +177,15 @@ pub(super) fn status(
     }
     // What can be proved by now is closed before it is shown as open.
     obligations::open(context, &store)?;
-    let records = read(&store.dir(&run).journal(), &run)?;
+    let journal = store.dir(&run).journal();
     if context.json() {
-        let state = fold(&run, &records)?;
+        let state = folded(&journal, &run)?;
         context.terminal.out(&status_json(&store, &state).to_string());
         return Ok(Exit::Ok);
     }
     let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
-    let view = ViewState::fold(&records);
+    let mut view = ViewState::default();
+    each(&journal, &run, |record| view.apply(&record))?;
     let (now, columns) = (context.clock.now(), context.terminal.columns());
     for line in runs::status(&view, held, now, columns, &TimeZone::system()) {
         context.terminal.out(&line);
@@ -301,8 +303,7 @@ pub(super) fn mark_done(
         None => run_with(&store, what)?,
     };
     let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
-    let records = read(&store.dir(&run).journal(), &run)?;
-    let state = fold(&run, &records)?;
+    let state = folded(&store.dir(&run).journal(), &run)?;
     if !state.obligations.contains_key(what) {
         let known: Vec<&str> = state.obligations.keys().map(String::as_str).collect();
         let hint = if known.is_empty() {
@@ -392,8 +393,7 @@ pub(super) fn nothing_changed(store: &Store, run: &RunId) -> bool {
     if matches!(store.liveness(run), Ok(Liveness::Held(_)) | Err(_)) {
         return false;
     }
-    let Ok(records) = read(&store.dir(run).journal(), run) else { return false };
-    RunState::fold(&records).is_ok_and(|state| !state.changed())
+    folded(&store.dir(run).journal(), run).is_ok_and(|state| !state.changed())
 }
 
 pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
@@ -409,11 +409,17 @@ pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId
 }
 
 /// Reads a journal's records; what is being written right now is read next time.
-pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, UserError> {
+pub(super) fn read(path: &Path, run: &RunId) -> Result<Vec<Record>, UserError> {
     let mut records = Vec::new();
+    each(path, run, |record| records.push(record))?;
+    Ok(records)
+}
+
+/// Reads a journal's records one by one: a long one is a hundred times its state.
+fn each(path: &Path, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), UserError> {
     let mut foreign = None;
     reader::read(path, |entry| match entry {
-        Entry::Known(record) => records.push(*record),
+        Entry::Known(record) => take(*record),
         Entry::Foreign(other) => foreign = Some(other.kind().to_owned()),
     })
     .map_err(|error| {
@@ -421,7 +427,7 @@ pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, U
         if error.is_damage() { what_to_do_about(user, &run.0) } else { user }
     })?;
     match foreign {
-        None => Ok(records),
+        None => Ok(()),
         Some(kind) => Err(UserError::new(
             Exit::Journal,
             format!(
@@ -433,9 +439,25 @@ pub(super) fn read(path: &std::path::Path, run: &RunId) -> Result<Vec<Record>, U
 
 /// Folds a run's records.
 pub(super) fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
-    RunState::fold(records).map_err(|error| {
-        UserError::new(Exit::Journal, format!("the journal of run {run} does not fold: {error}"))
-    })
+    RunState::fold(records).map_err(|error| does_not_fold(run, &error))
+}
+
+/// Reads a journal and folds its records on the way.
+pub(super) fn folded(path: &Path, run: &RunId) -> Result<RunState, UserError> {
+    let mut folding = Folding::default();
+    let mut illegal = None;
+    // It is read to its end all the same: that it is of a newer version explains what is illegal in it.
+    each(path, run, |record| {
+        if illegal.is_none() {
+            illegal = folding.take(&record).err();
+        }
+    })?;
+    let state = illegal.map_or_else(|| folding.end(), Err);
+    state.map_err(|error| does_not_fold(run, &error))
+}
+
+fn does_not_fold(run: &RunId, error: &FoldError) -> UserError {
+    UserError::new(Exit::Journal, format!("the journal of run {run} does not fold: {error}"))
 }
 
 /// Appends records to a journal; on return they are durable.

@@ -50,8 +50,7 @@ fn run_with_step(
             Err(_) => return Ok(None),
         },
     };
-    let records = ledger::read(&store.dir(&run).journal(), &run)?;
-    let state = ledger::fold(&run, &records)?;
+    let state = ledger::folded(&store.dir(&run).journal(), &run)?;
     let is_step = state.graph.of_step(&StepId::from(what)).is_some();
     Ok((is_step && !state.obligations.contains_key(what)).then_some(run))
 }

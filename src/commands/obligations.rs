@@ -1,5 +1,6 @@
 //! What runs have left open: closed by a check that proves it, or by a person's word.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::inbox::{self, Mark};
 use crate::journal::lock::Liveness;
-use crate::journal::store::{Listed, Namespace, RunDir, Store};
+use crate::journal::store::{Listed, Namespace, RunDir, Store, open_of};
 use crate::journal::summary::OpenObligation;
 use crate::journal::who::who;
 use crate::outcome::Verdict;
@@ -33,27 +34,29 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 /// Returns what is open on every estate this host has runs of, after what has been proved or marked was closed.
 pub(super) fn open(context: &Context, store: &Store) -> Result<Vec<OpenObligation>, UserError> {
-    let mut estates = Vec::new();
-    let mut runs = Vec::new();
-    for listed in store.list().map_err(|error| store_error(&error))? {
-        if let Listed::Run(summary) = listed {
-            runs.push(summary.run);
-            estates.push(summary.estate);
-        }
+    let list = || store.list().map_err(|error| store_error(&error));
+    // Every journal is read for a list, so there is another one only where something was recorded since.
+    let mut listed = list()?;
+    let runs = listed.iter().filter_map(|listed| match listed {
+        Listed::Run(summary) => Some(summary.run.clone()),
+        Listed::Unreadable(_) => None,
+    });
+    let settled: Vec<bool> = runs.map(|run| settle(context, store, &run)).collect();
+    if settled.contains(&true) {
+        listed = list()?;
     }
-    estates.sort();
-    estates.dedup();
-    for run in runs {
-        settle(context, store, &run);
-    }
+    let estates: BTreeSet<&str> = listed
+        .iter()
+        .filter_map(|listed| match listed {
+            Listed::Run(summary) => Some(summary.estate.as_str()),
+            Listed::Unreadable(_) => None,
+        })
+        .collect();
     let mut all = Vec::new();
     for estate in estates {
-        let open = |store: &Store| {
-            store.obligations(&estate, Namespace::Live).map_err(|error| store_error(&error))
-        };
-        let found = open(store)?;
+        let found = open_of(&listed, estate, Namespace::Live);
         let proved = prove(context, store, &found);
-        all.extend(if proved { open(store)? } else { found });
+        all.extend(if proved { open_of(&list()?, estate, Namespace::Live) } else { found });
     }
     Ok(all)
 }
@@ -178,19 +181,20 @@ pub(super) fn mark_later(
         .map_err(|why| UserError::new(Exit::Journal, format!("mark `{obligation}` done: {why}")))
 }
 
-/// Records what was marked while the run went on, if nobody carries it out now.
-pub(super) fn settle(context: &Context, store: &Store, run: &RunId) {
+/// Records what was marked while the run went on, if nobody carries it out now. True when there was something to record.
+pub(super) fn settle(context: &Context, store: &Store, run: &RunId) -> bool {
     let marks = match inbox::list(&store.dir(run)) {
-        Ok(marks) if marks.is_empty() => return,
+        Ok(marks) if marks.is_empty() => return false,
         Ok(marks) => marks,
         Err(why) => {
             let said =
                 format!("what was marked done in run {} is not recorded: {why}", run.short());
-            return context.terminal.loud(Tone::Warn, &said);
+            context.terminal.loud(Tone::Warn, &said);
+            return false;
         }
     };
     if !matches!(store.liveness(run), Ok(Liveness::Free)) {
-        return;
+        return false;
     }
     for (path, mark) in marks {
         let at = mark.at.strftime("%Y-%m-%d %H:%M");
@@ -203,6 +207,7 @@ pub(super) fn settle(context: &Context, store: &Store, run: &RunId) {
             context.terminal.loud(Tone::Warn, &why);
         }
     }
+    true
 }
 
 /// Returns what waits to be recorded of a run that goes on.

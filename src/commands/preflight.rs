@@ -1,5 +1,6 @@
 //! Preflight: everything bad that can be found before the first change, all of it at once and in bounded time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use crate::clock::{since, within};
 use crate::estate::doubts;
 use crate::estate::types::{Priority, SecretRef, Via};
 use crate::event::{Finding, FindingLevel};
-use crate::ids::RunId;
+use crate::ids::{RunId, StepId};
 use crate::journal::lease;
 use crate::journal::store::Store;
 use crate::outcome::{ActionError, FailureClass, Fidelity};
 use crate::plan::{Body, Plan, PlannedStep};
 use crate::report::forecast::{Network, Outlook};
-use crate::report::plan_view::{DryRunReport, Found};
+use crate::report::plan_view::{DryRunReport, DryRunStep, Found};
 use crate::report::text::minutes;
 use crate::report::view::ViewState;
 
@@ -151,19 +152,19 @@ fn nothing_scaled(plan: &Plan) -> Vec<Finding> {
 }
 
 /// Puts what was seen before in the place of what cannot be read now.
-fn recall(report: &mut DryRunReport, known: &Known, unseen: Vec<Unseen>) -> Vec<Unseen> {
+fn recall(report: &mut DryRunReport, known: &Known<'_>, unseen: Vec<Unseen>) -> Vec<Unseen> {
     let plan = &Arc::clone(&report.plan);
-    for (i, planned) in plan.steps.iter().enumerate() {
-        let Some(seen) = known.of(plan, i) else { continue };
-        let step = report.steps.iter_mut().find(|step| step.step == planned.id);
-        let Some(step) = step.filter(|step| step.fidelity == Fidelity::Unreachable) else {
-            continue;
-        };
+    let places: HashMap<&StepId, usize> =
+        plan.steps.iter().enumerate().map(|(i, step)| (&step.id, i)).collect();
+    let missed = |step: &&mut DryRunStep| step.fidelity == Fidelity::Unreachable;
+    for step in report.steps.iter_mut().filter(missed) {
+        let Some(i) = places.get(&step.step).copied() else { continue };
+        let (planned, Some(seen)) = (&plan.steps[i], known.of(plan, i)) else { continue };
         match &mut step.found {
             Found::Unreachable { .. } => {
                 let state = Box::new(seen.state());
                 let commands = std::mem::take(&mut step.commands);
-                *step = crate::report::plan_view::DryRunStep::of(
+                *step = DryRunStep::of(
                     planned,
                     Fidelity::Unreachable,
                     Found::State { state },
@@ -354,7 +355,7 @@ async fn switch(plan: &Plan, clients: &Clients) -> Option<Finding> {
 struct Shared {
     finding: Option<Finding>,
     alone: bool,
-    known: Known,
+    known: Known<'static>,
 }
 
 /// Reads the lease, to see that it can be read and who has it, and the shared facts.

@@ -233,7 +233,7 @@ fn made(context: &Context, file: &Path) -> Result<World, UserError> {
     let name = file.display().to_string();
     let made = generate::world(&estate, &name);
     // Held to what a world from a file is held to.
-    world::parse(&name, &lines::write(&made)).map_err(|problems| {
+    world::parse(&name, lines::write(&made)).map_err(|problems| {
         let said = format!("no sound world comes of {name}: {problems}");
         UserError::new(Exit::Internal, said)
             .hint("capture the estate, and rehearse on that: phoenix-dr world capture --out FILE")
@@ -264,7 +264,7 @@ pub(super) fn lengths(world: &World) -> Lengths {
 /// Reads a world: one that comes with the program by its name, or a file.
 pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
     let text = world_text(name)?;
-    world::parse(name, &text).map_err(|problems| context.invalid(&problems, Exit::Usage))
+    world::parse(name, text).map_err(|problems| context.invalid(&problems, Exit::Usage))
 }
 
 /// Returns the text of a world.

@@ -172,6 +172,28 @@ pub(crate) enum FoldError {
     AfterEnd,
 }
 
+/// A journal that is folded as it is read: none of its records need be kept.
+#[derive(Debug, Default)]
+pub(crate) struct Folding(Option<RunState>);
+
+impl Folding {
+    /// Takes in the next record.
+    pub(crate) fn take(&mut self, record: &Record) -> Result<(), FoldError> {
+        match &mut self.0 {
+            Some(state) => state.apply(&record.event, record.time),
+            None => {
+                self.0 = Some(RunState::start(record)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the state the records lead to.
+    pub(crate) fn end(self) -> Result<RunState, FoldError> {
+        self.0.ok_or(FoldError::NoStart)
+    }
+}
+
 impl RunState {
     /// Starts a state from the record that starts a run.
     pub(crate) fn start(first: &Record) -> Result<Self, FoldError> {
@@ -210,12 +232,9 @@ impl RunState {
 
     /// Folds a whole journal.
     pub(crate) fn fold(records: &[Record]) -> Result<Self, FoldError> {
-        let (first, rest) = records.split_first().ok_or(FoldError::NoStart)?;
-        let mut state = Self::start(first)?;
-        for record in rest {
-            state.apply(&record.event, record.time)?;
-        }
-        Ok(state)
+        let mut folding = Folding::default();
+        records.iter().try_for_each(|record| folding.take(record))?;
+        folding.end()
     }
 
     /// Applies one event: the only way the state changes.

@@ -41,9 +41,9 @@ pub(crate) fn facts_key(prefix: &str, estate: &str, name: &str) -> String {
     format!("{prefix}/facts/{}/{}.json", file_name(estate), file_name(name))
 }
 
-impl Facts {
+impl<T: Serialize> Facts<T> {
     /// Returns what this process saw.
-    pub(crate) fn new(saved_at: Timestamp, facts: Value) -> Self {
+    pub(crate) fn new(saved_at: Timestamp, facts: T) -> Self {
         Self { format: FORMAT, saved_at, who: who::who(), facts }
     }
 
@@ -54,7 +54,9 @@ impl Facts {
         text.push(b'\n');
         text
     }
+}
 
+impl Facts {
     /// Reads a file's bytes.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let facts: Self = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
@@ -70,7 +72,7 @@ pub(super) fn save(
     root: &Path,
     estate: &str,
     name: &str,
-    facts: &Facts,
+    facts: &Facts<impl Serialize>,
 ) -> Result<PathBuf, FactsError> {
     let path = path(root, estate, name);
     let write = || {

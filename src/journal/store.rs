@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::damaged::{self, GivenUp};
 use super::facts::{self, Facts, FactsError};
@@ -383,16 +384,7 @@ impl Store {
         estate: &str,
         namespace: Namespace,
     ) -> Result<Vec<OpenObligation>, StoreError> {
-        let mut changes = Vec::new();
-        for listed in self.list()? {
-            if let Listed::Run(summary) = listed
-                && summary.estate == estate
-                && namespace.acts(summary.mode)
-            {
-                changes.extend(summary.obligations);
-            }
-        }
-        Ok(summary::open_obligations(changes))
+        Ok(open_of(&self.list()?, estate, namespace))
     }
 
     /// Takes the estate's lock on this machine, or says who has it.
@@ -419,7 +411,7 @@ impl Store {
         estate: &str,
         namespace: Namespace,
         name: &str,
-        facts: &Facts,
+        facts: &Facts<impl Serialize>,
     ) -> Result<PathBuf, FactsError> {
         facts::save(&self.realm(namespace), estate, name, facts)
     }
@@ -433,6 +425,24 @@ impl Store {
     ) -> Result<Option<Facts>, FactsError> {
         facts::load(&self.realm(namespace), estate, name)
     }
+}
+
+/// Returns what the runs of an estate have left open, of those in a list.
+pub(crate) fn open_of(
+    listed: &[Listed],
+    estate: &str,
+    namespace: Namespace,
+) -> Vec<OpenObligation> {
+    let mut changes = Vec::new();
+    for listed in listed {
+        if let Listed::Run(summary) = listed
+            && summary.estate == estate
+            && namespace.acts(summary.mode)
+        {
+            changes.extend(summary.obligations.iter().cloned());
+        }
+    }
+    summary::open_obligations(changes)
 }
 
 fn find(text: &str, mut listed: Vec<String>) -> Result<RunId, FindError> {

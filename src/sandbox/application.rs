@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Sandbox;
-use super::kubernetes::selects;
+use super::kubernetes::{Cluster, selects};
 use super::log::Entry;
 use super::objects::text;
 use super::world::{Kind, Postgres};
@@ -29,6 +29,9 @@ pub(super) fn replay(manifests: &mut Vec<Value>, region: &str, entries: &[Entry]
         let version = text(&object["metadata"], "resourceVersion").parse().unwrap_or(0);
         latest = latest.max(version);
         known.insert(identity(object), (!gone).then(|| object.clone()));
+    }
+    if known.is_empty() {
+        return latest;
     }
     manifests.retain(|manifest| !known.contains_key(&identity(manifest)));
     manifests.extend(known.into_values().flatten());
@@ -64,23 +67,7 @@ impl Sandbox {
     pub(super) fn watch_clusters(&self, entries: &[Entry]) {
         for (region, cluster) in &self.0.clusters {
             if entries.is_empty() {
-                // What the cluster made of its manifests is part of how it began.
-                let kinds = [
-                    "Deployment",
-                    "ReplicaSet",
-                    "StatefulSet",
-                    "Job",
-                    "Node",
-                    "Pod",
-                    "HorizontalPodAutoscaler",
-                ];
-                let made = kinds.into_iter().flat_map(|kind| cluster.objects_of(kind));
-                let (made, at): (Vec<Value>, _) = (made.collect(), self.clock().now());
-                let mut state = self.state();
-                for object in made {
-                    let (region, gone) = (region.clone(), false);
-                    state.objects.write(&Entry::Cluster { at, region, object, gone });
-                }
+                self.log_beginning(region, cluster);
             }
             self.remember_hosts(region, entries);
             self.note_host(region, Timestamp::MIN);
@@ -99,15 +86,41 @@ impl Sandbox {
         }
     }
 
+    /// Logs what a cluster made of its manifests: it is part of how it began.
+    fn log_beginning(&self, region: &str, cluster: &Cluster) {
+        if !self.state().objects.is_logged() {
+            return;
+        }
+        let kinds = [
+            "Deployment",
+            "ReplicaSet",
+            "StatefulSet",
+            "Job",
+            "Node",
+            "Pod",
+            "HorizontalPodAutoscaler",
+        ];
+        for kind in kinds {
+            let (made, at) = (cluster.objects_of(kind), self.clock().now());
+            let mut state = self.state();
+            for object in made {
+                let (region, object) = (region.to_owned(), (*object).clone());
+                state.objects.write(&Entry::Cluster { at, region, object, gone: false });
+            }
+        }
+    }
+
     fn application(&self) -> Option<&ApplicationEndpoint> {
         self.0.world.estate.database.as_ref()?.application.as_ref()
     }
 
     /// Remembers what a log says of where the application's database was when.
     fn remember_hosts(&self, region: &str, entries: &[Entry]) {
-        for object in self.0.world.manifests(region) {
-            if let Some(key) = self.holds_host(&object) {
-                self.heard(region, Timestamp::MIN, host_of(&object, &key));
+        if let Some((kind, key)) = self.application().and_then(holder) {
+            for object in self.0.world.manifests_called(region, kind, &key.name) {
+                if let Some(key) = self.holds_host(&object) {
+                    self.heard(region, Timestamp::MIN, host_of(&object, &key));
+                }
             }
         }
         for entry in entries {
@@ -158,7 +171,7 @@ impl Sandbox {
 
     fn pods(&self, region: &str) -> Vec<Pod> {
         let Some(cluster) = self.0.clusters.get(region) else { return Vec::new() };
-        cluster.objects_of("Pod").iter().filter(|pod| ready(pod)).map(pod).collect()
+        cluster.objects_of("Pod").iter().filter(|each| ready(each)).map(|each| pod(each)).collect()
     }
 
     /// Says whether a workload of a region has a ready pod.

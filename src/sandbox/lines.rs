@@ -1,6 +1,7 @@
 //! Worlds as lines of JSON, the form of captures: the first line is the world without its objects, each further line
 //! one object. A line's body is checked for its form and left as text until somebody asks for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -109,8 +110,8 @@ pub(super) fn are(text: &str) -> bool {
 }
 
 /// Reads a file of lines; reports everything that is wrong at once.
-pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
-    let shared: Arc<str> = text.into();
+pub(super) fn read(name: &str, shared: Arc<str>) -> Result<World, Problems> {
+    let text = &*shared;
     let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
     let end = text.find('\n').unwrap_or(text.len());
     let (mut objects, mut ranges, mut problems) = (Vec::new(), Vec::new(), Vec::new());
@@ -153,7 +154,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
     world.objects.append(&mut objects);
     world.text = Some(Arc::clone(&shared));
     let before = world.objects.len() - ranges.len();
-    let places = Places::Lines { head: &head.document.index, before, ranges, text: &shared };
+    let places = Places::Lines { head: &head.document.index, before, ranges, text };
     problems.extend(validate::check(&world, &places));
     if !problems.is_empty() {
         return Err(failed(problems));
@@ -196,14 +197,40 @@ pub(super) fn place(text: &str, line: &Range<usize>, inside: &Path) -> Range<usi
 impl World {
     /// Returns the manifests of a region's cluster.
     pub(crate) fn manifests(&self, region: &str) -> Vec<Value> {
+        self.manifests_where(region, |_, _| true).collect()
+    }
+
+    /// Returns the manifests of a region's cluster that have a kind and a name, in whatever namespaces.
+    pub(super) fn manifests_called<'a>(
+        &'a self,
+        region: &'a str,
+        kind: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = Value> + 'a {
+        self.manifests_where(region, move |of, called| of == kind && called == name)
+    }
+
+    /// Returns those manifests of a region's cluster whose kind and name are wanted; no other is decoded.
+    fn manifests_where<'a>(
+        &'a self,
+        region: &'a str,
+        wanted: impl Fn(&str, &str) -> bool + Copy + 'a,
+    ) -> impl Iterator<Item = Value> + 'a {
+        let text = |value: Option<&'a Value>| value.and_then(Value::as_str).unwrap_or_default();
         let cluster = self.clusters.get(region).into_iter();
-        let own = cluster.flat_map(|cluster| cluster.objects.iter().cloned());
-        let here = |object: &&WorldObject| {
-            object.kind == Kind::Kubernetes && object.region.as_deref() == Some(region)
+        let own = cluster.flat_map(|cluster| &cluster.objects).filter(move |manifest| {
+            let name = manifest.get("metadata").and_then(|known| known.get("name"));
+            wanted(text(manifest.get("kind")), text(name))
+        });
+        let here = move |object: &&WorldObject| {
+            // A manifest's id, `Kind/namespace/name`, was held against the manifest when the world was read.
+            let (kind, rest) = object.id.split_once('/').unwrap_or_default();
+            object.kind == Kind::Kubernetes
+                && object.region.as_deref() == Some(region)
+                && wanted(kind, rest.rsplit('/').next().unwrap_or_default())
         };
-        let lines =
-            self.objects.iter().filter(here).map(|object| object.body.decode().into_owned());
-        own.chain(lines).map(Value::Object).collect()
+        let lines = self.objects.iter().filter(here).map(|object| object.body.decode());
+        own.cloned().chain(lines.map(Cow::into_owned)).map(Value::Object)
     }
 
     /// Returns it without its objects: what the first line of a file of lines says.

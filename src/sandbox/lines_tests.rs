@@ -15,11 +15,33 @@ fn errors(text: &str) -> String {
 fn a_world_is_read_back_from_its_lines() {
     let world = phoenix();
     let text = write(&world);
-    let read = parse("w.jsonl", &text).unwrap_or_else(|wrong| panic!("{}", wrong.render(false)));
+    let read = parse("w.jsonl", &*text).unwrap_or_else(|wrong| panic!("{}", wrong.render(false)));
     assert_eq!(differences(&world, &read), []);
     assert_eq!(write(&read), text);
     let manifests = world.clusters["us-west-2"].objects.len();
     assert_eq!(read.manifests("us-west-2").len(), manifests);
+}
+
+#[test]
+fn a_manifest_is_found_by_its_name_wherever_a_world_keeps_it() {
+    let world = phoenix();
+    let read = parse("w.jsonl", write(&world));
+    let read = read.unwrap_or_else(|wrong| panic!("{}", wrong.render(false)));
+    let all = world.manifests("us-west-2");
+    let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
+    for manifest in &all {
+        let (kind, name) = (text(&manifest["kind"]), text(&manifest["metadata"]["name"]));
+        let alike = |other: &&Value| {
+            other["kind"] == manifest["kind"] && other["metadata"]["name"] == name.as_str()
+        };
+        let wanted: Vec<Value> = all.iter().filter(alike).cloned().collect();
+        for world in [&world, &read] {
+            let found: Vec<Value> = world.manifests_called("us-west-2", &kind, &name).collect();
+            assert_eq!(found, wanted, "{kind} {name}");
+        }
+    }
+    assert_eq!(read.manifests_called("us-west-2", "Deployment", "nobody").count(), 0);
+    assert_eq!(read.manifests_called("us-east-9", "Deployment", "").count(), 0);
 }
 
 #[test]
@@ -70,7 +92,7 @@ fn a_manifest_may_not_be_there_twice_in_a_cluster() {
     let id = manifest_id(&manifest);
     let refused = |world: &World| {
         let text = serde_json::to_string_pretty(world).expect("JSON, which is YAML as well");
-        let said = parse("w.yaml", &text).expect_err("it is not sound").render(false);
+        let said = parse("w.yaml", &*text).expect_err("it is not sound").render(false);
         assert!(
             said.contains(&format!("`{id}` is there twice in the cluster of us-west-2")),
             "{said}"
@@ -93,7 +115,7 @@ fn a_manifest_may_not_be_there_twice_in_a_cluster() {
     let other = elsewhere.clusters.entry("us-east-1".to_owned()).or_default();
     other.objects = vec![manifest];
     let text = serde_json::to_string(&elsewhere).expect("JSON");
-    assert!(parse("w.yaml", &text).is_ok());
+    assert!(parse("w.yaml", &*text).is_ok());
 }
 
 #[test]

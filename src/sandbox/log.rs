@@ -100,7 +100,7 @@ pub(super) fn keep(path: &Path, text: &str) -> Result<(), LogError> {
 pub(super) fn kept(path: &Path) -> Result<World, LogError> {
     let failed = |source| LogError::Io { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    super::world::parse(&path.display().to_string(), &text).map_err(|problems| {
+    super::world::parse(&path.display().to_string(), text).map_err(|problems| {
         let why = problems.items.first().map_or_else(String::new, |first| first.message.clone());
         LogError::Damaged { path: path.to_owned(), line: 1, why }
     })

@@ -183,6 +183,11 @@ impl Objects {
         }
     }
 
+    /// Says whether changes are written to a log: where none is, nobody need put them together.
+    pub(super) const fn is_logged(&self) -> bool {
+        self.log.is_some()
+    }
+
     pub(super) fn write(&mut self, entry: &Entry) {
         if let Some(log) = &mut self.log {
             log.append(entry);

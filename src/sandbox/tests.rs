@@ -108,7 +108,7 @@ fn what_is_wrong_with_a_world_is_told_with_its_place() {
         ("    id: phoenix-db-usw2", "    id: phoenix-db-usw3", "must be the object's id"),
     ] {
         assert!(text.contains(from), "{from}");
-        let problems = world::parse("w", &text.replacen(from, to, 1)).expect_err(said);
+        let problems = world::parse("w", text.replacen(from, to, 1)).expect_err(said);
         let rendered = problems.render(false);
         assert!(rendered.contains(said), "{said}: {rendered}");
     }

@@ -378,16 +378,16 @@ const fn first() -> u32 {
     1
 }
 
-/// Reads a world's text.
-pub(crate) fn parse(name: &str, text: &str) -> Result<World, Problems> {
-    read(name, text).map_err(|problems| problems.checked_by("phoenix-dr world validate"))
+/// Reads a world's text. A large one is kept, for its objects are decoded when somebody asks for them.
+pub(crate) fn parse(name: &str, text: impl Into<Arc<str>>) -> Result<World, Problems> {
+    read(name, text.into()).map_err(|problems| problems.checked_by("phoenix-dr world validate"))
 }
 
-fn read(name: &str, text: &str) -> Result<World, Problems> {
-    if lines::are(text) {
+fn read(name: &str, text: Arc<str>) -> Result<World, Problems> {
+    if lines::are(&text) {
         return lines::read(name, text);
     }
-    let parsed = yaml::parse::<World>(name, text)?;
+    let parsed = yaml::parse::<World>(name, &text)?;
     let places = Places::Document(&parsed.document.index);
     let problems = super::validate::check(&parsed.value, &places);
     if !problems.is_empty() {

@@ -15,7 +15,7 @@ use crate::estate::types::Estate;
 pub(crate) struct Scope {
     base: Arc<Base>,
     /// Outputs by step
-    steps: BTreeMap<String, Value>,
+    steps: BTreeMap<String, Map<String, Value>>,
 }
 
 /// What stays the same for a whole run, converted once.
@@ -70,19 +70,16 @@ impl Scope {
 
     /// Adds, or replaces, the outputs of a step.
     pub(crate) fn set_outputs(&mut self, step: &str, outputs: Map<String, Value>) {
-        let outputs = Map::from_iter([("outputs".to_owned(), Value::Object(outputs))]);
-        self.steps.insert(step.to_owned(), Value::Object(outputs));
+        self.steps.insert(step.to_owned(), outputs);
     }
 
     /// Returns the context for one expression, with only the steps it names.
     pub(super) fn context(&self, steps: &[&str]) -> Context<'_, 'static> {
         let mut context = self.base.context.new_inner_scope();
         if !steps.is_empty() {
-            let empty = serde_json::json!({ "outputs": {} });
-            let named: HashMap<String, cel::Value> = steps
-                .iter()
-                .map(|id| ((*id).to_owned(), cel_value(self.steps.get(*id).unwrap_or(&empty))))
-                .collect();
+            let of = |id: &str| self.steps.get(id).cloned().unwrap_or_default();
+            let named: HashMap<String, cel::Value> =
+                steps.iter().map(|id| ((*id).to_owned(), cel_value(&step(of(id))))).collect();
             context.add_variable_from_value("steps", named);
         }
         context
@@ -92,11 +89,16 @@ impl Scope {
     pub(super) fn root(&self, name: &str) -> Option<Value> {
         match name {
             "steps" => Some(Value::Object(
-                self.steps.iter().map(|(id, step)| (id.clone(), step.clone())).collect(),
+                self.steps.iter().map(|(id, given)| (id.clone(), step(given.clone()))).collect(),
             )),
             _ => self.base.data.get(name).cloned(),
         }
     }
+}
+
+/// Returns a step as expressions see it.
+fn step(outputs: Map<String, Value>) -> Value {
+    Value::Object(Map::from_iter([("outputs".to_owned(), Value::Object(outputs))]))
 }
 
 /// Returns a value as CEL knows it: whole numbers as int, never as uint, which CEL adds to nothing.

@@ -11,7 +11,7 @@ fn template() -> String {
 fn made(text: &str) -> World {
     let estate = parse("mine.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
     let world = world(&estate, "mine.yaml");
-    let kept = worlds::parse("mine.yaml", &lines::write(&world));
+    let kept = worlds::parse("mine.yaml", lines::write(&world));
     kept.unwrap_or_else(|problems| panic!("{problems}"));
     world
 }

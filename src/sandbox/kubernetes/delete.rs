@@ -163,7 +163,7 @@ fn tells_what_is_gone(kind: &Kind) -> bool {
 
 /// Begins to delete an object; what nothing keeps is gone at once.
 pub(super) fn begin(store: &mut Store, key: &Key, owned: Owned, grace: Option<u64>) {
-    let Some(before) = store.get(key).cloned() else { return };
+    let Some(before) = store.shared(key) else { return };
     let marked = marked(store, key, &before, owned, grace);
     carry_out(store, key, marked);
 }

@@ -116,10 +116,10 @@ impl Cluster {
     }
 
     /// Returns every object of a kind.
-    pub(crate) fn objects_of(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn objects_of(&self, kind: &str) -> Vec<Arc<Value>> {
         self.settled(|store| {
             let Some(kind) = store.kinds.called(kind) else { return Vec::new() };
-            store.of(&kind.kept, "").map(|(_, object)| (**object).clone()).collect()
+            store.of(&kind.kept, "").map(|(_, object)| Arc::clone(object)).collect()
         })
     }
 

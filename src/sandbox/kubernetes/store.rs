@@ -1,5 +1,7 @@
 //! The objects of a cluster, their versions, what changed when, and who must look at it.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,8 +25,14 @@ pub(super) const NODES: &str = "v1/nodes";
 pub(super) const NAMESPACES: &str = "v1/namespaces";
 pub(super) const AUTOSCALERS: &str = "autoscaling/v1/horizontalpodautoscalers";
 
+/// Returns what is at a path of plain names, `/metadata/name`. The simulation asks for such paths more than for anything
+/// else, and [`Value::pointer`] makes two texts of each name on its way to undo escapes that none of them has.
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').skip(1).try_fold(value, |value, name| value.get(name))
+}
+
 pub(super) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+    at(value, path).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Returns an instant as Kubernetes writes one.
@@ -61,6 +69,8 @@ pub(super) struct Store {
     pub bereaved: BTreeSet<Key>,
     objects: BTreeMap<Key, Arc<Value>>,
     version: u64,
+    /// It is being made: nobody is to be told of what its manifests become, nor asks for it
+    loading: bool,
     told: Vec<(Arc<Value>, bool)>,
     changes: VecDeque<Change>,
     /// The earliest version changes are known from
@@ -79,95 +89,6 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Makes a store of manifests that were there when a world began.
-    pub(super) fn load(
-        objects: Vec<Value>,
-        behaviour: Behaviour,
-        (began, now): (Timestamp, Timestamp),
-        version: u64,
-    ) -> Result<Self, String> {
-        let mut store = Self {
-            kinds: Kinds::built_in(),
-            behaviour,
-            listener: None,
-            now: began,
-            dirty: BTreeSet::new(),
-            fresh: BTreeSet::new(),
-            lost: BTreeSet::new(),
-            bereaved: BTreeSet::new(),
-            objects: BTreeMap::new(),
-            version: version.max(1),
-            told: Vec::new(),
-            changes: VecDeque::new(),
-            known_from: 0,
-            by_uid: BTreeMap::new(),
-            owned: BTreeMap::new(),
-            placed: BTreeMap::new(),
-            pending: BTreeSet::new(),
-            orphans: BTreeSet::new(),
-            ending: BTreeSet::new(),
-            due: BTreeSet::new(),
-        };
-        let latest = objects.iter().map(|object| text(object, "/metadata/resourceVersion"));
-        let latest = latest.filter_map(|version| version.parse().ok()).max();
-        store.version = store.version.max(latest.unwrap_or(0));
-        let (definitions, objects): (Vec<Value>, Vec<Value>) = objects
-            .into_iter()
-            .partition(|object| text(object, "/kind") == "CustomResourceDefinition");
-        for object in definitions.into_iter().chain(objects) {
-            store.take_in(object)?;
-        }
-        store.needs_namespaces();
-        super::controllers::begin(&mut store, now);
-        store.told.clear();
-        store.changes.clear();
-        store.known_from = store.version;
-        Ok(store)
-    }
-
-    fn take_in(&mut self, mut object: Value) -> Result<(), String> {
-        let api = text(&object, "/apiVersion").to_owned();
-        let named = format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));
-        let Some(kind) = self.kinds.of_object(&object) else {
-            return Err(format!("{named} of {api} is not simulated"));
-        };
-        let name = text(&object, "/metadata/name").to_owned();
-        if name.is_empty() {
-            return Err(format!("a {} without a name", kind.kind));
-        }
-        let namespace = match (kind.namespaced, text(&object, "/metadata/namespace")) {
-            (false, _) => String::new(),
-            (true, "") => "default".to_owned(),
-            (true, namespace) => namespace.to_owned(),
-        };
-        super::convert::inward(&kind, &mut object);
-        super::defaults::fill(&kind, &mut object);
-        let uid = named_uid(&kind.kind, &namespace, &name);
-        self.dress(&kind, &mut object, &namespace, &uid);
-        self.put((kind.kept.clone(), namespace, name), object);
-        Ok(())
-    }
-
-    /// Makes the namespaces that everything lies in.
-    fn needs_namespaces(&mut self) {
-        let mut names: BTreeSet<String> =
-            self.objects.keys().map(|key| key.1.clone()).filter(|name| !name.is_empty()).collect();
-        names.extend(["default", "kube-system"].map(str::to_owned));
-        for name in names {
-            let key = (NAMESPACES.to_owned(), String::new(), name.clone());
-            if let (false, Some(kind)) =
-                (self.objects.contains_key(&key), self.kinds.of(NAMESPACES))
-            {
-                let mut made = json!({
-                    "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
-                });
-                super::defaults::fill(&kind, &mut made);
-                self.dress(&kind, &mut made, "", &named_uid("Namespace", "", &name));
-                self.put(key, made);
-            }
-        }
-    }
-
     /// Gives a new object what a server gives it.
     pub(super) fn dress(&self, kind: &Kind, object: &mut Value, namespace: &str, uid: &str) {
         let metadata = &mut object["metadata"];
@@ -215,6 +136,11 @@ impl Store {
 
     pub(super) fn get(&self, key: &Key) -> Option<&Value> {
         self.objects.get(key).map(|object| &**object)
+    }
+
+    /// Returns an object as it is now, to be kept while the store is changed.
+    pub(super) fn shared(&self, key: &Key) -> Option<Arc<Value>> {
+        self.objects.get(key).cloned()
     }
 
     /// Returns the objects of a resource, in one namespace or in all.
@@ -307,6 +233,14 @@ impl Store {
         }
     }
 
+    /// Sets an object's status where that makes a difference. Controllers report again and again what has not changed,
+    /// so this is seen before anything is copied.
+    pub(super) fn report(&mut self, key: &Key, status: Value) {
+        if self.objects.get(key).is_some_and(|object| object["status"] != status) {
+            self.change(key, |object| object["status"] = status);
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &Key) {
         let Some(before) = self.objects.remove(key) else { return };
         self.version += 1;
@@ -329,6 +263,11 @@ impl Store {
         }
         if let Some(last) = &last {
             self.concerned(&key, before.as_deref(), last, after.is_none());
+        }
+        if self.loading {
+            return;
+        }
+        if let Some(last) = &last {
             self.told.push((Arc::clone(last), after.is_none()));
         }
         let before = match (&after, before) {
@@ -474,14 +413,4 @@ pub(super) fn owners_of(object: &Value) -> impl Iterator<Item = &str> {
 pub(super) fn controller_of(object: &Value) -> Option<&Value> {
     let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     owners.find(|owner| owner["controller"] == true)
-}
-
-/// Returns an object's uid, by what it is called: a world that is loaded again gives the same.
-fn named_uid(kind: &str, namespace: &str, name: &str) -> String {
-    let bytes = [kind, namespace, name].join("/").into_bytes();
-    let start = 0xcbf2_9ce4_8422_2325_u64;
-    let sum = bytes
-        .iter()
-        .fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("00000000-0000-4000-8000-{:012x}", sum & 0xffff_ffff_ffff)
 }

@@ -8,7 +8,7 @@ use super::super::store::{Key, Store, stamp, text};
 use super::{DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, condition, events, number};
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(autoscaler) = store.get(key).cloned() else { return };
+    let Some(autoscaler) = store.shared(key) else { return };
     let resource = match text(&autoscaler, "/spec/scaleTargetRef/kind") {
         "Deployment" => DEPLOYMENTS,
         "StatefulSet" => STATEFUL_SETS,
@@ -17,7 +17,7 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
     };
     let name = text(&autoscaler, "/spec/scaleTargetRef/name").to_owned();
     let target = (resource.to_owned(), key.1.clone(), name);
-    let Some(workload) = store.get(&target).cloned() else { return };
+    let Some(workload) = store.shared(&target) else { return };
     let (least, most) = (
         number(&autoscaler, "/spec/minReplicas", 1),
         number(&autoscaler, "/spec/maxReplicas", i64::MAX),

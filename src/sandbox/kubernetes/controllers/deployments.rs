@@ -1,5 +1,7 @@
 //! Deployments: a ReplicaSet for each version of the template, and the way from one to the next.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -7,18 +9,21 @@ use super::super::store::{Key, Store, instant, stamp, text};
 use super::replicas::{self, REVISION, adopts, revision};
 use super::{REPLICA_SETS, condition, counted, events, has_condition, holds, number, owner, pods};
 
+/// The label by which the pods of one version of a template are told apart.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
 /// A Deployment under way.
 struct Course {
-    deployment: Value,
+    deployment: Arc<Value>,
     wanted: i64,
     surge: i64,
     unavailable: i64,
     new: Key,
-    sets: Vec<(Key, Value)>,
+    sets: Vec<(Key, Arc<Value>)>,
 }
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(deployment) = store.get(key).cloned() else { return };
+    let Some(deployment) = store.shared(key) else { return };
     if deployment["metadata"].get("deletionTimestamp").is_some() {
         return;
     }
@@ -53,19 +58,12 @@ fn share(said: Option<&Value>, wanted: i64, up: bool) -> i64 {
 /// Returns the ReplicaSet of a Deployment's template, made where there is none.
 fn newest(store: &mut Store, key: &Key, deployment: &Value) -> Option<Key> {
     let template = &deployment["spec"]["template"];
-    let version = pods::version(template);
-    let name = format!("{}-{version}", key.2);
-    let of_it = |set: &Value| {
-        let mut same = set["spec"]["template"].clone();
-        if let Some(labels) = same["metadata"]["labels"].as_object_mut() {
-            labels.remove("pod-template-hash");
-        }
-        same == *template
-    };
     let all = replicas::of(store, deployment);
     let latest = all.iter().map(|(_, set)| revision(set)).max().unwrap_or(0);
-    let known =
-        all.iter().find(|(_, set)| of_it(set)).map(|(key, set)| (key.clone(), revision(set)));
+    let known = all
+        .iter()
+        .find(|(_, set)| alike(&set["spec"]["template"], template))
+        .map(|(key, set)| (key.clone(), revision(set)));
     let paused = deployment["spec"]["paused"] == true;
     let (new, number) = match known {
         Some((new, number)) if number == latest || paused => (new, number),
@@ -77,14 +75,18 @@ fn newest(store: &mut Store, key: &Key, deployment: &Value) -> Option<Key> {
         }
         None if paused => return all.last().map(|(key, _)| key.clone()),
         None => {
+            let version = pods::version(template);
+            let name = format!("{}-{version}", key.2);
             let new = (REPLICA_SETS.to_owned(), key.1.clone(), name);
             let made = replica_set(store, &new, deployment, &version, latest + 1);
-            store.put(new.clone(), made);
-            let made = store.get(&new).cloned().unwrap_or_default();
+            let made = store.put(new.clone(), made);
             adopts(store, &new, &made);
             (new, latest + 1)
         }
     };
+    if revision(deployment) == number {
+        return Some(new);
+    }
     store.change(key, |deployment| {
         if !deployment["metadata"]["annotations"].is_object() {
             deployment["metadata"]["annotations"] = json!({});
@@ -94,14 +96,26 @@ fn newest(store: &mut Store, key: &Key, deployment: &Value) -> Option<Key> {
     Some(new)
 }
 
+/// Says whether a ReplicaSet's template is a Deployment's, but for the label that names it.
+fn alike(own: &Value, template: &Value) -> bool {
+    let same = |own: &Value, other: &Value, but: &str| {
+        let counts = |(name, _): &(&String, &Value)| name.as_str() != but;
+        let own = own.as_object().into_iter().flatten().filter(counts);
+        own.eq(other.as_object().into_iter().flatten().filter(counts))
+    };
+    same(own, template, "metadata")
+        && same(&own["metadata"], &template["metadata"], "labels")
+        && same(&own["metadata"]["labels"], &template["metadata"]["labels"], TEMPLATE_HASH)
+}
+
 fn replica_set(store: &Store, key: &Key, deployment: &Value, version: &str, number: i64) -> Value {
     let mut template = deployment["spec"]["template"].clone();
-    template["metadata"]["labels"]["pod-template-hash"] = json!(version);
+    template["metadata"]["labels"][TEMPLATE_HASH] = json!(version);
     let mut selector = deployment["spec"]["selector"].clone();
     if !selector["matchLabels"].is_object() {
         selector["matchLabels"] = json!({});
     }
-    selector["matchLabels"]["pod-template-hash"] = json!(version);
+    selector["matchLabels"][TEMPLATE_HASH] = json!(version);
     let mut annotations = deployment["metadata"]["annotations"].clone();
     if let Some(annotations) = annotations.as_object_mut() {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -138,9 +152,9 @@ impl Course {
 
     /// Takes the next step from the old versions to the new one.
     fn goes_on(&self, store: &mut Store) {
-        let is_new = |(key, _): &&(Key, Value)| *key == self.new;
+        let is_new = |(key, _): &&(Key, Arc<Value>)| *key == self.new;
         let now = self.sets.iter().find(is_new).map_or(0, |(_, set)| Self::size(set));
-        let old: Vec<&(Key, Value)> = self.sets.iter().filter(|set| !is_new(set)).collect();
+        let old: Vec<&(Key, Arc<Value>)> = self.sets.iter().filter(|set| !is_new(set)).collect();
         let old_size: i64 = old.iter().map(|(_, set)| Self::size(set)).sum();
         if self.deployment["spec"]["paused"] == true {
             if old_size == 0 {
@@ -171,7 +185,7 @@ impl Course {
     }
 
     /// Takes away as much of the old versions as may be missing: first what does not serve.
-    fn shrinks(&self, store: &mut Store, old: &[&(Key, Value)], old_size: i64, new_size: i64) {
+    fn shrinks(&self, store: &mut Store, old: &[&(Key, Arc<Value>)], old_size: i64, new_size: i64) {
         let available = |set: &Value| number(set, "/status/availableReplicas", 0);
         let new_available = store.get(&self.new).map_or(0, available);
         let least = self.wanted - self.unavailable;
@@ -196,19 +210,25 @@ impl Course {
     }
 
     fn scaled(&self, store: &mut Store, key: &Key, size: i64) {
-        let Some(set) = store.get(key).cloned() else { return };
+        let Some(set) = store.shared(key) else { return };
         let before = Self::size(&set);
-        let most = self.wanted + self.surge;
+        let bounds = [
+            ("deployment.kubernetes.io/desired-replicas", self.wanted.to_string()),
+            ("deployment.kubernetes.io/max-replicas", (self.wanted + self.surge).to_string()),
+        ];
+        let known = &set["metadata"]["annotations"];
+        if before == size && bounds.iter().all(|(name, bound)| known[*name] == *bound) {
+            return;
+        }
         store.change(key, |set| {
             if before != size {
                 set["spec"]["replicas"] = json!(size);
                 let generation = number(set, "/metadata/generation", 1);
                 set["metadata"]["generation"] = json!(generation + 1);
             }
-            let annotations = &mut set["metadata"]["annotations"];
-            annotations["deployment.kubernetes.io/desired-replicas"] =
-                json!(self.wanted.to_string());
-            annotations["deployment.kubernetes.io/max-replicas"] = json!(most.to_string());
+            for (name, bound) in bounds {
+                set["metadata"]["annotations"][name] = json!(bound);
+            }
         });
         if before != size {
             let way = if size > before { "up" } else { "down" };
@@ -237,7 +257,7 @@ impl Course {
 
 /// Writes a Deployment's status.
 fn reported(store: &mut Store, key: &Key, new: Option<&Key>) {
-    let Some(deployment) = store.get(key).cloned() else { return };
+    let Some(deployment) = store.shared(key) else { return };
     let sets = replicas::of(store, &deployment);
     let sum = |field: &str| -> i64 {
         sets.iter().map(|(_, set)| number(set, &format!("/status/{field}"), 0)).sum()
@@ -272,7 +292,7 @@ fn reported(store: &mut Store, key: &Key, new: Option<&Key>) {
     let complete = updated == wanted && total == updated && available == updated;
     let set = new.map_or("", |new| new.2.as_str());
     progress(store, key, &deployment, &mut status, (complete, set));
-    store.change(key, |deployment| deployment["status"] = status);
+    store.report(key, status);
 }
 
 /// Says how a rollout goes, and gives it up when nothing has come of it for too long.
@@ -323,4 +343,29 @@ fn progress(
 fn progressing(status: &mut Value) -> Option<&mut Value> {
     let mut all = status["conditions"].as_array_mut()?.iter_mut();
     all.find(|known| known["type"] == "Progressing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_that_names_a_template_is_all_that_may_differ() {
+        let template = json!({
+            "metadata": { "labels": { "app": "api" }, "annotations": { "a": "1" } },
+            "spec": { "containers": [{ "name": "app", "image": "api:1" }] },
+        });
+        let mut own = template.clone();
+        own["metadata"]["labels"][TEMPLATE_HASH] = json!("5d8c");
+        assert!(alike(&own, &template));
+        for (place, value) in [
+            ("/spec/containers/0/image", json!("api:2")),
+            ("/metadata/annotations", json!({})),
+            ("/metadata/labels", json!({ "app": "api", "tier": "front" })),
+        ] {
+            let mut other = template.clone();
+            *other.pointer_mut(place).expect("it is there") = value;
+            assert!(!alike(&own, &other), "{place}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::super::store::{Key, NAMESPACES, Store, owners_of, text};
 /// Looks after an object that is being deleted, or whose owners are gone. Says whether anything is left to do with it.
 pub(super) fn reconcile(store: &mut Store, key: &Key) -> bool {
     bereaved(store, key);
-    let Some(object) = store.get(key).cloned() else { return false };
+    let Some(object) = store.shared(key) else { return false };
     if object["metadata"].get("deletionTimestamp").is_none() {
         return true;
     }

@@ -1,5 +1,7 @@
 //! Jobs: pods until enough of them have ended well, or too many have not.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use super::super::store::{Key, PODS, Store, controller_of, has_ended, instant, s
 use super::{condition, counted, events, holds, number, pods};
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(job) = store.get(key).cloned() else { return };
+    let Some(job) = store.shared(key) else { return };
     if job["metadata"].get("deletionTimestamp").is_some() {
         return;
     }
@@ -20,9 +22,9 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
     let ours = |key: &Key| {
         let pod = store.get(key).filter(|_| key.0 == PODS)?;
         controller_of(pod).filter(|by| by["uid"] == uid)?;
-        Some(pod.clone())
+        store.shared(key)
     };
-    let all: Vec<Value> = store.owned_by(uid).iter().filter_map(ours).collect();
+    let all: Vec<Arc<Value>> = store.owned_by(uid).iter().filter_map(ours).collect();
     let phase = |phase: &str| all.iter().filter(|pod| text(pod, "/status/phase") == phase).count();
     let (succeeded, failed) = (phase("Succeeded"), phase("Failed"));
     let active = all.iter().filter(|pod| !has_ended(pod)).count();
@@ -74,7 +76,7 @@ fn reported(
     ended: Option<(bool, &str, &str)>,
 ) {
     let now = store.now;
-    let Some(job) = store.get(key).cloned() else { return };
+    let Some(job) = store.shared(key) else { return };
     let began = job["status"].get("startTime").cloned().unwrap_or_else(|| json!(stamp(now)));
     let mut status = json!({ "startTime": began });
     if let Some(conditions) = job["status"].get("conditions") {
@@ -95,7 +97,7 @@ fn reported(
         }
         None => {}
     }
-    store.change(key, |job| job["status"] = status);
+    store.report(key, status);
 }
 
 /// A Job that has ended may be deleted after a while.

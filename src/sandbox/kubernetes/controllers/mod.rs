@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::store::{AUTOSCALERS, Key, NODES, PODS, Store, stamp, text};
+use super::store::{AUTOSCALERS, Key, NODES, PODS, Store, at, stamp, text};
 
 const DEPLOYMENTS: &str = "apps/v1/deployments";
 const REPLICA_SETS: &str = "apps/v1/replicasets";
@@ -113,7 +113,7 @@ fn owner(object: &Value) -> Value {
 }
 
 fn number(value: &Value, path: &str, default: i64) -> i64 {
-    value.pointer(path).and_then(Value::as_i64).unwrap_or(default)
+    at(value, path).and_then(Value::as_i64).unwrap_or(default)
 }
 
 /// Counts as the server does: what is zero is left out.

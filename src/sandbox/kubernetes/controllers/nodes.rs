@@ -22,7 +22,7 @@ const EVICTED: SignedDuration = SignedDuration::from_secs(300);
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(node) = store.get(key).cloned() else { return };
+    let Some(node) = store.shared(key) else { return };
     let after = node["metadata"]["annotations"].get(LOST_AFTER).and_then(Value::as_str);
     let after = after.and_then(|after| after.parse::<Span>().ok());
     let begun = instant(&node, "/metadata/creationTimestamp");
@@ -96,7 +96,7 @@ fn tolerated(pod: &Value, taint: &Value) -> bool {
 
 /// Sees to a pod whose node is not ready. Says whether there was anything to see to.
 pub(super) fn looks_after(store: &mut Store, key: &Key, pod: &Value, node: &str) -> bool {
-    let node = store.get(&(NODES.to_owned(), String::new(), node.to_owned())).cloned();
+    let node = store.shared(&(NODES.to_owned(), String::new(), node.to_owned()));
     // A cluster need not name its nodes.
     let Some(node) = node else { return false };
     if holds(&node, "Ready") {

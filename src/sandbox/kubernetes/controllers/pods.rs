@@ -19,7 +19,7 @@ const WORK: Duration = Duration::from_secs(30);
 const SOMEWHERE: &str = "node-1";
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(pod) = store.get(key).cloned() else { return };
+    let Some(pod) = store.shared(key) else { return };
     if pod["metadata"].get("deletionTimestamp").is_some() {
         stopped(store, key, &pod);
         return;
@@ -28,7 +28,7 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
         return;
     }
     match text(&pod, "/spec/nodeName") {
-        "" => placed(store, key, pod),
+        "" => placed(store, key, &pod),
         node if store.lost.contains(node) => begin(store, key, Owned::Background, Some(0)),
         _ => runs(store, key, &pod),
     }
@@ -121,7 +121,7 @@ fn is_fresh(store: &Store, pod: &Value) -> bool {
 }
 
 /// Gives a pod a node, where one has room.
-fn placed(store: &mut Store, key: &Key, mut pod: Value) {
+fn placed(store: &mut Store, key: &Key, pod: &Value) {
     let full = store.behaviour.capacity.is_some_and(|most| {
         store.places_taken(None) >= usize::try_from(most).unwrap_or(usize::MAX)
     });
@@ -129,7 +129,7 @@ fn placed(store: &mut Store, key: &Key, mut pod: Value) {
     let node = match (full, known) {
         (true, _) => None,
         (false, 0) => Some(SOMEWHERE.to_owned()),
-        (false, _) => nodes::with_room(store, &pod),
+        (false, _) => nodes::with_room(store, pod),
     };
     let Some(node) = node else {
         let message = match known {
@@ -148,14 +148,13 @@ fn placed(store: &mut Store, key: &Key, mut pod: Value) {
             ],
         });
         if pod["status"] != status {
-            events::tell(store, &pod, "Warning", "FailedScheduling", &message);
-            store.change(key, |pod| pod["status"] = status);
+            events::tell(store, pod, "Warning", "FailedScheduling", &message);
+            store.report(key, status);
         }
         return;
     };
     let now = stamp(store.now);
-    pod["spec"]["nodeName"] = json!(node);
-    pod["status"] = json!({
+    let status = json!({
         "phase": "Pending",
         "qosClass": "BestEffort",
         "hostIP": "10.2.255.1",
@@ -163,11 +162,14 @@ fn placed(store: &mut Store, key: &Key, mut pod: Value) {
         "conditions": conditions(&[
             ("Initialized", true), ("Ready", false), ("ContainersReady", false), ("PodScheduled", true),
         ], "ContainersNotReady", &now),
-        "containerStatuses": containers(&pod, false, &json!({ "waiting": { "reason": "ContainerCreating" } })),
+        "containerStatuses": containers(pod, false, &json!({ "waiting": { "reason": "ContainerCreating" } })),
     });
     let said = format!("Successfully assigned {}/{} to {node}", key.1, key.2);
-    events::tell(store, &pod, "Normal", "Scheduled", &said);
-    store.put(key.clone(), pod);
+    events::tell(store, pod, "Normal", "Scheduled", &said);
+    store.change(key, |pod| {
+        pod["spec"]["nodeName"] = json!(node);
+        pod["status"] = status;
+    });
 }
 
 fn conditions(all: &[(&str, bool)], reason: &str, now: &str) -> Value {
@@ -270,7 +272,7 @@ fn begins(store: &mut Store, key: &Key, pod: &Value) {
         }
     }
     events::tell(store, pod, "Normal", "Started", "Started its containers");
-    store.change(key, |pod| pod["status"] = status);
+    store.report(key, status);
 }
 
 /// The work of a Job's pod has come to an end.

@@ -1,5 +1,7 @@
 //! ReplicaSets: as many pods as they want, and what they say of them.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use super::super::store::{Key, Store, controller_of, text};
 use super::{counted, events, number, owner, pods};
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(set) = store.get(key).cloned() else { return };
+    let Some(set) = store.shared(key) else { return };
     if set["metadata"].get("deletionTimestamp").is_none() {
         adopts(store, key, &set);
         staffed(store, key, &set);
@@ -90,7 +92,7 @@ pub(super) fn standing(store: &mut Store, key: &Key, all: &[Key], least: i64) ->
 }
 
 fn reported(store: &mut Store, key: &Key) {
-    let Some(set) = store.get(key).cloned() else { return };
+    let Some(set) = store.shared(key) else { return };
     let here = pods::of(store, &set);
     let (ready, available) = standing(store, key, &here, number(&set, "/spec/minReadySeconds", 0));
     let mut status = json!({ "replicas": here.len() });
@@ -98,20 +100,20 @@ fn reported(store: &mut Store, key: &Key) {
     counted(&mut status, "readyReplicas", ready);
     counted(&mut status, "availableReplicas", available);
     status["observedGeneration"] = set["metadata"]["generation"].clone();
-    store.change(key, |set| set["status"] = status);
+    store.report(key, status);
 }
 
 /// Returns the ReplicaSets of a Deployment, oldest first.
-pub(super) fn of(store: &Store, deployment: &Value) -> Vec<(Key, Value)> {
+pub(super) fn of(store: &Store, deployment: &Value) -> Vec<(Key, Arc<Value>)> {
     let uid = text(deployment, "/metadata/uid");
     let all = store.owned_by(uid).into_iter().filter(|key| key.0 == super::REPLICA_SETS);
-    let mut all: Vec<(Key, Value)> =
-        all.filter_map(|key| store.get(&key).cloned().map(|set| (key, set))).collect();
+    let mut all: Vec<(Key, Arc<Value>)> =
+        all.filter_map(|key| store.shared(&key).map(|set| (key, set))).collect();
     all.retain(|(_, set)| {
         set["metadata"].get("deletionTimestamp").is_none()
             && controller_of(set).is_some_and(|by| by["uid"] == uid)
     });
-    all.sort_by_key(|(key, set)| (revision(set), key.clone()));
+    all.sort_by(|(a, one), (b, other)| (revision(one), a).cmp(&(revision(other), b)));
     all
 }
 

@@ -9,7 +9,7 @@ use super::{CLAIMS, counted, events, number, pods, replicas};
 const REVISION: &str = "controller-revision-hash";
 
 pub(super) fn reconcile(store: &mut Store, key: &Key) {
-    let Some(set) = store.get(key).cloned() else { return };
+    let Some(set) = store.shared(key) else { return };
     let version = format!("{}-{}", key.2, pods::version(&set["spec"]["template"]));
     if set["metadata"].get("deletionTimestamp").is_none() {
         replicas::adopts(store, key, &set);
@@ -29,7 +29,7 @@ fn goes_on(store: &mut Store, key: &Key, set: &Value, version: &str) {
     let ordered = set["spec"]["podManagementPolicy"] != "Parallel";
     for index in first..first + wanted {
         let pod = pod_of(key, index);
-        match store.get(&pod).cloned() {
+        match store.shared(&pod) {
             None => {
                 claims(store, key, set, index);
                 let labels = json!({
@@ -135,7 +135,7 @@ fn with_claims(key: &Key, set: &Value, index: i64) -> Value {
 }
 
 fn reported(store: &mut Store, key: &Key, version: &str) {
-    let Some(set) = store.get(key).cloned() else { return };
+    let Some(set) = store.shared(key) else { return };
     let here = pods::of(store, &set);
     let (ready, available) =
         replicas::standing(store, key, &here, number(&set, "/spec/minReadySeconds", 0));
@@ -158,5 +158,5 @@ fn reported(store: &mut Store, key: &Key, version: &str) {
     status["currentRevision"] = json!(current);
     status["updateRevision"] = json!(version);
     status["collisionCount"] = json!(0);
-    store.change(key, |set| set["status"] = status);
+    store.report(key, status);
 }
