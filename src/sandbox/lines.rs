@@ -118,10 +118,6 @@ pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
     while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
         let length = rest.find('\n').unwrap_or(rest.len());
         let range = from..from + length;
-        if from + length == text.len() {
-            let message = "the file ends within a line: it was cut short";
-            problems.push(Problem::at(range.clone(), message));
-        }
         from += length + 1;
         if rest[..length].trim().is_empty() {
             continue;
@@ -146,8 +142,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
     let mut world = head.value;
     let found = u64::try_from(objects.len()).unwrap_or(u64::MAX);
     if let Some(wanted) = world.lines.filter(|wanted| *wanted != found && problems.is_empty()) {
-        let message =
-            format!("{wanted} lines are to follow and {found} do: the file was cut short");
+        let message = format!("{wanted} lines are to follow and {found} do");
         problems.push(Problem::at(head.document.index.at(&Path::root().key("lines")), message));
     }
     world.objects.append(&mut objects);

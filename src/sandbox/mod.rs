@@ -8,6 +8,7 @@ mod application;
 mod aws;
 mod cluster;
 pub(crate) mod compare;
+mod cut;
 mod dns;
 mod durations;
 pub(crate) mod estate;

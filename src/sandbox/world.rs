@@ -384,7 +384,11 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<World, Problems> {
 }
 
 fn read(name: &str, text: &str) -> Result<World, Problems> {
-    if lines::are(text) {
+    let lines = lines::are(text);
+    if let Some(problem) = super::cut::found(name, text, lines) {
+        return Err(Problems::new(name, text.into(), vec![problem]));
+    }
+    if lines {
         return lines::read(name, text);
     }
     let parsed = yaml::parse::<World>(name, text)?;
