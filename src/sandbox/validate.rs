@@ -1,6 +1,8 @@
 //! What a world must be beyond its types: references that lead somewhere, ids that are given once, faults that can
 //! strike.
 
+mod references;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -56,6 +58,7 @@ pub(super) fn check(world: &World, places: &Places<'_>) -> Vec<Problem> {
     checks.objects();
     checks.references();
     checks.clusters();
+    checks.estate();
     checks.problems
 }
 
@@ -95,6 +98,14 @@ impl Checks<'_> {
             for problem in problems.items {
                 self.wrong(&root.key("estate"), problem.message);
             }
+        }
+    }
+
+    /// The estate is held against what the world has.
+    fn estate(&mut self) {
+        for found in references::dangling(self.world) {
+            let problem = Problem::at(self.places.at(&found.path), found.message);
+            self.problems.push(problem.maybe_help(found.help));
         }
     }
 
