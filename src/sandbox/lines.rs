@@ -9,7 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::validate::{self, Places};
+use super::validate::{self, Depth, Places};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};
@@ -109,7 +109,7 @@ pub(super) fn are(text: &str) -> bool {
 }
 
 /// Reads a file of lines; reports everything that is wrong at once.
-pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
+pub(super) fn read(name: &str, text: &str, depth: Depth) -> Result<World, Problems> {
     let shared: Arc<str> = text.into();
     let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
     let end = text.find('\n').unwrap_or(text.len());
@@ -149,7 +149,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<World, Problems> {
     world.text = Some(Arc::clone(&shared));
     let before = world.objects.len() - ranges.len();
     let places = Places::Lines { head: &head.document.index, before, ranges, text: &shared };
-    problems.extend(validate::check(&world, &places));
+    problems.extend(validate::check(&world, &places, depth));
     if !problems.is_empty() {
         return Err(failed(problems));
     }

@@ -6,6 +6,7 @@
 
 mod application;
 mod aws;
+mod bodies;
 mod cluster;
 pub(crate) mod compare;
 mod cut;
