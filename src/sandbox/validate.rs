@@ -141,8 +141,18 @@ impl Checks<'_> {
 
     fn faults(&mut self) {
         for (i, rule) in self.world.faults.iter().enumerate() {
+            let path = Path::root().key("faults").item(i);
             if let Some(region) = &rule.region {
-                self.region(&Path::root().key("faults").item(i).key("region"), region);
+                self.region(&path.key("region"), region);
+            }
+            if rule.times == Some(0) {
+                self.wrong(&path.key("times"), "a fault that strikes 0 times never strikes");
+            }
+            if let Some(until) = rule.until
+                && until <= rule.from.unwrap_or_default()
+            {
+                let message = format!("it ends after {until}, before it begins, and never strikes");
+                self.wrong(&path.key("until"), message);
             }
         }
     }
@@ -289,9 +299,18 @@ impl Checks<'_> {
     }
 
     fn clusters(&mut self) {
-        for region in self.world.clusters.keys() {
+        for (region, cluster) in &self.world.clusters {
             let path = Path::root().key("clusters").key(region);
             self.region(&path, region);
+            if cluster.broken.is_empty() {
+                continue;
+            }
+            let known = self.workloads(region);
+            for workload in cluster.broken.keys().filter(|workload| !known.contains(workload)) {
+                let message = format!("the cluster of {region} has no workload `{workload}`");
+                let path = path.key("broken").key(workload);
+                self.missing(&path, message, workload, known.iter().map(String::as_str));
+            }
         }
         self.manifests_twice();
         let endpoints = self.world.objects.iter().enumerate();

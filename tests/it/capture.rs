@@ -168,3 +168,27 @@ fn a_capture_changes_nothing_and_its_rehearsal_decides_as_the_live_run() {
     let lived = ends(&folder);
     assert_eq!(rehearsals, [lived.clone(), lived]);
 }
+
+/// A name that leads nowhere in its own world is told before anything begins, by whatever reads the world.
+#[test]
+fn a_world_whose_estate_names_what_it_does_not_have_is_refused_everywhere() {
+    let folder = Folder::new();
+    let world = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
+    let wrong = world.replacen("subnet_group: phoenix-db-usw2", "subnet_group: phoenix-db-usw3", 1);
+    assert_ne!(wrong, world);
+    folder.write("w.yaml", &wrong);
+    let rehearse = ["failover", "--region", "us-west-2", "--rehearse=w.yaml", "--yes"];
+    for arguments in [&["world", "validate", "w.yaml"][..], &["world", "show", "w.yaml"], &rehearse]
+    {
+        let ran = folder.run(arguments).exits(2);
+        for said in [
+            "w.yaml:19:",
+            "no rds.subnet_group `phoenix-db-usw3` in us-west-2",
+            "`phoenix-db-usw2`?",
+        ] {
+            assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        }
+        assert!(ran.out.is_empty(), "{}", ran.out);
+    }
+    assert!(folder.journals().is_empty(), "no rehearsal has begun");
+}

@@ -81,7 +81,7 @@ impl Known {
         Some(Misfit {
             path: Path::root().key(key),
             message: format!("`{kind}` of `{api}` is not simulated"),
-            help: help.or(own),
+            help: own.or(help),
         })
     }
 }

@@ -47,6 +47,14 @@ impl<'a> Look<'a> {
         known.map(|id| id.clone().into_owned()).collect()
     }
 
+    /// Returns the id a cluster has something under; what lies in `default` is told without it as well.
+    pub(super) fn id_of(&self, region: &str, kind: &str, name: &str) -> Option<String> {
+        let known = self.manifests.get(region)?;
+        let bare = name.strip_prefix("default/").map(|name| format!("{kind}/{name}"));
+        let mut ids = [format!("{kind}/{name}")].into_iter().chain(bare);
+        ids.find(|id| known.contains(id.as_str()))
+    }
+
     /// Returns a manifest of a cluster.
     pub(super) fn manifest(&self, region: &str, id: &str) -> Option<Cow<'a, Map<String, Value>>> {
         if !self.manifests.get(region)?.contains(id) {
@@ -69,12 +77,12 @@ impl<'a> Look<'a> {
     /// Holds what must be in every cluster of the estate against what is in each.
     pub(super) fn everywhere(&mut self, path: &Path, kind: &str, name: &str) {
         for region in self.world.estate.clusters.keys() {
-            let beginning = format!("{kind}/");
-            let id = format!("{beginning}{name}");
-            let Some(known) = self.manifests.get(region.as_str()) else { continue };
-            if known.contains(id.as_str()) {
+            if !self.manifests.contains_key(region.as_str())
+                || self.id_of(region, kind, name).is_some()
+            {
                 continue;
             }
+            let beginning = format!("{kind}/");
             let known = self.ids(region, &beginning);
             if known.is_empty() && self.may_be_bare(region, Service::Kubernetes) {
                 continue;
@@ -127,11 +135,7 @@ impl<'a> Look<'a> {
             }
             return;
         }
-        // A manifest without a namespace lies in `default` and is told without one.
-        let ids = [format!("{kind}/{namespace}/{name}"), format!("{kind}/{name}")];
-        let known = self.manifests.get(region);
-        let first = if namespace == "default" { 2 } else { 1 };
-        if known.is_some_and(|known| ids.iter().take(first).any(|id| known.contains(id.as_str()))) {
+        if self.id_of(region, &kind, &format!("{namespace}/{name}")).is_some() {
             return;
         }
         let beginning = format!("{kind}/{namespace}/");

@@ -128,7 +128,8 @@ impl Look<'_> {
     /// Holds a key against those that a Secret or ConfigMap has, in each cluster that has it.
     fn key_of(&mut self, path: Path, (kind, name): (&str, &str), wanted: &str) {
         for region in self.world.estate.clusters.keys() {
-            let Some(manifest) = self.manifest(region, &format!("{kind}/{name}")) else { continue };
+            let Some(id) = self.id_of(region, kind, name) else { continue };
+            let Some(manifest) = self.manifest(region, &id) else { continue };
             let data = ["data", "stringData"].into_iter().filter_map(|part| manifest.get(part));
             let keys: Vec<&str> =
                 data.filter_map(Value::as_object).flatten().map(|(key, _)| key.as_str()).collect();

@@ -68,6 +68,12 @@ pub(super) fn dangling(world: &World) -> Vec<Dangling> {
         .map(|unseen| (unseen.what.as_str(), unseen.region.as_deref()))
         .collect();
     look.found.retain(|found| !told.contains(&(found.what.as_str(), found.region.as_deref())));
+    for found in &mut look.found {
+        found.help.get_or_insert_with(|| {
+            let what = &found.what;
+            format!("mend the name, or add it to the world; if it is not there in truth, tell so under `unseen`: {what}")
+        });
+    }
     look.found
 }
 
@@ -177,6 +183,8 @@ impl<'a> Look<'a> {
                 && rule.service.is_none_or(|of| of == service)
                 && rule.operation.is_none()
                 && rule.from.is_none()
+                && rule.until.is_none()
+                && rule.times.is_none()
         });
         dark || region == self.world.estate.primary.region
     }

@@ -276,3 +276,12 @@ fn what_is_only_made_by_a_run_is_not_looked_for() {
     let text = changed("id: phoenix-recovered", "id: phoenix-made-later");
     assert!(parse("w.yaml", &text).is_ok());
 }
+
+#[test]
+fn what_lies_in_the_default_namespace_is_found_without_it() {
+    let text = text()
+        .replace("workload: monitoring/prometheus", "workload: default/prometheus")
+        .replace("{ name: prometheus, namespace: monitoring,", "{ name: prometheus,");
+    let read = parse("w.yaml", &text);
+    assert!(read.is_ok(), "{:?}", read.err().map(|problems| problems.render(false)));
+}
