@@ -189,7 +189,7 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
         seen.clusters.entry(region.clone()).or_default();
     }
     seen.objects.sort_by(|a, b| (a.kind, &a.region, &a.id).cmp(&(b.kind, &b.region, &b.id)));
-    let world = World {
+    let mut world = World {
         world: clients.estate.estate.clone(),
         format: FORMAT,
         about: Some(format!("the estate {} as it was captured", clients.estate.estate)),
@@ -206,7 +206,11 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
         clusters: seen.clusters,
         text: None,
     };
-    Captured { world, whole: !seen.missed, answers: seen.answers }
+    // What the estate names and is not there would be a mistake in any other world.
+    let unserved = world.unserved();
+    let whole = !seen.missed && unserved.is_empty();
+    world.unseen.extend(unserved);
+    Captured { world, whole, answers: seen.answers }
 }
 
 /// What gave no answer gives none in the world either: a region as a whole where nothing of it did.

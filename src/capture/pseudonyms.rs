@@ -40,11 +40,16 @@ pub(crate) fn replaced(world: World) -> Result<World, serde_json::Error> {
     rewrite(&mut names, world.clone())?;
     names.collecting = false;
     name_the_known(&mut names, &world);
-    rewrite(&mut names, world)
+    let mut world = rewrite(&mut names, world)?;
+    let unserved = world.unserved();
+    world.unseen.extend(unserved);
+    Ok(world)
 }
 
 /// Leaves out what the simulation does not need, and texts that are nobody's names.
 fn prepared(mut world: World) -> World {
+    // Told again of the names they will have.
+    world.unseen.retain(|unseen| !unseen.is_unserved());
     if let Some(database) = &mut world.estate.database {
         let bundle = "/etc/ssl/rds/global-bundle.pem".to_owned();
         database.connection.root_cert = Some(bundle);

@@ -259,3 +259,25 @@ fn a_collection_is_read_to_its_last_page() {
         names.iter().filter_map(|map| map["metadata"]["name"].as_str()).collect();
     assert_eq!((names.len(), names[44]), (45, "many-044"));
 }
+
+/// An estate that names what is not there is captured as it is, told, and can be rehearsed on.
+#[test]
+fn what_the_estate_names_and_is_not_there_is_told_and_no_mistake_in_the_capture() {
+    let mut world = healthy();
+    world.objects.retain(|object| object.kind != Kind::RdsSubnetGroup);
+    let cluster = world.clusters.get_mut("us-west-2").expect("a cluster");
+    cluster.objects.retain(|manifest| manifest["metadata"]["name"] != "dashboard");
+    let (captured, _) = captured(world);
+    assert!(!captured.whole, "the capture ends as one that lacks something");
+    let unserved = |world: &World| {
+        let told = world.unseen.iter().filter(|unseen| unseen.is_unserved());
+        told.map(|unseen| unseen.what.clone()).collect::<Vec<_>>()
+    };
+    let wanted = ["Deployment phoenix-system/dashboard", "rds.subnet_group phoenix-db-usw2"];
+    assert_eq!(unserved(&captured.world), wanted);
+    sound(&lines::write(&captured.world));
+    let replaced = pseudonyms::replaced(captured.world).expect("it is replaced");
+    let world = sound(&lines::write(&replaced));
+    let told = unserved(&world);
+    assert!(told.len() == 2 && !told.concat().contains("phoenix"), "{told:?}");
+}

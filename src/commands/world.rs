@@ -77,7 +77,7 @@ fn capture(context: &Context, given: &CaptureArgs) -> Result<Exit, UserError> {
     }
     let name = given.out.display().to_string();
     let sound =
-        world::parse(&name, text).map_err(|problems| context.invalid(&problems, Exit::Usage));
+        world::parse_whole(&name, text).map_err(|problems| context.invalid(&problems, Exit::Usage));
     let sound = sound.and_then(|world| begins(&name, world));
     if let Err(error) = &sound {
         context.terminal.loud(Tone::Warn, &format!("{name} cannot be rehearsed on as it is:"));
@@ -213,7 +213,7 @@ fn validate(context: &Context, name: &str) -> Result<Exit, UserError> {
         context.terminal.out(&answer.to_string());
     };
     let text = rehearsal::world_text(name)?;
-    let world = match world::parse(name, text) {
+    let world = match world::parse_whole(name, text) {
         Ok(world) => world,
         Err(problems) if context.json() => {
             said(false, problems.json(), None);

@@ -10,6 +10,9 @@ use super::expression::template;
 use super::near;
 use super::path::Path;
 
+/// Words that are all said where one of them is probably meant; of more, that one is enough.
+const WORDS_MAX: usize = 12;
+
 /// A schema with the definitions it refers to.
 #[derive(Debug, Clone)]
 pub(crate) struct Schema {
@@ -79,6 +82,13 @@ pub(crate) struct Finding {
     pub place: Place,
     pub message: String,
     pub help: Option<String>,
+}
+
+/// Returns everything in which the fields of a mapping differ from what the schema allows.
+pub(crate) fn check_fields(schema: &Schema, fields: &Map<String, Value>) -> Vec<Finding> {
+    let mut walk = Walk { schema, texts: Texts::Literal, found: Vec::new(), wholes: Vec::new() };
+    walk.object(schema.resolve(schema.root()), fields, &Path::root());
+    walk.found
 }
 
 /// A text that is one expression, with the schema of what is wanted in its place.
@@ -292,9 +302,16 @@ fn holds(way: &Value, value: &Value) -> bool {
     }
 }
 
+fn format(way: &Value) -> Option<&str> {
+    way.get("format").and_then(Value::as_str)
+}
+
 fn formatted(way: &Value, text: &str) -> bool {
-    way.get("format").and_then(Value::as_str) != Some("span")
-        || text.parse::<crate::span::Span>().is_ok()
+    match format(way) {
+        Some("span") => text.parse::<crate::span::Span>().is_ok(),
+        Some("instant") => text.parse::<jiff::Timestamp>().is_ok(),
+        Some(_) | None => true,
+    }
 }
 
 fn out_of_range(way: &Value, value: &Value) -> Option<String> {
@@ -305,8 +322,7 @@ fn out_of_range(way: &Value, value: &Value) -> Option<String> {
     {
         return Some(format!("{value} is too small; at least {least}"));
     }
-    let format = way.get("format").and_then(Value::as_str);
-    let largest = limit("maximum").or(match format {
+    let largest = limit("maximum").or(match format(way) {
         Some("int32") => Some(f64::from(i32::MAX)),
         Some("uint32") => Some(f64::from(u32::MAX)),
         Some("uint16") => Some(f64::from(u16::MAX)),
@@ -343,9 +359,13 @@ fn wanted(ways: &[&Value]) -> String {
     }
     let mut kinds: Vec<&str> = Vec::new();
     for way in ways {
-        let span = way.get("format").and_then(Value::as_str) == Some("span");
+        let text = match format(way) {
+            Some("span") => "a length of time such as 30s or 1h30m",
+            Some("instant") => "an instant such as 2026-11-22T02:18:00Z or now-7s",
+            Some(_) | None => "text",
+        };
         for (name, say) in [
-            ("string", if span { "a length of time such as 30s or 1h30m" } else { "text" }),
+            ("string", text),
             ("integer", "a whole number"),
             ("number", "a number"),
             ("boolean", "true or false"),
@@ -374,6 +394,13 @@ pub(crate) fn found(value: &Value) -> String {
 }
 
 fn misfit(ways: &[&Value], value: &Value) -> String {
+    let words = words(ways);
+    if let Value::String(text) = value
+        && words.len() > WORDS_MAX
+        && near::nearest(text, words.iter().map(String::as_str)).is_some()
+    {
+        return format!("`{text}` is none of the {} words known here", words.len());
+    }
     format!("expected {}, found {}", wanted(ways), found(value))
 }
 

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::validate::{self, Places};
+use super::validate::{self, Depth, Places};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};
@@ -110,7 +110,7 @@ pub(super) fn are(text: &str) -> bool {
 }
 
 /// Reads a file of lines; reports everything that is wrong at once.
-pub(super) fn read(name: &str, shared: Arc<str>) -> Result<World, Problems> {
+pub(super) fn read(name: &str, shared: Arc<str>, depth: Depth) -> Result<World, Problems> {
     let text = &*shared;
     let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
     let end = text.find('\n').unwrap_or(text.len());
@@ -119,10 +119,6 @@ pub(super) fn read(name: &str, shared: Arc<str>) -> Result<World, Problems> {
     while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
         let length = rest.find('\n').unwrap_or(rest.len());
         let range = from..from + length;
-        if from + length == text.len() {
-            let message = "the file ends within a line: it was cut short";
-            problems.push(Problem::at(range.clone(), message));
-        }
         from += length + 1;
         if rest[..length].trim().is_empty() {
             continue;
@@ -147,15 +143,14 @@ pub(super) fn read(name: &str, shared: Arc<str>) -> Result<World, Problems> {
     let mut world = head.value;
     let found = u64::try_from(objects.len()).unwrap_or(u64::MAX);
     if let Some(wanted) = world.lines.filter(|wanted| *wanted != found && problems.is_empty()) {
-        let message =
-            format!("{wanted} lines are to follow and {found} do: the file was cut short");
+        let message = format!("{wanted} lines are to follow and {found} do");
         problems.push(Problem::at(head.document.index.at(&Path::root().key("lines")), message));
     }
     world.objects.append(&mut objects);
     world.text = Some(Arc::clone(&shared));
     let before = world.objects.len() - ranges.len();
     let places = Places::Lines { head: &head.document.index, before, ranges, text };
-    problems.extend(validate::check(&world, &places));
+    problems.extend(validate::check(&world, &places, depth));
     if !problems.is_empty() {
         return Err(failed(problems));
     }

@@ -6,8 +6,10 @@
 
 mod application;
 mod aws;
+mod bodies;
 mod cluster;
 pub(crate) mod compare;
+mod cut;
 mod dns;
 mod durations;
 pub(crate) mod estate;

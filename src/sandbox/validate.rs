@@ -1,20 +1,30 @@
 //! What a world must be beyond its types: references that lead somewhere, ids that are given once, faults that can
-//! strike.
+//! strike, bodies that are of their kind.
+
+mod contents;
+mod references;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fault::senseless;
 use super::lines::{self, manifest_id};
-use super::world::{Endpoint, FORMAT, Kind, Postgres, World, WorldObject};
+use super::world::{FORMAT, Kind, World, WorldObject};
 use crate::estate::load as estate_file;
 use crate::runbook::near;
 use crate::runbook::path::{Path, Segment};
 use crate::runbook::problem::Problem;
 use crate::runbook::yaml::Index;
+
+/// How closely a world is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// As a rehearsal begins: what there may be very much of, manifests and the objects of buckets, is left as it is
+    Start,
+    Whole,
+}
 
 /// Where the parts of a world are written.
 pub(super) enum Places<'a> {
@@ -25,28 +35,38 @@ pub(super) enum Places<'a> {
 }
 
 impl Places<'_> {
+    /// Returns where a value is written, or what is nearest above it.
     fn at(&self, path: &Path) -> Range<usize> {
         match self {
             Self::Document(index) => index.at(path),
-            Self::Lines { head, before, ranges, text } => {
-                let Some((Segment::Key(key), [Segment::Item(item), inside @ ..])) =
-                    path.0.split_first().filter(|(_, rest)| !rest.is_empty())
-                else {
-                    return head.at(path);
-                };
-                match item.checked_sub(*before).and_then(|line| ranges.get(line)) {
-                    Some(line) if key == "objects" => {
-                        lines::place(text, line, &Path(inside.to_vec()))
-                    }
-                    _ => head.at(path),
-                }
-            }
+            Self::Lines { head, text, .. } => match self.line(path) {
+                Some((line, inside)) => lines::place(text, line, &inside),
+                None => head.at(path),
+            },
         }
+    }
+
+    /// Returns where a key is written; inside of a line, its value.
+    fn key(&self, path: &Path) -> Range<usize> {
+        match self {
+            Self::Document(index) => index.key_or(path),
+            Self::Lines { .. } => self.at(path),
+        }
+    }
+
+    /// Returns the line an object is in, and the place inside it.
+    fn line(&self, path: &Path) -> Option<(&Range<usize>, Path)> {
+        let Self::Lines { before, ranges, .. } = self else { return None };
+        let [Segment::Key(key), Segment::Item(item), inside @ ..] = path.0.as_slice() else {
+            return None;
+        };
+        let line = item.checked_sub(*before).and_then(|line| ranges.get(line))?;
+        (key == "objects").then(|| (line, Path(inside.to_vec())))
     }
 }
 
 /// Returns everything that is wrong with a world.
-pub(super) fn check(world: &World, places: &Places<'_>) -> Vec<Problem> {
+pub(super) fn check(world: &World, places: &Places<'_>, depth: Depth) -> Vec<Problem> {
     let mut ids: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
     for object in &world.objects {
         ids.entry(object.kind).or_default().insert(&object.id);
@@ -55,8 +75,13 @@ pub(super) fn check(world: &World, places: &Places<'_>) -> Vec<Problem> {
     checks.file();
     checks.faults();
     checks.objects();
+    checks.bodies(depth);
     checks.references();
     checks.clusters();
+    if depth == Depth::Whole {
+        checks.manifests();
+    }
+    checks.estate();
     checks.problems
 }
 
@@ -99,6 +124,14 @@ impl Checks<'_> {
         }
     }
 
+    /// The estate is held against what the world has.
+    fn estate(&mut self) {
+        for found in references::dangling(self.world) {
+            let problem = Problem::at(self.places.at(&found.path), found.message);
+            self.problems.push(problem.maybe_help(found.help));
+        }
+    }
+
     fn region(&mut self, path: &Path, name: &str) {
         let known = &self.world.estate.regions;
         if !known.contains_key(name) {
@@ -134,8 +167,6 @@ impl Checks<'_> {
                 self.wrong(&path.key("id"), format!("`{}` is there twice", object.id));
             }
             match object.kind {
-                Kind::Endpoint => self.body::<Endpoint>(&path, object),
-                Kind::Postgres => self.body::<Postgres>(&path, object),
                 Kind::RdsInstance => self.named(&path, object, "DBInstanceIdentifier"),
                 Kind::RdsSnapshot => self.named(&path, object, "DBSnapshotIdentifier"),
                 Kind::RdsSubnetGroup => self.named(&path, object, "DBSubnetGroupName"),
@@ -153,18 +184,10 @@ impl Checks<'_> {
                 | Kind::S3Upload
                 | Kind::S3Underway
                 | Kind::HealthEvent
+                | Kind::Endpoint
+                | Kind::Postgres
                 | Kind::Program => {}
             }
-        }
-    }
-
-    fn body<T: DeserializeOwned>(&mut self, path: &Path, object: &WorldObject) {
-        let mut body = Value::Object(object.body.decode().into_owned());
-        super::world::resolve_instants(&mut body, jiff::Timestamp::UNIX_EPOCH);
-        if let Err(error) = serde_path_to_error::deserialize::<_, T>(&body) {
-            let mut at = path.key("body");
-            at.0.extend(Path::from(error.path()).0);
-            self.wrong(&at, error.inner().to_string());
         }
     }
 
@@ -270,9 +293,18 @@ impl Checks<'_> {
     }
 
     fn clusters(&mut self) {
-        for region in self.world.clusters.keys() {
+        for (region, cluster) in &self.world.clusters {
             let path = Path::root().key("clusters").key(region);
             self.region(&path, region);
+            if cluster.broken.is_empty() {
+                continue;
+            }
+            let known = self.workloads(region);
+            for workload in cluster.broken.keys().filter(|workload| !known.contains(workload)) {
+                let message = format!("the cluster of {region} has no workload `{workload}`");
+                let path = path.key("broken").key(workload);
+                self.missing(&path, message, workload, known.iter().map(String::as_str));
+            }
         }
         self.manifests_twice();
         let endpoints = self.world.objects.iter().enumerate();

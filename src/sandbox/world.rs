@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 pub(crate) use super::durations::{Durations, Timed};
 use super::fault::Rule;
 use super::lines::{self, Line};
-use super::validate::Places;
+use super::validate::{Depth, Places};
 use crate::estate::types::Estate;
 use crate::runbook::problem::Problems;
 use crate::runbook::yaml;
@@ -305,16 +305,21 @@ fn startup() -> Span {
 }
 
 /// What answers HTTP and TCP at an address.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Endpoint {
     /// Names it is reached by
     pub hosts: Vec<String>,
     /// Address its names resolve to
     pub address: String,
+    /// Ports it listens on; on any other a connection is refused
+    #[schemars(inner(range(min = 1)))]
     pub ports: Vec<u16>,
+    /// Status of its answers to HTTP
     #[serde(default = "ok")]
+    #[schemars(range(min = 100, max = 599))]
     pub status: u16,
+    /// Body of its answers to HTTP
     #[serde(default)]
     pub body: String,
     /// Answers 503 unless these workloads (`namespace/name`) of its region have a ready pod
@@ -333,15 +338,18 @@ const fn ok() -> u16 {
 }
 
 /// What SQL finds behind an RDS instance.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Postgres {
     /// System identifier: a replica has its primary's
     pub system: String,
+    /// Timeline: how often it or what it follows was promoted, from 1 on
     #[serde(default = "first")]
+    #[schemars(range(min = 1))]
     pub timeline: u32,
     /// Commit time of the last transaction a replica has replayed
     #[serde(default)]
+    #[schemars(with = "Option<super::bodies::Instant>")]
     pub replayed: Option<Timestamp>,
     /// Roles of the application and whether each may log in
     pub roles: BTreeMap<String, bool>,
@@ -366,9 +374,10 @@ pub(crate) struct Postgres {
 }
 
 /// A run's heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Heartbeat {
+    /// System identifier and timeline of the server it was written to
     pub identity: String,
     /// In microseconds since 1970
     pub at: i64,
@@ -378,18 +387,32 @@ const fn first() -> u32 {
     1
 }
 
-/// Reads a world's text. A large one is kept, for its objects are decoded when somebody asks for them.
+/// Reads a world's text as a rehearsal begins with it. A large one is kept, for its objects are decoded when somebody
+/// asks for them.
 pub(crate) fn parse(name: &str, text: impl Into<Arc<str>>) -> Result<World, Problems> {
-    read(name, text.into()).map_err(|problems| problems.checked_by("phoenix-dr world validate"))
+    checked(name, text.into(), Depth::Start)
 }
 
-fn read(name: &str, text: Arc<str>) -> Result<World, Problems> {
-    if lines::are(&text) {
-        return lines::read(name, text);
+/// Reads a world's text and looks into everything, however large it is.
+pub(crate) fn parse_whole(name: &str, text: impl Into<Arc<str>>) -> Result<World, Problems> {
+    checked(name, text.into(), Depth::Whole)
+}
+
+fn checked(name: &str, text: Arc<str>, depth: Depth) -> Result<World, Problems> {
+    read(name, text, depth).map_err(|problems| problems.checked_by("phoenix-dr world validate"))
+}
+
+fn read(name: &str, text: Arc<str>, depth: Depth) -> Result<World, Problems> {
+    let lines = lines::are(&text);
+    if let Some(problem) = super::cut::found(name, &text, lines) {
+        return Err(Problems::new(name, text, vec![problem]));
+    }
+    if lines {
+        return lines::read(name, text, depth);
     }
     let parsed = yaml::parse::<World>(name, &text)?;
     let places = Places::Document(&parsed.document.index);
-    let problems = super::validate::check(&parsed.value, &places);
+    let problems = super::validate::check(&parsed.value, &places, Depth::Whole);
     if !problems.is_empty() {
         return Err(parsed.document.problems(problems));
     }
@@ -401,10 +424,12 @@ pub(crate) fn shipped(name: &str) -> Option<&'static str> {
     (name == SHIPPED).then_some(PHOENIX)
 }
 
-/// Returns the JSON Schema of world files.
+/// Returns the JSON Schema of world files, with that of each kind's body.
 #[cfg(test)]
 pub(crate) fn schema() -> Value {
-    crate::runbook::shape::Schema::of::<World>().root().clone()
+    let mut schema = crate::runbook::shape::Schema::of::<World>().root().clone();
+    super::bodies::document(&mut schema);
+    schema
 }
 
 /// Replaces texts like `now-7s` by instants.

@@ -131,7 +131,18 @@ fn a_surprise_strikes_the_region_the_run_goes_to() {
     let world = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
     let more = "  regions:\n    ap-south-1: { api: 'https://api.ap-south-1.phoenix.example' }\n";
     let world = world.replacen("  regions:\n", more, 1);
-    folder.write("world.yaml", &world.replacen("records: { ", "records: { ap-south-1: aps1, ", 1));
+    let world = world.replacen("records: { ", "records: { ap-south-1: aps1, ", 1);
+    let record =
+        "        - Name: app.phoenix.example.\n          Type: CNAME\n          SetIdentifier: ";
+    assert!(world.contains(record));
+    let more = format!(
+        "{record}aps1\n          Weight: 0\n          TTL: 60\n          \
+         ResourceRecords: [{{ Value: api.ap-south-1.phoenix.example }}]\n{record}"
+    );
+    let world = world.replacen(record, &more, 1);
+    let more = "objects:\n  - type: endpoint\n    region: ap-south-1\n    id: api\n    \
+                body: { hosts: [api.ap-south-1.phoenix.example], address: 192.0.2.10, ports: [443] }\n";
+    folder.write("world.yaml", &world.replacen("objects:\n", more, 1));
     let mut arguments = vec!["failover", "--region=us-west-2", "--rehearse=world.yaml"];
     arguments.extend(ANSWERS);
     arguments.push("--surprise=cruel");

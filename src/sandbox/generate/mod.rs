@@ -4,7 +4,7 @@
 //! guess is told, in the world as well. No secret, kubeconfig, port forward or endpoint of the estate gets into it.
 
 mod databases;
-mod names;
+pub(super) mod names;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -96,7 +96,7 @@ pub(crate) fn world(estate: &Estate, file: &str) -> World {
     if let Some(seconds) = per_gib {
         durations.restore_seconds_per_gib = Timed::given(seconds);
     }
-    World {
+    let mut world = World {
         world: estate.estate.clone(),
         format: FORMAT,
         about: Some(format!("made from the names in {file}; how it is doing is guessed")),
@@ -112,7 +112,11 @@ pub(crate) fn world(estate: &Estate, file: &str) -> World {
         objects,
         clusters,
         text: None,
-    }
+    };
+    // Such as the URL of a server that no estate file says more of.
+    let unserved = world.unserved();
+    world.unseen.extend(unserved);
+    world
 }
 
 /// Returns what is dark. The API of Route 53 is lost with its region only where the estate can move traffic without it:

@@ -8,7 +8,7 @@ use http::Uri;
 use crate::estate::types::Estate;
 
 /// Returns host and port of an address, or of a host alone.
-pub(super) fn split(address: &str, usual: u16) -> (String, u16) {
+pub(in crate::sandbox) fn split(address: &str, usual: u16) -> (String, u16) {
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host, port.parse().unwrap_or(usual))
@@ -19,7 +19,7 @@ pub(super) fn split(address: &str, usual: u16) -> (String, u16) {
 }
 
 /// Returns host and port of a URL.
-pub(super) fn place(url: &str) -> Option<(String, u16)> {
+pub(in crate::sandbox) fn place(url: &str) -> Option<(String, u16)> {
     let uri: Uri = url.parse().ok()?;
     let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
     let host = uri.host()?.trim_matches(['[', ']']).to_ascii_lowercase();

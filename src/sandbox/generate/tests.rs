@@ -89,6 +89,11 @@ fn estates_of_every_shape_make_a_sound_world() {
         vec![("selector: app=phoenix-api", "selector: 'tier in (db, x), !odd'")],
         vec![("https://api.us-west-2.phoenix.example", "https://api.us-east-1.phoenix.example:81")],
         vec![("phoenix-system/", "default/")],
+        // Nothing of the world answers there; that is told, and the world is sound.
+        vec![(
+            "    key: failed-over\n",
+            "    key: failed-over\n    url: https://switch.phoenix.example/on\n",
+        )],
     ] {
         let world = made(&with(&changes));
         // A cluster that does not take its manifests fails here.

@@ -16,6 +16,7 @@ mod failure;
 mod fields;
 mod kinds;
 mod managers;
+pub(super) mod manifest;
 mod patch;
 mod place;
 mod protobuf;

@@ -67,7 +67,7 @@ fn read<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, String
 }
 
 /// Quantities may be written as numbers.
-fn quantities(value: &mut Value) {
+pub(super) fn quantities(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {

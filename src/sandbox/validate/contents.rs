@@ -1,0 +1,133 @@
+//! What objects say of themselves: bodies against the fields of their kind, manifests against their types.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{Checks, Depth};
+use crate::runbook::path::Path;
+use crate::runbook::problem::Problem;
+use crate::runbook::shape::{Finding, Place};
+use crate::sandbox::bodies::{self, Part};
+use crate::sandbox::kubernetes::manifest::Known;
+use crate::sandbox::world::{Endpoint, Kind, Postgres, resolve_instants};
+
+/// Says whether there may be very many objects of a kind, each of little weight.
+const fn is_mass(kind: Kind) -> bool {
+    match kind {
+        Kind::Kubernetes | Kind::S3Object | Kind::S3Version | Kind::S3Upload | Kind::S3Underway => {
+            true
+        }
+        Kind::RdsInstance
+        | Kind::RdsSnapshot
+        | Kind::RdsBackup
+        | Kind::RdsSubnetGroup
+        | Kind::RdsParameterGroup
+        | Kind::RdsCluster
+        | Kind::RdsGlobal
+        | Kind::Zone
+        | Kind::HealthCheck
+        | Kind::Change
+        | Kind::Bucket
+        | Kind::HealthEvent
+        | Kind::Endpoint
+        | Kind::Postgres
+        | Kind::Program => false,
+    }
+}
+
+/// Returns fields with their instants as the simulation will have them.
+fn resolved(fields: Map<String, Value>) -> Value {
+    let mut fields = Value::Object(fields);
+    resolve_instants(&mut fields, Timestamp::UNIX_EPOCH);
+    fields
+}
+
+impl Checks<'_> {
+    pub(super) fn bodies(&mut self, depth: Depth) {
+        for (i, object) in self.world.objects.iter().enumerate() {
+            if depth == Depth::Start && is_mass(object.kind) {
+                continue;
+            }
+            let path = Path::root().key("objects").item(i);
+            let body = resolved(object.body.decode().into_owned());
+            self.fields(object.kind, Part::Whole, &path.key("body"), &body);
+            for (j, due) in object.then.iter().enumerate() {
+                // Null takes a field away.
+                let set = due.set.iter().filter(|(_, value)| !value.is_null());
+                let set = set.map(|(name, value)| (name.clone(), value.clone()));
+                let path = path.key("then").item(j).key("set");
+                self.fields(object.kind, Part::Change, &path, &resolved(set.collect()));
+            }
+        }
+    }
+
+    fn fields(&mut self, kind: Kind, part: Part, at: &Path, body: &Value) {
+        let Value::Object(fields) = body else { return };
+        let found = bodies::check(kind, part, fields);
+        if found.is_empty() && part == Part::Whole {
+            return self.typed(kind, at, body);
+        }
+        for Finding { path, place, message, help } in found {
+            let mut whole = at.clone();
+            whole.0.extend(path.0);
+            let range = match place {
+                Place::Key => self.places.key(&whole),
+                Place::Value => self.places.at(&whole),
+            };
+            self.problems.push(Problem::at(range, message).maybe_help(help));
+        }
+    }
+
+    /// What a schema cannot say of the simulation's own types is left to them.
+    fn typed(&mut self, kind: Kind, at: &Path, body: &Value) {
+        let error = match kind {
+            Kind::Endpoint => serde_path_to_error::deserialize::<_, Endpoint>(body).err(),
+            Kind::Postgres => serde_path_to_error::deserialize::<_, Postgres>(body).err(),
+            _ => None,
+        };
+        if let Some(error) = error {
+            let mut whole = at.clone();
+            whole.0.extend(Path::from(error.path()).0);
+            self.wrong(&whole, error.inner().to_string());
+        }
+    }
+
+    /// Holds every manifest of every cluster against the type of its kind.
+    pub(super) fn manifests(&mut self) {
+        let mut known: std::collections::BTreeMap<&str, Known> =
+            self.world.clusters.keys().map(|region| (region.as_str(), Known::built_in())).collect();
+        let mut each: Vec<(Path, &str, Value)> = Vec::new();
+        for (i, object) in self.world.objects.iter().enumerate() {
+            if object.kind == Kind::Kubernetes {
+                let path = Path::root().key("objects").item(i).key("body");
+                let region = object.region.as_deref().unwrap_or_default();
+                each.push((path, region, resolved(object.body.decode().into_owned())));
+            }
+        }
+        for (region, cluster) in &self.world.clusters {
+            for (i, manifest) in cluster.objects.iter().enumerate() {
+                let path = Path::root().keys(&["clusters", region, "objects"]).item(i);
+                each.push((path, region, resolved(manifest.clone())));
+            }
+        }
+        // What definitions define may stand before them.
+        for (_, region, manifest) in &each {
+            if let Some(known) = known.get_mut(region) {
+                known.define(manifest);
+            }
+        }
+        for (path, region, manifest) in each {
+            let Some(known) = known.get(region) else { continue };
+            for misfit in known.misfits(manifest) {
+                let mut whole = path.clone();
+                whole.0.extend(misfit.path.0);
+                let problem = Problem::at(self.places.at(&whole), misfit.message);
+                self.problems.push(problem.maybe_help(misfit.help));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "contents_tests.rs"]
+mod tests;
