@@ -67,7 +67,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l recovery-p
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one and where a check cannot tell'
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
@@ -103,7 +103,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l recovery-
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one and where a check cannot tell'
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
@@ -211,7 +211,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l recover
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one and where a check cannot tell'
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand resume" -l jobs -d 'Steps that may run at the same time [default: 8]' -r
@@ -429,7 +429,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l recov
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l override -d 'Go on although this gate was not met, with the reason (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l waive -d 'Go on without this step where it cannot be done, by its word (repeatable)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l confirm -d 'Ask before every changing step' -r -f -a "each\t'Every step that changes something, also those the first yes would cover'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one'
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l on-failure -d 'What happens after a failure that nobody is asked about [default: auto]' -r -f -a "auto\t'Roll back before a point of no return, stop after one and where a check cannot tell'
 rollback\t'Roll back what may be rolled back; after a point of no return, stop'
 stop\t'Start nothing new and keep everything, to be resumed'"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l jobs -d 'Steps that may run at the same time [default: 8]' -r

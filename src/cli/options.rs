@@ -204,7 +204,7 @@ pub(crate) enum Confirm {
 /// `--on-failure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFailureArg {
-    /// Roll back before a point of no return, stop after one
+    /// Roll back before a point of no return, stop after one and where a check cannot tell
     Auto,
     /// Roll back what may be rolled back; after a point of no return, stop
     Rollback,

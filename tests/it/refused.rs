@@ -61,6 +61,49 @@ fn an_estate_file_that_names_what_does_not_exist_is_refused_with_the_name() {
     }
 }
 
+/// None of it is of the outage: taken for it, a lossier recovery is chosen and a primary that is alive gone without.
+#[test]
+fn what_keeps_this_host_alone_from_the_database_is_no_outage() {
+    let estate = fresh("{}");
+    let mut unset = quick_folder(&estate);
+    unset.environment.remove("PHOENIX_DB_PASSWORD").expect("it was set");
+    refused(&estate, &unset, unset.run(&quick(&[])), 10, &["PHOENIX_DB_PASSWORD is not set"]);
+    unset.run(&["doctor"]).exits(10);
+    let mut wrong = quick_folder(&estate);
+    wrong.environment.insert("PHOENIX_DB_PASSWORD".to_owned(), "nonsense".to_owned());
+    refused(&estate, &wrong, wrong.run(&quick(&[])), 10, &["28P01", "password_from"]);
+    for (old, new, words) in [
+        ("database:\n  name: phoenix\n", "database:\n  name: phenix\n", ["3D000", "database.name"]),
+        ("host_key: host", "host_key: hostname", ["has no key `hostname`", "did you mean `host`"]),
+        (
+            "  connection:\n",
+            "  via: { command: [/bin/false], ready: '127.0.0.1:1' }\n  connection:\n",
+            ["/bin/false", "run its command by hand"],
+        ),
+    ] {
+        let folder = with(&estate, old, new);
+        refused(&estate, &folder, folder.run(&quick(&[])), 10, &words);
+    }
+}
+
+/// A run keeps what it was planned with: whoever corrects the file is told to start again, and that works.
+#[test]
+fn an_estate_file_that_was_corrected_is_told_not_to_be_read_again() {
+    let estate = fresh("{}");
+    let folder = with(&estate, "us-west-2: usw2", "us-west-2: usw9");
+    let ran = folder.run(&quick(&[])).exits(10);
+    assert!(said(&ran).contains("starts again, with files that were corrected"), "{}", ran.out);
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    std::fs::write(file, text.replace("us-west-2: usw9", "us-west-2: usw2")).expect("write");
+    let ran = folder.run(&["resume", "--yes"]).exits(10);
+    let words = said(&ran);
+    for word in ["usw9", "not what this run was planned with", "dns.records", "start again"] {
+        assert!(words.contains(word), "`{word}` is not in:\n{}\n{}", ran.out, ran.err);
+    }
+    folder.run(&quick(&[])).exits(0);
+}
+
 #[test]
 fn credentials_that_have_expired_are_said_to_have_before_anything_is_done() {
     let estate = fresh("{}");

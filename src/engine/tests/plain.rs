@@ -79,6 +79,31 @@ fn a_gate_that_does_not_hold_changes_nothing() {
 }
 
 #[test]
+fn what_is_in_doubt_is_not_taken_back_by_itself() {
+    for (verdict, flag, exit) in [
+        (Verdict::Fails, OnFailureFlag::Auto, Exit::RolledBack),
+        (Verdict::Inconclusive, OnFailureFlag::Auto, Exit::ChangesLeft),
+        (Verdict::Inconclusive, OnFailureFlag::Rollback, Exit::RolledBack),
+    ] {
+        let world = World::new();
+        world.fail_check("verify capacity", verdict);
+        let settings = RunSettings { on_failure: flag, ..settings(false) };
+        let ran = start(&world, failover(), settings);
+        assert_eq!(ran.exit, exit, "{verdict:?} {flag:?}");
+        let stays = exit == Exit::ChangesLeft;
+        assert_eq!(
+            world.switched().contains(&"capacity".to_owned()),
+            stays,
+            "{verdict:?} {flag:?}"
+        );
+        if stays {
+            world.mend_checks();
+            assert_eq!(resume(&world, super::settings(false)).exit, Exit::Ok, "it looks again");
+        }
+    }
+}
+
+#[test]
 fn an_override_needs_a_reason_and_is_kept() {
     let world = World::new();
     world.fail_check("gate down", Verdict::Inconclusive);

@@ -151,31 +151,11 @@ fn each_kind_of_manifest_is_read_as_its_type() {
 }
 
 #[test]
-fn faults_that_never_strike_and_workloads_that_are_not_there_to_break_are_told() {
-    for (from, to, said) in [
-        (
-            "fault: dark, region: us-east-1 }",
-            "fault: dark, region: us-east-1, times: 0 }",
-            "never strikes",
-        ),
-        (
-            "fault: dark, region: us-east-1 }",
-            "fault: dark, region: us-east-1, until: 0s }",
-            "never strikes",
-        ),
-        (
-            "fault: dark, region: us-east-1 }",
-            "fault: dark, region: us-east-1, from: 2m, until: 1m }",
-            "it ends after 1m",
-        ),
-        (
-            "    capacity: 40\n",
-            "    capacity: 40\n    broken: { phoenix-system/dashbord: CrashLoopBackOff }\n",
-            "did you mean `phoenix-system/dashboard`?",
-        ),
-    ] {
-        assert!(text().contains(from), "{from}");
-        let told = parse("w.yaml", text().replacen(from, to, 1)).expect_err(said).render(false);
-        assert!(told.contains(said), "{said}: {told}");
-    }
+fn what_breaks_must_be_there() {
+    let from = "    capacity: 40\n";
+    let to = "    capacity: 40\n    broken: { phoenix-system/dashbord: CrashLoopBackOff }\n";
+    assert!(text().contains(from));
+    let told = parse("w.yaml", text().replacen(from, to, 1)).expect_err("it is not there");
+    let told = told.render(false);
+    assert!(told.contains("did you mean `phoenix-system/dashboard`?"), "{told}");
 }
