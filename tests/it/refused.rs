@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use super::dr001::{quick, quick_folder};
+use super::dr001::{quick, quick_folder, resume};
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, Ran, ran};
 
@@ -74,7 +74,7 @@ fn what_keeps_this_host_alone_from_the_database_is_no_outage() {
     refused(&estate, &wrong, wrong.run(&quick(&[])), 10, &["28P01", "password_from"]);
     for (old, new, words) in [
         ("database:\n  name: phoenix\n", "database:\n  name: phenix\n", ["3D000", "database.name"]),
-        ("host_key: host", "host_key: hostname", ["has no key `hostname`", "did you mean `host`"]),
+        ("host_key: host", "host_key: hots", ["has no key `hots`", "did you mean `host`"]),
         (
             "  connection:\n",
             "  via: { command: [/bin/false], ready: '127.0.0.1:1' }\n  connection:\n",
@@ -96,7 +96,7 @@ fn an_estate_file_that_was_corrected_is_told_not_to_be_read_again() {
     let file = folder.path().join("phoenix-dr.yaml");
     let text = std::fs::read_to_string(&file).expect("the estate file");
     std::fs::write(file, text.replace("us-west-2: usw9", "us-west-2: usw2")).expect("write");
-    let ran = folder.run(&["resume", "--yes"]).exits(10);
+    let ran = folder.run(&resume(&[])).exits(10);
     let words = said(&ran);
     for word in ["usw9", "not what this run was planned with", "dns.records", "start again"] {
         assert!(words.contains(word), "`{word}` is not in:\n{}\n{}", ran.out, ran.err);
