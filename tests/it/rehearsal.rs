@@ -49,7 +49,10 @@ pub(crate) fn flown(folder: &Folder, arguments: &[&str]) -> Flown {
     let ran = folder.run(arguments);
     let debrief = ran.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut debrief = debrief.filter(|line| line["format"] == "phoenix-dr/debrief");
-    let (records, world) = (left_in(folder, "journal.jsonl"), left_in(folder, "world.jsonl"));
+    // What was refused has begun no run.
+    let begun = folder.path().join("state/runs").exists();
+    let left = |name| if begun { left_in(folder, name) } else { Vec::new() };
+    let (records, world) = (left("journal.jsonl"), left("world.jsonl"));
     let debrief = debrief.next_back().unwrap_or(Value::Null);
     Flown { ran, records, world, debrief }
 }
