@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, chain, store_error};
 use super::show::Screen;
+use super::typed::{self, Wanted};
 use super::{answers, compose, dry_run, facts, go, rehearsal, rollback};
 use crate::cli::RunFlags;
 use crate::clients::Clients;
@@ -46,8 +47,10 @@ pub(super) fn run(
     let context = rehearsal.as_ref().unwrap_or(context);
     let who = &flags.how.who;
     let interactive = answers::interactive(who);
-    let plan = planned(context, name, inputs, flags.how.recovery_point.as_deref(), interactive)?;
+    let (plan, wanted) =
+        planned(context, name, inputs, flags.how.recovery_point.as_deref(), interactive)?;
     if who.dry_run {
+        typed::ask_for(context, &wanted)?;
         let point = flags.how.recovery_point.as_deref();
         return dry_run::of_plan(context, &plan, who.detailed_exitcode, point);
     }
@@ -65,6 +68,7 @@ pub(super) fn run(
     if !settings.interactive {
         demand(context, &plan, &given, settings.confirm_each)?;
     }
+    typed::ask_for(context, &wanted)?;
     let mut open = store.create_run(&run, now).map_err(|error| store_error(&error))?;
     if let Some(rehearsal) = context.rehearsal() {
         // Its world is there before its first record: a rehearsal that can be read can be taken up.
@@ -97,26 +101,27 @@ pub(super) fn run(
     carry_on(context, Job { open, state, records, opening, consent: None, given, estate_lock })
 }
 
-/// Reads a runbook and the estate and resolves them; what they were read from is not kept.
+/// Reads a runbook and the estate and resolves them; what they were read from is not kept. Returns the secrets as well
+/// that are still to be asked for.
 fn planned(
     context: &Context,
     name: &str,
     inputs: &[(String, String)],
     recovery_point: Option<&str>,
     interactive: bool,
-) -> Result<Arc<Plan>, UserError> {
+) -> Result<(Arc<Plan>, Vec<Wanted>), UserError> {
     let loaded = context.runbook(name)?;
     let estate = context.estate()?;
     let mut given: BTreeMap<String, Value> =
         inputs.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
-    super::typed::ask_for(context, &loaded, &mut given, interactive)?;
+    let wanted = typed::wanted(context, &loaded, &mut given, interactive);
     let plan = resolve(&loaded, &estate, &given).map_err(|mut problems| {
         if !context.inputs_are_flags {
             as_set(&loaded, &mut problems);
         }
         context.invalid(&problems, Exit::Usage)
     })?;
-    Ok(Arc::new(plan.choosing(recovery_point)))
+    Ok((Arc::new(plan.choosing(recovery_point)), wanted))
 }
 
 /// Where an answer every run needs is missing, looks at the estate and names all that are, before a run begins.

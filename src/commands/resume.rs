@@ -24,7 +24,10 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let context = rehearsal.as_ref().unwrap_or(context);
     if who.dry_run {
         let state = looked_at(&store, &run)?;
-        typed::ask_again(context, &state.plan, answers::interactive(who))?;
+        // With nobody to ask the looks go without: what needs the secret says that it is not there.
+        if answers::interactive(who) {
+            typed::ask_again(context, &state.plan, true)?;
+        }
         let point = given.flags.recovery_point.as_deref();
         return dry_run::of_run(context, &state, who.detailed_exitcode, point);
     }

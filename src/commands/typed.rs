@@ -16,23 +16,40 @@ use crate::plan::inputs::{asked, how_secret, secrets_to_ask};
 use crate::report::text;
 use crate::runbook::load::Loaded;
 
-/// Asks for the required secrets that were not given, and adds that they were asked for.
+/// A secret that a person is to be asked for.
+pub(super) struct Wanted {
+    name: String,
+    help: Option<String>,
+}
+
+/// Returns the required secrets that were not given, and adds to what was given that they are asked for. Nobody is asked
+/// yet: what is wrong with the rest is said before anybody types a secret for nothing.
 ///
-/// With nobody to ask they stay as they are: what is missing is then said with everything else.
-pub(super) fn ask_for(
+/// With nobody to ask they stay as they are: what is missing is then said with everything else. A rehearsal needs none:
+/// the simulation has nothing to show them to.
+pub(super) fn wanted(
     context: &Context,
     loaded: &Loaded,
     given: &mut BTreeMap<String, Value>,
     interactive: bool,
-) -> Result<(), UserError> {
-    if !interactive {
-        return Ok(());
+) -> Vec<Wanted> {
+    let rehearsed = context.rehearsal().is_some();
+    if !interactive && !rehearsed {
+        return Vec::new();
     }
-    for (name, input) in secrets_to_ask(loaded, given) {
-        ask(context, name, input.help.as_deref(), "nothing was begun")?;
-        given.insert(name.to_owned(), asked(name));
-    }
-    Ok(())
+    let open = secrets_to_ask(loaded, given).into_iter();
+    let found: Vec<Wanted> = open
+        .map(|(name, input)| Wanted { name: name.to_owned(), help: input.help.clone() })
+        .collect();
+    given.extend(found.iter().map(|wanted| (wanted.name.clone(), asked(&wanted.name))));
+    if rehearsed { Vec::new() } else { found }
+}
+
+/// Asks for secrets.
+pub(super) fn ask_for(context: &Context, wanted: &[Wanted]) -> Result<(), UserError> {
+    wanted.iter().try_for_each(|Wanted { name, help }| {
+        ask(context, name, help.as_deref(), "nothing was begun")
+    })
 }
 
 /// Asks again for what a run was given at a terminal: no journal has it.
@@ -41,6 +58,9 @@ pub(super) fn ask_again(
     plan: &Plan,
     interactive: bool,
 ) -> Result<(), UserError> {
+    if context.rehearsal().is_some() {
+        return Ok(());
+    }
     for value in plan.inputs.values() {
         let Ok(SecretRef { asked: Some(name), .. }) = serde_json::from_value(value.clone()) else {
             continue;

@@ -109,12 +109,24 @@ impl Dispatcher {
         }
     }
 
+    /// Takes the next question nobody has answered; one that was answered while it waited, for another step that had
+    /// asked the same, has its answer.
+    fn next_unanswered(&mut self) -> Option<(Box<Question>, oneshot::Sender<Answer>)> {
+        while let Some((question, reply)) = self.questions.pop_front() {
+            match self.consent(&question) {
+                Some(answer) => drop(reply.send(answer)),
+                None => return Some((question, reply)),
+            }
+        }
+        None
+    }
+
     /// Puts the next question, if none is open. What was sealed before is durable by then.
     fn put_next_question(&mut self) {
         if self.open_question.is_some() || self.stopping.is_some() {
             return;
         }
-        let Some((mut question, reply)) = self.questions.pop_front() else { return };
+        let Some((mut question, reply)) = self.next_unanswered() else { return };
         self.fit_menu(&mut question);
         self.record(vec![Event::Asked { question: question.clone() }]);
         self.sync();

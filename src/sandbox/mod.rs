@@ -26,7 +26,7 @@ pub(crate) mod programs;
 mod random;
 pub(crate) mod surprise;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validate;
 pub(crate) mod world;
 

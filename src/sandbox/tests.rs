@@ -15,7 +15,7 @@ use crate::clock::jump::{JumpClock, Pace};
 use crate::engine::ports::Armed;
 use crate::ids::RunId;
 
-pub(super) fn phoenix() -> World {
+pub(crate) fn phoenix() -> World {
     world::parse("phoenix", world::shipped("phoenix").expect("it is shipped"))
         .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
 }
@@ -24,14 +24,15 @@ fn clock() -> JumpClock {
     JumpClock::at("2026-11-22T02:18:00Z".parse().expect("an instant"), Pace::Max)
 }
 
-pub(super) struct Scene {
+/// A rehearsal's simulation, and clients that may change it.
+pub(crate) struct Scene {
     pub clock: JumpClock,
     pub clients: Clients,
     pub sandbox: Sandbox,
 }
 
 impl Scene {
-    pub(super) fn of(world: World, faults: &[&str]) -> Self {
+    pub(crate) fn of(world: World, faults: &[&str]) -> Self {
         let clock = clock();
         let faults: Vec<Rule> =
             faults.iter().map(|fault| fault.parse().expect("a fault")).collect();
@@ -45,12 +46,12 @@ impl Scene {
         Self { clock, clients, sandbox }
     }
 
-    pub(super) fn new(faults: &[&str]) -> Self {
+    pub(crate) fn new(faults: &[&str]) -> Self {
         Self::of(phoenix(), faults)
     }
 
     /// Runs work in virtual time; returns what it gave and how long it took.
-    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> (T, Duration) {
         let began = self.clock.now();
         let runtime = self.clock.runtime().expect("a runtime");
         let done = runtime.block_on(work);

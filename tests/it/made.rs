@@ -4,22 +4,13 @@ use std::process::{Command, Stdio};
 
 use super::estate::fresh;
 use super::harness::{BINARY, Folder, Ran, ran};
-
-const ANSWERS: [&str; 7] = [
-    "--rehearse",
-    "--yes",
-    "--approve=all",
-    "--waive=fence=unfenced",
-    "--recovery-point=replica",
-    "--non-interactive",
-    "--speed=max",
-];
+use super::rehearsal::ANSWERS;
 
 /// Rehearses DR-001 on an estate file where not even loopback is up.
 fn without_a_network(folder: &Folder, file: &str, more: &[&str]) -> Ran {
     let mut command = Command::new("unshare");
     command.args(["-rn", "--", BINARY, "failover", "--region", "us-west-2", "--estate", file]);
-    command.args(ANSWERS).args(more).current_dir(folder.path()).env_clear();
+    command.arg("--rehearse").args(ANSWERS).args(more).current_dir(folder.path()).env_clear();
     command.envs(&folder.environment).stdin(Stdio::null());
     let ran = ran(command.output().expect("start unshare"));
     assert!(
@@ -97,11 +88,12 @@ fn a_live_estates_own_file_is_rehearsed_on_and_the_estate_hears_nothing() {
     let ran = without_a_network(
         &folder,
         "phoenix-dr.yaml",
-        &["--inject=dark@route53,region=us-east-1", "--on-failure=stop"],
+        &["--inject=dark@route53,region=us-east-1"],
     );
     assert_eq!(ran.exit, 10, "{}", ran.out);
     // With the network there, it is not used either.
-    let mut arguments = vec!["failover", "--region", "us-west-2", "--estate", "phoenix-dr.yaml"];
+    let mut arguments =
+        vec!["failover", "--region", "us-west-2", "--rehearse", "--estate", "phoenix-dr.yaml"];
     arguments.extend(ANSWERS);
     folder.run(&arguments).exits(0);
     assert_eq!(estate.get("/requests").as_array().map_or(0, Vec::len), before);
@@ -111,7 +103,7 @@ fn a_live_estates_own_file_is_rehearsed_on_and_the_estate_hears_nothing() {
 fn an_estate_that_lies_about_is_offered_and_not_taken() {
     let folder = Folder::new();
     folder.write("phoenix-dr.yaml", "estate: [broken");
-    let mut arguments = vec!["failover", "--region", "us-west-2"];
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse"];
     arguments.extend(ANSWERS);
     folder.run(&arguments).exits(0).says("--estate phoenix-dr.yaml");
 }

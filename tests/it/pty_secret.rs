@@ -34,6 +34,7 @@ steps:
       argv: [sh, -c, 'printf %s \"$S\" > {seen}; echo \"it is $S\"; echo \"it is $S\" >&2']
       env: {{ S: \"${{{{ inputs.s }}}}\" }}
       undo: ['true']
+    rehearse: {{ run: {{ takes: 5s }} }}
     verify: {{ none: the program says so }}
 "
         ),
@@ -71,6 +72,8 @@ fn a_secret_is_typed_unseen_asked_for_again_on_resume_and_kept_nowhere() {
     let input = &events[0]["plan"]["inputs"]["s"];
     assert_eq!(*input, serde_json::json!({ "asked": "s" }), "{}", path.display());
 
+    // A look that changes nothing goes without it.
+    folder.run(&["resume", "--dry-run"]).exits(0);
     // Nobody to ask: the run stays as it is, and what to do is said.
     let ran = folder.run(&["resume", "--yes"]).exits(8).says("take the run up at a terminal");
     assert!(ran.err.contains("`s`"), "{}", ran.err);
@@ -108,4 +111,15 @@ fn a_secret_that_nobody_gives_begins_nothing() {
     person.sees("env:NAME or file:PATH");
     person.exits(2);
     assert!(folder.journals().is_empty());
+}
+
+#[test]
+fn nobody_types_a_secret_for_what_is_refused_anyway_or_for_a_rehearsal() {
+    let folder = folder();
+    let refused = folder.at_terminal(&["run", "t.yaml", "--set", "nope=1"]).exits(2);
+    let rehearsed = folder.at_terminal(&["run", "t.yaml", "--rehearse", "--yes", "--speed=max"]);
+    for (left, said) in [(refused, "nope"), (rehearsed.exits(0), "DEBRIEF")] {
+        assert!(left.all.contains(said), "{}", left.all);
+        assert!(!left.all.contains("what the exporter signs with"), "{}", left.all);
+    }
 }

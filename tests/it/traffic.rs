@@ -50,23 +50,32 @@ fn all_but_traffic(estate: &Estate, end: &Value) {
     }
 }
 
-#[test]
-fn traffic_that_is_refused_after_promotion_rolls_nothing_back_whatever_the_flag() {
-    let estate = fresh(PROMOTION);
-    let end = undisturbed(&estate, PROMOTION);
-    for on_failure in ["auto", "rollback", "stop"] {
-        estate.post("/reset", PROMOTION);
-        let fault = estate.fault(&denied("route53", "ChangeResourceRecordSets", "*"));
-        let folder = stopped_at_traffic(&estate, on_failure);
+/// Makes the traffic step fail with each `--on-failure`: all else stays in the DR region, nothing of traffic has moved,
+/// and once the fault is gone `resume` finishes it. Returns the folder of the last run.
+fn traffic_fails_before_it_moves(estate: &Estate, options: &str, fault: &Value) -> Folder {
+    let end = undisturbed(estate, options);
+    let runs = ["auto", "rollback", "stop"].map(|on_failure| {
+        estate.post("/reset", options);
+        let fault = estate.fault(fault);
+        let folder = stopped_at_traffic(estate, on_failure);
         assert_ne!(estate.fired(fault), 0);
-        all_but_traffic(&estate, &end);
-        where_it_was(&estate, on_failure);
+        all_but_traffic(estate, &end);
+        where_it_was(estate, on_failure);
         estate.no_faults();
         folder.run(&resume(&[])).exits(0);
         estate.settles_into(&end, on_failure);
-        assert_eq!(estate.requested("PromoteReadReplica"), 1);
-        folder.run(&["audit", "--verify"]).exits(0);
-    }
+        assert_eq!(estate.requested("PromoteReadReplica"), 1, "{on_failure}");
+        folder
+    });
+    let [.., last] = runs;
+    last
+}
+
+#[test]
+fn traffic_that_is_refused_after_promotion_rolls_nothing_back_whatever_the_flag() {
+    let fault = denied("route53", "ChangeResourceRecordSets", "*");
+    let folder = traffic_fails_before_it_moves(&fresh(PROMOTION), PROMOTION, &fault);
+    folder.run(&["audit", "--verify"]).exits(0);
 }
 
 #[test]
@@ -103,19 +112,8 @@ fn moved_and_not_confirmed(options: &str) {
 
 #[test]
 fn a_failover_object_that_cannot_be_put_leaves_everything_else_in_the_dr_region() {
-    let estate = fresh(SWITCH);
-    let end = undisturbed(&estate, SWITCH);
-    for on_failure in ["auto", "rollback", "stop"] {
-        estate.post("/reset", SWITCH);
-        let fault = estate.fault(&denied("s3", "PutObject", "phoenix-dr-switch/*"));
-        let folder = stopped_at_traffic(&estate, on_failure);
-        assert_ne!(estate.fired(fault), 0);
-        all_but_traffic(&estate, &end);
-        where_it_was(&estate, on_failure);
-        estate.no_faults();
-        folder.run(&resume(&[])).exits(0);
-        estate.settles_into(&end, on_failure);
-    }
+    let fault = denied("s3", "PutObject", "phoenix-dr-switch/*");
+    traffic_fails_before_it_moves(&fresh(SWITCH), SWITCH, &fault);
 }
 
 /// The obligations of the newest run, by id.

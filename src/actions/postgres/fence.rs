@@ -16,18 +16,31 @@ use super::state::State;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::{NoSession, READ_ONLY as SETTING, connect, database, literal};
+use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::PostgresFence;
 
-/// Looks before a database that answers and does not let us in counts as out of reach.
-const TRIES_MAX: u32 = 3;
+/// Looks before a database that answers and does not let us in counts as out of reach: one that restarts refuses
+/// connections for some seconds.
+const TRIES_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
+/// A refusal comes sooner than this; what takes longer is silence, and has taken its time already.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Whether another look may find what this one did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Yes,
+    /// Refused or reset, unless it was silence: nobody waits four times for a region that swallows packets
+    IfAtOnce,
+}
 
 /// Why PostgreSQL itself cannot be made to fence.
 enum NotBySql {
     /// Out of reach, or it does not let this program do it: there may be another way, and there is always the waiver
-    Cannot { why: String, passes: bool },
+    Cannot { why: String, again: Again },
     /// The estate or this program is wrong
     Wrong(ActionError),
 }
@@ -47,7 +60,7 @@ impl From<ActionError> for NotBySql {
                     Some(hint) => format!("{error}; {hint}"),
                     None => error.to_string(),
                 },
-                passes: error.class.retryable(),
+                again: if error.class.retryable() { Again::Yes } else { Again::No },
             },
             FailureClass::Invalid
             | FailureClass::Conflict
@@ -63,8 +76,7 @@ impl From<NoSession> for NotBySql {
     fn from(error: NoSession) -> Self {
         match error {
             NoSession::Unreachable { address, said } | NoSession::Unclear { address, said } => {
-                // Silence has taken its time already: nobody waits three times for a region that swallows packets.
-                Self::Cannot { why: format!("{address}: {said}"), passes: false }
+                Self::Cannot { why: format!("{address}: {said}"), again: Again::IfAtOnce }
             }
             NoSession::Failed(error) => error.into(),
         }
@@ -80,14 +92,18 @@ pub(crate) async fn observe(
     roles(clients)?;
     let mut tries = 1;
     let why = loop {
-        match by_sql(clients, with).await {
+        let asked = clients.clock.now();
+        let (why, again) = match by_sql(clients, with).await {
             Ok(seen) => return Ok(seen),
             Err(NotBySql::Wrong(error)) => return Err(error),
-            Err(NotBySql::Cannot { passes: true, .. }) if tries < TRIES_MAX => {}
-            Err(NotBySql::Cannot { why, .. }) => break why,
+            Err(NotBySql::Cannot { why, again }) => (why, again),
+        };
+        let at_once = since(asked, clients.clock.now()) < SILENCE;
+        if tries == TRIES_MAX || again == Again::No || again == Again::IfAtOnce && !at_once {
+            break why;
         }
+        clients.clock.sleep(PAUSE * tries).await;
         tries += 1;
-        clients.clock.sleep(PAUSE).await;
     };
     match ladder::observe(clients, with, &why).await {
         Ok(seen) => Ok(seen),

@@ -6,6 +6,7 @@ use crate::clients::postgres::testing::Server;
 use crate::clients::tcp::tests::{BlackHole, closed};
 use crate::clients::testing;
 use crate::runbook::catalogue::actions::ActionName;
+use crate::sandbox::tests::{Scene, phoenix};
 
 fn call() -> Call {
     let with = json!({ "instance": "phoenix-prod", "region": "us-east-1" });
@@ -38,6 +39,24 @@ async fn a_dark_primary_can_only_be_waived() {
         let closed_by = waiver.obligation.closed_by.expect("a check");
         assert!(closed_by["with"]["sql"].as_str().expect("sql").contains("rolname in ('app')"));
     }
+}
+
+/// Looks at a primary whose server refuses so many connections.
+fn refused_so_often(times: u32) -> Observation {
+    let mut world = phoenix();
+    world.faults = vec![format!("refused@postgres,times={times}").parse().expect("a fault")];
+    let scene = Scene::of(world, &[]);
+    let (seen, _) = scene.run(observe(&scene.clients, &call()));
+    seen.expect("observed")
+}
+
+#[test]
+fn a_primary_that_restarts_is_not_gone_without() {
+    let seen = refused_so_often(TRIES_MAX - 1);
+    assert!(seen.waiver.is_none(), "{seen:?}");
+    assert!(seen.evidence[0].contains("answers"), "{:?}", seen.evidence);
+    let waiver = refused_so_often(TRIES_MAX).waiver.expect("a way on");
+    assert!(waiver.why.contains("refused the connection"), "{}", waiver.why);
 }
 
 #[tokio::test]

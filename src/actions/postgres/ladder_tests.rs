@@ -6,14 +6,12 @@ use super::*;
 use crate::actions::kubernetes::fake::{Fake, deployment_path, settle};
 use crate::actions::{observe, perform, revert};
 use crate::clients::aws::testing::{Reply, Script, StepClock, query_error, timed};
-use crate::clients::guard::Guard;
 use crate::clients::tcp::tests::closed;
 use crate::clients::testing;
-use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::{Clock, RealClock, since};
 use crate::engine::ports::Armed;
 use crate::runbook::catalogue::actions::ActionName;
-use crate::sandbox::{Beginning, Sandbox, world};
+use crate::sandbox::tests::{Scene, phoenix};
 
 const EAST: &str = "us-east-1";
 
@@ -333,29 +331,21 @@ async fn an_address_that_still_accepts_connections_is_no_fence() {
 
 #[test]
 fn in_the_simulation_the_primary_is_cut_off_in_its_time() {
-    let text = world::shipped("phoenix").expect("it is shipped");
-    let mut world = world::parse("phoenix", text).expect("sound");
+    let mut world = phoenix();
     world.faults = vec!["refused@postgres".parse().expect("a fault")];
     let database = world.estate.database.as_mut().expect("a database");
     database.primary.fence_security_group = Some("sg-nothing".to_owned());
-    let start = "2026-11-22T02:18:00Z".parse().expect("an instant");
-    let clock = JumpClock::at(start, Pace::Max);
-    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let beginning = Beginning { world, faults: Vec::new(), seed: 7, secret: false };
-    let sandbox = Sandbox::begin(beginning, shared.clone(), None).expect("it begins");
-    let (guard, armed) = (Guard::closed(), Armed::mint());
-    guard.open(&armed);
-    let estate = Arc::new(sandbox.world().estate.clone());
-    let clients = Clients::simulated(estate, guard, shared, sandbox.clone());
-    let done = clock.runtime().expect("a runtime").block_on(async {
-        let seen = observe(&clients, &call()).await.expect("observed");
-        let done = perform(&clients, &armed, &call(), &seen).await.expect("cut off");
-        assert!(observe(&clients, &call()).await.expect("observed").satisfied);
+    let scene = Scene::of(world, &[]);
+    let (clients, armed) = (&scene.clients, Armed::mint());
+    let (done, _) = scene.run(async {
+        let seen = observe(clients, &call()).await.expect("observed");
+        let done = perform(clients, &armed, &call(), &seen).await.expect("cut off");
+        assert!(observe(clients, &call()).await.expect("observed").satisfied);
         done
     });
     assert_eq!(done.obligations, [], "{:?}", done.notes);
     assert!(done.notes.iter().any(|note| note.contains("failed: no answer")), "{:?}", done.notes);
-    assert_eq!(sandbox.told().left, [] as [&str; 0]);
+    assert_eq!(scene.sandbox.told().left, [] as [&str; 0]);
 }
 
 #[tokio::test]

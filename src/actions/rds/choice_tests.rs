@@ -10,6 +10,7 @@ use crate::outcome::{ActionError, Candidate, FailureClass};
 use crate::runbook::catalogue::actions::{
     ChooseRecoveryPoint, RecoveryMethod, RecoveryPoint, RestoreSnapshot,
 };
+use crate::sandbox::tests::Scene;
 use crate::span::Span;
 
 fn choice(choose: Option<&str>) -> ChooseRecoveryPoint {
@@ -96,6 +97,22 @@ async fn a_named_kind_that_cannot_be_taken_is_chosen_from_all_and_never_replaced
         assert_eq!((replica.absent, replica.unusable.is_some()), (gone, gone), "{named:?}");
         let best = Candidate::best(&seen.choices, Span::minutes(24 * 60));
         assert_eq!(best.is_none(), gone, "what the estate names is not there");
+    }
+}
+
+#[test]
+fn a_connection_refused_once_costs_no_lossier_recovery() {
+    // What is asked, and what is known of the replica's loss after so many refusals.
+    for (times, known) in [(0, true), (3, true), (9, false)] {
+        let fault = format!("refused@postgres,region={WEST},times={times}");
+        let faults = [fault.as_str()];
+        let scene = Scene::new(if times == 0 { &[] } else { &faults });
+        let (call, _news) = call("rds.choose_recovery_point");
+        let asked = choice(Some("replica"));
+        let (seen, took) = scene.run(candidates::observe(&scene.clients, &call, &asked));
+        let replica = &seen.expect("candidates").choices[0];
+        assert_eq!((replica.id.as_str(), replica.loss.is_some()), ("replica", known), "{times}");
+        assert!(took < Span::seconds(15).duration(), "a person waits: {took:?}");
     }
 }
 

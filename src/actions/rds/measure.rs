@@ -13,6 +13,7 @@ use super::weigh::{
 };
 use super::{database, proof};
 use crate::clients::Clients;
+use crate::clock::since;
 use crate::estate::types::DatabaseInstance;
 use crate::outcome::{ActionError, Candidate, FailureClass};
 use crate::runbook::catalogue::actions::RecoveryPoint;
@@ -124,11 +125,27 @@ async fn patiently<T, F>(clients: &Clients, look: impl Fn() -> F) -> Result<T, A
 where
     F: Future<Output = Result<T, ActionError>>,
 {
-    let mut tries = 1;
+    patiently_for(clients, Duration::MAX, look).await
+}
+
+/// Looks again where a look failed in a way that passes, as long as less than `limit` has gone by.
+pub(super) async fn patiently_for<T, F>(
+    clients: &Clients,
+    limit: Duration,
+    look: impl Fn() -> F,
+) -> Result<T, ActionError>
+where
+    F: Future<Output = Result<T, ActionError>>,
+{
+    let (began, mut tries) = (clients.clock.now(), 1);
     loop {
         // Each SDK call is a large future: side by side on one stack they would not fit a worker thread's.
         match Box::pin(look()).await {
-            Err(error) if error.class.retryable() && tries < TRIES_MAX => {
+            Err(error)
+                if error.class.retryable()
+                    && tries < TRIES_MAX
+                    && since(began, clients.clock.now()) < limit =>
+            {
                 clients.clock.sleep(PAUSE * tries).await;
                 tries += 1;
             }

@@ -1,10 +1,12 @@
 //! What each recovery point loses, how long it takes, and whether it can be taken.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::instance::{Instance, Phase};
-use super::measure::Recovered;
+use super::measure::{Recovered, patiently_for};
 use super::restore::{TAG_DATA_UNTIL, TAG_SOURCE};
 use super::source::{Backup, Snapshot};
 use super::{TAG_PROMOTED, proof};
@@ -24,6 +26,10 @@ const RESTORE_LEAST: Span = Span::minutes(10);
 
 /// Restores read whole volumes from S3; about 50 MiB/s, unless the estate has measured its own.
 const RESTORE_SECONDS_PER_GIB: u32 = 20;
+
+/// Time after which a replica that does not answer is asked no more: a silent one takes about 3 s each time, and the
+/// person at the screen waits.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Returns a replica an earlier run has promoted.
 pub(super) fn promoted_before(found: &Instance) -> Option<Recovered> {
@@ -124,10 +130,13 @@ pub(super) async fn replica_candidate(
     (candidate, line)
 }
 
-/// Asks a replica which server it is and how far behind.
+/// Asks a replica which server it is and how far behind. A connection that fails once must not cost a lossier recovery.
 async fn behind(clients: &Clients, region: &str, found: &Instance) -> Result<Span, ActionError> {
-    proof::replica(clients, found).await?;
-    proof::replica_lag(clients, region, found).await
+    let ask = || async {
+        proof::replica(clients, found).await?;
+        proof::replica_lag(clients, region, found).await
+    };
+    patiently_for(clients, PATIENCE, ask).await
 }
 
 fn bad(found: &Instance) -> String {

@@ -52,14 +52,35 @@ pub(crate) fn become_program(ways: usize, argv: &[OsString]) -> Result<Infallibl
     Err(format!("start `{}`: {error}", program.to_string_lossy()))
 }
 
+/// Devices the kernel puts into every network of a host that has the modules of tunnels loaded, down and without an
+/// address (its documentation of `net.core.fb_tunnels_only_for_init_net`). What they carry would go over another device.
+const FALLBACKS: [&str; 10] = [
+    "tunl0",
+    "gre0",
+    "gretap0",
+    "erspan0",
+    "ip_vti0",
+    "ip6_vti0",
+    "sit0",
+    "ip6tnl0",
+    "ip6gre0",
+    "ip6gretap0",
+];
+
 /// Holds that nothing but loopback is there: a program must never run where more is.
 fn alone() -> io::Result<()> {
     let devices = std::fs::read_to_string("/proc/self/net/dev")?;
-    let names = devices.lines().filter_map(|line| line.split_once(':'));
-    match names.map(|(name, _)| name.trim()).find(|name| *name != "lo") {
+    match leads_out(&devices) {
         None => Ok(()),
         Some(other) => Err(io::Error::other(format!("`{other}` is there besides loopback"))),
     }
+}
+
+/// Returns a device, of those the kernel lists, that may lead out of a network.
+fn leads_out(devices: &str) -> Option<&str> {
+    let names =
+        devices.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    names.into_iter().find(|name| *name != "lo" && !FALLBACKS.contains(name))
 }
 
 fn raise_loopback() -> io::Result<()> {
@@ -103,5 +124,29 @@ fn hand_out(listeners: &[TcpListener]) -> io::Result<()> {
     match rustix::io::read(out.as_fd(), &mut told)? {
         0 => Err(io::Error::other("nobody serves them")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_out;
+
+    #[test]
+    fn only_a_device_that_leads_out_is_in_the_way() {
+        let listed = |names: &[&str]| {
+            let lines =
+                names.iter().map(|name| format!("{name:>6}: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"));
+            let head = "Inter-|   Receive  |  Transmit\n face |bytes packets|bytes packets\n";
+            std::iter::once(head.to_owned()).chain(lines).collect::<String>()
+        };
+        for (names, out) in [
+            (&["lo"][..], None),
+            (&["lo", "tunl0", "sit0", "ip6tnl0", "gre0"], None),
+            (&["lo", "eth0"], Some("eth0")),
+            (&["lo", "sit0", "sit1"], Some("sit1")),
+            (&["lo", "wg0"], Some("wg0")),
+        ] {
+            assert_eq!(leads_out(&listed(names)), out);
+        }
     }
 }

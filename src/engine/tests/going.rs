@@ -175,6 +175,19 @@ fn a_gate_in_doubt_since_go_is_gone_past_with_a_reason_alone() {
 }
 
 #[test]
+fn two_steps_that_meet_the_same_doubt_ask_for_one_reason() {
+    let (world, _) = aged(Verdict::Holds);
+    let asks = |id| PlannedStep { approve: Approval::Each { say: None }, ..action(id, &["fence"]) };
+    let steps = vec![gate("down", &[]), action("fence", &["down"]), asks("one"), asks("two")];
+    let ran = turning(&world, Verdict::Inconclusive, settings(true)).start(&world, plan(steps));
+    assert_eq!(ran.exit, Exit::Ok);
+    let asked = asked(&world);
+    let of = |is: fn(&QuestionKey) -> bool| asked.iter().filter(|key| is(key)).count();
+    assert_eq!(of(|key| matches!(key, QuestionKey::Override { .. })), 1, "{asked:?}");
+    assert_eq!(of(|key| matches!(key, QuestionKey::Approve { .. })), 2, "{asked:?}");
+}
+
+#[test]
 fn a_run_taken_up_again_changes_nothing_once_its_gates_have_fallen() {
     let (world, _) = aged(Verdict::Holds);
     let fencing =
