@@ -240,9 +240,7 @@ impl RunState {
             }
             Event::LeaseTaken { .. } => self.lease_taken = true,
             Event::LeaseVouched { .. } => self.vouched = true,
-            Event::Decided { question, answer } => {
-                self.answers.insert(question.clone(), answer.clone());
-            }
+            Event::Decided { question, answer } => self.decide(question, answer),
             Event::RollbackStarted { why, scope } => {
                 self.phase = RunPhase::RollingBack { why: why.clone(), scope: scope.clone() };
             }
@@ -363,6 +361,9 @@ impl RunState {
         }
         if forward {
             self.begin_anew(|_, step| step.taken_back());
+            if let Some(point) = &settings.recovery_point {
+                self.choose_named(point);
+            }
             // A new process may try again what led nowhere before.
             self.steps.iter_mut().for_each(|step| step.tried.clear());
         }

@@ -85,11 +85,8 @@ fn a_live_estates_own_file_is_rehearsed_on_and_the_estate_hears_nothing() {
     assert!(!ran.out.contains("left the simulation"), "{}", ran.out);
     assert!(ran.err.contains("without a failover_object"), "{}", ran.err);
     // Where that is lost as well, a rehearsal says so before anything else would.
-    let ran = without_a_network(
-        &folder,
-        "phoenix-dr.yaml",
-        &["--inject=dark@route53,region=us-east-1"],
-    );
+    let ran =
+        without_a_network(&folder, "phoenix-dr.yaml", &["--inject=dark@route53,region=us-east-1"]);
     assert_eq!(ran.exit, 10, "{}", ran.out);
     // With the network there, it is not used either.
     let mut arguments =
