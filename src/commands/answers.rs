@@ -8,7 +8,7 @@ use crate::cli::{HowFlags, OnFailureArg, WhoFlags};
 use crate::clients::endpoints;
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Mode, OnFailureFlag, RunSettings};
+use crate::event::{Finding, FindingLevel, Mode, OnFailureFlag, RunSettings};
 use crate::exit::Exit;
 use crate::operator::needed::{self, Asked};
 use crate::operator::scripted::Given;
@@ -137,6 +137,15 @@ pub(super) fn refusal(missing: &[String]) -> UserError {
     let message = "nobody can be asked here, and answers are missing; nothing was done";
     let error = UserError::new(Exit::NeedsAnswer, message);
     missing.iter().fold(error, |error, flag| error.hint(format!("add {flag}")))
+}
+
+/// Puts what blocks beside the answers that are missing: no flag makes up for it.
+pub(super) fn beside(mut error: UserError, findings: &[Finding]) -> UserError {
+    for finding in findings.iter().filter(|finding| finding.level == FindingLevel::Blocking) {
+        error.message = format!("{}\nblocks: {}: {}", error.message, finding.about, finding.said);
+        error.hints.extend(finding.hint.clone());
+    }
+    error
 }
 
 /// Another recovery point than the one something was changed by comes too late: it must not be passed over in silence.

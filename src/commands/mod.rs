@@ -27,6 +27,7 @@ mod rollback;
 mod runbooks;
 mod show;
 mod typed;
+mod undone;
 mod validate;
 mod world;
 
