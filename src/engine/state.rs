@@ -147,6 +147,8 @@ pub(crate) struct RunState {
     unended: usize,
     /// Steps that have passed a point of no return
     passed: BTreeSet<usize>,
+    /// The recovery point an operator named by flag, the latest that was
+    point: Option<String>,
     pub answers: BTreeMap<QuestionKey, Answer>,
     pub obligations: BTreeMap<String, Owed>,
     pub lease_taken: bool,
@@ -188,6 +190,7 @@ impl RunState {
             run: run.clone(),
             mode: *mode,
             settings: settings.clone(),
+            point: settings.recovery_point.clone(),
             began: first.time,
             incident_started: *incident_started,
             dated: *incident_started != first.time,

@@ -131,12 +131,20 @@ impl RunState {
         chosen.into_iter().find(|i| self.begun_by(*i)).and_then(|i| self.choice_of(i))
     }
 
-    /// Has every choice made again that is another one than `point` and by which nothing was changed yet.
+    /// Has every choice made again that is another one than `point`, or bound to another one when the run was started,
+    /// and by which nothing was changed yet.
     pub(super) fn choose_named(&mut self, point: &str) {
-        for i in self.chosen_otherwise(point) {
-            if !self.begun_by(i) {
-                self.choose_again(i);
+        let bound = self.point.replace(point.to_owned()).filter(|bound| bound != point);
+        for i in 0..self.steps.len() {
+            let rebound = bound.as_deref().is_some_and(|bound| self.plan.steps[i].chooses(bound));
+            let otherwise = self.choice_of(i).is_some_and(|chosen| chosen != point);
+            if (!rebound && !otherwise) || self.begun_by(i) {
+                continue;
             }
+            if rebound {
+                Arc::make_mut(&mut self.plan).steps[i].choose(point);
+            }
+            self.choose_again(i);
         }
     }
 

@@ -296,3 +296,20 @@ fn a_loss_is_typed_in_whole_minutes() {
     let AnswerForm::Type { word } = asked.expect("the loss").form else { panic!("not typed") };
     assert_eq!(word, "lose 2h7m");
 }
+
+#[test]
+fn what_was_named_at_the_start_is_not_what_the_next_process_names() {
+    let world = losing();
+    world.answer_form_type(Answer::No);
+    let bound =
+        of("choose", &[], "rds.choose_recovery_point", serde_json::json!({ "choose": "replica" }));
+    let mut plan = recovery();
+    plan.steps[0].body = bound.body;
+    let named = RunSettings { recovery_point: Some("replica".to_owned()), ..settings(true) };
+    assert_eq!(start(&world, plan, named).exit, Exit::Stopped);
+    world.forget_answers();
+    let told = naming(&world);
+    let ran = resume(&world, told);
+    assert_eq!(ran.step("choose").with["choose"], "snapshot");
+    assert_eq!(chosen(&ran), Some("snapshot"));
+}
