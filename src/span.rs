@@ -33,6 +33,12 @@ impl Span {
         Self(Duration::from_secs(minutes * 60))
     }
 
+    /// Returns the span as a person can type it: in whole minutes, or seconds where it is below one, rounded up.
+    pub(crate) const fn rounded_up(self) -> Self {
+        let seconds = self.0.as_secs() + if self.0.subsec_nanos() > 0 { 1 } else { 0 };
+        if seconds < 60 { Self::seconds(seconds) } else { Self::minutes(seconds.div_ceil(60)) }
+    }
+
     /// Returns the span as a [`Duration`].
     pub(crate) const fn duration(self) -> Duration {
         self.0
@@ -144,6 +150,24 @@ mod tests {
             let span: Span = text.parse().expect(text);
             assert_eq!(span.0.as_millis(), millis, "{text}");
             assert_eq!(span.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_typed_has_no_more_digits_than_matter() {
+        for (span, typed) in [
+            ("0s", "0s"),
+            ("1ms", "1s"),
+            ("7s", "7s"),
+            ("58s1ms", "59s"),
+            ("59s1ms", "1m"),
+            ("1m", "1m"),
+            ("1m1s", "2m"),
+            ("2h6m57s303ms", "2h7m"),
+            ("2h8m", "2h8m"),
+        ] {
+            let rounded = span.parse::<Span>().expect(span).rounded_up();
+            assert_eq!(rounded.to_string(), typed, "{span}");
         }
     }
 

@@ -39,7 +39,8 @@ pub(crate) async fn observe(
     seen.evidence.push(format!("{place} is {}", word(present)));
     if !seen.satisfied {
         let (from, to) = (word(present).to_owned(), word(wanted).to_owned());
-        seen.differences.push(Difference { what: place, from, to });
+        let what = format!("failover object {place}");
+        seen.differences.push(Difference { what, from, to });
         seen.commands.push(by_hand::traffic::failover_object(object, wanted));
     } else {
         seen.outputs = outputs();

@@ -76,26 +76,30 @@ pub(crate) fn overrides(estate: &Estate) -> Vec<String> {
     let variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let config = std::fs::read_to_string(config_path(&variables)).unwrap_or_default();
+    let config = read_shared(&variables, "AWS_CONFIG_FILE", ".aws/config");
+    let credentials = read_shared(&variables, "AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials");
     let mut profiles: Vec<String> =
         estate.credentials.iter().filter_map(|source| source.profile.clone()).collect();
     if estate.credentials.iter().any(|source| source.profile.is_none()) || profiles.is_empty() {
         let default = variables.get("AWS_PROFILE").cloned();
         profiles.push(default.unwrap_or_else(|| "default".to_owned()));
     }
-    overrides_in(&variables, &config, &profiles)
+    overrides_in(&variables, &config, &credentials, &profiles)
 }
 
-fn config_path(variables: &BTreeMap<String, String>) -> PathBuf {
-    match variables.get("AWS_CONFIG_FILE") {
+/// Reads one of the two files that the SDK merges; one that is not there sets nothing.
+fn read_shared(variables: &BTreeMap<String, String>, variable: &str, usual: &str) -> String {
+    let path = match variables.get(variable) {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(variables.get("HOME").map_or("", String::as_str)).join(".aws/config"),
-    }
+        None => PathBuf::from(variables.get("HOME").map_or("", String::as_str)).join(usual),
+    };
+    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 fn overrides_in(
     variables: &BTreeMap<String, String>,
     config: &str,
+    credentials: &str,
     profiles: &[String],
 ) -> Vec<String> {
     let ignored = variables
@@ -109,36 +113,45 @@ fn overrides_in(
         .filter(|(name, value)| name.starts_with("AWS_ENDPOINT_URL") && !value.is_empty())
         .map(|(name, value)| format!("{name}={value} in the environment"))
         .collect();
-    let settings = read_settings(config);
-    let wanted: Vec<String> = profiles
-        .iter()
-        .flat_map(|profile| {
-            let names = if profile == "default" {
-                vec!["default".to_owned(), "profile default".to_owned()]
-            } else {
-                vec![format!("profile {profile}")]
-            };
-            // A profile may name a section of service endpoints.
-            let services = settings
-                .iter()
-                .filter(|setting| names.contains(&setting.section) && setting.key == "services")
-                .map(|setting| format!("services {}", setting.value))
-                .collect::<Vec<_>>();
-            names.into_iter().chain(services)
-        })
-        .collect();
-    for setting in settings.iter().filter(|setting| setting.key == "endpoint_url") {
-        if wanted.contains(&setting.section) && !setting.value.is_empty() {
-            let line = format!(
-                "endpoint_url = {} in [{}] of the AWS configuration file",
-                setting.value, setting.section
-            );
+    let configured = read_settings(config);
+    let shared = read_settings(credentials);
+    for profile in profiles {
+        // The credentials file names a profile as it is.
+        let shared = of_sections(&shared, std::slice::from_ref(profile));
+        let names = if profile == "default" {
+            vec!["default".to_owned(), "profile default".to_owned()]
+        } else {
+            vec![format!("profile {profile}")]
+        };
+        let configured_here = of_sections(&configured, &names);
+        // A profile may name a section of service endpoints.
+        let services: Vec<String> = configured_here
+            .iter()
+            .chain(&shared)
+            .filter(|setting| setting.key == "services")
+            .map(|setting| format!("services {}", setting.value))
+            .collect();
+        let configured_there = of_sections(&configured, &services);
+        let configured = configured_here.into_iter().chain(configured_there);
+        let configured = configured.map(|setting| (setting, "configuration"));
+        let shared = shared.into_iter().map(|setting| (setting, "credentials"));
+        for (setting, file) in configured.chain(shared) {
+            if setting.key != "endpoint_url" || setting.value.is_empty() {
+                continue;
+            }
+            let (value, section) = (&setting.value, &setting.section);
+            let line = format!("endpoint_url = {value} in [{section}] of the AWS {file} file");
             if !found.contains(&line) {
                 found.push(line);
             }
         }
     }
     found
+}
+
+/// Returns the settings of some sections.
+fn of_sections<'a>(settings: &'a [Setting], sections: &[String]) -> Vec<&'a Setting> {
+    settings.iter().filter(|setting| sections.contains(&setting.section)).collect()
 }
 
 struct Setting {
@@ -221,14 +234,41 @@ rds =
             ("AWS_REGION", "us-east-1"),
         ]);
         assert_eq!(
-            overrides_in(&environment, config, &["dr".to_owned()]),
+            overrides_in(&environment, config, "", &["dr".to_owned()]),
             [
                 "AWS_ENDPOINT_URL_RDS=http://127.0.0.1:5 in the environment",
                 "endpoint_url = http://127.0.0.1:1 in [profile dr] of the AWS configuration file",
                 "endpoint_url = http://127.0.0.1:3 in [services testing] of the AWS configuration file",
             ]
         );
-        assert!(overrides_in(&variables(&[]), config, &["default".to_owned()]).is_empty());
+        assert!(overrides_in(&variables(&[]), config, "", &["default".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn the_credentials_file_sets_endpoints_as_well() {
+        let credentials = "\
+[default]
+aws_access_key_id = AKID
+endpoint_url = http://127.0.0.1:1
+[dr]
+services = testing
+[profile dr]
+endpoint_url = http://127.0.0.1:2
+";
+        let config = "[services testing]\nrds =\n  endpoint_url = http://127.0.0.1:3\n";
+        let found = |profile: &str| {
+            overrides_in(&variables(&[]), config, credentials, &[profile.to_owned()])
+        };
+        assert_eq!(
+            found("default"),
+            ["endpoint_url = http://127.0.0.1:1 in [default] of the AWS credentials file"]
+        );
+        assert_eq!(
+            found("dr"),
+            [
+                "endpoint_url = http://127.0.0.1:3 in [services testing] of the AWS configuration file"
+            ]
+        );
     }
 
     #[test]
@@ -237,7 +277,7 @@ rds =
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:5"),
             ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
         ]);
-        assert!(overrides_in(&environment, "", &[]).is_empty());
+        assert!(overrides_in(&environment, "", "", &[]).is_empty());
     }
 
     #[test]

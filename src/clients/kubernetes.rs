@@ -24,6 +24,7 @@ use super::{Clients, Network, via};
 use crate::by_hand;
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::near;
 use crate::span::Span;
 
 /// Who the server records as the author of a change.
@@ -123,7 +124,7 @@ async fn connect(
             format!("reach the cluster of {region}: {error}"),
         )
     })?;
-    let config = config(&known.context, known.kubeconfig.as_deref()).await?;
+    let config = config(region, &known.context, known.kubeconfig.as_deref()).await?;
     let layer = GuardLayer { guard: clients.guard.clone() };
     // A credential plugin is run here and blocks until it has ended.
     let built = tokio::task::spawn_blocking(move || {
@@ -153,7 +154,32 @@ pub(crate) fn server_of(context: &str, kubeconfig: Option<&str>) -> Option<Strin
     found.cluster.as_ref()?.server.clone()
 }
 
-async fn config(context: &str, kubeconfig: Option<&str>) -> Result<Config, ActionError> {
+/// Says which kubeconfig lacks the context that the estate names for a region, and what may be meant.
+fn no_context(
+    region: &str,
+    context: &str,
+    kubeconfig: Option<&str>,
+    file: &Kubeconfig,
+) -> ActionError {
+    let from = std::env::var("KUBECONFIG").ok().filter(|paths| !paths.is_empty());
+    let from = kubeconfig.map(str::to_owned).or(from).unwrap_or("~/.kube/config".to_owned());
+    let known = || file.contexts.iter().map(|known| known.name.as_str());
+    let meant = match (near::hint(context, known()), known().next()) {
+        (Some(meant), _) => meant,
+        (None, Some(_)) => format!("it has {}", known().collect::<Vec<_>>().join(", ")),
+        (None, None) => "it has none".to_owned(),
+    };
+    let message = format!("kubeconfig `{from}` has no context `{context}`; {meant}");
+    ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
+        "correct `clusters.{region}.context` in the estate file; see `kubectl config get-contexts`"
+    ))
+}
+
+async fn config(
+    region: &str,
+    context: &str,
+    kubeconfig: Option<&str>,
+) -> Result<Config, ActionError> {
     let bad = |error: &dyn std::fmt::Display| {
         ActionError::unchanged(
             FailureClass::Invalid,
@@ -173,6 +199,9 @@ async fn config(context: &str, kubeconfig: Option<&str>) -> Result<Config, Actio
         }
         _ => bad(&error),
     })?;
+    if !file.contexts.iter().any(|known| known.name == context) {
+        return Err(no_context(region, context, kubeconfig, &file));
+    }
     // A token from the global STS endpoint needs us-east-1, perhaps the region that is gone.
     for user in &mut file.auth_infos {
         if let Some(exec) = user.auth_info.as_mut().and_then(|user| user.exec.as_mut()) {

@@ -211,3 +211,21 @@ fn unauthorized() -> kube::core::Status {
     let status = status(401, "Unauthorized", "the token has expired");
     serde_json::from_value(status).expect("a status")
 }
+
+#[tokio::test]
+async fn an_unknown_context_is_told_with_its_file_its_place_and_what_may_be_meant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kubeconfig").display().to_string();
+    let context = "contexts: [{ name: eks-us-west-2, context: { cluster: c, user: u } }]";
+    for (file, meant) in [
+        (context, "did you mean `eks-us-west-2`?"),
+        (&context.replace("eks-us-west-2", "other"), "it has other"),
+        ("contexts: []", "it has none"),
+    ] {
+        std::fs::write(&path, format!("apiVersion: v1\nkind: Config\n{file}\n")).expect("written");
+        let error = config("us-west-2", "eks-us-west2", Some(&path)).await.expect_err("unknown");
+        let said = format!("kubeconfig `{path}` has no context `eks-us-west2`; {meant}");
+        assert_eq!((error.message, error.effect), (said, Effect::None));
+        assert!(error.hint.expect("a hint").contains("`clusters.us-west-2.context`"));
+    }
+}

@@ -160,6 +160,7 @@ async fn get(
     let answer = match client.get_object().bucket(bucket).key(key).send().await {
         Ok(answer) => answer,
         Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
+        Err(error) if code(&error) == Some("NoSuchBucket") => return Err(no_bucket(bucket)),
         Err(error) if status(&error) == Some(403) => {
             return Err(format!(
                 "{}; s3:GetObject is needed, and s3:ListBucket to tell a missing object from a forbidden one",
@@ -174,7 +175,7 @@ async fn get(
     let Some(etag) = answer.e_tag().map(str::to_owned) else {
         return Err("the answer has no ETag".to_owned());
     };
-    let body = answer.body.collect().await.map_err(|error| said(&error))?;
+    let body = answer.body.collect().await.map_err(|error| chain(&error))?;
     Ok(Some(Found { etag, body: body.to_vec() }))
 }
 
@@ -195,6 +196,9 @@ async fn put(
             Some(etag) => Ok(etag.to_owned()),
             None => Err(PutError::Unknown("the answer has no ETag".to_owned())),
         },
+        Err(error) if code(&error) == Some("NoSuchBucket") => {
+            Err(PutError::Refused(no_bucket(bucket)))
+        }
         Err(error) => Err(put_error(&error)),
     }
 }
@@ -233,8 +237,28 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&s
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
+/// Says that the estate names a bucket that is none: nobody holds a lock there, and nobody can be asked about it.
+fn no_bucket(bucket: &str) -> String {
+    format!("bucket `{bucket}` does not exist; correct `state.s3.bucket` in the estate file")
+}
+
+/// Returns an error in the service's own words, where it said any.
+fn said<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let service = error.as_service_error().and_then(|service| {
+        let code = service.code()?;
+        Some(match service.message() {
+            Some(message) => format!("{code}: {message}"),
+            None => code.to_owned(),
+        })
+    });
+    service.unwrap_or_else(|| chain(error))
+}
+
 /// Returns an error with its sources in one line.
-fn said(error: &(dyn Error + 'static)) -> String {
+fn chain(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

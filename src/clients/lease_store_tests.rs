@@ -107,10 +107,12 @@ async fn an_object_is_read_with_its_version() {
     let found = store.get().await.expect("read");
     assert_eq!(found, Some(Found { etag: "\"e1\"".to_owned(), body: b"body".to_vec() }));
     assert_eq!(store.get().await, Ok(None));
-    for says in ["NoSuchBucket", "s3:ListBucket", "InternalError", "connection reset", "no ETag"] {
+    let no_bucket = "bucket `state` does not exist; correct `state.s3.bucket`";
+    for says in [no_bucket, "s3:ListBucket", "InternalError", "connection reset", "no ETag"] {
         let why = store.get().await.expect_err(says);
         assert!(why.starts_with("read s3://state/dr/lease.json: "), "{why}");
         assert!(why.contains(says), "{why} does not say {says}");
+        assert!(!why.contains("Error {"), "{why} is for its author");
     }
     let asked = server.asked.lock().expect("no panic");
     assert_eq!(asked[0], "GET http://s3.test/state/dr/lease.json if-none-match=- if-match=-");

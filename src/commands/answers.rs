@@ -8,7 +8,7 @@ use crate::cli::{HowFlags, OnFailureArg, WhoFlags};
 use crate::clients::endpoints;
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Mode, OnFailureFlag, RunSettings};
+use crate::event::{Finding, FindingLevel, Mode, OnFailureFlag, RunSettings};
 use crate::exit::Exit;
 use crate::operator::needed::{self, Asked};
 use crate::operator::scripted::Given;
@@ -98,6 +98,7 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
         overrides,
         failures_answered: BTreeSet::new(),
         reverts_answered: BTreeSet::new(),
+        recovery_point: how.recovery_point.clone(),
         typed: before.map(|before| before.typed.clone()).unwrap_or_default(),
     }
 }
@@ -136,6 +137,26 @@ pub(super) fn refusal(missing: &[String]) -> UserError {
     let message = "nobody can be asked here, and answers are missing; nothing was done";
     let error = UserError::new(Exit::NeedsAnswer, message);
     missing.iter().fold(error, |error, flag| error.hint(format!("add {flag}")))
+}
+
+/// Puts what blocks beside the answers that are missing: no flag makes up for it.
+pub(super) fn beside(mut error: UserError, findings: &[Finding]) -> UserError {
+    for finding in findings.iter().filter(|finding| finding.level == FindingLevel::Blocking) {
+        error.message = format!("{}\nblocks: {}: {}", error.message, finding.about, finding.said);
+        error.hints.extend(finding.hint.clone());
+    }
+    error
+}
+
+/// Another recovery point than the one something was changed by comes too late: it must not be passed over in silence.
+pub(super) fn refuse_late_point(state: &RunState, how: &HowFlags) -> Result<(), UserError> {
+    let Some(point) = &how.recovery_point else { return Ok(()) };
+    let Some(begun) = state.begun_with_another(point) else { return Ok(()) };
+    let message = format!("--recovery-point {point} comes too late: `{begun}` was begun with");
+    let short = state.run.short();
+    Err(UserError::new(Exit::Usage, message)
+        .hint(format!("go on with `{begun}`: phoenix-dr resume {short}{}", state.mode.flag()))
+        .hint("where a step of it fails, its menu offers another method while that is possible"))
 }
 
 /// An endpoint override left in the shell would send a real failover to a test server, or a child to another one.

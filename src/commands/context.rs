@@ -197,6 +197,7 @@ impl Context {
             UserError::new(Exit::Usage, error.to_string())
                 .hint("write one: phoenix-dr init")
                 .hint("or name one: phoenix-dr --estate FILE …")
+                .hint("or practise without one: phoenix-dr failover --region us-west-2 --rehearse")
         })?;
         estate_file::read(&path).map_err(|problems| self.invalid(&problems, Exit::Usage))
     }

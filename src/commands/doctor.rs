@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::{dry_run, observe, preflight};
+use crate::clients::endpoints;
 use crate::error::UserError;
 use crate::estate::doubts;
 use crate::event::{Finding, FindingLevel};
@@ -28,6 +29,15 @@ fn doubtful(loaded: &Loaded, plan: &Plan) -> Vec<Finding> {
         preflight::warning(loaded.runbook.runbook.clone(), problem.message, problem.help)
     });
     estate.chain(runbook).collect()
+}
+
+/// Says which endpoint overrides a live run would be refused with.
+fn overridden(plan: &Plan) -> Vec<Finding> {
+    let overrides = endpoints::overrides(&plan.estate).into_iter();
+    let hint = "a live run does not start with it: unset it, or give --allow-endpoint-override";
+    let found =
+        overrides.map(|said| preflight::warning("endpoint override", said, Some(hint.to_owned())));
+    found.collect()
 }
 
 /// Holds the objectives against what the estate gives right now: the forecast, and the best recovery point's loss.
@@ -74,6 +84,7 @@ pub(super) fn run(context: &Context, region: Option<&str>) -> Result<Exit, UserE
         .map(Arc::new)
         .map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let mut findings = doubtful(&loaded, &plan);
+    findings.extend(overridden(&plan));
     let report = dry_run::look(context, &plan, None, None)?.report;
     findings.extend(reach(&plan, &report, context.clock.now()));
     let seen = report.findings;

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
-use super::obligations;
+use super::{obligations, rollback};
 use crate::cli::AuditForm;
 use crate::engine::ports::Journal;
 use crate::engine::state::{FoldError, Folding, RunState};
@@ -25,7 +25,7 @@ use crate::journal::summary::{OpenObligation, Standing, SummaryError};
 use crate::report::audit as trail;
 use crate::report::human::Human;
 use crate::report::json::JsonLines;
-use crate::report::runs::{self, Home, RunLine};
+use crate::report::runs::{self, Home, Process, RunLine};
 use crate::report::view::ViewState;
 
 /// `status --follow` looks at the journal this often.
@@ -35,7 +35,10 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
     let store = context.store()?;
     let open = obligations::open(context, &store)?;
-    let (runs, unreadable) = run_lines(&store, &open)?;
+    let (mut runs, unreadable) = run_lines(&store, &open)?;
+    for line in runs.iter_mut().filter(|line| line.unfinished) {
+        line.revertible = revertible(context, &store, &line.run);
+    }
     let estate = estate_file::find(context.global.estate.as_deref()).ok();
     let estate = estate.and_then(|path| estate_file::read(&path).ok()).map(|estate| estate.estate);
     let known = context.known.iter();
@@ -117,7 +120,9 @@ fn damaged_line(damaged: &Unreadable) -> String {
     let next = match given_up {
         Some(given_up) => format!("given up by {}: {}", given_up.who, given_up.reason),
         // A directory in which nothing began is nobody's run.
-        None if matches!(why, SummaryError::Empty) => return format!("{name}  {why}"),
+        None if matches!(why, SummaryError::Empty) => {
+            return format!("{name}  was ended before its first record: it changed nothing");
+        }
         None => format!("give it up: phoenix-dr abandon {name} --reason WHY"),
     };
     format!("{name}  damaged{of}: {}; {next}", chain(why))
@@ -187,7 +192,12 @@ pub(super) fn status(
     let mut view = ViewState::default();
     each(&journal, &run, |record| view.apply(&record))?;
     let (now, columns) = (context.clock.now(), context.terminal.columns());
-    for line in runs::status(&view, held, now, columns, &TimeZone::system()) {
+    let process = if held {
+        Process::There
+    } else {
+        Process::Gone { revertible: revertible(context, &store, &run) }
+    };
+    for line in runs::status(&view, process, now, columns, &TimeZone::system()) {
         context.terminal.out(&line);
     }
     for mark in obligations::marked(&store, &run) {
@@ -360,8 +370,9 @@ pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<Run
         ([summary], _) => Ok(summary.run.clone()),
         ([], Some(damaged)) => Err(unreadable(damaged)),
         ([], None) => {
-            Err(UserError::new(Exit::Usage, "no run has stopped: there is nothing to go on with")
-                .hint("see the runs: phoenix-dr runs"))
+            let message = "no run has stopped: there is nothing to go on with";
+            let error = UserError::new(Exit::Usage, message).hint("see the runs: phoenix-dr runs");
+            Err(never_begun(store)?.into_iter().fold(error, UserError::hint))
         }
         (several, _) => {
             let names: Vec<&str> = several.iter().map(|summary| summary.run.short()).collect();
@@ -372,6 +383,19 @@ pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<Run
             .hint("name one of them"))
         }
     }
+}
+
+/// Returns a word about each run that was ended before its first record: there is nothing of it to go on with.
+fn never_begun(store: &Store) -> Result<Vec<String>, UserError> {
+    let listed = store.list().map_err(|error| store_error(&error))?;
+    let word = |listed: Listed| match listed {
+        Listed::Unreadable(found) if found.never_began() => Some(format!(
+            "run {} was ended before its first record: it changed nothing",
+            found.name
+        )),
+        Listed::Unreadable(_) | Listed::Run(_) => None,
+    };
+    Ok(listed.into_iter().filter_map(word).collect())
 }
 
 /// Words that a run cannot be read and what can be done about it.
@@ -388,6 +412,13 @@ pub(super) fn what_to_do_about(error: UserError, run: &str) -> UserError {
         .hint(format!("finish it by hand and give it up: phoenix-dr abandon {run} --reason WHY"))
 }
 
+/// Says whether a rollback of a stopped run would do anything; what cannot be told is left to it to say.
+pub(super) fn revertible(context: &Context, store: &Store, run: &RunId) -> bool {
+    let records = read(&store.dir(run).journal(), run).ok();
+    let state = records.and_then(|records| RunState::fold(&records).ok());
+    state.is_none_or(|state| state.is_final() || rollback::possible(&state, context.clock.now()))
+}
+
 /// Says whether a stopped run has nothing in the world changed: a new one may take its place.
 pub(super) fn nothing_changed(store: &Store, run: &RunId) -> bool {
     if matches!(store.liveness(run), Ok(Liveness::Held(_)) | Err(_)) {
@@ -400,12 +431,21 @@ pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId
     if let Some(text) = text {
         return store.find(text).map_err(|error| find_error(&error));
     }
-    let newest = store.newest().map_err(|error| store_error(&error))?;
-    newest.ok_or_else(|| {
-        UserError::new(Exit::Usage, "there has been no run yet")
-            .hint("what can be run: phoenix-dr list")
-            .hint("runs of another state directory: PHOENIX_DR_STATE=DIR phoenix-dr runs")
-    })
+    if let Some(newest) = store.newest().map_err(|error| store_error(&error))? {
+        return Ok(newest);
+    }
+    // Of a run that cannot be read nobody may say that there was none.
+    for listed in store.list().map_err(|error| store_error(&error))? {
+        if let Listed::Unreadable(damaged) = listed
+            && damaged.may_be_unfinished()
+        {
+            return Err(unreadable(&damaged));
+        }
+    }
+    let error = UserError::new(Exit::Usage, "there has been no run yet")
+        .hint("what can be run: phoenix-dr list")
+        .hint("runs of another state directory: PHOENIX_DR_STATE=DIR phoenix-dr runs");
+    Err(never_begun(store)?.into_iter().fold(error, UserError::hint))
 }
 
 /// Reads a journal's records; what is being written right now is read next time.
@@ -439,21 +479,33 @@ fn each(path: &Path, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), Us
 
 /// Folds a run's records.
 pub(super) fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
+    if records.is_empty() {
+        return Err(never_began(run));
+    }
     RunState::fold(records).map_err(|error| does_not_fold(run, &error))
 }
 
 /// Reads a journal and folds its records on the way.
 pub(super) fn folded(path: &Path, run: &RunId) -> Result<RunState, UserError> {
     let mut folding = Folding::default();
-    let mut illegal = None;
+    let (mut illegal, mut began) = (None, false);
     // It is read to its end all the same: that it is of a newer version explains what is illegal in it.
     each(path, run, |record| {
+        began = true;
         if illegal.is_none() {
             illegal = folding.take(&record).err();
         }
     })?;
+    if !began {
+        return Err(never_began(run));
+    }
     let state = illegal.map_or_else(|| folding.end(), Err);
     state.map_err(|error| does_not_fold(run, &error))
+}
+
+fn never_began(run: &RunId) -> UserError {
+    let message = format!("run {run} was ended before its first record: it changed nothing");
+    UserError::new(Exit::Usage, message).hint("start again; the bare command lists how: phoenix-dr")
 }
 
 fn does_not_fold(run: &RunId, error: &FoldError) -> UserError {

@@ -141,7 +141,11 @@ fn demand(
     let seen = dry_run::look(context, plan, None, given.recovery_point.as_deref())?;
     // What is as desired already asks nothing: then nothing is missing after all.
     let missing = run.missing(confirm_each, &seen.report.steps, seen.alone);
-    if missing.is_empty() { Ok(()) } else { Err(answers::refusal(&missing)) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Whoever added the flags alone would be refused for what blocks next.
+    Err(answers::beside(answers::refusal(&missing), &seen.report.findings))
 }
 
 /// A run to be carried on, with everything it takes.
@@ -302,10 +306,12 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
         let (short, flag) = (summary.run.short(), context.mode().flag());
         let message =
             format!("run {short} of {} on estate `{estate}` is not finished", summary.runbook);
-        return Err(UserError::new(Exit::Held, message)
-            .hint(format!("go on with it: phoenix-dr resume {short}{flag}"))
-            .hint(format!("or undo it: phoenix-dr rollback {short}{flag}"))
-            .hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")));
+        let mut error = UserError::new(Exit::Held, message)
+            .hint(format!("go on with it: phoenix-dr resume {short}{flag}"));
+        if super::ledger::revertible(context, store, &summary.run) {
+            error = error.hint(format!("or undo it: phoenix-dr rollback {short}{flag}"));
+        }
+        return Err(error.hint(format!("or give it up: phoenix-dr abandon {short} --reason WHY")));
     }
     Ok(superseded)
 }

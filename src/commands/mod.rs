@@ -30,6 +30,7 @@ mod rollback;
 mod runbooks;
 mod show;
 mod typed;
+mod undone;
 mod validate;
 mod world;
 

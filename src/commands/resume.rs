@@ -40,6 +40,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let plan = Arc::clone(&state.plan);
     let answers = answers::of_run(context, &plan, &given.flags)?;
     answers::refuse_overrides(context, &plan, who)?;
+    answers::refuse_late_point(&state, &given.flags)?;
     let settings = answers.settle(answers::settings(&given.flags, Some(&state.settings)));
     if !settings.interactive && !rolls_back(&state) {
         let asked =

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::live::{Job, append, carry_on, lock_estate};
 use super::resume::{Taken, looked_at, named, rolls_back, take};
-use super::{answers, dry_run, past, rehearsal};
+use super::{answers, dry_run, past, rehearsal, undone};
 use crate::cli::RollbackArgs;
 use crate::engine::driver::Halt;
 use crate::engine::ports::Ports;
@@ -23,9 +23,6 @@ use crate::journal::store::OpenRun;
 use crate::outcome::Effect;
 use crate::plan::Rollback;
 use crate::report::{text, words};
-
-/// Values of one step that are named; the others are counted.
-const VALUES_MAX: usize = 4;
 
 /// Reverts what a run changed, as far as it may be reverted.
 pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, UserError> {
@@ -51,7 +48,8 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
         // Not demanded where nobody is: most steps are taken back without it, and one that is not says so.
         super::typed::ask_again(context, &state.plan, true)?;
     }
-    let settings = answers.settle(RunSettings { interactive, ..state.settings.clone() });
+    let settings =
+        answers.settle(RunSettings { interactive, recovery_point: None, ..state.settings.clone() });
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let opening = vec![Event::RunResumed { settings, version }];
     let scope = scope(&state, given.past.as_deref())?;
@@ -102,6 +100,12 @@ pub(super) fn scope(state: &RunState, step: Option<&str>) -> Result<RollbackScop
         (None, None) => Ok(RollbackScope::Run),
         (None, Some(step)) => past::scope(state, step),
     }
+}
+
+/// Says whether a rollback of the run would do anything: past a point of no return it may not.
+pub(super) fn possible(state: &RunState, now: Timestamp) -> bool {
+    let view = scope(state, None).and_then(|scope| View::of(state, &scope, now));
+    view.is_ok_and(|view| view.refuse().is_ok())
 }
 
 /// Prints what a rollback would revert.
@@ -208,7 +212,8 @@ impl View {
     /// Decides by the same fold and the same order as the run itself would.
     fn of(state: &RunState, scope: &RollbackScope, now: Timestamp) -> Result<Self, UserError> {
         let mut again = state.clone();
-        let (settings, version) = (state.settings.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let settings = RunSettings { recovery_point: None, ..state.settings.clone() };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
         let internal = |error| UserError::new(Exit::Internal, format!("roll back: {error}"));
         again.apply(&Event::RunResumed { settings, version }, now).map_err(internal)?;
         let sealed = again.sealed();
@@ -228,19 +233,15 @@ impl View {
                 view.stays.push(Stay { step: step.id.clone(), why: why.to_owned() });
                 continue;
             }
+            let undone = undone::of(&again.plan, step, seen);
             let mut how = match &step.rollback {
                 Rollback::Action { action, .. } => format!("by {action}"),
-                Rollback::Auto | Rollback::None { .. } => {
-                    "restores what was there before".to_owned()
-                }
+                Rollback::Auto | Rollback::None { .. } => undone.how,
             };
             if seen.effect == Effect::Unknown {
                 how = format!("in doubt whether it changed anything: looks first, then {how}");
             }
-            let values = match (&seen.ours, &seen.before) {
-                (Some(ours), Some(before)) => values(ours, before),
-                _ => Vec::new(),
-            };
+            let values = undone.values;
             let (step, title) = (step.id.clone(), step.title.clone());
             view.reverts.push(Revert { step, title, how, values });
         }
@@ -329,41 +330,4 @@ impl View {
         json!({ "format": "phoenix-dr/rollback", "version": 1, "run": self.run,
             "mode": self.mode, "reverts": reverts, "stays": stays })
     }
-}
-
-/// Returns the values that would be put back, each with its path.
-fn values(ours: &Value, before: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    differing(String::new(), ours, before, &mut found);
-    let more = found.len().saturating_sub(VALUES_MAX);
-    found.truncate(VALUES_MAX);
-    if more > 0 {
-        found.push(format!("and {}", text::count(more, "more value")));
-    }
-    found
-}
-
-fn differing(path: String, ours: &Value, before: &Value, found: &mut Vec<String>) {
-    if ours == before {
-        return;
-    }
-    if let (Value::Object(ours), Value::Object(before)) = (ours, before) {
-        let mut keys: Vec<&String> = ours.keys().chain(before.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            let part =
-                |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
-            let path = if path.is_empty() { key.clone() } else { format!("{path} {key}") };
-            differing(path, &part(ours), &part(before), found);
-        }
-        return;
-    }
-    let said = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "not there".to_owned(),
-        other => other.to_string(),
-    };
-    let name = if path.is_empty() { String::new() } else { format!("{path}: ") };
-    found.push(format!("{name}{} -> {}", said(ours), said(before)));
 }

@@ -72,7 +72,13 @@ impl Driver {
                 )),
             };
             let error = match seen {
-                Ok(seen) => return Ok(Some(seen)),
+                Ok(seen) => {
+                    // A look that finds nothing left to do names no command.
+                    if !seen.commands.is_empty() {
+                        self.commands.clone_from(&seen.commands);
+                    }
+                    return Ok(Some(seen));
+                }
                 Err(error) => error,
             };
             tries += 1;

@@ -8,6 +8,7 @@ use super::scheduler::{asks, kept};
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::{ActionError, Candidate, Effect, StepEnd};
 use crate::plan::{Approval, outputs};
+use crate::span::Span;
 
 impl Driver {
     fn question(&self, key: QuestionKey, title: String, form: AnswerForm) -> Question {
@@ -65,19 +66,47 @@ impl Driver {
         }
     }
 
-    /// Has one of several ways chosen, and more loss than the objective allows typed.
+    /// Has one of several ways chosen, and more loss than the objective allows typed. Whoever refuses the loss chooses
+    /// among the others.
     pub(super) async fn choose(&mut self, seen: &Observation) -> Result<Option<Candidate>, Park> {
-        let step = self.step().id.clone();
-        let rto_max = self.plan.objectives.rto_max;
         let loss_max = self.plan.objectives.rpo_max;
-        let choices = self.untried(&seen.choices);
-        let best = Candidate::best(&choices, rto_max);
+        let mut choices = self.untried(&seen.choices);
+        // What is refused here can be chosen again later: it is the same choice.
+        let among = usable(&choices);
+        loop {
+            let Some(chosen) = self.ask_choice(seen, &among, &choices).await? else {
+                return Ok(None);
+            };
+            if chosen.loss.is_some_and(|loss| loss <= loss_max) {
+                return Ok(Some(chosen));
+            }
+            match self.ask_loss(&chosen).await {
+                Ok(()) => return Ok(Some(chosen)),
+                Err(Park::Declined(why)) => {
+                    refuse(&mut choices, &chosen.id);
+                    if usable(&choices).is_empty() {
+                        return Err(Park::Declined(why));
+                    }
+                }
+                Err(park) => return Err(park),
+            }
+        }
+    }
+
+    /// Asks which one to take. `None`: none that can be, and the step has been failed.
+    async fn ask_choice(
+        &mut self,
+        seen: &Observation,
+        among: &str,
+        choices: &[Candidate],
+    ) -> Result<Option<Candidate>, Park> {
+        let best = Candidate::best(choices, self.plan.objectives.rto_max);
         let form = AnswerForm::Candidates {
-            candidates: choices.clone(),
-            loss_max: Some(loss_max),
+            candidates: choices.to_vec(),
+            loss_max: Some(self.plan.objectives.rpo_max),
             best: best.map(|candidate| candidate.id.clone()),
         };
-        let key = QuestionKey::Choice { step: step.clone(), among: usable(&choices) };
+        let key = QuestionKey::Choice { step: self.step().id.clone(), among: among.to_owned() };
         let mut question = self.question(key, self.step().title.clone(), form);
         question.lines.clone_from(&seen.evidence);
         question.commands.clone_from(&seen.commands);
@@ -96,9 +125,6 @@ impl Driver {
             self.fail(error).await?;
             return Ok(None);
         };
-        if chosen.loss.is_none_or(|loss| loss > loss_max) {
-            self.ask_loss(&chosen).await?;
-        }
         Ok(Some(chosen))
     }
 
@@ -114,11 +140,13 @@ impl Driver {
     }
 
     async fn ask_loss(&mut self, chosen: &Candidate) -> Result<(), Park> {
-        let loss = chosen.loss.map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
+        // Rounded up: nobody types milliseconds, and what is typed covers what is lost.
+        let accepted = chosen.loss.map(Span::rounded_up);
+        let loss = accepted.map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
         let key = QuestionKey::Loss {
             step: self.step().id.clone(),
             candidate: chosen.id.clone(),
-            loss: chosen.loss,
+            loss: accepted,
         };
         let form = AnswerForm::Type { word: format!("lose {loss}") };
         let mut question = self.question(key, format!("{} loses data", chosen.title), form);
@@ -126,6 +154,7 @@ impl Driver {
             "Data of the last {loss} will be gone; the most allowed is {}.",
             self.plan.objectives.rpo_max
         )];
+        question.no_means = "the choice is taken back, and another one can be made".to_owned();
         self.ask(question).await.map(|_| ())
     }
 
@@ -176,7 +205,6 @@ impl Driver {
         Ok(())
     }
 
-    /// Records that a person did the step; it is verified next, where it has a verification.
     /// Records what stays open without the step's change.
     pub(super) fn leave_open(&mut self) {
         let open = self.call().and_then(|call| self.ports.actions.without(&call));
@@ -186,6 +214,7 @@ impl Driver {
         self.record(events.into_iter().collect());
     }
 
+    /// Records that a person did the step; it is verified next, where it has a verification.
     fn mark(&mut self, evidence: String, outputs: Map<String, Value>) {
         let step = self.step().id.clone();
         self.record(vec![Event::StepMarked { step, evidence, outputs }]);
@@ -299,6 +328,8 @@ impl Driver {
             QuestionKey::Failure { step: self.step().id.clone(), failures: self.state.failures };
         let title = format!("Failed: {}", self.step().title);
         let mut question = self.question(key, title, AnswerForm::Menu { options });
+        // Whoever marks it done must be able to do it.
+        question.commands.clone_from(&self.commands);
         question.lines.push(error.message.clone());
         question.lines.extend(error.hint.clone());
         question.lines.push(match self.state.effect {
@@ -307,6 +338,13 @@ impl Driver {
             Effect::Applied => "It has changed something.".to_owned(),
         });
         question
+    }
+}
+
+/// Marks the candidate whose loss was refused.
+fn refuse(choices: &mut [Candidate], id: &str) {
+    for candidate in choices.iter_mut().filter(|candidate| candidate.id == id) {
+        candidate.unusable = Some("its loss was refused".to_owned());
     }
 }
 

@@ -315,6 +315,7 @@ impl Dispatcher {
             vouched: self.state.vouched,
             uncounted: 0,
             throttled: 0,
+            commands: Vec::new(),
             post: self.post.clone(),
             halt: self.halt.subscribe(),
             news: self.news.clone(),

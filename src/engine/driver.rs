@@ -82,6 +82,8 @@ pub(super) struct Driver {
     pub vouched: bool,
     /// Attempts that count as none: refused for want of patience, or of a proof
     pub uncounted: u32,
+    /// What a person would type to do it by hand, as the last look that knew it said
+    pub commands: Vec<String>,
     /// Attempts that were throttled
     pub throttled: u32,
     pub post: mpsc::UnboundedSender<Message>,

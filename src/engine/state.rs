@@ -147,6 +147,8 @@ pub(crate) struct RunState {
     unended: usize,
     /// Steps that have passed a point of no return
     passed: BTreeSet<usize>,
+    /// The recovery point an operator named by flag, the latest that was
+    point: Option<String>,
     pub answers: BTreeMap<QuestionKey, Answer>,
     pub obligations: BTreeMap<String, Owed>,
     pub lease_taken: bool,
@@ -210,6 +212,7 @@ impl RunState {
             run: run.clone(),
             mode: *mode,
             settings: settings.clone(),
+            point: settings.recovery_point.clone(),
             began: first.time,
             incident_started: *incident_started,
             dated: *incident_started != first.time,
@@ -259,9 +262,7 @@ impl RunState {
             }
             Event::LeaseTaken { .. } => self.lease_taken = true,
             Event::LeaseVouched { .. } => self.vouched = true,
-            Event::Decided { question, answer } => {
-                self.answers.insert(question.clone(), answer.clone());
-            }
+            Event::Decided { question, answer } => self.decide(question, answer),
             Event::RollbackStarted { why, scope } => {
                 self.phase = RunPhase::RollingBack { why: why.clone(), scope: scope.clone() };
             }
@@ -382,6 +383,9 @@ impl RunState {
         }
         if forward {
             self.begin_anew(|_, step| step.taken_back());
+            if let Some(point) = &settings.recovery_point {
+                self.choose_named(point);
+            }
             // A new process may try again what led nowhere before.
             self.steps.iter_mut().for_each(|step| step.tried.clear());
         }

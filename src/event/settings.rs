@@ -24,6 +24,9 @@ pub(crate) struct RunSettings {
     /// The same of reverts that fail
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reverts_answered: BTreeSet<(StepId, u32)>,
+    /// `--recovery-point` of the command that starts or resumes the run: a choice that stands otherwise is made again
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_point: Option<String>,
     /// What was typed behind the program's name: how to start the same once more
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub typed: Vec<String>,

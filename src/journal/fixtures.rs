@@ -66,6 +66,7 @@ pub(crate) fn settings() -> RunSettings {
         overrides: std::collections::BTreeMap::new(),
         failures_answered: Default::default(),
         reverts_answered: Default::default(),
+        recovery_point: None,
         typed: Vec::new(),
     }
 }

@@ -76,7 +76,7 @@ impl fmt::Display for Holder {
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    #[error("take the lock `{}`: it is held by {}", path.display(), holder_text(holder.as_deref()))]
+    #[error("the lock `{}` is held by {}", path.display(), holder_text(holder.as_deref()))]
     Held { path: PathBuf, holder: Option<Box<Holder>> },
     #[error("take the lock `{}`", path.display())]
     Io { path: PathBuf, source: io::Error },

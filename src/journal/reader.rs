@@ -218,7 +218,8 @@ impl<R: BufRead> Reader<R> {
                 }
                 Err(damage) => damage,
             },
-            Err(LineError::NotJson(_)) if last => {
+            // A whole line where the first record should be is nobody's cut: what it said is lost.
+            Err(LineError::NotJson(_)) if last && self.end.records > 0 => {
                 let length = bytes.len() as u64 + 1;
                 self.end.torn = Some(Torn { offset: place.offset, length });
                 return Ok(None);

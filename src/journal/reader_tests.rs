@@ -276,3 +276,17 @@ fn the_golden_journal_of_format_1_reads() {
     assert_eq!((end.run, end.torn), (Some(fixtures::run()), None));
     assert_eq!((end.records, kinds.len()), (63, 29));
 }
+
+#[test]
+fn a_whole_line_in_place_of_the_first_record_is_damage_and_a_part_of_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.jsonl");
+    for (text, damaged) in
+        [("", false), ("{\"format\":1,\"se", false), ("garbage\n", true), ("\n", true)]
+    {
+        std::fs::write(&path, text).expect("written");
+        let found = verify(&path, None);
+        assert_eq!(found.records, 0);
+        assert_eq!(found.bad.as_ref().is_some_and(ReadError::is_damage), damaged, "{text:?}");
+    }
+}

@@ -113,6 +113,14 @@ pub(crate) struct Unreadable {
     pub given_up: Option<GivenUp>,
 }
 
+/// Says whether a run kept no artifact: one that has not begun cannot have any.
+fn kept_nothing(dir: &RunDir) -> bool {
+    match std::fs::read_dir(dir.artifacts()) {
+        Ok(mut found) => found.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Says whether a directory's name can be a run's id; anything else beside the runs is nobody's run.
 fn is_run_id(name: &str) -> bool {
     ulid::Ulid::from_string(name).is_ok()
@@ -130,12 +138,22 @@ impl Listed {
 impl Unreadable {
     /// Says whether it may be an unfinished run of that estate, or of any.
     fn stands_in_the_way(&self, estate: Option<&str>, namespace: Namespace) -> bool {
-        // Without a first record nothing was ever started.
-        let began = is_run_id(&self.name) && !matches!(self.why, SummaryError::Empty);
         let may_be_ours = self.begins.as_ref().is_none_or(|begins| {
             estate.is_none_or(|estate| begins.estate == estate) && namespace.acts(begins.mode)
         });
-        began && may_be_ours && self.given_up.is_none()
+        may_be_ours && self.may_be_unfinished()
+    }
+
+    /// Says whether a run may have begun that nobody ended or gave up.
+    pub(crate) fn may_be_unfinished(&self) -> bool {
+        // Without a first record nothing was ever started.
+        let began = is_run_id(&self.name) && !matches!(self.why, SummaryError::Empty);
+        began && self.given_up.is_none()
+    }
+
+    /// Says whether a run's process died before its first record was written.
+    pub(crate) fn never_began(&self) -> bool {
+        is_run_id(&self.name) && matches!(self.why, SummaryError::Empty)
     }
 }
 
@@ -271,6 +289,10 @@ impl Store {
                     SummaryError::Damaged { record: 0, why }
                 }
                 Err(SummaryError::Io(_)) if self.never_began(&name) => SummaryError::Empty,
+                Err(SummaryError::Empty) if !kept_nothing(&dir) => {
+                    let why = "there is none, and the run kept artifacts".to_owned();
+                    SummaryError::Damaged { record: 0, why }
+                }
                 Err(why) => why,
             };
             let begins = summary::start_of(&dir.journal()).filter(|begins| begins.run.0 == name);
@@ -307,9 +329,7 @@ impl Store {
     fn never_began(&self, name: &str) -> bool {
         let dir = self.dir(&RunId(name.to_owned()));
         let nothing = |path: PathBuf| matches!(path.try_exists(), Ok(false));
-        let empty =
-            std::fs::read_dir(dir.artifacts()).is_ok_and(|mut found| found.next().is_none());
-        dir.path.is_dir() && nothing(dir.journal()) && (empty || nothing(dir.artifacts()))
+        dir.path.is_dir() && nothing(dir.journal()) && kept_nothing(&dir)
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {

@@ -198,6 +198,19 @@ fn unfinished_runs_are_of_this_estate_and_realm() {
         [NEW],
         "something was done and its journal is gone"
     );
+    for (left, blocks) in [("", true), ("{\"format\":1,\"se", true), ("garbage\n", true)] {
+        std::fs::write(&journal, left).expect("write");
+        assert_eq!(
+            !names(unfinished(Namespace::Live)).is_empty(),
+            blocks,
+            "{left:?}, with artifacts"
+        );
+    }
+    std::fs::remove_file(runs.join(NEW).join("artifacts/plan.txt")).expect("remove");
+    for (left, blocks) in [("", false), ("{\"format\":1,\"se", false), ("garbage\n", true)] {
+        std::fs::write(&journal, left).expect("write");
+        assert_eq!(!names(unfinished(Namespace::Live)).is_empty(), blocks, "{left:?}, without");
+    }
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn scan<R: BufRead>(mut lines: Lines<R>) -> Result<Summary, SummaryError> {
                 }
                 Err(LineTrouble::Newer(format)) => return Err(SummaryError::Newer(format)),
                 // An end that is no JSON is torn, as for the reader.
-                Err(LineTrouble::Damaged { syntax: true, .. }) if last => true,
+                Err(LineTrouble::Damaged { syntax: true, .. }) if last && record > 0 => true,
                 Err(LineTrouble::Damaged { why, .. }) => {
                     return Err(SummaryError::Damaged { record, why });
                 }

@@ -73,7 +73,8 @@ fn what_cannot_be_summed_up_says_why() {
     for (bytes, says) in [
         (String::new(), "no record was written"),
         (first_only.to_owned(), "no record was written"),
-        ("garbage\n".to_owned(), "no record was written"),
+        ("garbage".to_owned(), "no record was written"),
+        ("garbage\n".to_owned(), "record 0 is damaged"),
         (format!("garbage\n{text}"), "record 0 is damaged"),
         (text.replacen("\"seq\":4", "\"seq:4", 1), "record 4 is damaged"),
         (text.replacen("\"format\":1", "\"format\":2", 1), "newer phoenix-dr: format 2"),

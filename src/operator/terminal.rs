@@ -183,13 +183,28 @@ fn converse(terminal: &Terminal, clock: &dyn Clock, question: &Question) -> io::
     }
 }
 
+/// Returns how many lines fit a screen's rows; a line that is wider than the screen takes several. At least one.
+fn fitting(lines: &[String], columns: usize, rows: usize) -> usize {
+    let mut left = rows;
+    let taken = lines.iter().take_while(|line| {
+        let takes = text::width(line).div_ceil(columns.max(1)).max(1);
+        let fits = takes <= left;
+        left = left.saturating_sub(takes);
+        fits
+    });
+    taken.count().max(1).min(lines.len())
+}
+
 /// Shows lines, a screenful at a time.
 fn show(terminal: &Terminal, lines: &[String]) -> io::Result<()> {
     // The status line and the prompt stay below them.
     let screenful = terminal.rows().saturating_sub(2).max(4);
     let mut rest = lines;
-    while rest.len() > screenful {
-        let (now, later) = rest.split_at(screenful);
+    loop {
+        let (now, later) = rest.split_at(fitting(rest, terminal.columns(), screenful));
+        if later.is_empty() {
+            break;
+        }
         now.iter().for_each(|line| terminal.in_question(Tone::Plain, line));
         rest = later;
         let more = format!("{} more; Enter goes on, q goes back:", text::count(rest.len(), "line"));
@@ -211,4 +226,31 @@ fn unread(error: &io::Error) -> String {
 
 fn nobody(why: &str) -> Answer {
     Answer::Nobody { why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screenful_counts_rows_and_not_lines() {
+        let lines = |widths: &[usize]| -> Vec<String> {
+            widths.iter().map(|width| "x".repeat(*width)).collect()
+        };
+        for (widths, fits) in [
+            (&[1, 1, 1, 1, 1, 1][..], 4),
+            (&[0, 0, 0, 0, 0], 4),
+            (&[10, 10, 10, 10, 10], 4),
+            // A command of three rows, and what follows it no longer fits.
+            (&[1, 21, 1], 2),
+            (&[1, 11, 1, 1], 3),
+            (&[1, 31, 1], 1),
+            // Wider than the screen: it is shown, and nothing with it.
+            (&[100, 1], 1),
+            (&[1, 1], 2),
+            (&[], 0),
+        ] {
+            assert_eq!(fitting(&lines(widths), 10, 4), fits, "{widths:?}");
+        }
+    }
 }

@@ -107,6 +107,20 @@ pub(crate) struct PlannedStep {
 }
 
 impl PlannedStep {
+    /// Says whether the step is a choice that is bound to this recovery point.
+    pub(crate) fn chooses(&self, point: &str) -> bool {
+        let Body::Action { action, with } = &self.body else { return false };
+        ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+            && with.get("choose").and_then(Value::as_str) == Some(point)
+    }
+
+    /// Binds the step's choice to a recovery point.
+    pub(crate) fn choose(&mut self, point: &str) {
+        if let Body::Action { with, .. } = &mut self.body {
+            with.insert("choose".to_owned(), Value::String(point.to_owned()));
+        }
+    }
+
     /// Says whether the step only looks.
     pub(crate) const fn is_gate(&self) -> bool {
         matches!(self.body, Body::Gate { .. })

@@ -358,6 +358,7 @@ impl Script {
             overrides: BTreeMap::new(),
             failures_answered: Default::default(),
             reverts_answered: Default::default(),
+            recovery_point: None,
             typed: ["failover", "--region", "us-west-2"].map(str::to_owned).to_vec(),
         };
         Self::default().event(

@@ -155,7 +155,7 @@ fn a_dry_run_ends_like_this() {
 
     6 restore P0 Restore the database beside the lost one
           now   skipped: `steps.recovery_point.outputs.reversible` is false
-          undo  restores what was there before
+          undo  deletes the database it restored
           how   rds.recover, observed, usually 40m
 
     7 database P0 Bring the database up in us-west-2

@@ -31,6 +31,9 @@ pub(crate) struct RunLine {
     pub unfinished: bool,
     /// A process on this machine is carrying it out now
     pub held: bool,
+    /// A rollback would do something, as far as is known
+    #[serde(skip)]
+    pub revertible: bool,
     pub obligations: Vec<Obligation>,
 }
 
@@ -67,6 +70,7 @@ impl RunLine {
             state,
             unfinished: !run.standing.is_final() && !held,
             held,
+            revertible: true,
             obligations,
         }
     }
@@ -114,15 +118,25 @@ pub(crate) fn list(runs: &[RunLine], columns: usize) -> Vec<String> {
     text::table(&rows, columns, 0)
 }
 
+/// What carries a run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// A process on this machine does, now
+    There,
+    /// None does; `revertible` says whether a rollback would do something
+    Gone { revertible: bool },
+}
+
 /// Returns where one run stands.
 pub(crate) fn status(
     view: &ViewState,
-    held: bool,
+    process: Process,
     now: Timestamp,
     columns: usize,
     zone: &TimeZone,
 ) -> Vec<String> {
     let Some(plan) = &view.plan else { return vec!["The run has no records.".to_owned()] };
+    let held = process == Process::There;
     let layout = Layout::new(columns, zone.clone(), view);
     let until = if view.ending.is_some() { view.last.unwrap_or(now) } else { now };
     let mut lines: Vec<String> =
@@ -166,11 +180,11 @@ pub(crate) fn status(
         lines.extend(obligations(&all, columns));
     }
     if unfinished(view)
-        && !held
+        && let Process::Gone { revertible } = process
         && let Some(run) = &view.run
     {
         lines.push(String::new());
-        lines.extend(ways_on(run.short(), view.mode, columns));
+        lines.extend(ways_on(run.short(), view.mode, revertible, columns));
     }
     lines
 }
@@ -215,18 +229,23 @@ fn obligations(all: &[&Obligation], columns: usize) -> Vec<String> {
     lines
 }
 
-fn ways_on(short: &str, mode: Option<Mode>, columns: usize) -> Vec<String> {
+/// Returns what can be done with a run that waits; a rollback only where it would not be refused.
+fn ways_on(short: &str, mode: Option<Mode>, revertible: bool, columns: usize) -> Vec<String> {
     let flag = mode.map_or("", Mode::flag);
-    let rows = [
-        (format!("phoenix-dr resume {short}{flag}"), "looks at what is in doubt and goes on"),
-        (format!("phoenix-dr rollback {short}{flag}"), "undoes what it changed, as far as it may"),
-        (
-            format!("phoenix-dr abandon {short} --reason WHY"),
-            "gives it up; undoes nothing, lists what is changed",
-        ),
-    ];
-    let rows: Vec<Vec<String>> =
-        rows.into_iter().map(|(command, does)| vec![command, does.to_owned()]).collect();
+    let resume =
+        (format!("phoenix-dr resume {short}{flag}"), "looks at what is in doubt and goes on");
+    let rollback =
+        (format!("phoenix-dr rollback {short}{flag}"), "undoes what it changed, as far as it may");
+    let abandon = (
+        format!("phoenix-dr abandon {short} --reason WHY"),
+        "gives it up; undoes nothing, lists what is changed",
+    );
+    let rollback = Some(rollback).filter(|_| revertible);
+    let rows: Vec<Vec<String>> = [Some(resume), rollback, Some(abandon)]
+        .into_iter()
+        .flatten()
+        .map(|(command, does)| vec![command, does.to_owned()])
+        .collect();
     text::table(&rows, columns, 2)
 }
 
@@ -245,7 +264,7 @@ pub(crate) fn home(home: &Home, columns: usize) -> Vec<String> {
             sentence(&run.state)
         );
         lines.extend(text::wrap(&about, columns, 2));
-        lines.extend(ways_on(run.run.short(), Some(run.mode), columns));
+        lines.extend(ways_on(run.run.short(), Some(run.mode), run.revertible, columns));
         lines.push(String::new());
     }
     for run in home.runs.iter().filter(|run| run.held) {
@@ -371,7 +390,7 @@ mod tests {
     #[test]
     fn the_status_reads_like_this() {
         let view = ViewState::fold(&stopped().records);
-        insta::assert_snapshot!(fits(&status(&view, false, at("03:00:00"), 80, &zone())), @r#"
+        insta::assert_snapshot!(fits(&status(&view, GONE, at("03:00:00"), 80, &zone())), @r#"
     phoenix-dr · LIVE · DR-001 Regional failover · estate phoenix · run 7F3A
     began 02:12 UTC (19:12 PDT) · 0:11 gone · objective 0:30, maximum 4:00 · SEV1
     State: stopped: SIGTERM
@@ -400,17 +419,19 @@ mod tests {
     "#);
     }
 
+    const GONE: Process = Process::Gone { revertible: true };
+
     #[test]
     fn a_run_that_goes_on_shows_its_question_and_its_forecast() {
         let view = ViewState::fold(&running().records);
-        let text = fits(&status(&view, true, at("02:21:00"), 80, &zone()));
+        let text = fits(&status(&view, Process::There, at("02:21:00"), 80, &zone()));
         for said in
             ["State: waiting for an answer", "0:09 gone", "since 02:20 UTC (19:20 PDT)", "RUNS"]
         {
             assert!(text.contains(said), "{said}\n{text}");
         }
         assert!(!text.contains("phoenix-dr resume"), "its process is there: {text}");
-        let lost = fits(&status(&view, false, at("02:21:00"), 80, &zone()));
+        let lost = fits(&status(&view, GONE, at("02:21:00"), 80, &zone()));
         assert!(lost.contains("its process was lost") && lost.contains("phoenix-dr resume 7F3A"));
     }
 
@@ -451,6 +472,18 @@ mod tests {
       phoenix-dr doctor    checks that this host can carry them out
       phoenix-dr help      shows everything else
     "#);
+    }
+
+    #[test]
+    fn a_rollback_that_would_be_refused_is_not_offered() {
+        let mut run = line(&stopped(), false);
+        run.revertible = false;
+        let text = fits(&home(&Home { runs: vec![run], ..Home::default() }, 80));
+        assert!(text.contains("phoenix-dr resume 7F3A") && !text.contains("rollback"), "{text}");
+        let view = ViewState::fold(&stopped().records);
+        let text =
+            fits(&status(&view, Process::Gone { revertible: false }, at("02:31:00"), 80, &zone()));
+        assert!(text.contains("phoenix-dr resume 7F3A") && !text.contains("rollback"), "{text}");
     }
 
     #[test]

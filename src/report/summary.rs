@@ -297,6 +297,7 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
                 (false, None) => "looks at what is in doubt and goes on",
             };
             let (typed, does) = command("resume", resume);
+            let refuses_loss = answer.as_ref().is_some_and(|flag| flag.contains("--accept-loss"));
             next.push((format!("{typed}{}", answer.unwrap_or_default()), does));
             if view.rollback.is_none() && refused_as_things_are(view) {
                 let again = crate::shell::line(&view.typed);
@@ -304,6 +305,10 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
                     format!("phoenix-dr {again}"),
                     "starts again, with files that were corrected".to_owned(),
                 ));
+            }
+            if refuses_loss {
+                let (typed, does) = command("resume", "takes another recovery point instead");
+                next.push((format!("{typed} --recovery-point ID"), does));
             }
             if view.rollback.is_none() && still_changed && !view.sealed() {
                 next.push(command("rollback", "undoes what this run changed"));

@@ -175,6 +175,13 @@ fn the_next_command_fits_how_it_ended() {
         let script = changed().event("02:30:00", Event::RunStopped { why, exit: 8 });
         assert_eq!(next(script)[0], command);
     }
+    // Whoever does not want to lose that much takes another recovery point.
+    let why = "an answer is needed: --accept-loss 2h7m".to_owned();
+    let script = Script::started().event("02:30:00", Event::RunStopped { why, exit: 8 });
+    assert_eq!(
+        next(script)[..2],
+        ["phoenix-dr resume 7F3A --accept-loss 2h7m", "phoenix-dr resume 7F3A --recovery-point ID"]
+    );
     // Nothing to undo, or nothing that may be: resume is all there is.
     assert_eq!(next(stop(Script::started())), ["phoenix-dr resume 7F3A", "phoenix-dr status 7F3A"]);
     let mut sealed = changed().done("02:24:00", "02:25:00", "database");

@@ -282,6 +282,11 @@ impl ViewState {
         {
             self.chosen = candidates.iter().find(|candidate| candidate.id == *id).cloned();
         }
+        let accepted = matches!(answer, Answer::Typed { .. } | Answer::Yes);
+        if matches!(key, QuestionKey::Loss { .. }) && !accepted {
+            // What would be lost with it is not lost.
+            self.chosen = None;
+        }
     }
 
     /// Returns a step as the plan has it.

@@ -242,3 +242,25 @@ fn a_run_taken_up_again_has_a_gap_and_no_ending() {
     assert_eq!(view.ending, None);
     assert_eq!(view.gaps, [(at("02:20:00"), at("02:26:00"))]);
 }
+
+#[test]
+fn a_loss_that_nobody_accepted_is_none_of_the_run_s() {
+    let form = AnswerForm::Candidates { candidates: candidates(), loss_max: None, best: None };
+    let choice = QuestionKey::Choice { step: "recovery_point".into(), among: String::new() };
+    let [candidate, word, flag] = ["backup", "lose 42m", "--accept-loss 42m"].map(str::to_owned);
+    let step = "recovery_point".into();
+    let loss = QuestionKey::Loss { step, candidate, loss: Some(Span::minutes(42)) };
+    for (answer, kept) in [
+        (Answer::No, false),
+        (Answer::Missing { flag }, false),
+        (Answer::Typed { text: word.clone() }, true),
+    ] {
+        let chosen = Answer::Chosen { id: "backup".to_owned() };
+        let asked = question(loss.clone(), AnswerForm::Type { word: word.clone() });
+        let script = Script::started()
+            .ask("02:18:10", "02:19:40", question(choice.clone(), form.clone()), chosen)
+            .ask("02:19:40", "02:19:50", asked, answer.clone());
+        let view = ViewState::fold(&script.records);
+        assert_eq!(view.chosen.is_some(), kept, "{answer:?}");
+    }
+}

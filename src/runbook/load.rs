@@ -6,9 +6,8 @@ use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::near;
+use super::partly::{self, Partly};
 use super::path::{Path, Segment};
 use super::problem::{Problem, Problems};
 use super::schema::Runbook;
@@ -148,8 +147,8 @@ pub(crate) const fn embedded() -> &'static [(&'static str, &'static str)] {
 
 /// Reads a runbook's text.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Loaded, Problems> {
-    let parsed =
-        yaml::parse::<Runbook>(name, text).map_err(|problems| with_order(name, text, problems))?;
+    let parsed = yaml::parse::<Runbook>(name, text)
+        .map_err(|problems| with_the_rest(name, text, problems))?;
     let (runbook, document) = (parsed.value, parsed.document);
     if runbook.steps.len() > STEPS_MAX {
         let range = document.index.key_or(&Path::root().key("steps"));
@@ -159,39 +158,15 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Loaded, Problems> {
     Ok(Loaded { name: document.file, source: document.source, runbook, places: document.index })
 }
 
-/// Adds what can be told of the steps' ids, order and actions although something else in the file does not fit.
-fn with_order(name: &str, text: &str, mut problems: Problems) -> Problems {
+/// Adds what else is wrong with the runbook although something in it does not fit.
+fn with_the_rest(name: &str, text: &str, mut problems: Problems) -> Problems {
     // What cannot be read as YAML has no steps.
     let Ok(document) = yaml::read(name, text) else { return problems };
-    let steps = document.value.get("steps").and_then(Value::as_array);
-    let steps: Vec<Value> = steps.into_iter().flatten().enumerate().map(skeleton).collect();
-    if steps.is_empty() || steps.len() > STEPS_MAX {
-        return problems;
-    }
-    let bare = json!({ "runbook": "X", "title": "x", "command": "x", "steps": steps });
-    let Ok(runbook) = serde_json::from_value::<Runbook>(bare) else { return problems };
+    let Some(Partly { runbook, known }) = partly::read(&document.value) else { return problems };
     let loaded =
         Loaded { name: document.file, source: document.source, runbook, places: document.index };
-    problems.items.extend(super::validate::order_alone(&loaded));
+    problems.items.extend(super::validate::partly(&loaded, &known));
     loaded.problems(problems.items)
-}
-
-/// Returns what of a step says where it stands; what has no id is given one that nothing can name.
-fn skeleton((i, step): (usize, &Value)) -> Value {
-    let text = |key: &str| step.get(key).filter(|value| value.is_string());
-    // What it needs and cannot be read is none of the others: it must not seem to be a circle.
-    let unread = json!([]);
-    let needs = step.get("needs").map(|needs| {
-        let read = needs.as_array().is_some_and(|needs| needs.iter().all(Value::is_string));
-        if read { needs } else { &unread }
-    });
-    let mut kept = json!({ "id": format!("{NO_ID}{i}") });
-    for (key, value) in [("id", text("id")), ("action", text("action")), ("needs", needs)] {
-        if let Some(value) = value {
-            kept[key] = value.clone();
-        }
-    }
-    kept
 }
 
 /// Reads a runbook's file.

@@ -7,6 +7,7 @@ pub(crate) mod expression;
 pub(crate) mod graph;
 pub(crate) mod load;
 pub(crate) mod near;
+mod partly;
 pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod rehearse;

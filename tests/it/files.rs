@@ -15,7 +15,11 @@ fn runbook(steps: &str) -> String {
 
 #[test]
 fn without_an_estate_both_ways_out_are_named() {
-    Folder::new().run(&["failover", "--region", "us-west-2"]).exits(2).says("phoenix-dr init");
+    Folder::new()
+        .run(&["failover", "--region", "us-west-2"])
+        .exits(2)
+        .says("phoenix-dr init")
+        .says("--rehearse");
 }
 
 #[test]

@@ -64,6 +64,37 @@ fn a_damaged_run_is_listed_and_can_be_given_up() {
 }
 
 #[test]
+fn a_first_record_that_was_lost_is_damage_and_one_that_was_never_written_is_not() {
+    let folder = chain(&[]);
+    let again = ["run", "chain.yaml", "--yes", "--on-failure", "stop"];
+    folder.run(&again).exits(14);
+    let (path, _) = folder.journals().remove(0);
+    let name = path.file_name().expect("a run").to_string_lossy().into_owned();
+    let journal = path.join("journal.jsonl");
+    std::fs::write(&journal, "garbage\n").expect("damage");
+    let abandon = format!("phoenix-dr abandon {name} --reason");
+    folder.run(&["resume", &name]).exits(12).says(&abandon);
+    let ran = folder.run(&["audit", &name, "--verify"]).exits(12);
+    assert!(ran.out.contains("BROKEN after 0 intact records"), "{}", ran.out);
+    for arguments in [&["resume"][..], &["status"], &again] {
+        folder.run(arguments).exits(12).says(&abandon);
+    }
+
+    // The process was ended while it wrote its first record: nothing can have been changed by it.
+    for left in ["", "{\"format\":1,\"se"] {
+        std::fs::write(&journal, left).expect("cut");
+        for arguments in [&["resume", &name][..], &["resume"], &["status"]] {
+            folder
+                .run(arguments)
+                .exits(2)
+                .says("ended before its first record: it changed nothing");
+        }
+    }
+    undone(&folder);
+    folder.run(&again).exits(14);
+}
+
+#[test]
 fn a_run_whose_chain_is_broken_can_be_given_up() {
     let folder = chain(&[]);
     folder.run(&["run", "chain.yaml", "--yes", "--on-failure", "stop"]).exits(14);
@@ -332,6 +363,50 @@ fn every_problem_is_told_beside_one_of_shape() {
     ] {
         assert!(ran.err.contains(words), "`{words}` is not in:\n{}", ran.err);
     }
+}
+
+#[test]
+fn a_wrong_key_hides_nothing_else_that_is_wrong() {
+    let folder = Folder::new();
+    let steps = "  - { id: a, action: wait, with: { for: 0s }, retrys: 3 }
+  - { id: b, action: wait, with: { fro: 0s } }
+  - { id: c, action: wait, with: { for: [1] }, timeout: soon }
+  - { id: d, needs: [a], action: manual, with: { say: ['${{ steps.e.outputs.evidence }}'] } }
+  - { id: e, needs: [d], action: manual, with: { say: [x], evidence: x } }
+  - { id: f, action: command.run, with: { argv: [x] } }
+  - { id: g, action: command.run, with: { argv: [x] }, verfy: { none: x }, rolback: { none: x } }
+";
+    let head = "runbook: T-1\ntitle: Test\ncommand: test\n";
+    folder.write("t.yaml", &format!("{head}inputs:\n  x: {{ type: strin }}\nsteps:\n{steps}"));
+    let ran = folder.run(&["validate", "t.yaml"]).exits(3);
+    // Nothing is said of the steps by inputs that could not be read.
+    assert!(ran.err.contains("unknown key `retrys`"), "{}", ran.err);
+    folder.write("t.yaml", &format!("{head}steps:\n{steps}"));
+    let ran = folder.run(&["validate", "t.yaml"]).exits(3);
+    folder.write("mended.yaml", &format!("{head}steps:\n{}", mended(steps)));
+    let mended = folder.run(&["validate", "mended.yaml"]).exits(3);
+    // Every problem that is told once the keys are mended is told at once.
+    let told = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("error: "));
+        lines.map(str::to_owned).collect()
+    };
+    let (at_once, later) = (told(&ran.err), told(&mended.err));
+    assert!(later.len() >= 4, "{}", mended.err);
+    for problem in &later {
+        assert!(at_once.contains(problem), "`{problem}` is not in:\n{}", ran.err);
+    }
+    assert_eq!(at_once.len(), later.len() + 4, "four keys are wrong:\n{}", ran.err);
+}
+
+/// The steps with the keys alone put right.
+fn mended(steps: &str) -> String {
+    let keys = [
+        (", retrys: 3", ""),
+        (", timeout: soon", ""),
+        ("verfy", "verify"),
+        ("rolback", "rollback"),
+    ];
+    keys.into_iter().fold(steps.to_owned(), |text, (wrong, right)| text.replace(wrong, right))
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn four_questions_answered_by_hand_restore_the_platform() {
         assert!(there, "`{part}` is not on the screen:\n{screen:#?}");
     }
     person.types("m").sees("We are investigating an outage of us-east-1").asked(GO);
-    person.types("c").sees("# 5 capacity");
+    person.types("c").sees("goes back:");
     // Each page says how much is left: its prompt is another than the one before.
     let mut page = String::new();
     while !page.starts_with(GO) {
@@ -62,6 +62,7 @@ fn four_questions_answered_by_hand_restore_the_platform() {
             person.types("");
         }
     }
+    person.sees("# 5 capacity");
     person.screen.ran_over.clear();
     up_to_the_database(&mut person, "1");
     person.asked_about(PROMOTE.0, PROMOTE.1).sees("Cannot be undone").types("y");

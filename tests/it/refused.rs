@@ -58,6 +58,9 @@ fn an_estate_file_that_names_what_does_not_exist_is_refused_with_the_name() {
         let folder = with(&estate, old, new);
         let ran = folder.run(&quick(&[]));
         refused(&estate, &folder, ran, 10, &words);
+        // Whoever adds the flags that are missing must not find out only then.
+        let ran = folder.run(&["run", "quick.yaml", "--set", "region=us-west-2"]);
+        refused(&estate, &folder, ran, 8, &[words[0], words[1], "add --yes", "add --approve"]);
     }
 }
 

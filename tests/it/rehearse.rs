@@ -101,6 +101,23 @@ fn what_is_refused_for_a_moment_costs_a_moment() {
 }
 
 #[test]
+fn past_the_promotion_nothing_offers_a_rollback_that_would_be_refused() {
+    let folder = Folder::new();
+    rehearsed(&folder, &["--inject", "stuck@rds/PromoteReadReplica"]).exits(14);
+    folder
+        .run(&["rollback", "--rehearse", "--yes"])
+        .exits(14)
+        .says("nothing of this run can be reverted");
+    for arguments in [&[][..], &["status"]] {
+        let ran = folder.run::<&str>(arguments).exits(0);
+        assert!(ran.out.contains("phoenix-dr resume"), "{}", ran.out);
+        assert!(!ran.out.contains("phoenix-dr rollback"), "{}", ran.out);
+    }
+    let ran = rehearsed(&folder, &[]).exits(9).says("phoenix-dr resume");
+    assert!(!ran.err.contains("phoenix-dr rollback"), "{}", ran.err);
+}
+
+#[test]
 fn a_restore_that_is_stuck_is_not_waited_for_twice() {
     let folder = Folder::new();
     let mut arguments =

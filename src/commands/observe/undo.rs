@@ -14,7 +14,7 @@ pub(super) fn settle(sight: &Sight<'_>, graph: &Graph, found: &mut BTreeMap<usiz
     let choice = Choice::of(sight, found);
     for (i, step) in found.iter_mut() {
         let planned = &sight.plan.steps[*i];
-        if step.undo == Undo::Restore && promotes(sight, planned) {
+        if matches!(step.undo, Undo::Restore | Undo::Delete) && promotes(sight, planned) {
             step.undo = choice.undo();
         }
     }
@@ -24,7 +24,11 @@ pub(super) fn settle(sight: &Sight<'_>, graph: &Graph, found: &mut BTreeMap<usiz
     for (i, by) in sealed.into_iter().enumerate() {
         let (Some(by), Some(step)) = (by, found.get_mut(&i)) else { continue };
         match step.undo {
-            Undo::Restore | Undo::Action { .. } | Undo::Command { .. } | Undo::ByChoice { .. } => {
+            Undo::Restore
+            | Undo::Delete
+            | Undo::Action { .. }
+            | Undo::Command { .. }
+            | Undo::ByChoice { .. } => {
                 let before = &sight.plan.steps[by];
                 step.undo =
                     Undo::Sealed { by: before.id.clone(), promotes: promotes(sight, before) };
@@ -78,7 +82,7 @@ impl Choice {
                 Undo::Never { why: "a promoted replica cannot follow again".to_owned() }
             }
             (Some(RecoveryMethod::RestorePointInTime | RecoveryMethod::RestoreSnapshot), true) => {
-                Undo::Restore
+                Undo::Delete
             }
             (method, _) => {
                 Undo::ByChoice { promotes: method.map(|method| method == RecoveryMethod::Promote) }

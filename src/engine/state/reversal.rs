@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{FoldError, Graph, RunPhase, RunState};
 use crate::engine::scheduler::kept;
 use crate::engine::step::{RevertStage, Stage, StepState};
-use crate::event::{QuestionKey, RollbackScope};
+use crate::event::{Answer, QuestionKey, RollbackScope};
 use crate::ids::StepId;
 use crate::outcome::{Effect, StepEnd};
 use crate::plan::{Approval, outputs};
@@ -91,6 +91,63 @@ impl RunState {
             || (end == StepEnd::Failed && self.plan.steps[i].on_failure == OnFailure::Continue)
     }
 
+    /// Takes an answer down. A loss that is refused takes back the choice that would bring it.
+    pub(super) fn decide(&mut self, question: &QuestionKey, answer: &Answer) {
+        if let (QuestionKey::Loss { step, .. }, Answer::No) = (question, answer) {
+            self.forget_choice(step);
+        }
+        self.answers.insert(question.clone(), answer.clone());
+    }
+
+    /// Returns the choice step `i` stands by: made, or answered and not yet made.
+    fn choice_of(&self, i: usize) -> Option<&str> {
+        if let Some(made) = &self.steps[i].choice {
+            return Some(&made.id);
+        }
+        let of = &self.plan.steps[i].id;
+        self.answers.iter().find_map(|(key, answer)| match (key, answer) {
+            (QuestionKey::Choice { step, .. }, Answer::Chosen { id }) if step == of => {
+                Some(id.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the steps whose choice is another one than `point`.
+    fn chosen_otherwise(&self, point: &str) -> Vec<usize> {
+        let all = 0..self.steps.len();
+        all.filter(|i| self.choice_of(*i).is_some_and(|chosen| chosen != point)).collect()
+    }
+
+    /// Says whether anything was changed by what step `i` chose.
+    fn begun_by(&self, i: usize) -> bool {
+        let mut resting = self.rest_on(i).into_iter();
+        resting.any(|user| self.plan.steps[user].changes && self.steps[user].changed())
+    }
+
+    /// Returns the choice that can not be made again for `point`, for something was changed by it.
+    pub(crate) fn begun_with_another(&self, point: &str) -> Option<&str> {
+        let chosen = self.chosen_otherwise(point);
+        chosen.into_iter().find(|i| self.begun_by(*i)).and_then(|i| self.choice_of(i))
+    }
+
+    /// Has every choice made again that is another one than `point`, or bound to another one when the run was started,
+    /// and by which nothing was changed yet.
+    pub(super) fn choose_named(&mut self, point: &str) {
+        let bound = self.point.replace(point.to_owned()).filter(|bound| bound != point);
+        for i in 0..self.steps.len() {
+            let rebound = bound.as_deref().is_some_and(|bound| self.plan.steps[i].chooses(bound));
+            let otherwise = self.choice_of(i).is_some_and(|chosen| chosen != point);
+            if (!rebound && !otherwise) || self.begun_by(i) {
+                continue;
+            }
+            if rebound {
+                Arc::make_mut(&mut self.plan).steps[i].choose(point);
+            }
+            self.choose_again(i);
+        }
+    }
+
     /// Ends a rollback after which the run is not over.
     pub(super) fn end_rollback(&mut self) -> Result<(), FoldError> {
         let RunPhase::RollingBack { scope, .. } = &self.phase else {
@@ -105,10 +162,15 @@ impl RunState {
         }
     }
 
-    /// Has a choice made again: the choosing step begins anew with everything after it that is not in place.
+    /// Has the choice made again for which another method is wanted.
     fn choose_anew(&mut self, choosing: &StepId) -> Result<(), FoldError> {
         let i = self.graph.of_step(choosing);
-        let i = i.ok_or_else(|| FoldError::UnknownStep(choosing.clone()))?;
+        self.choose_again(i.ok_or_else(|| FoldError::UnknownStep(choosing.clone()))?);
+        Ok(())
+    }
+
+    /// Has a choice made again: the choosing step begins anew with everything after it that is not in place.
+    fn choose_again(&mut self, i: usize) {
         let after = Graph::reach(&self.graph.dependents, i);
         let resting = self.rest_on(i);
         self.begin_anew(|at, step| {
@@ -119,6 +181,12 @@ impl RunState {
             let in_place = step.effect != Effect::None && !step.taken_back();
             at == i || (after.contains(&at) && open && !in_place)
         });
+        let choosing = self.plan.steps[i].id.clone();
+        self.forget_choice(&choosing);
+    }
+
+    /// Forgets what was answered about a step's choice: it is asked anew.
+    fn forget_choice(&mut self, choosing: &StepId) {
         self.answers.retain(|key, _| match key {
             QuestionKey::Choice { step, .. } | QuestionKey::Loss { step, .. } => step != choosing,
             QuestionKey::Go
@@ -134,7 +202,6 @@ impl RunState {
             | QuestionKey::Alone
             | QuestionKey::Credentials { .. } => true,
         });
-        Ok(())
     }
 
     /// Lets steps begin anew, and finds out what can go on then.

@@ -52,6 +52,9 @@ impl World {
         if !changes(call) {
             seen.satisfied = false;
         }
+        if !seen.satisfied {
+            seen.commands = vec![format!("switch {}", call.step)];
+        }
         seen.under_way = under_way;
         seen.outputs = self.outputs(call);
         self.with(|w| {

@@ -130,6 +130,12 @@ fn after_the_point_the_menu_offers_no_rollback() {
     let question = world.asked().into_iter().find(|q| q.key == failed("traffic")).expect("a menu");
     let AnswerForm::Menu { options } = question.form else { panic!("not a menu") };
     assert!(options.iter().all(|option| option.choice != FailureChoice::Rollback));
+    // To mark it done somebody must be able to do it, also once the run was taken up again.
+    assert_eq!(question.commands, ["switch traffic"]);
+    world.strike("traffic", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);
+    resume(&world, settings(true));
+    let again = world.asked().into_iter().rev().find(|q| q.title == question.title);
+    assert_eq!(again.expect("a menu").commands, ["switch traffic"]);
 }
 
 fn typed(id: &str, word: &str) -> PlannedStep {

@@ -51,6 +51,7 @@ fn settings(interactive: bool) -> RunSettings {
         overrides: BTreeMap::new(),
         failures_answered: Default::default(),
         reverts_answered: Default::default(),
+        recovery_point: None,
         typed: Vec::new(),
     }
 }

@@ -78,8 +78,11 @@ fn explained(records: &[Record], durable: &RunState, ran: &Ran) {
         }
         Event::RunFinished { exit, .. } => {
             assert_eq!(*exit, ran.exit.code());
-            let begun_anew =
-                records.iter().any(|record| matches!(&record.event, Event::RollbackEnded { .. }));
+            let begun_anew = records.iter().any(|record| match &record.event {
+                Event::RollbackEnded { .. } => true,
+                Event::RunResumed { settings, .. } => settings.recovery_point.is_some(),
+                _ => false,
+            });
             for (planned, step) in durable.plan.steps.iter().zip(&durable.steps) {
                 assert!(step.ended().is_some(), "{} has no end", planned.id);
                 let ends = ends(&planned.id.0);

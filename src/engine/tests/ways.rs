@@ -174,3 +174,142 @@ fn consent_to_a_loss_covers_no_larger_one_and_no_other_candidate() {
         assert_eq!(again, asked_again, "{candidate}: {before:?} then {later:?}");
     }
 }
+
+fn loss_of(candidate: &str, loss: Span) -> QuestionKey {
+    let (step, candidate) = ("choose".into(), candidate.to_owned());
+    QuestionKey::Loss { step, candidate, loss: Some(loss) }
+}
+
+fn choices(world: &World) -> Vec<Vec<String>> {
+    let usable = |question: Question| match question.form {
+        AnswerForm::Candidates { candidates, .. } => Some(
+            candidates
+                .into_iter()
+                .filter(|candidate| candidate.unusable.is_none())
+                .map(|candidate| candidate.id)
+                .collect(),
+        ),
+        _ => None,
+    };
+    world.asked().into_iter().filter_map(usable).collect()
+}
+
+fn chosen(ran: &Ran) -> Option<&str> {
+    ran.step("choose").choice.as_ref().map(|choice| choice.id.as_str())
+}
+
+/// A world in which each recovery point loses more than is allowed.
+fn losing() -> World {
+    let world = World::new();
+    world.with(|w| w.loss = Some(Span::minutes(42)));
+    world
+}
+
+#[test]
+fn whoever_refuses_a_loss_chooses_among_the_others() {
+    let world = losing();
+    world.answer(loss_of("replica", Span::minutes(42)), Answer::No);
+    let ran = start(&world, recovery(), settings(true));
+    assert_eq!((ran.exit, chosen(&ran)), (Exit::ObjectiveMissed, Some("backup")));
+    assert_eq!(
+        choices(&world),
+        [vec!["replica", "backup", "snapshot"], vec!["backup", "snapshot"]]
+    );
+    let whole = world.durable();
+    for cut in 1..whole.len() {
+        let world = after(&world, &whole, cut).remove(0);
+        world.with(|w| w.loss = Some(Span::minutes(42)));
+        let ran = resume(&world, settings(true));
+        let end = (ran.exit, chosen(&ran));
+        assert_eq!(end, (Exit::ObjectiveMissed, Some("backup")), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_choice_whose_loss_was_refused_is_made_anew_by_the_next_process() {
+    let world = losing();
+    world.answer_form_type(Answer::No);
+    let ran = start(&world, recovery(), settings(true));
+    assert_eq!((ran.exit, choices(&world).len()), (Exit::Stopped, 3), "until none is left");
+    assert_eq!(world.count("perform choose"), 0);
+    world.forget_answers();
+    let ran = resume(&world, settings(true));
+    assert_eq!(choices(&world).last().map(Vec::len), Some(3), "all of them can be taken again");
+    assert_eq!(chosen(&ran), Some("replica"));
+}
+
+#[test]
+fn nobody_to_accept_a_loss_leaves_the_choice_as_it_is() {
+    let world = losing();
+    world.answer_form_type(Answer::Missing { flag: "--accept-loss 42m".to_owned() });
+    assert_eq!(start(&world, recovery(), settings(false)).exit, Exit::NeedsAnswer);
+    world.forget_answers();
+    let ran = resume(&world, settings(false));
+    assert_eq!((chosen(&ran), choices(&world).len()), (Some("replica"), 1));
+}
+
+/// A process that is told to take the snapshot.
+fn naming(world: &World) -> RunSettings {
+    let among = "replica,backup,snapshot".to_owned();
+    let key = QuestionKey::Choice { step: "choose".into(), among };
+    world.answer(key, Answer::Chosen { id: "snapshot".to_owned() });
+    RunSettings { recovery_point: Some("snapshot".to_owned()), ..settings(false) }
+}
+
+#[test]
+fn another_recovery_point_can_be_named_until_one_was_begun() {
+    // Before the loss is accepted, and once the choice is made but nothing came of it.
+    let world = losing();
+    world.answer_form_type(Answer::Missing { flag: "--accept-loss 42m".to_owned() });
+    start(&world, recovery(), settings(false));
+    world.forget_answers();
+    let told = naming(&world);
+    let ran = resume(&world, told);
+    assert_eq!(chosen(&ran), Some("snapshot"));
+
+    for (effect, taken, begun) in
+        [(Effect::None, "snapshot", None), (Effect::Applied, "replica", Some("replica"))]
+    {
+        let world = World::new();
+        world.strike("recover", Op::Perform, Fault::Fail(FailureClass::Invalid, effect), 1);
+        world.answer(failed("recover", 1), menu(FailureChoice::Stop, &[]));
+        let ran = start(&world, recovery(), settings(true));
+        assert_eq!(ran.state.begun_with_another("snapshot"), begun, "{effect:?}");
+        assert_eq!(ran.state.begun_with_another("replica"), None, "{effect:?}");
+        let told = naming(&world);
+        let ran = resume(&world, told);
+        assert_eq!(chosen(&ran), Some(taken), "{effect:?}");
+        assert_eq!(ran.end("recover"), Some(StepEnd::Done), "{effect:?}");
+        sound::nothing_doubled(&world, "another point");
+    }
+}
+
+#[test]
+fn a_loss_is_typed_in_whole_minutes() {
+    let world = World::new();
+    world.with(|w| w.loss = "2h6m57s303ms".parse().ok());
+    start(&world, recovery(), settings(true));
+    let asked = world
+        .asked()
+        .into_iter()
+        .find(|question| question.key == loss_of("replica", Span::minutes(127)));
+    let AnswerForm::Type { word } = asked.expect("the loss").form else { panic!("not typed") };
+    assert_eq!(word, "lose 2h7m");
+}
+
+#[test]
+fn what_was_named_at_the_start_is_not_what_the_next_process_names() {
+    let world = losing();
+    world.answer_form_type(Answer::No);
+    let bound =
+        of("choose", &[], "rds.choose_recovery_point", serde_json::json!({ "choose": "replica" }));
+    let mut plan = recovery();
+    plan.steps[0].body = bound.body;
+    let named = RunSettings { recovery_point: Some("replica".to_owned()), ..settings(true) };
+    assert_eq!(start(&world, plan, named).exit, Exit::Stopped);
+    world.forget_answers();
+    let told = naming(&world);
+    let ran = resume(&world, told);
+    assert_eq!(ran.step("choose").with["choose"], "snapshot");
+    assert_eq!(chosen(&ran), Some("snapshot"));
+}

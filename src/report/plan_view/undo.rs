@@ -16,6 +16,8 @@ pub(crate) enum Undo {
     Nothing,
     /// By itself, from the state before
     Restore,
+    /// By deleting the database it restored
+    Delete,
     /// By an action of its own
     Action {
         action: String,
@@ -60,8 +62,14 @@ impl Undo {
     /// A program is undone by the program its author names, everything else from the state before.
     fn by_itself(step: &PlannedStep) -> Self {
         let Body::Action { action, with } = &step.body else { return Self::Restore };
-        if ActionName::parse(action) != Some(ActionName::CommandRun) {
-            return Self::Restore;
+        match ActionName::parse(action) {
+            Some(ActionName::CommandRun) => {}
+            Some(
+                ActionName::RdsRecover
+                | ActionName::RdsRestorePointInTime
+                | ActionName::RdsRestoreSnapshot,
+            ) => return Self::Delete,
+            Some(_) | None => return Self::Restore,
         }
         let argv = with.get("undo").and_then(Value::as_array).map(Vec::as_slice);
         let argv: Vec<&str> = argv.unwrap_or_default().iter().filter_map(Value::as_str).collect();
@@ -78,6 +86,7 @@ impl Undo {
             Self::ByChoice { promotes } => !matches!(promotes, Some(false)),
             Self::Nothing
             | Self::Restore
+            | Self::Delete
             | Self::Action { .. }
             | Self::Command { .. }
             | Self::Sealed { .. } => false,
@@ -88,6 +97,7 @@ impl Undo {
         match self {
             Self::Nothing => "nothing to undo".to_owned(),
             Self::Restore => "restores what was there before".to_owned(),
+            Self::Delete => "deletes the database it restored".to_owned(),
             Self::Action { action } => format!("by {action}"),
             Self::Command { line } => format!("by `{line}`"),
             Self::ByChoice { promotes } => {
@@ -96,7 +106,7 @@ impl Undo {
                     Some(false) => " (as things look, it is a restore)",
                     None => "",
                 };
-                format!("promotion: no; restore: yes{likely}")
+                format!("promotion: no; restore: yes, it is deleted{likely}")
             }
             Self::Sealed { by, promotes: true } => {
                 format!("not by itself once `{by}` is promoted")

@@ -324,7 +324,7 @@ fn step_line((number, planned, step): (usize, &PlannedStep, &DryRunStep), ids: u
     let undo = match step.undo {
         _ if impossible => "",
         Undo::Nothing => "",
-        Undo::Restore | Undo::Action { .. } | Undo::Command { .. } => "undo: yes",
+        Undo::Restore | Undo::Delete | Undo::Action { .. } | Undo::Command { .. } => "undo: yes",
         Undo::ByChoice { promotes: Some(false) } => "undo: yes",
         Undo::ByChoice { .. } | Undo::Never { .. } => "undo: NO",
         Undo::Sealed { .. } => "undo: no",
@@ -353,6 +353,11 @@ fn change(planned: &PlannedStep, step: &DryRunStep) -> String {
                 return planned.title.clone();
             }
             let parts = state.differences.iter().map(|difference| {
+                // Of an object its bucket is told as well: its name alone may be that of a region.
+                if let Some(object) = difference.what.strip_prefix("failover object ") {
+                    let does = if difference.to == "present" { "puts" } else { "removes" };
+                    return format!("{does} {object}");
+                }
                 // The last part of `namespace/name replicas` tells enough on one line.
                 let what = difference.what.rsplit('/').next().unwrap_or(&difference.what);
                 let what = what.strip_suffix(" replicas").unwrap_or(what);

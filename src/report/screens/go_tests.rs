@@ -1,6 +1,7 @@
 //! The `go` screen at 80x24.
 
 use super::*;
+use crate::outcome::Difference;
 use crate::report::fixtures::{at, candidates, plan, quorum, run_id, zone};
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::tests::report;
@@ -178,5 +179,24 @@ fn numbers_are_ranges() {
         [(vec![], ""), (vec![3], "3"), (vec![3, 5, 6, 7, 11], "3, 5-7, 11"), (vec![1, 2], "1-2")]
     {
         assert_eq!(ranges(&numbers), expected);
+    }
+}
+
+#[test]
+fn the_failover_object_is_named_with_its_bucket() {
+    let plan = plan();
+    let planned = &plan.steps[0];
+    let mut steps = report().steps;
+    let seen = steps.iter_mut().find(|step| matches!(step.found, Found::State { .. }));
+    let seen = seen.expect("a step that was seen");
+    for (from, to, says) in [
+        ("absent", "present", "puts s3://failover/us-east-1"),
+        ("present", "absent", "removes s3://failover/us-east-1"),
+    ] {
+        let Found::State { state } = &mut seen.found else { panic!("it was seen") };
+        let what = "failover object s3://failover/us-east-1".to_owned();
+        let (from, to) = (from.to_owned(), to.to_owned());
+        (state.waiver, state.differences) = (None, vec![Difference { what, from, to }]);
+        assert_eq!(change(planned, seen), says);
     }
 }

@@ -24,6 +24,7 @@ use super::catalogue::Output;
 use super::catalogue::actions::ActionName;
 use super::graph::Graph;
 use super::load::Loaded;
+use super::partly::Known;
 use super::path::Path;
 use super::problem::{Problem, Problems};
 use super::schema::{Input, Runbook};
@@ -58,13 +59,34 @@ pub(crate) fn validate(loaded: &Loaded) -> Problems {
     loaded.problems(checker.problems)
 }
 
-/// Returns what is wrong with the ids, actions and order of steps, of a runbook that may lack all else.
-pub(super) fn order_alone(loaded: &Loaded) -> Vec<Problem> {
+/// Returns what is wrong with what could be read of a runbook. Of what could not, nothing is said: neither that it is
+/// missing, nor that it does not use something.
+pub(super) fn partly(loaded: &Loaded, known: &Known) -> Vec<Problem> {
     let graph = Graph::of(&loaded.runbook);
     let names = Names::of(&loaded.runbook);
     let mut checker = Checker::new(loaded, &names, &graph);
-    checker.ids_and_actions();
+    if known.head {
+        checker.head();
+    }
+    if known.inputs {
+        checker.inputs();
+    }
+    for (i, whole) in known.steps.iter().enumerate() {
+        // Without its inputs every name of one would seem to be unknown.
+        if *whole && known.inputs {
+            checker.step(i);
+        } else {
+            checker.id_and_action(i);
+        }
+    }
+    if known.inputs && known.verification {
+        checker.ending();
+    }
     checker.order();
+    checker.outputs_in_order();
+    if known.inputs && known.verification && known.steps.iter().all(|whole| *whole) {
+        checker.unused_inputs();
+    }
     checker.problems
 }
 

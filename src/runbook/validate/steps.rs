@@ -80,16 +80,15 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks what can be told of steps of which nothing else could be read.
-    pub(super) fn ids_and_actions(&mut self) {
-        for (i, step) in self.names.runbook.steps.iter().enumerate() {
-            let path = Loaded::step_path(i);
-            if !step.id.starts_with(NO_ID) {
-                self.id(step, i, &path);
-            }
-            if let Some(action) = &step.action {
-                self.known_action(action, &path);
-            }
+    /// Checks what can be told of a step of which nothing else could be read.
+    pub(super) fn id_and_action(&mut self, i: usize) {
+        let step = &self.names.runbook.steps[i];
+        let path = Loaded::step_path(i);
+        if !step.id.starts_with(NO_ID) {
+            self.id(step, i, &path);
+        }
+        if let Some(action) = &step.action {
+            self.known_action(action, &path);
         }
     }
 
