@@ -82,13 +82,13 @@ fn resume(bencher: Bencher, records: usize) {
         .bench_refs(|folder| folder.run(&["resume", "--yes"]));
 }
 
-/// Reading a world as captures have it, checking it and building the simulation of it, as a rehearsal does: so many S3 objects, a fiftieth as many workloads, a twentieth as
-/// many record sets.
+/// A rehearsal of one step that does nothing, in a world as captures have it: read, checked, its simulation built, and all
+/// of it given back. So many S3 objects, a fiftieth as many workloads, a twentieth as many record sets.
 #[divan::bench(args = sizes(&[10_000, 100_000]), sample_count = 10, sample_size = 1)]
 fn world(bencher: Bencher, objects: usize) {
     let folder = Folder::with(&folder::fan(1));
     world::write(&folder.path().join("world.jsonl"), objects);
-    let arguments = ["world", "validate", "world.jsonl"];
+    let arguments = ["run", "runbook.yaml", "--rehearse", "world.jsonl", "--yes", "--speed", "max"];
     bencher.counter(ItemsCount::new(objects)).bench(|| folder.run(&arguments));
 }
 
