@@ -75,7 +75,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l inject -d 
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l seed -d 'Chance of the rehearsal: the same seed, the same faults [default: 1; with --surprise drawn anew]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand run" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -111,7 +111,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l inject -d
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l seed -d 'Chance of the rehearsal: the same seed, the same faults [default: 1; with --surprise drawn anew]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand plan" -l runbooks -d 'Directory with further runbooks' -r -F
@@ -437,7 +437,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l injec
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l surprise -d 'Draw faults nobody is told of until the end' -r -f -a "mild\t'What retries get over'
 hard\t'What takes a decision'
 cruel\t'What may end the run'"
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l seed -d 'Chance of the rehearsal: the same seed, the same faults' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l seed -d 'Chance of the rehearsal: the same seed, the same faults [default: 1; with --surprise drawn anew]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l incident-started -d 'When the incident began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m)' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l estate -d 'Estate file; ./phoenix-dr.yaml, then the user\'s configuration directory, when not given' -r -F
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l runbooks -d 'Directory with further runbooks' -r -F

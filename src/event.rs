@@ -314,6 +314,13 @@ pub(crate) struct Finding {
     pub step: Option<StepId>,
 }
 
+impl Finding {
+    /// Says whether it keeps a run from starting.
+    pub(crate) fn blocks(&self) -> bool {
+        self.level == FindingLevel::Blocking
+    }
+}
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -166,6 +166,12 @@ pub(crate) async fn observe(
     let (live, complete) = scene.look(clients).await?;
     let desired = scene.desired(&live, &call.run);
     let mut seen = Observation::new(live, desired);
+    // Before the first change; later a key that somebody takes away is a conflict, when it is taken back as well.
+    if !clients.guard.is_armed()
+        && let Holder::Object(object) = &scene.holder
+    {
+        object.has_keys(clients, &scene.cluster).await?;
+    }
     if !clients.guard.is_armed() && !seen.satisfied {
         let (from, to) = (&seen.live, &seen.desired);
         scene.write(clients, call, &from["endpoint"], &to["endpoint"], true).await?;

@@ -80,6 +80,16 @@ pub(super) async fn ready_pods(
     Ok(ready.collect())
 }
 
+/// Says whether a selector has any pod, ready or not.
+pub(crate) async fn has_pods(
+    clients: &Clients,
+    region: &str,
+    namespace: &str,
+    selector: &str,
+) -> Result<bool, ActionError> {
+    Ok(!list(clients, region, namespace, selector).await?.is_empty())
+}
+
 async fn list(
     clients: &Clients,
     region: &str,

@@ -16,6 +16,8 @@ mod route53;
 mod s3;
 mod tcp;
 
+pub(crate) use kubernetes::has_pods;
+
 use std::sync::Arc;
 
 use futures::FutureExt;

@@ -77,7 +77,7 @@ pub(crate) struct RunFlags {
     )]
     pub surprise: Option<SurpriseArg>,
 
-    /// Chance of the rehearsal: the same seed, the same faults
+    /// Chance of the rehearsal: the same seed, the same faults [default: 1; with --surprise drawn anew]
     #[arg(long, value_name = "N", help_heading = "Rehearsing", env = "PHOENIX_DR_SEED")]
     pub seed: Option<u64>,
 

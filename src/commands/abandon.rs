@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
-use super::ledger::{fold, the_stopped_run, write};
+use super::journals::{fold, instant};
+use super::ledger::{the_stopped_run, write};
 use super::rehearsal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
@@ -84,8 +85,7 @@ pub(super) fn give_up(
     let event =
         Event::RunAbandoned { reason: reason.to_owned(), still_changed: still_changed.clone() };
     // A rehearsal's time is its world's, which stood still since.
-    let last = records.last().map(|record| record.time);
-    let at = last.filter(|_| state.mode == Mode::Rehearsal).unwrap_or(now);
+    let at = instant(&state, &records, now);
     let record = open.chain.seal(event, at);
     write(&mut open.writer, &[record])?;
     Ok(GaveUp { still: still_changed, mode: Some(state.mode) })

@@ -155,7 +155,10 @@ pub(super) fn refuse_late_point(state: &RunState, how: &HowFlags) -> Result<(), 
     let message = format!("--recovery-point {point} comes too late: `{begun}` was begun with");
     let short = state.run.short();
     Err(UserError::new(Exit::Usage, message)
-        .hint(format!("go on with `{begun}`: phoenix-dr resume {short}{}", state.mode.flag()))
+        .hint(format!(
+            "go on with `{begun}`, without --recovery-point and PHOENIX_DR_RECOVERY_POINT: phoenix-dr resume {short}{}",
+            state.mode.flag()
+        ))
         .hint("where a step of it fails, its menu offers another method while that is possible"))
 }
 

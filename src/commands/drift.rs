@@ -25,7 +25,12 @@ pub(super) fn file(context: &Context) -> Option<PathBuf> {
 /// Says what has changed in the file since a run was planned; the file may also have become unreadable, which a new run
 /// will say. Values are not told: only names, for a file may hold what it should not.
 pub(super) fn finding(plan: &Plan, file: &Path) -> Option<Finding> {
-    let now = serde_json::to_value(estate_file::read(file).ok()?).ok()?;
+    let now = estate_file::read(file).ok()?;
+    // Where a run was started with another file by name, the one that lies about may be of another estate.
+    if now.estate != plan.estate.estate {
+        return None;
+    }
+    let now = serde_json::to_value(now).ok()?;
     let planned = serde_json::to_value(&plan.estate).ok()?;
     let fields = changed(&planned, &now);
     let first = fields.get(..NAMED_MAX.min(fields.len()))?.join(", ");

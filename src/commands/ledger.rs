@@ -1,26 +1,26 @@
 //! What the journals say: runs, status, audit; and what a person adds to them: mark-done.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
-use super::{obligations, rollback};
+use super::{journals, obligations, rollback};
 use crate::cli::AuditForm;
 use crate::engine::ports::Journal;
-use crate::engine::state::{FoldError, Folding, RunState};
+use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::event::{Mode, Record, RunEnd};
 use crate::exit::Exit;
 use crate::ids::RunId;
+use crate::journal::listed::{Listed, Unreadable};
 use crate::journal::lock::Liveness;
 use crate::journal::reader::{self, Reader};
 use crate::journal::record::Entry;
-use crate::journal::store::{Listed, Namespace, Store, Unreadable};
+use crate::journal::store::{Namespace, Store};
 use crate::journal::summary::{OpenObligation, Standing, SummaryError};
 use crate::report::audit as trail;
 use crate::report::human::Human;
@@ -184,13 +184,13 @@ pub(super) fn status(
     obligations::open(context, &store)?;
     let journal = store.dir(&run).journal();
     if context.json() {
-        let state = folded(&journal, &run)?;
+        let state = journals::folded(&journal, &run)?;
         context.terminal.out(&status_json(&store, &state).to_string());
         return Ok(Exit::Ok);
     }
     let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
     let mut view = ViewState::default();
-    each(&journal, &run, |record| view.apply(&record))?;
+    journals::each(&journal, &run, |record| view.apply(&record))?;
     let (now, columns) = (context.clock.now(), context.terminal.columns());
     let process = if held {
         Process::There
@@ -231,7 +231,7 @@ fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, Use
         reader.again().map_err(|error| error.user())?;
         if !held {
             context.terminal.finish();
-            let state = fold(run, &records)?;
+            let state = journals::fold(run, &records)?;
             if !state.is_final() && json.is_none() {
                 let (short, flag) = (run.short(), state.mode.flag());
                 let said = format!("It has stopped. Go on: phoenix-dr resume {short}{flag}");
@@ -313,7 +313,7 @@ pub(super) fn mark_done(
         None => run_with(&store, what)?,
     };
     let held = matches!(store.liveness(&run), Ok(Liveness::Held(_)));
-    let state = folded(&store.dir(&run).journal(), &run)?;
+    let state = journals::folded(&store.dir(&run).journal(), &run)?;
     if !state.obligations.contains_key(what) {
         let known: Vec<&str> = state.obligations.keys().map(String::as_str).collect();
         let hint = if known.is_empty() {
@@ -371,7 +371,12 @@ pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<Run
         ([], Some(damaged)) => Err(unreadable(damaged)),
         ([], None) => {
             let message = "no run has stopped: there is nothing to go on with";
-            let error = UserError::new(Exit::Usage, message).hint("see the runs: phoenix-dr runs");
+            let mut error = UserError::new(Exit::Usage, message);
+            for (short, flag) in stopped_elsewhere(store, namespace)? {
+                let what = if flag.is_empty() { "run" } else { "rehearsal" };
+                error = error.hint(format!("a {what} has: phoenix-dr resume {short}{flag}"));
+            }
+            let error = error.hint("see the runs: phoenix-dr runs");
             Err(never_begun(store)?.into_iter().fold(error, UserError::hint))
         }
         (several, _) => {
@@ -383,6 +388,19 @@ pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<Run
             .hint("name one of them"))
         }
     }
+}
+
+/// Returns the runs that stopped in the other of the two, a run or a rehearsal, each with the flag that names it.
+fn stopped_elsewhere(
+    store: &Store,
+    namespace: Namespace,
+) -> Result<Vec<(String, &'static str)>, UserError> {
+    let (other, flag) = match namespace {
+        Namespace::Live => (Namespace::Rehearsal, Mode::Rehearsal.flag()),
+        Namespace::Rehearsal => (Namespace::Live, Mode::Live.flag()),
+    };
+    let found = store.unfinished_anywhere(other).map_err(|error| store_error(&error))?;
+    Ok(found.runs.into_iter().map(|run| (run.run.short().to_owned(), flag)).collect())
 }
 
 /// Returns a word about each run that was ended before its first record: there is nothing of it to go on with.
@@ -414,7 +432,7 @@ pub(super) fn what_to_do_about(error: UserError, run: &str) -> UserError {
 
 /// Says whether a rollback of a stopped run would do anything; what cannot be told is left to it to say.
 pub(super) fn revertible(context: &Context, store: &Store, run: &RunId) -> bool {
-    let records = read(&store.dir(run).journal(), run).ok();
+    let records = journals::read(&store.dir(run).journal(), run).ok();
     let state = records.and_then(|records| RunState::fold(&records).ok());
     state.is_none_or(|state| state.is_final() || rollback::possible(&state, context.clock.now()))
 }
@@ -424,7 +442,7 @@ pub(super) fn nothing_changed(store: &Store, run: &RunId) -> bool {
     if matches!(store.liveness(run), Ok(Liveness::Held(_)) | Err(_)) {
         return false;
     }
-    folded(&store.dir(run).journal(), run).is_ok_and(|state| !state.changed())
+    journals::folded(&store.dir(run).journal(), run).is_ok_and(|state| !state.changed())
 }
 
 pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
@@ -446,70 +464,6 @@ pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId
         .hint("what can be run: phoenix-dr list")
         .hint("runs of another state directory: PHOENIX_DR_STATE=DIR phoenix-dr runs");
     Err(never_begun(store)?.into_iter().fold(error, UserError::hint))
-}
-
-/// Reads a journal's records; what is being written right now is read next time.
-pub(super) fn read(path: &Path, run: &RunId) -> Result<Vec<Record>, UserError> {
-    let mut records = Vec::new();
-    each(path, run, |record| records.push(record))?;
-    Ok(records)
-}
-
-/// Reads a journal's records one by one: a long one is a hundred times its state.
-fn each(path: &Path, run: &RunId, mut take: impl FnMut(Record)) -> Result<(), UserError> {
-    let mut foreign = None;
-    reader::read(path, |entry| match entry {
-        Entry::Known(record) => take(*record),
-        Entry::Foreign(other) => foreign = Some(other.kind().to_owned()),
-    })
-    .map_err(|error| {
-        let user = error.user();
-        if error.is_damage() { what_to_do_about(user, &run.0) } else { user }
-    })?;
-    match foreign {
-        None => Ok(()),
-        Some(kind) => Err(UserError::new(
-            Exit::Journal,
-            format!(
-                "run {run} was written by a newer phoenix-dr: event `{kind}` is not known here"
-            ),
-        )),
-    }
-}
-
-/// Folds a run's records.
-pub(super) fn fold(run: &RunId, records: &[Record]) -> Result<RunState, UserError> {
-    if records.is_empty() {
-        return Err(never_began(run));
-    }
-    RunState::fold(records).map_err(|error| does_not_fold(run, &error))
-}
-
-/// Reads a journal and folds its records on the way.
-pub(super) fn folded(path: &Path, run: &RunId) -> Result<RunState, UserError> {
-    let mut folding = Folding::default();
-    let (mut illegal, mut began) = (None, false);
-    // It is read to its end all the same: that it is of a newer version explains what is illegal in it.
-    each(path, run, |record| {
-        began = true;
-        if illegal.is_none() {
-            illegal = folding.take(&record).err();
-        }
-    })?;
-    if !began {
-        return Err(never_began(run));
-    }
-    let state = illegal.map_or_else(|| folding.end(), Err);
-    state.map_err(|error| does_not_fold(run, &error))
-}
-
-fn never_began(run: &RunId) -> UserError {
-    let message = format!("run {run} was ended before its first record: it changed nothing");
-    UserError::new(Exit::Usage, message).hint("start again; the bare command lists how: phoenix-dr")
-}
-
-fn does_not_fold(run: &RunId, error: &FoldError) -> UserError {
-    UserError::new(Exit::Journal, format!("the journal of run {run} does not fold: {error}"))
 }
 
 /// Appends records to a journal; on return they are durable.

@@ -205,25 +205,15 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         store,
         estate_file: drift::file(context),
     };
-    let mut armed_at = sharing.armed;
     let setup = Setup {
         go: go::builder(before),
         ports,
         journal: Box::new(writer),
         chain,
         opening,
-        disarm: {
-            let guard = guard.clone();
-            Box::new(move || guard.close())
-        },
+        disarm: disarming(guard.clone()),
         at_step,
-        arm: Box::new(move || {
-            let armed = Armed::mint();
-            guard.open(&armed);
-            // A run that shares nothing has nobody listening.
-            armed_at.take().map(|armed_at| armed_at.send(()).ok());
-            armed
-        }),
+        arm: arming(guard, sharing.armed),
         signals: signals.halt,
         shown: screen.shown.clone(),
         news: screen.news.clone(),
@@ -245,6 +235,21 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     Ok(exit)
 }
 
+/// Returns what opens the guard for changes, and tells who waits for that.
+fn arming(guard: Guard, mut told: Option<oneshot::Sender<()>>) -> dispatcher::Arm {
+    Box::new(move || {
+        let armed = Armed::mint();
+        guard.open(&armed);
+        // A run that shares nothing has nobody listening.
+        told.take().map(|told| told.send(()).ok());
+        armed
+    })
+}
+
+fn disarming(guard: Guard) -> dispatcher::Disarm {
+    Box::new(move || guard.close())
+}
+
 /// Starts showing a run: a new one from its first record, another from what was recorded of it before.
 fn screen(context: &Context, first: &Record, records: Vec<Record>) -> Screen {
     if records.len() > 1 {
@@ -260,7 +265,7 @@ fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), User
     if context.json() {
         return Ok(());
     }
-    let records = super::ledger::read(journal, run)?;
+    let records = super::journals::read(journal, run)?;
     if let Some(found) = summary::of(&records, context.clock.now()) {
         let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
         if context.rehearsal().is_some() {

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::context::{Context, find_error, store_error};
-use super::ledger;
 use super::live::append;
 use super::resume::rolls_back;
+use super::{journals, ledger};
 use crate::cli::MarkDoneArgs;
 use crate::engine::state::RunState;
 use crate::engine::step::Stage;
@@ -50,7 +50,7 @@ fn run_with_step(
             Err(_) => return Ok(None),
         },
     };
-    let state = ledger::folded(&store.dir(&run).journal(), &run)?;
+    let state = journals::folded(&store.dir(&run).journal(), &run)?;
     let is_step = state.graph.of_step(&StepId::from(what)).is_some();
     Ok((is_step && !state.obligations.contains_key(what)).then_some(run))
 }
@@ -69,7 +69,8 @@ fn step(
     let mut open = store
         .open_run(run, now, |record| records.push(record))
         .map_err(|error| store_error(&error))?;
-    let state = ledger::fold(run, &records)?;
+    let state = journals::fold(run, &records)?;
+    let now = journals::instant(&state, &records, now);
     let step = StepId::from(id);
     may_be_marked(&state, &step)?;
     let outputs = read(&state, &step, given)?;
@@ -82,13 +83,14 @@ fn step(
         context.terminal.out(&answer.to_string());
         return Ok(Exit::Ok);
     }
+    let flag = state.mode.flag();
     context.terminal.out(&format!("step {id} of run {} is marked done: {evidence}", run.short()));
-    context.terminal.out(&format!("verify it and go on: phoenix-dr resume {}", run.short()));
+    context.terminal.out(&format!("verify it and go on: phoenix-dr resume {}{flag}", run.short()));
     Ok(Exit::Ok)
 }
 
 fn may_be_marked(state: &RunState, step: &StepId) -> Result<(), UserError> {
-    let short = state.run.short();
+    let (short, flag) = (state.run.short(), state.mode.flag());
     let refuse = |why: String, next: String| {
         Err(UserError::new(Exit::Usage, format!("{why}; nothing was recorded")).hint(next))
     };
@@ -97,7 +99,7 @@ fn may_be_marked(state: &RunState, step: &StepId) -> Result<(), UserError> {
         return refuse(format!("run {short} is over: none of its steps can be marked done"), next);
     }
     if rolls_back(state) {
-        let next = format!("let it end: phoenix-dr resume {short}");
+        let next = format!("let it end: phoenix-dr resume {short}{flag}");
         return refuse(format!("run {short} is being rolled back"), next);
     }
     let Some(i) = state.graph.of_step(step) else {
@@ -107,7 +109,7 @@ fn may_be_marked(state: &RunState, step: &StepId) -> Result<(), UserError> {
             format!("its steps: {}", known.join(", ")),
         );
     };
-    let resume = format!("go on with the run: phoenix-dr resume {short}");
+    let resume = format!("go on with the run: phoenix-dr resume {short}{flag}");
     if state.plan.steps[i].is_gate() {
         return refuse(format!("`{step}` only looks: nobody can do it by hand"), resume);
     }

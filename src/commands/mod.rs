@@ -15,6 +15,7 @@ mod facts;
 mod go;
 mod init;
 mod injected;
+mod journals;
 mod ledger;
 mod live;
 mod mark;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::context::{Context, store_error};
-use super::ledger::{fold, read, write};
+use super::journals::{fold, instant, read};
+use super::ledger::write;
 use crate::checks::Checks;
 use crate::clients::guard::Guard;
 use crate::clock::within;
@@ -19,8 +20,9 @@ use crate::event::Event;
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::inbox::{self, Mark};
+use crate::journal::listed::Listed;
 use crate::journal::lock::Liveness;
-use crate::journal::store::{Listed, Namespace, RunDir, Store, open_of};
+use crate::journal::store::{Namespace, RunDir, Store, open_of};
 use crate::journal::summary::OpenObligation;
 use crate::journal::who::who;
 use crate::outcome::Verdict;
@@ -155,9 +157,11 @@ pub(super) fn close(
     let mut records = Vec::new();
     let open = store.open_run(run, now, |record| records.push(record));
     let mut open = open.map_err(|error| store_error(&error))?;
-    if !fold(run, &records)?.obligations.contains_key(id) {
+    let state = fold(run, &records)?;
+    if !state.obligations.contains_key(id) {
         return Ok(());
     }
+    let now = instant(&state, &records, now);
     let mut chain = open.chain.masked_by(context.terminal.masker().clone());
     let record =
         chain.seal(Event::ObligationClosed { id: id.to_owned(), said, lapsed: false }, now);

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-
 mod reach;
 
 use super::facts::{self, Known};
@@ -13,10 +11,10 @@ use super::observe::{self, Sight, Unseen};
 use super::{causes, compose, go};
 use crate::actions::traffic::wiring::{Wiring, wiring};
 use crate::clients::aws::Identity;
-use crate::clients::{self, Clients, via};
+use crate::clients::{self, Clients};
 use crate::clock::{since, within};
 use crate::estate::doubts;
-use crate::estate::types::{Priority, SecretRef, Via};
+use crate::estate::types::{Priority, SecretRef};
 use crate::event::{Finding, FindingLevel};
 use crate::ids::{RunId, StepId};
 use crate::journal::lease;
@@ -50,7 +48,7 @@ pub(super) async fn look(sight: &Sight<'_>, store: Option<&Store>) -> Preflight 
         observe::plan(sight),
         identity(plan, clients),
         shared(plan, clients, sight.run),
-        ways(plan, clients),
+        reach::ways(plan, clients),
         switch(plan, clients),
         reach::late_needs(plan, clients),
     );
@@ -396,41 +394,6 @@ async fn shared(plan: &Plan, clients: &Arc<Clients>, run: &RunId) -> Shared {
     };
     // Facts that cannot be read are only missed where a look fails, which is told there.
     Shared { finding: Some(finding), alone, known: known.unwrap_or_default() }
-}
-
-/// Opens every port forward the estate needs in the regions the plan is about.
-async fn ways(plan: &Plan, clients: &Clients) -> Vec<Finding> {
-    let lost = lost_region(plan);
-    let database = clients.estate.database.iter().map(|db| ("database".to_owned(), &db.via));
-    let clusters =
-        clients.estate.clusters.iter().filter(|(region, _)| Some(region.as_str()) != lost);
-    let clusters = clusters.map(|(region, cluster)| (format!("cluster of {region}"), &cluster.via));
-    let ways = database.chain(clusters).filter(|(_, via)| via.command.is_some());
-    join_all(ways.map(|(name, via)| way(clients, name, via, lost))).await
-}
-
-async fn way(clients: &Clients, name: String, via: &Via, lost: Option<&str>) -> Finding {
-    let about = format!("way to the {name}");
-    let argv = via.command.iter().flatten();
-    let through = lost.filter(|lost| argv.clone().any(|word| word.contains(lost)));
-    let opened = within(&*clients.clock, ASK_LIMIT, via::open(clients, via)).await;
-    let why = match opened {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(late) => Some(late.to_string()),
-    };
-    match (why, through) {
-        // Whatever needs it fails, and most of it only after the first change.
-        (Some(why), _) => Finding {
-            level: FindingLevel::Blocking,
-            ..warning(about, why, Some("run its command by hand and see".to_owned()))
-        },
-        (None, Some(lost)) => {
-            let hint = "it must not depend on the region that fails".to_owned();
-            warning(about, format!("its command names {lost}"), Some(hint))
-        }
-        (None, None) => good(about, argv.cloned().collect::<Vec<_>>().join(" ")),
-    }
 }
 
 /// Returns the host of everything the plan may ask, a line for each place.

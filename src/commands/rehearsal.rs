@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::context::{Context, chain, store_error};
 use super::resume::goes_on;
-use super::{injected, ledger};
+use super::{injected, journals};
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
@@ -19,7 +19,8 @@ use crate::estate::types::Estate;
 use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::store::{Listed, Store};
+use crate::journal::listed::Listed;
+use crate::journal::store::Store;
 use crate::operator::terminal::attended;
 use crate::report::debrief::{self, Earlier, NeverStruck, WorldTold};
 use crate::report::summary::{self, Summary};
@@ -33,7 +34,7 @@ use crate::sandbox::world::{self, Unseen, World};
 use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError, generate, lines};
 use crate::span::Span;
 
-/// Chance of a rehearsal that names no seed.
+/// Chance of a rehearsal that names no seed and has no surprise.
 const SEED: u64 = 1;
 /// The input that says where a runbook goes.
 const REGION: &str = "region";
@@ -77,7 +78,7 @@ pub(super) fn staged(
     };
     refuse_live_only(who)?;
     let world = chosen(context, named.as_deref())?;
-    let seed = flags.seed.unwrap_or(SEED);
+    let seed = flags.seed.unwrap_or_else(|| unnamed(flags.surprise.is_some()));
     let mut faults = injected::faults(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
@@ -94,6 +95,15 @@ pub(super) fn staged(
     let clock = JumpClock::at(began, pace(who));
     let source = Source::New { world: Box::new(world), faults, seed, secret };
     Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+}
+
+/// Returns the seed of a rehearsal that names none. A surprise is drawn anew each time, or it would be one only once; the
+/// debrief tells its seed.
+fn unnamed(surprise: bool) -> u64 {
+    match surprise {
+        true => u64::from(ulid::Ulid::generate().random() as u16),
+        false => SEED,
+    }
 }
 
 /// Returns the region that surprises strike: the one the run goes to; where no input says it, one that is not lost.
@@ -114,8 +124,8 @@ pub(super) fn refuse_another(
     who: &WhoFlags,
     verb: &str,
 ) -> Result<(), UserError> {
-    let records = ledger::read(&store.dir(run).journal(), run)?;
-    let state = goes_on(ledger::fold(run, &records)?)?;
+    let records = journals::read(&store.dir(run).journal(), run)?;
+    let state = goes_on(journals::fold(run, &records)?)?;
     let refused = |said: String| UserError::new(Exit::Usage, said);
     match (state.mode == Mode::Rehearsal, &who.rehearse) {
         (false, None) => Ok(()),
@@ -156,8 +166,8 @@ pub(super) fn taken_up(
 /// Ends a rehearsal that was given up with its debrief.
 pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
     let journal = store.dir(run).journal();
-    let records = ledger::read(&journal, run)?;
-    let rehearsal = Rehearsal::of(&journal, &ledger::fold(run, &records)?, &records, Pace::Max);
+    let records = journals::read(&journal, run)?;
+    let rehearsal = Rehearsal::of(&journal, &journals::fold(run, &records)?, &records, Pace::Max);
     let begun = rehearsal.and_then(|rehearsal| {
         // Nobody goes on with it, and the lock is given back already: it is only looked at.
         let sandbox = rehearsal.sandbox(None)?;
@@ -400,7 +410,7 @@ pub(super) fn debriefed(
     exit: Exit,
 ) -> Result<Exit, UserError> {
     let Some(rehearsal) = context.rehearsal() else { return Ok(exit) };
-    let records = ledger::read(journal, run)?;
+    let records = journals::read(journal, run)?;
     let stopped = records.last().is_some_and(|last| matches!(last.event, Event::RunStopped { .. }));
     let Some((world, log_failure)) = rehearsal.told(stopped) else { return Ok(exit) };
     let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
@@ -446,7 +456,7 @@ fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
         if !same || found.len() >= EARLIER_MAX {
             continue;
         }
-        let Ok(records) = ledger::read(&store.dir(&other.run).journal(), &other.run) else {
+        let Ok(records) = journals::read(&store.dir(&other.run).journal(), &other.run) else {
             continue;
         };
         let Some(other) = summary::of(&records, summary.until) else { continue };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, drift, dry_run, ledger, rehearsal, typed};
+use super::{answers, drift, dry_run, journals, ledger, rehearsal, typed};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
@@ -40,7 +40,9 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let plan = Arc::clone(&state.plan);
     let answers = answers::of_run(context, &plan, &given.flags)?;
     answers::refuse_overrides(context, &plan, who)?;
-    answers::refuse_late_point(&state, &given.flags)?;
+    if !rolls_back(&state) {
+        answers::refuse_late_point(&state, &given.flags)?;
+    }
     let settings = answers.settle(answers::settings(&given.flags, Some(&state.settings)));
     if !settings.interactive && !rolls_back(&state) {
         let asked =
@@ -108,14 +110,14 @@ pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Take
         );
         context.terminal.loud(Tone::Warn, &said);
     }
-    let state = goes_on(ledger::fold(run, &records)?)?;
+    let state = goes_on(journals::fold(run, &records)?)?;
     Ok(Taken { open, state, records })
 }
 
 /// Reads a run's journal without taking its lock. A run that is over is refused.
 pub(super) fn looked_at(store: &Store, run: &RunId) -> Result<(RunState, Vec<Record>), UserError> {
-    let records = ledger::read(&store.dir(run).journal(), run)?;
-    Ok((goes_on(ledger::fold(run, &records)?)?, records))
+    let records = journals::read(&store.dir(run).journal(), run)?;
+    Ok((goes_on(journals::fold(run, &records)?)?, records))
 }
 
 /// Refuses a run that is over.

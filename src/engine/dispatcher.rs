@@ -65,6 +65,12 @@ pub(crate) enum Look {
     AsSeen,
 }
 
+/// Opens the way for changes.
+pub(crate) type Arm = Box<dyn FnMut() -> Armed + Send>;
+
+/// Closes the way for changes.
+pub(crate) type Disarm = Box<dyn FnMut() + Send>;
+
 /// Told which step is under way, and at the end that none is.
 pub(crate) type AtStep = Box<dyn FnMut(Option<&StepId>) + Send>;
 
@@ -77,9 +83,9 @@ pub(crate) struct Setup {
     pub opening: Vec<Event>,
     pub go: GoBuilder,
     /// Called once, after go
-    pub arm: Box<dyn FnMut() -> Armed + Send>,
+    pub arm: Arm,
     /// Called once the right to act is gone: nothing may be changed from then on
-    pub disarm: Box<dyn FnMut() + Send>,
+    pub disarm: Disarm,
     /// Told the step under way, for whoever is refused meanwhile
     pub at_step: AtStep,
     /// How much a signal wants the run stopped
@@ -125,8 +131,8 @@ pub(super) struct Dispatcher {
     pub(super) journal: Box<dyn Journal>,
     pub(super) chain: Chain,
     pub(super) go: GoBuilder,
-    arm: Box<dyn FnMut() -> Armed + Send>,
-    pub(super) disarm: Box<dyn FnMut() + Send>,
+    arm: Arm,
+    pub(super) disarm: Disarm,
     pub(super) at_step: AtStep,
     pub(super) shown: mpsc::UnboundedSender<Shown>,
     news: mpsc::UnboundedSender<ProgressNote>,

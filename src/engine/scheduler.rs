@@ -91,22 +91,25 @@ pub(super) fn is_prelude(state: &RunState, i: usize) -> bool {
 /// What failed steps ask for, before anything else is started.
 fn after_failure(state: &RunState, running: &BTreeSet<usize>) -> Option<Next> {
     let mut decide = Vec::new();
+    // One failure that asks for it decides for all.
+    if let Some(i) = state.failed.iter().find(|i| policy(state, **i) == Policy::RollBack) {
+        // Nothing new starts once it is clear that all is going to be rolled back.
+        if !running.is_empty() {
+            return Some(Next::Wait);
+        }
+        let step = &state.plan.steps[*i].id;
+        let why = match &state.steps[*i].stage {
+            Stage::Failed { error } => format!("step `{step}` failed: {error}"),
+            other => format!("step `{step}` is {other:?}"),
+        };
+        return Some(Next::BeginRollback { why });
+    }
     for i in &state.failed {
         match policy(state, *i) {
-            Policy::RollBack if running.is_empty() => {
-                let step = &state.plan.steps[*i].id;
-                let why = match &state.steps[*i].stage {
-                    Stage::Failed { error } => format!("step `{step}` failed: {error}"),
-                    other => format!("step `{step}` is {other:?}"),
-                };
-                return Some(Next::BeginRollback { why });
-            }
-            // Nothing new starts once it is clear that all is going to be rolled back.
-            Policy::RollBack => return Some(Next::Wait),
             Policy::Stop if state.plan.fail_fast => {
                 return Some(if running.is_empty() { Next::Stop } else { Next::Wait });
             }
-            Policy::Stop => {}
+            Policy::Stop | Policy::RollBack => {}
             Policy::Decide if !running.contains(i) => decide.push(*i),
             Policy::Decide => {}
         }

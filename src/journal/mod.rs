@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod inbox;
 pub(crate) mod lease;
 mod lines;
+pub(crate) mod listed;
 pub(crate) mod lock;
 mod names;
 pub(crate) mod reader;

@@ -69,6 +69,12 @@ impl Plan {
         self
     }
 
+    /// Binds the choice of a step to another recovery point.
+    pub(crate) fn rebind(&mut self, i: usize, point: &str) {
+        self.steps[i].choose(point);
+        self.digest = digest(self);
+    }
+
     /// Returns the step of that id.
     pub(crate) fn step(&self, id: &StepId) -> Option<&PlannedStep> {
         self.steps.iter().find(|step| step.id == *id)
@@ -115,7 +121,7 @@ impl PlannedStep {
     }
 
     /// Binds the step's choice to a recovery point.
-    pub(crate) fn choose(&mut self, point: &str) {
+    fn choose(&mut self, point: &str) {
         if let Body::Action { with, .. } = &mut self.body {
             with.insert("choose".to_owned(), Value::String(point.to_owned()));
         }

@@ -177,7 +177,8 @@ pub(crate) fn status(
     if !view.obligations.is_empty() {
         lines.push(String::new());
         let all: Vec<&Obligation> = view.obligations.values().collect();
-        lines.extend(obligations(&all, columns));
+        let rehearsed = view.run.as_ref().filter(|_| view.mode == Some(Mode::Rehearsal));
+        lines.extend(obligations(&all, rehearsed.map(RunId::short), columns));
     }
     if unfinished(view)
         && let Process::Gone { revertible } = process
@@ -217,14 +218,16 @@ fn standing(seen: &StepView, until: Timestamp) -> (&'static str, String) {
     (word, if idle { String::new() } else { took })
 }
 
-fn obligations(all: &[&Obligation], columns: usize) -> Vec<String> {
+/// `run` is the run they are of, where it must be named: what a rehearsal left open is not looked for unnamed.
+fn obligations(all: &[&Obligation], run: Option<&str>, columns: usize) -> Vec<String> {
+    let named = run.map(|run| format!(" --run {run}")).unwrap_or_default();
     let mut lines = vec![format!("Open ({}):", all.len())];
     for obligation in all {
         lines.extend(text::wrap(&format!("! {}: {}", obligation.id, obligation.say), columns, 4));
         lines.extend(text::block(&format!("to close it: {}", obligation.how), columns, 4));
         // A command is for pasting: one line, whatever the width.
         let id = &obligation.id;
-        lines.push(format!("    when it is done: phoenix-dr mark-done {id} --evidence HOW"));
+        lines.push(format!("    when it is done: phoenix-dr mark-done {id}{named} --evidence HOW"));
     }
     lines
 }
@@ -284,7 +287,7 @@ pub(crate) fn home(home: &Home, columns: usize) -> Vec<String> {
         .flat_map(|run| &run.obligations)
         .collect();
     if !open.is_empty() {
-        lines.extend(obligations(&open, columns));
+        lines.extend(obligations(&open, None, columns));
         lines.push(String::new());
     }
     lines.extend(beginnings(home, columns));

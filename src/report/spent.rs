@@ -83,7 +83,10 @@ fn carried(records: &[Record], until: Timestamp) -> Carried {
             }
             Event::StepFailed { step, .. }
             | Event::StepFinished { step, end: StepEnd::Failed, .. }
-            | Event::RevertFinished { step, result: RevertResult::Failed { .. } } => {
+            | Event::RevertFinished {
+                step,
+                result: RevertResult::Failed { .. } | RevertResult::Conflict { .. },
+            } => {
                 failed.extend(open.remove(step).map(|from| (from, now)));
             }
             Event::StepFinished { step, .. } | Event::RevertFinished { step, .. } => {

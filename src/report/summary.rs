@@ -323,7 +323,7 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
 fn refused_as_things_are(view: &ViewState) -> bool {
     let not_met =
         matches!(&view.ending, Some(Ending::Stopped { exit, .. }) if *exit == Exit::NotMet.code());
-    not_met && changed(view).is_empty()
+    not_met && view.blocked && !view.typed.is_empty() && changed(view).is_empty()
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::text::width;
 use crate::clock::since;
 use crate::event::{
-    Answer, AnswerForm, AttemptResult, Event, Mode, Question, Record, RevertResult,
+    Answer, AnswerForm, AttemptResult, Event, Finding, Mode, Question, QuestionKey, Record,
+    RevertResult, RunEnd,
 };
-use crate::event::{QuestionKey, RunEnd};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
 use crate::plan::{Plan, PlannedStep};
@@ -129,6 +129,8 @@ pub(crate) struct ViewState {
     pub plan: Option<Arc<Plan>>,
     /// What was typed behind the program's name to start it
     pub typed: Vec<String>,
+    /// What preflight found last keeps the run from starting
+    pub blocked: bool,
     pub incident_started: Option<Timestamp>,
     /// Somebody is asked: what preflight found is on the go screen
     pub interactive: bool,
@@ -240,10 +242,8 @@ impl ViewState {
             | Event::StepReopened { step, .. }
             | Event::RevertStarted { step, .. }
             | Event::RevertFinished { step, .. } => self.step(step).apply(&record.event, time),
-            Event::Preflight { .. }
-            | Event::LeaseTaken { .. }
-            | Event::LeaseVouched { .. }
-            | Event::Noted { .. } => {}
+            Event::Preflight { findings } => self.blocked = findings.iter().any(Finding::blocks),
+            Event::LeaseTaken { .. } | Event::LeaseVouched { .. } | Event::Noted { .. } => {}
         }
         self.last = Some(time);
     }
@@ -337,12 +337,16 @@ impl StepView {
                 if self.status == StepStatus::Reverted {
                     // Begun anew: what was undone is no change any more.
                     self.effect = Effect::None;
+                    self.irreversible = None;
                 }
                 self.status = StepStatus::Running;
                 self.attempt = *attempt;
                 self.started.get_or_insert(time);
                 (self.ended, self.error) = (None, None);
-                self.irreversible.clone_from(irreversible);
+                // Taken up again it may show nothing of it any more, and is for good all the same.
+                if irreversible.is_some() {
+                    self.irreversible.clone_from(irreversible);
+                }
                 self.choice.clone_from(choice);
                 self.open = true;
             }

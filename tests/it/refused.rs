@@ -89,6 +89,27 @@ fn what_keeps_this_host_alone_from_the_database_is_no_outage() {
     }
 }
 
+/// Names that are needed only after the database was promoted.
+#[test]
+fn what_is_needed_late_is_looked_at_early() {
+    let estate = fresh("{}");
+    let folder = with(&estate, "selector: database=phoenix", "selector: database=phenix");
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    let balancer = text.lines().filter_map(|line| line.split_once("load_balancer: "));
+    let (_, balancer) = balancer.last().expect("a load balancer");
+    std::fs::write(file, text.replace(balancer, "nowhere.invalid:80")).expect("write");
+    let said = said(&folder.run(&["doctor"]));
+    for word in [
+        "no pod of us-west-2 has the labels database=phenix",
+        "database.application.pods",
+        "nowhere.invalid:80",
+        "regions.us-west-2.load_balancer",
+    ] {
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    }
+}
+
 /// A run keeps what it was planned with: whoever corrects the file is told to start again, and that works.
 #[test]
 fn an_estate_file_that_was_corrected_is_told_not_to_be_read_again() {

@@ -30,6 +30,32 @@ fn a_failover_is_flown_with_nothing_at_all() {
     assert!(!ran.out.contains("left the simulation"), "{}", ran.out);
 }
 
+/// What a rehearsal left open is closed by the command that is shown, in the rehearsal's own time.
+#[test]
+fn what_is_open_is_marked_done_as_shown() {
+    let folder = Folder::new();
+    rehearsed(&folder, &[]).exits(0);
+    let shown = folder.run(&["status"]).exits(0).out;
+    let command = shown.lines().filter_map(|line| line.split_once("phoenix-dr mark-done "));
+    let (_, command) = command.last().expect("something is open");
+    let mut arguments = vec!["mark-done"];
+    arguments.extend(command.split(' ').map(|word| if word == "HOW" { "seen" } else { word }));
+    folder.run(&arguments).exits(0);
+    let closed = crate::rehearsal::left_in(&folder, "journal.jsonl");
+    let times: Vec<i128> = closed.iter().map(crate::rehearsal::instant).collect();
+    assert_eq!(closed.last().expect("a record")["event"]["kind"], "obligation_closed");
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn a_rehearsal_that_stopped_is_named_where_only_a_live_run_was_looked_for() {
+    let folder = Folder::new();
+    rehearsed(&folder, &["--inject=denied@rds/PromoteReadReplica"]);
+    for command in [&["resume"][..], &["rollback"]] {
+        folder.run(command).exits(2).says("a rehearsal has: phoenix-dr resume");
+    }
+}
+
 /// Each fault where DR-001 meets it, with the end it must come to.
 #[test]
 fn each_fault_ends_as_documented() {

@@ -209,7 +209,11 @@ fn hint(cluster: &Cluster, workload: &Workload, reason: &str) -> Option<String> 
                 .to_owned(),
         ),
         "CrashLoopBackOff" | "Error" | "OOMKilled" => {
-            Some(format!("see `{kubectl} -n {namespace} logs deployment/{name} --previous`"))
+            // Before the database is recovered an application may die of nothing but that.
+            Some(format!(
+                "see `{kubectl} -n {namespace} logs deployment/{name} --previous`; where all they lack is what a later \
+                 step brings, as their database: skip this step, with that as the reason"
+            ))
         }
         "FailedCreate" => Some(format!("see the quota: `{kubectl} -n {namespace} describe quota`")),
         _ => None,

@@ -41,6 +41,8 @@ enum Again {
 enum NotBySql {
     /// Out of reach, or it does not let this program do it: there may be another way, and there is always the waiver
     Cannot { why: String, again: Again },
+    /// Nobody was asked: without its password nothing is known of the database, least of all that it is dark
+    NoPassword(ActionError),
     /// The estate or this program is wrong
     Wrong(ActionError),
 }
@@ -79,8 +81,7 @@ impl From<NoSession> for NotBySql {
             NoSession::Unreachable { address, said } | NoSession::Unclear { address, said } => {
                 Self::Cannot { why: format!("{address}: {said}"), again: Again::IfAtOnce }
             }
-            // Nobody was asked: without its password nothing is known of the database, least of all that it is dark.
-            NoSession::NoPassword(error) => Self::Wrong(error),
+            NoSession::NoPassword(error) => Self::NoPassword(error),
             NoSession::Failed(error) => error.into(),
         }
     }
@@ -99,6 +100,11 @@ pub(crate) async fn observe(
         let (why, again) = match by_sql(clients, with).await {
             Ok(seen) => return Ok(seen),
             Err(NotBySql::Wrong(error)) => return Err(error),
+            // The other ways need no password; to go without all of them it is no reason.
+            Err(NotBySql::NoPassword(error)) => {
+                let seen = ladder::observe(clients, with, &error.message).await;
+                return seen.map_err(|_| error);
+            }
             Err(NotBySql::Cannot { why, again }) => (why, again),
         };
         let at_once = since(asked, clients.clock.now()) < SILENCE;

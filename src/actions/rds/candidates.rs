@@ -16,7 +16,7 @@ pub(crate) async fn observe(
     call: &Call,
     with: &ChooseRecoveryPoint,
 ) -> Result<Observation, ActionError> {
-    let measured = measure(clients, &with.region).await?;
+    let measured = measure(clients, &with.region, pinned(with)).await?;
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
@@ -89,7 +89,7 @@ pub(crate) fn perform(
 
 /// Returns the recovery point with the least known loss, for a step that names none.
 pub(super) async fn best(clients: &Clients, region: &str) -> Result<RecoveryPoint, ActionError> {
-    let measured = measure(clients, region).await?;
+    let measured = measure(clients, region, None).await?;
     if let Some(recovered) = measured.recovered {
         return Ok(recovered.point);
     }

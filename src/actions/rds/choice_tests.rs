@@ -117,6 +117,9 @@ async fn a_password_that_cannot_be_read_costs_no_lossier_recovery() {
     assert_eq!(error.class, FailureClass::Credentials, "{error}");
     assert!(error.message.contains("PHOENIX_DB is not set"), "{error}");
     assert!(error.hint.is_some_and(|hint| hint.contains("password_from")));
+    // Who has named another one does not need the replica, and neither does who finds all recovered.
+    let seen = candidates::observe(&clients, &call, &choice(Some("backup"))).await;
+    assert_eq!(seen.expect("it was named").choices[0].id, "backup");
 }
 
 #[test]

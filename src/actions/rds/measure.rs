@@ -51,8 +51,16 @@ struct Looks {
     snapshot: Found<Snapshot>,
 }
 
-/// Reads everything at once and measures each candidate.
-pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured, ActionError> {
+/// Reads everything at once and measures each candidate. `wanted` is the one that was named beforehand.
+///
+/// # Errors
+/// Nothing can be read; or the replica, where it may be wanted, answers and this program is not let in: a lossier
+/// recovery must not be taken for that.
+pub(super) async fn measure(
+    clients: &Clients,
+    region: &str,
+    wanted: Option<&str>,
+) -> Result<Measured, ActionError> {
     let database = database(clients)?;
     let named = database.replica.as_ref().filter(|replica| replica.region == region);
     let looks = look(clients, region, named).await?;
@@ -68,10 +76,13 @@ pub(super) async fn measure(clients: &Clients, region: &str) -> Result<Measured,
     }
     let now = clients.clock.now();
     if let Some(named) = named {
-        let (candidate, evidence) =
-            replica_candidate(clients, region, &named.id, &looks.replica).await?;
-        measured.evidence.push(evidence);
-        measured.candidates.push(candidate);
+        let seen = replica_candidate(clients, region, &named.id, &looks.replica).await;
+        let may_be_wanted = wanted.is_none_or(|wanted| wanted == seen.candidate.id);
+        if let Some(error) = seen.barred.filter(|_| may_be_wanted && measured.recovered.is_none()) {
+            return Err(error);
+        }
+        measured.evidence.push(seen.line);
+        measured.candidates.push(seen.candidate);
     }
     measured.candidates.extend(restored_candidate(&looks.restored, now));
     let (unusable, unsure) = place_of_restores(clients, region, &looks.restored).await;

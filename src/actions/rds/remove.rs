@@ -33,6 +33,8 @@ pub(super) async fn revert(
     }
     let mut watch = Watch::new(clients, call, region, target);
     let mut asked = false;
+    // Of the application, when it was seen last
+    let mut sessions = None;
     let mut keep = None;
     loop {
         let after = |error| if asked { applied(error) } else { error };
@@ -46,16 +48,22 @@ pub(super) async fn revert(
         }
         let keep = match keep {
             Some(keep) => keep,
-            None => match used(clients, &found).await {
-                Use::Sessions(sessions) if watch.waited() < LEAVE_LIMIT && watch.goes_on() => {
-                    watch.tell(&format!(
-                        "waiting for {sessions} sessions of the application to leave"
-                    ));
+            None => match (used(clients, &found).await, sessions) {
+                // One that was in use and cannot be asked now is in use still.
+                (Use::Sessions(now), _) | (Use::Unknown | Use::NotUp, Some(now)) => {
+                    sessions = Some(now);
+                    if watch.waited() >= LEAVE_LIMIT || !watch.goes_on() {
+                        return Err(in_use(&found, now, watch.waited()));
+                    }
+                    let said = format!("waiting for {now} sessions of the application to leave");
+                    watch.tell(&said);
                     continue;
                 }
-                Use::Sessions(sessions) => return Err(in_use(&found, sessions, watch.waited())),
-                Use::Written => *keep.insert(true),
-                Use::None => *keep.insert(false),
+                // What the application wrote last may not be counted yet.
+                (Use::Written | Use::Unknown, _) | (Use::Untouched, Some(_)) => *keep.insert(true),
+                (Use::Untouched, None) => *keep.insert(false),
+                // It may come up before it is deleted: then it is asked again.
+                (Use::NotUp, None) => false,
             },
         };
         match delete(clients, call, region, &found, keep).await {
@@ -76,19 +84,22 @@ enum Use {
     Sessions(i64),
     /// It may hold what exists nowhere else
     Written,
-    None,
+    Untouched,
+    /// It does not say: nobody can tell what is in it
+    Unknown,
+    /// Nobody has ever connected to it, and RDS makes no snapshot of what never came up
+    NotUp,
 }
 
 async fn used(clients: &Clients, found: &Instance) -> Use {
     if found.phase() != Phase::Usable || found.endpoint.is_none() {
-        // Nobody has ever connected to it, and RDS makes no snapshot of what never came up.
-        return Use::None;
+        return Use::NotUp;
     }
     match proof::usage(clients, found).await {
         Ok(usage) if usage.sessions > 0 => Use::Sessions(usage.sessions),
-        Ok(usage) if usage.untouched() => Use::None,
-        // Nobody can tell what is in one that does not say.
-        Ok(_) | Err(_) => Use::Written,
+        Ok(usage) if usage.untouched() => Use::Untouched,
+        Ok(_) => Use::Written,
+        Err(_) => Use::Unknown,
     }
 }
 

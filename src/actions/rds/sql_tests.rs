@@ -20,6 +20,9 @@ use crate::runbook::catalogue::actions::{
     ChooseRecoveryPoint, PromoteReplica, Recover, RecoveryPoint, RestoreSnapshot,
 };
 
+/// A test that hangs fails after this time.
+const LONG: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// Clients of an estate whose instances are at these addresses, all with the same password.
 fn clients(server: &Server, addresses: &Value, known: Region) -> (Clients, Armed, Script) {
     let (script, _) = region(known);
@@ -179,7 +182,8 @@ async fn a_restore_is_deleted_with_what_is_in_it_only_when_nobody_wrote_there() 
     };
     let image = image();
     let reverting = restore_snapshot::revert(&used, &armed, &call, &with, &image);
-    let (reverted, ()) = futures::join!(reverting, leaving);
+    let both = futures::future::join(reverting, leaving);
+    let (reverted, ()) = crate::clock::within(&RealClock, LONG, both).await.expect("it waits");
     reverted.expect("deleted once it had left");
     assert_eq!(script.count("DeleteDBInstance"), 1);
 

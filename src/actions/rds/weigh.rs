@@ -69,17 +69,23 @@ fn point(method: RecoveryMethod, source: &str, target: &str) -> Value {
     json!(RecoveryPoint { method, source, target, recovered: false })
 }
 
+/// What was seen of the replica.
+pub(super) struct ReplicaSeen {
+    pub candidate: Candidate,
+    /// What is known of it
+    pub line: String,
+    /// It answers and this program is not let in, or asks what can never be answered: whatever else could be recovered
+    /// from would be proved with the same login, and may lose more
+    pub barred: Option<ActionError>,
+}
+
 /// Returns the replica as a candidate, and what is known of it in a line.
-///
-/// # Errors
-/// The replica answers and this program is not let in, or asks what can never be answered: whatever else could be
-/// recovered from would be proved with the same login, and may lose more.
 pub(super) async fn replica_candidate(
     clients: &Clients,
     region: &str,
     id: &str,
     look: &Result<Option<Instance>, ActionError>,
-) -> Result<(Candidate, String), ActionError> {
+) -> ReplicaSeen {
     let mut candidate = Candidate {
         id: "replica".to_owned(),
         title: format!("replica {id}"),
@@ -96,14 +102,15 @@ pub(super) async fn replica_candidate(
             let why = format!("there is no instance {id} in {region}");
             candidate.unusable = Some(why.clone());
             candidate.absent = true;
-            return Ok((candidate, why));
+            return ReplicaSeen { candidate, line: why, barred: None };
         }
         Err(error) => {
             candidate.unusable = Some(format!("it cannot be read: {error}"));
-            return Ok((candidate, format!("{id} cannot be read: {error}")));
+            let line = format!("{id} cannot be read: {error}");
+            return ReplicaSeen { candidate, line, barred: None };
         }
     };
-    let mut line = found.line();
+    let (mut line, mut barred) = (found.line(), None);
     if found.phase() == Phase::Bad {
         candidate.unusable = Some(bad(found));
     } else if found.source.is_none() {
@@ -128,11 +135,13 @@ pub(super) async fn replica_candidate(
             Err(error) if error.class == FailureClass::Conflict => {
                 candidate.unusable = Some(error.message);
             }
-            Err(error) if is_ours_to_mend(error.class) => return Err(error),
-            Err(error) => line += &format!("; loss unknown: {error}"),
+            Err(error) => {
+                line += &format!("; loss unknown: {error}");
+                barred = Some(error).filter(|error| is_ours_to_mend(error.class));
+            }
         }
     }
-    Ok((candidate, line))
+    ReplicaSeen { candidate, line, barred }
 }
 
 /// Asks a replica which server it is and how far behind. A connection that fails once must not cost a lossier recovery.

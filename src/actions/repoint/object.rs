@@ -56,8 +56,7 @@ impl Object<'_> {
         keys
     }
 
-    /// Returns the values of the keys. One that is not there is an error: an application does not read a key that
-    /// nobody has ever written.
+    /// Returns the values of the keys; null for one that is not there.
     pub(super) async fn values(
         &self,
         clients: &Clients,
@@ -66,15 +65,26 @@ impl Object<'_> {
         Ok(self.get(clients, cluster).await?.0)
     }
 
-    /// Returns the values and the version they were read at.
-    async fn get(
+    /// Fails where a key is not there: an application does not read one that nobody has ever written.
+    pub(super) async fn has_keys(
         &self,
         clients: &Clients,
         cluster: &Cluster,
-    ) -> Result<(Value, Option<String>), ActionError> {
+    ) -> Result<(), ActionError> {
+        let (data, _) = self.data(clients, cluster).await?;
+        let absent = self.keys().into_iter().find(|key| !data.contains_key(*key));
+        absent.map_or(Ok(()), |key| Err(self.without(key, &data)))
+    }
+
+    /// Returns what is in it, and the version it was read at.
+    async fn data(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+    ) -> Result<(BTreeMap<String, Vec<u8>>, Option<String>), ActionError> {
         let what = format!("read {self}");
         let (client, ObjectKey { namespace, name, .. }) = (cluster.client.clone(), self.key);
-        let (data, version): (BTreeMap<String, Vec<u8>>, _) = match self.kind {
+        Ok(match self.kind {
             Kind::Secret => {
                 let api: Api<Secret> = Api::namespaced(client, namespace);
                 let found = read(clients, &what, api.get(name)).await?;
@@ -90,11 +100,20 @@ impl Object<'_> {
                     found.metadata.resource_version,
                 )
             }
-        };
+        })
+    }
+
+    /// Returns the values and the version they were read at.
+    async fn get(
+        &self,
+        clients: &Clients,
+        cluster: &Cluster,
+    ) -> Result<(Value, Option<String>), ActionError> {
+        let (data, version) = self.data(clients, cluster).await?;
         let mut values = Map::new();
         for key in self.keys() {
             let value = match data.get(key) {
-                None => return Err(self.without(key, &data)),
+                None => Value::Null,
                 Some(bytes) => match std::str::from_utf8(bytes) {
                     // It may hold a password, which a journal must not.
                     Ok(text) if text.contains('@') || text.contains("://") => {

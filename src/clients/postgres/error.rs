@@ -62,7 +62,8 @@ pub(super) fn class(code: &SqlState) -> FailureClass {
     }
     match code.code().get(..2) {
         // Connections, conflicts between transactions, resources, shutdown and start, locks, input and output.
-        Some("08" | "40" | "53" | "57" | "55" | "58") => FailureClass::Transient,
+        // What is damaged there is no fault of the request either, and nothing here can mend it.
+        Some("08" | "40" | "53" | "57" | "55" | "58" | "XX") => FailureClass::Transient,
         _ => FailureClass::Invalid,
     }
 }

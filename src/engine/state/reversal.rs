@@ -127,6 +127,10 @@ impl RunState {
 
     /// Returns the choice that can not be made again for `point`, for something was changed by it.
     pub(crate) fn begun_with_another(&self, point: &str) -> Option<&str> {
+        // What was said at the start, by a variable of the shell perhaps, is no new wish.
+        if self.point.as_deref() == Some(point) {
+            return None;
+        }
         let chosen = self.chosen_otherwise(point);
         chosen.into_iter().find(|i| self.begun_by(*i)).and_then(|i| self.choice_of(i))
     }
@@ -134,6 +138,9 @@ impl RunState {
     /// Has every choice made again that is another one than `point`, or bound to another one when the run was started,
     /// and by which nothing was changed yet.
     pub(super) fn choose_named(&mut self, point: &str) {
+        if self.point.as_deref() == Some(point) {
+            return;
+        }
         let bound = self.point.replace(point.to_owned()).filter(|bound| bound != point);
         for i in 0..self.steps.len() {
             let rebound = bound.as_deref().is_some_and(|bound| self.plan.steps[i].chooses(bound));
@@ -142,7 +149,7 @@ impl RunState {
                 continue;
             }
             if rebound {
-                Arc::make_mut(&mut self.plan).steps[i].choose(point);
+                Arc::make_mut(&mut self.plan).rebind(i, point);
             }
             self.choose_again(i);
         }
