@@ -96,8 +96,8 @@ fn what_is_needed_late_is_looked_at_early() {
     let folder = with(&estate, "selector: database=phoenix", "selector: database=phenix");
     let file = folder.path().join("phoenix-dr.yaml");
     let text = std::fs::read_to_string(&file).expect("the estate file");
-    let balancer = text.lines().filter_map(|line| line.split_once("load_balancer: "));
-    let (_, balancer) = balancer.last().expect("a load balancer");
+    let mut balancer = text.lines().filter_map(|line| line.split_once("load_balancer: "));
+    let (_, balancer) = balancer.next_back().expect("a load balancer");
     std::fs::write(file, text.replace(balancer, "nowhere.invalid:80")).expect("write");
     let said = said(&folder.run(&["doctor"]));
     for word in [

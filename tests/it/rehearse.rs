@@ -36,8 +36,8 @@ fn what_is_open_is_marked_done_as_shown() {
     let folder = Folder::new();
     rehearsed(&folder, &[]).exits(0);
     let shown = folder.run(&["status"]).exits(0).out;
-    let command = shown.lines().filter_map(|line| line.split_once("phoenix-dr mark-done "));
-    let (_, command) = command.last().expect("something is open");
+    let mut command = shown.lines().filter_map(|line| line.split_once("phoenix-dr mark-done "));
+    let (_, command) = command.next_back().expect("something is open");
     let mut arguments = vec!["mark-done"];
     arguments.extend(command.split(' ').map(|word| if word == "HOW" { "seen" } else { word }));
     folder.run(&arguments).exits(0);
