@@ -27,6 +27,7 @@ use crate::report::human::Human;
 use crate::report::json::JsonLines;
 use crate::report::runs::{self, Home, Process, RunLine};
 use crate::report::view::ViewState;
+use crate::report::words::NOT_REAL;
 
 /// `status --follow` looks at the journal this often.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -206,6 +207,9 @@ pub(super) fn status(
             mark.obligation, mark.evidence
         );
         context.terminal.out(&said);
+    }
+    if view.mode == Some(Mode::Rehearsal) {
+        context.terminal.out(NOT_REAL);
     }
     Ok(Exit::Ok)
 }

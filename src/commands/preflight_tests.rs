@@ -175,3 +175,37 @@ fn what_cannot_be_read_is_shown_as_it_was_last_seen() {
     let Found::State { state } = &now.steps[i].found else { panic!() };
     assert!(state.evidence.iter().any(|line| line.starts_with("last seen ")), "{state:?}");
 }
+
+/// The levels of what is said of an estate's port forwards, in order.
+async fn ways_of(change: impl FnOnce(&mut serde_json::Value)) -> Vec<FindingLevel> {
+    let mut plan = plan();
+    plan.inputs.insert("region".to_owned(), json!("us-west-2"));
+    let estate = estate(change);
+    plan.estate = (*estate).clone();
+    let clients = guarded(estate, &Script::new(|_, _| Reply::Silence));
+    reach::ways(&plan, &clients).await.into_iter().map(|finding| finding.level).collect()
+}
+
+#[tokio::test]
+async fn only_a_dead_way_that_is_needed_after_the_loss_blocks() {
+    let dead = |to: &str| json!({ "command": ["/bin/false", to], "ready": "127.0.0.1:1" });
+    let blocking = [FindingLevel::Blocking];
+    let warning = [FindingLevel::Warning];
+    let all = ways_of(|estate| estate["database"]["via"] = dead("bastion")).await;
+    assert_eq!(all, blocking);
+    let through = ways_of(|estate| estate["database"]["via"] = dead("bastion.us-east-1")).await;
+    assert_eq!(through, warning, "it leads through the lost region");
+    let primary = ways_of(|estate| {
+        estate["database"]["via"] = dead("bastion");
+        for own in ["replica", "recovered"] {
+            estate["database"][own]["via"] = json!({});
+        }
+    });
+    assert_eq!(primary.await, warning, "what survives has ways of its own");
+    let third = |region: &'static str| {
+        let cluster = json!({ (region): { "context": "eks", "via": dead("eks") } });
+        ways_of(move |estate| estate["clusters"] = cluster)
+    };
+    assert_eq!(third("us-west-2").await, blocking);
+    assert_eq!(third("eu-west-1").await, warning, "nothing goes there");
+}

@@ -434,6 +434,9 @@ fn closing(report: &DryRunReport, columns: usize) -> Vec<String> {
         let stops = format!("{whose} would stop before it changes anything.");
         lines.extend(text::wrap(&stops, columns, 2));
     }
+    if report.mode == Mode::Rehearsal {
+        lines.extend(text::wrap(words::NOT_REAL, columns, 2));
+    }
     lines
 }
 

@@ -6,6 +6,10 @@ use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RollbackScope, RunE
 use crate::ids::StepId;
 use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
 
+/// Ends what a rehearsal puts on a screen: its beginning may have gone by.
+pub(crate) const NOT_REAL: &str =
+    "REHEARSAL: none of this is real; lines for aws, kubectl or psql would act LIVE";
+
 /// Returns how a run treats the world, as screens show it.
 pub(crate) const fn mode(mode: Mode) -> &'static str {
     match mode {

@@ -345,6 +345,9 @@ fn every_screen_of_a_rehearsal_says_that_it_is_one() {
         let first: Vec<&str> = text.trim().lines().take(4).collect();
         let first = first.join(" ").to_lowercase();
         assert!(first.contains("rehears"), "{screen} begins without a word of it:\n{text}");
+        let rows: Vec<&str> = text.trim().lines().collect();
+        let last = rows[rows.len().saturating_sub(24)..].join(" ").to_lowercase();
+        assert!(last.contains("rehears"), "{screen} ends without a word of it:\n{text}");
     };
     let dry = ["failover", "--region", "us-west-2", "--rehearse", "--dry-run"];
     said("failover --dry-run", &folder.run(&dry).exits(0).out);
@@ -356,6 +359,9 @@ fn every_screen_of_a_rehearsal_says_that_it_is_one() {
     let end = stopped.out.rsplit("DEBRIEF").next().unwrap_or_default();
     let last = end.split("\nResult").nth(1).expect("last lines");
     assert!(last.contains("--rehearse"), "the last lines: {last}");
+    said("the end of one that stopped", &format!("rehearsal\n{last}"));
+    let flown = rehearsed(&Folder::new(), &[]).exits(0).out;
+    said("the end of one that was flown", &flown);
     let run = run_of(&folder);
     let run = run.file_name().expect("a name").to_string_lossy().into_owned();
     for arguments in [

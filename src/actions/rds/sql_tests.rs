@@ -206,6 +206,30 @@ async fn a_restore_is_deleted_with_what_is_in_it_only_when_nobody_wrote_there() 
 }
 
 #[tokio::test]
+async fn one_that_was_in_use_and_is_busy_since_is_not_deleted() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let addresses = json!({ TARGET: server.address.to_string() });
+    let with = RestoreSnapshot { region: WEST.to_owned(), snapshot: None, target: None };
+    let mut ours = made(TARGET, &["available", "modifying"]).ours();
+    ours.deletion_protection = false;
+    let _app = server.application().await.expect("connects");
+    let (used, armed, script) = clients(&server, &addresses, only(ours));
+    let (call, mut news) = call("rds.restore_snapshot");
+    let soon = RealClock.now() + std::time::Duration::from_secs(10);
+    let bounded = Call { progress: call.progress.clone().until(soon), ..call };
+    let error = restore_snapshot::revert(&used, &armed, &bounded, &with, &image()).await;
+    let error = error.expect_err("somebody used it");
+    assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::None), "{error}");
+    assert_eq!(script.count("DeleteDBInstance"), 0);
+    let mut told = Vec::new();
+    while let Ok(note) = news.try_recv() {
+        told.push(note.said);
+    }
+    assert!(told.iter().any(|said| said.contains("modifying")), "it was busy: {told:?}");
+}
+
+#[tokio::test]
 async fn what_the_application_uses_is_not_left_for_another_recovery_point_silently() {
     let Some(server) = Server::start() else { return };
     server.prepare().await;

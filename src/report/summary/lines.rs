@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::{ChangedStep, LossReached, Summary};
 use crate::clock::since;
+use crate::event::Mode;
 use crate::report::text::{self, about, length, minutes};
 use crate::report::words;
 
@@ -60,7 +61,11 @@ pub(crate) fn lines(summary: &Summary, columns: usize, zone: &TimeZone) -> Vec<S
     for (at, (command, does)) in summary.next.iter().enumerate() {
         row(if at == 0 { "Next" } else { "" }, format!("{command} # {does}"));
     }
-    text::table(&rows, columns, 0)
+    let mut lines = text::table(&rows, columns, 0);
+    if summary.mode == Mode::Rehearsal {
+        lines.extend(text::wrap(words::NOT_REAL, columns, 2));
+    }
+    lines
 }
 
 fn run_line(summary: &Summary, zone: &TimeZone) -> String {
