@@ -225,8 +225,8 @@ fn a_rehearsal_is_taken_up_by_one_process_at_a_time() {
     std::fs::write(&world, &whole).expect("written");
     let lock = std::fs::OpenOptions::new().write(true).open(run.join("run.lock")).expect("a lock");
     lock.lock().expect("it is free");
-    folder.run(&resume).exits(9).says("it is held by");
-    folder.run(&["rollback", &name, "--rehearse", "--yes"]).exits(9).says("it is held by");
+    folder.run(&resume).exits(9).says("is held by");
+    folder.run(&["rollback", &name, "--rehearse", "--yes"]).exits(9).says("is held by");
     folder.run(&["resume", &name, "--rehearse", "--dry-run"]).exits(0);
     assert_eq!(std::fs::read(&world).expect("a world"), whole);
     drop(lock);
@@ -238,7 +238,7 @@ fn a_rehearsal_is_taken_up_by_one_process_at_a_time() {
         assert!(began.elapsed() < Duration::from_secs(120), "it never went on");
         std::thread::yield_now();
     }
-    folder.run(&resume).exits(9).says("it is held by");
+    folder.run(&resume).exits(9).says("is held by");
     first.kill().expect("killed");
     first.wait().expect("gone");
     folder.run(&resume).exits(0);
