@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::aws;
 use crate::span::Span;
 
-pub(crate) use sense::{Part, senseless};
+pub(crate) use sense::{Part, Senseless, senseless};
 pub(crate) use strikes::Never;
 pub(super) use strikes::{Faults, Missed, Strike};
 pub(crate) use text::Written;

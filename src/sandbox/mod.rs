@@ -334,6 +334,11 @@ impl Sandbox {
         Ok(ours)
     }
 
+    /// Says whether nothing of a region answers now.
+    pub(crate) fn is_dark(&self, region: &str) -> bool {
+        self.state().dark().contains_key(region)
+    }
+
     /// Returns what happened to the world, for the debrief.
     pub(crate) fn told(&self) -> Told {
         let state = self.state();
