@@ -1,6 +1,7 @@
 //! What a person mistypes at a rehearsal: all of it is told at once, with where it was looked for and what was meant.
 
 use super::harness::{Folder, Ran};
+use super::rehearsal::ANSWERS;
 
 const FAILOVER: [&str; 3] = ["failover", "--region", "us-west-2"];
 
@@ -129,8 +130,8 @@ fn a_rehearsal_without_a_loss_says_how_to_rehearse_one() {
     let lost = "  - { fault: dark, region: us-east-1 }\n";
     assert!(world.contains(lost));
     folder.write("healthy.yaml", &world.replace(&format!("faults:\n{lost}"), ""));
-    let unattended = ["--rehearse=healthy.yaml", "--non-interactive", "--yes", "--speed=max"];
-    let ran = folder.run(&[&FAILOVER[..], &unattended].concat()).exits(10);
+    let ran = folder.run(&[&FAILOVER[..], &["--rehearse=healthy.yaml"], &ANSWERS].concat());
+    let ran = ran.exits(10);
     let words = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
     for said in [
         "nothing of us-east-1 is down in this world",
