@@ -20,6 +20,14 @@ impl UserError {
         Self { exit, message: message.into(), hints: Vec::new() }
     }
 
+    /// Joins an error that was found at the same time: each is told with its own hints.
+    #[must_use]
+    pub(crate) fn and(self, next: Self) -> Self {
+        let hints: String = self.hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
+        let message = format!("{}{hints}\n\n{}", self.message, next.message);
+        Self { exit: self.exit, message, hints: next.hints }
+    }
+
     /// Adds a hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

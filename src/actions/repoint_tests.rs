@@ -234,6 +234,20 @@ async fn a_host_keeps_the_form_it_has() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_not_there_is_told_with_how_to_see_what_is() {
+    for (kind, resource) in [("secret", "secrets"), ("config_map", "configmaps")] {
+        let mut named = key(false);
+        named["name"] = json!("gone");
+        let world = World::new(json!({ kind: named })).await;
+        let error = observe(&world.clients, &call("new.example:6432")).await.expect_err("gone");
+        assert_eq!(error.class, FailureClass::NotFound);
+        let hint = error.hint.unwrap_or_default();
+        let look = format!("kubectl --context us-west-2-context -n prod get {resource}; then");
+        assert!(hint.contains(&look) && hint.contains("database.application"), "{hint}");
+    }
+}
+
+#[tokio::test]
 async fn an_estate_that_does_not_say_how_is_told_so() {
     for application in [json!({}), json!({ "secret": key(true), "config_map": key(true) })] {
         let world = World::new(application).await;

@@ -185,8 +185,7 @@ pub(super) fn moved(dns: &Dns, with: &TrafficShift, live: &Group) -> Result<Grou
             return Ok(identifier);
         }
         let message = format!("{} {} has no record set `{identifier}`", dns.name, dns.record_type);
-        Err(ActionError::unchanged(FailureClass::NotFound, message)
-            .hint("compare `dns.records` of the estate file with the hosted zone"))
+        Err(ActionError::unchanged(FailureClass::NotFound, message).hint(look(dns)))
     };
     let (to, from) = (named(&with.to)?, named(&with.from)?);
     let mut moved = live.clone();
@@ -194,10 +193,11 @@ pub(super) fn moved(dns: &Dns, with: &TrafficShift, live: &Group) -> Result<Grou
         RecordShape::Weighted => {
             for (identifier, set) in live {
                 if set.weight.is_none() {
-                    return Err(invalid(format!("record set `{identifier}` has no weight")));
+                    let said = format!("record set `{identifier}` has no weight");
+                    return Err(invalid(said).hint(look(dns)));
                 }
             }
-            same_ttl(live).map_err(invalid)?;
+            same_ttl(live).map_err(|why| invalid(why).hint(look(dns)))?;
             let weigh = |group: &mut Group, identifier: &str, weight| {
                 group.entry(identifier.to_owned()).and_modify(|set| set.weight = Some(weight));
             };
@@ -213,7 +213,8 @@ pub(super) fn moved(dns: &Dns, with: &TrafficShift, live: &Group) -> Result<Grou
         RecordShape::Failover => {
             for (identifier, set) in live {
                 if set.failover.is_none() {
-                    return Err(invalid(format!("record set `{identifier}` has no failover role")));
+                    let said = format!("record set `{identifier}` has no failover role");
+                    return Err(invalid(said).hint(look(dns)));
                 }
             }
             let play = |group: &mut Group, identifier: &str, role: &str| {
@@ -226,6 +227,12 @@ pub(super) fn moved(dns: &Dns, with: &TrafficShift, live: &Group) -> Result<Grou
         }
     }
     Ok(moved)
+}
+
+/// Says how to see the record sets as they are, and what of the estate file they must be like.
+fn look(dns: &Dns) -> String {
+    let zone = by_hand::traffic::record_sets(dns);
+    format!("compare `dns.shape` and `dns.records` of the estate file with the hosted zone: {zone}")
 }
 
 /// Route 53 refuses a weighted group whose records differ in TTL; better said before than by its error.

@@ -195,6 +195,10 @@ async fn what_route_53_would_refuse_is_refused_before() {
     let unknown =
         refused(normal(), |estate| estate["dns"]["records"]["us-west-2"] = json!("other")).await;
     assert_eq!(unknown.class, FailureClass::NotFound);
+    for error in [&ttl, &mixed, &unknown] {
+        let hint = error.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("dns.records") && hint.contains("aws route53 list-"), "{error}");
+    }
     // One record for both regions would leave the group without any weight.
     let zero =
         refused(normal(), |estate| estate["dns"]["records"]["us-west-2"] = json!("use1")).await;

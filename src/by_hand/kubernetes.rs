@@ -34,6 +34,12 @@ fn split(workload: &str) -> (String, String) {
     (shell::word(namespace), shell::word(name))
 }
 
+/// Returns the commands that show whether a namespace is there and what of a resource is in it.
+pub(crate) fn list(kubectl: &str, namespace: &str, resource: &str) -> String {
+    let namespace = shell::word(namespace);
+    format!("{kubectl} get namespace {namespace} && {kubectl} -n {namespace} get {resource}")
+}
+
 /// Returns the command that gives a deployment its replicas.
 pub(crate) fn scale(kubectl: &str, namespace: &str, name: &str, replicas: &str) -> String {
     format!("{kubectl} -n {namespace} scale deployment/{name} --replicas={replicas}")

@@ -55,15 +55,18 @@ fn batch(dns: &Dns, edit: &str) -> String {
     format!("{made}\n{}", change(&dns.zone, &format!("file://{file}")))
 }
 
+/// Returns the command that shows the record sets of the public name.
+pub(crate) fn record_sets(dns: &Dns) -> String {
+    let (zone, name) = (&dns.zone, dns.name.trim_end_matches('.'));
+    let query = format!("ResourceRecordSets[?Name=='{name}.' && Type=='{}']", dns.record_type);
+    let query = shell::word(&query);
+    format!("aws route53 list-resource-record-sets --hosted-zone-id {zone} --query {query}")
+}
+
 /// Returns the commands that move the record sets, written out of what is there.
 pub(crate) fn records(estate: &Estate, to: &str) -> Vec<String> {
     let Some(dns) = &estate.dns else { return vec![NO_NAME.to_owned()] };
     let own = dns.records.get(to).map_or("SET_IDENTIFIER", String::as_str);
-    let query = format!(
-        "ResourceRecordSets[?Name=='{}.' && Type=='{}']",
-        dns.name.trim_end_matches('.'),
-        dns.record_type
-    );
     let edit = match dns.shape {
         RecordShape::Weighted => format!(
             " | .Weight = (if .SetIdentifier != \"{own}\" then 0 elif .Weight > 0 then .Weight else 100 end)"
@@ -72,12 +75,7 @@ pub(crate) fn records(estate: &Estate, to: &str) -> Vec<String> {
             " | .Failover = (if .SetIdentifier == \"{own}\" then \"PRIMARY\" else \"SECONDARY\" end)"
         ),
     };
-    let look = format!(
-        "aws route53 list-resource-record-sets --hosted-zone-id {} --query {} > {BEFORE}",
-        dns.zone,
-        shell::word(&query)
-    );
-    let mut lines = vec![look];
+    let mut lines = vec![format!("{} > {BEFORE}", record_sets(dns))];
     lines.extend(batch(dns, &edit).lines().map(str::to_owned));
     lines.push("aws route53 wait resource-record-sets-changed --id CHANGE_ID".to_owned());
     lines

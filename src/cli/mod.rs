@@ -6,6 +6,7 @@ mod manual;
 mod options;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 use std::ffi::OsString;
 
@@ -65,29 +66,37 @@ pub(crate) struct Usage {
     pub asked_for: bool,
 }
 
+/// What was typed, as far as it could be read.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub typed: Typed,
+    /// What is wrong with the rest, already worded: nothing may be carried out then
+    pub wrong: Option<Usage>,
+}
+
 /// Parses arguments, the first being the program's name.
-pub(crate) fn parse(arguments: &[OsString], runbooks: &[Runbook]) -> Result<Typed, Usage> {
+pub(crate) fn parse(arguments: &[OsString], runbooks: &[Runbook]) -> Result<Parsed, Usage> {
     let mut command = command(runbooks);
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| Usage {
-        asked_for: !error.use_stderr(),
-        text: error.render().to_string(),
-    })?;
+    let wrong::Read { matches, wrong } = wrong::read(&mut command, arguments)?;
     let usage = |error: clap::Error| Usage { asked_for: false, text: error.render().to_string() };
+    let wrong = wrong.map(|text| Usage { text, asked_for: false });
     if let Some((name, found)) = matches.subcommand()
         && let Some(runbook) = runbooks.iter().find(|runbook| runbook.command == name)
     {
-        return Ok(Typed::Runbook {
+        let typed = Typed::Runbook {
             global: Global::from_arg_matches(found).map_err(usage)?,
             flags: Box::new(RunFlags::from_arg_matches(found).map_err(usage)?),
             command: name.to_owned(),
             inputs: dynamic::inputs(runbook, found),
-        });
+        };
+        return Ok(Parsed { typed, wrong });
     }
     let cli = Cli::from_arg_matches(&matches).map_err(usage)?;
-    Ok(match cli.command {
+    let typed = match cli.command {
         Some(command) => Typed::Builtin { global: cli.global, command: Box::new(command) },
         None => Typed::Bare { global: cli.global },
-    })
+    };
+    Ok(Parsed { typed, wrong })
 }
 
 /// Returns the directory given by `--runbooks`, before the command line can be parsed: its runbooks are commands.

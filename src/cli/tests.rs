@@ -9,7 +9,8 @@ fn runbooks() -> Vec<Runbook> {
 fn typed(arguments: &[&str]) -> Result<Typed, Usage> {
     let arguments: Vec<OsString> =
         std::iter::once("phoenix-dr").chain(arguments.iter().copied()).map(Into::into).collect();
-    parse(&arguments, &runbooks())
+    let Parsed { typed, wrong } = parse(&arguments, &runbooks())?;
+    wrong.map_or(Ok(typed), Err)
 }
 
 #[test]
@@ -42,6 +43,44 @@ fn wrong_usage_says_what_is_missing() {
         let usage = typed(&arguments).expect_err("wrong usage");
         assert!(!usage.asked_for);
         assert!(usage.text.contains(part), "{arguments:?}: {}", usage.text);
+    }
+}
+
+#[test]
+fn every_wrong_flag_is_told_at_once() {
+    for arguments in [
+        ["--surprise", "crule", "--speed", "0", "--jobs=x", "--rehearse"],
+        ["--jobs=x", "--rehearse", "--speed=0", "--seed=1", "--surprise", "crule"],
+    ] {
+        let usage = typed(&[&["failover", "--region", "us-west-2"], &arguments[..]].concat());
+        let text = usage.expect_err("wrong usage").text;
+        for part in ["'crule' for '--surprise", "'0' for '--speed", "'x' for '--jobs"] {
+            assert_eq!(text.matches(part).count(), 1, "{part}: {text}");
+        }
+        assert_eq!(text.matches("error: ").count(), 3, "{text}");
+        assert_eq!(text.matches("--help").count(), 1, "{text}");
+    }
+    // What else is missing is told, and what was given wrong is not called missing.
+    let text = typed(&["failover", "--jobs", "x"]).expect_err("wrong usage").text;
+    assert!(text.contains("'--jobs") && text.contains("--region"), "{text}");
+    let text = typed(&["audit", "--form", "x"]).expect_err("wrong usage").text;
+    assert!(!text.contains("not provided"), "{text}");
+    assert!(typed(&["failover", "--help", "--jobs", "x"]).expect_err("help").asked_for);
+}
+
+#[test]
+fn a_rehearsal_that_is_gone_on_with_keeps_what_it_began_with() {
+    let given = ["--inject", "dark@s3", "--seed=7", "--surprise", "mild"];
+    for verb in ["resume", "rollback"] {
+        let arguments = [&[verb, "--rehearse"], &given[..]].concat();
+        let text = typed(&arguments).expect_err("wrong usage").text;
+        for flag in ["--inject", "--seed", "--surprise"] {
+            let said =
+                format!("`{verb}` takes no {flag}: a rehearsal that is gone on with keeps its");
+            assert!(text.contains(&said), "{text}");
+            assert!(text.contains(&format!("--rehearse {flag} …")), "{text}");
+        }
+        assert!(!text.contains("as a value"), "{text}");
     }
 }
 

@@ -324,7 +324,8 @@ fn explain_status(status: &kube::core::Status, what: &str, purpose: Purpose) -> 
         401 => credentials(&message),
         403 => ActionError::unchanged(FailureClass::Denied, message)
             .hint("grant this user the verb and resource named above"),
-        404 => ActionError::unchanged(FailureClass::NotFound, message),
+        404 => ActionError::unchanged(FailureClass::NotFound, message)
+            .hint("see what is there with `kubectl get`; correct the name, or make it"),
         409 => ActionError::unchanged(FailureClass::Conflict, message),
         429 => ActionError::unchanged(FailureClass::Throttled, message),
         408 | 500..=599 => lost(purpose, message),

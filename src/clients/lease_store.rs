@@ -66,6 +66,29 @@ pub(crate) enum Condition {
     Unchanged { etag: String },
 }
 
+/// Why an object could not be read, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GetError {
+    /// There is no such bucket, so nobody keeps anything in it
+    #[error("{0}")]
+    NoBucket(String),
+    /// Nobody knows what is there
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<GetError> for String {
+    fn from(error: GetError) -> Self {
+        error.to_string()
+    }
+}
+
+impl From<String> for GetError {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// Why an object was not written, or perhaps was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PutError {
@@ -110,19 +133,25 @@ impl LeaseStore {
     }
 
     /// Reads the object; `None` when it is not there.
-    pub(crate) async fn get(&self) -> Result<Option<Found>, String> {
+    pub(crate) async fn get(&self) -> Result<Option<Found>, GetError> {
         let call = async {
             match &self.kind {
                 Kind::S3 { client, bucket, key, longest } => {
                     get(&client().await?, bucket, key, *longest).await
                 }
                 #[cfg(test)]
-                Kind::Fake(bucket) => bucket.get().await,
+                Kind::Fake(bucket) => bucket.get().await.map_err(GetError::Failed),
             }
         };
         let answer = within(&*self.clock, CALL_LIMIT, call).await;
-        let answer = answer.map_err(|elapsed| elapsed.to_string()).and_then(|answer| answer);
-        answer.map_err(|why| format!("read {}: {why}", self.place))
+        let answer = answer.map_err(|elapsed| GetError::Failed(elapsed.to_string()));
+        answer.and_then(|answer| answer).map_err(|error| {
+            let said = |why| format!("read {}: {why}", self.place);
+            match error {
+                GetError::NoBucket(why) => GetError::NoBucket(said(why)),
+                GetError::Failed(why) => GetError::Failed(said(why)),
+            }
+        })
     }
 
     /// Writes the object if the condition holds; returns its new version.
@@ -156,24 +185,27 @@ async fn get(
     bucket: &str,
     key: &str,
     longest: i64,
-) -> Result<Option<Found>, String> {
+) -> Result<Option<Found>, GetError> {
     let answer = match client.get_object().bucket(bucket).key(key).send().await {
         Ok(answer) => answer,
         Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
-        Err(error) if code(&error) == Some("NoSuchBucket") => return Err(no_bucket(bucket)),
-        Err(error) if status(&error) == Some(403) => {
-            return Err(format!(
-                "{}; s3:GetObject is needed, and s3:ListBucket to tell a missing object from a forbidden one",
-                said(&error)
-            ));
+        Err(error) if code(&error) == Some("NoSuchBucket") => {
+            return Err(GetError::NoBucket(no_bucket(bucket)));
         }
-        Err(error) => return Err(said(&error)),
+        Err(error) if status(&error) == Some(403) => {
+            let said = said(&error);
+            return Err(GetError::Failed(format!(
+                "{said}; s3:GetObject is needed, and s3:ListBucket to tell a missing object from a forbidden one"
+            )));
+        }
+        Err(error) => return Err(said(&error).into()),
     };
     if answer.content_length().is_some_and(|length| length > longest) {
-        return Err(format!("it is longer than {longest} bytes and cannot be what is kept here"));
+        let said = format!("it is longer than {longest} bytes and cannot be what is kept here");
+        return Err(GetError::Failed(said));
     }
     let Some(etag) = answer.e_tag().map(str::to_owned) else {
-        return Err("the answer has no ETag".to_owned());
+        return Err(GetError::Failed("the answer has no ETag".to_owned()));
     };
     let body = answer.body.collect().await.map_err(|error| chain(&error))?;
     Ok(Some(Found { etag, body: body.to_vec() }))

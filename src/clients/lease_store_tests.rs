@@ -109,7 +109,7 @@ async fn an_object_is_read_with_its_version() {
     assert_eq!(store.get().await, Ok(None));
     let no_bucket = "bucket `state` does not exist; correct `state.s3.bucket`";
     for says in [no_bucket, "s3:ListBucket", "InternalError", "connection reset", "no ETag"] {
-        let why = store.get().await.expect_err(says);
+        let why = String::from(store.get().await.expect_err(says));
         assert!(why.starts_with("read s3://state/dr/lease.json: "), "{why}");
         assert!(why.contains(says), "{why} does not say {says}");
         assert!(!why.contains("Error {"), "{why} is for its author");

@@ -140,6 +140,7 @@ fn view(
         best,
         outlooks,
         no_return,
+        skipped: assume.skipped,
         steps: report.steps,
         findings,
     }

@@ -19,6 +19,7 @@ mod journals;
 mod ledger;
 mod live;
 mod mark;
+mod named;
 mod obligations;
 mod observe;
 mod past;
@@ -30,6 +31,7 @@ mod resume;
 mod rollback;
 mod runbooks;
 mod show;
+mod staging;
 mod typed;
 mod undone;
 mod validate;
@@ -37,10 +39,12 @@ mod world;
 
 use std::ffi::OsString;
 
-use crate::cli::{self, Builtin, Typed};
+use crate::cli::{self, Builtin, Parsed, Typed, Usage};
 use crate::clients::confined::inside;
 use crate::error::UserError;
 use crate::exit::Exit;
+use crate::report::terminal::Tone;
+use crate::runbook::load::FindError;
 use context::Context;
 
 /// Runs what was typed.
@@ -50,8 +54,8 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     }
     let directories = context::runbook_directories(cli::runbook_directory(arguments));
     let (known, broken) = context::command_runbooks(&directories);
-    let typed = match cli::parse(arguments, &known) {
-        Ok(typed) => typed,
+    let Parsed { typed, wrong } = match cli::parse(arguments, &known) {
+        Ok(parsed) => parsed,
         Err(usage) => return context::print_usage(&usage, &broken),
     };
     let global = match &typed {
@@ -63,11 +67,31 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     context.typed =
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     context.inputs_are_flags = !matches!(&typed, Typed::Builtin { .. });
+    if let Some(usage) = wrong {
+        return unusable(&context, &typed, &usage, &broken);
+    }
     diagnostics::start(&context);
     match carry_out(&context, typed) {
         Ok(exit) => exit,
         Err(error) => context.complain(&error),
     }
+}
+
+/// Says what is wrong with a command line, and with what its other flags name; nothing is carried out.
+fn unusable(context: &Context, typed: &Typed, usage: &Usage, broken: &[FindError]) -> Exit {
+    let flags = match typed {
+        Typed::Runbook { flags, .. } => Some(&**flags),
+        Typed::Builtin { command, .. } => match &**command {
+            Builtin::Run(given) | Builtin::Plan(given) => Some(&given.flags),
+            _ => None,
+        },
+        Typed::Bare { .. } => None,
+    };
+    if let Some(Err(error)) = flags.map(|flags| staging::looked_at(context, flags)) {
+        context.complain(&error);
+        context.terminal.loud(Tone::Plain, "");
+    }
+    context::print_usage(usage, broken)
 }
 
 fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {

@@ -11,6 +11,7 @@ use super::observe::{self, Sight, Unseen};
 use super::{causes, compose, go};
 use crate::actions::traffic::wiring::{Wiring, wiring};
 use crate::clients::aws::Identity;
+use crate::clients::lease_store::GetError;
 use crate::clients::{self, Clients};
 use crate::clock::{since, within};
 use crate::estate::doubts;
@@ -373,7 +374,10 @@ async fn shared(plan: &Plan, clients: &Arc<Clients>, run: &RunId) -> Shared {
     );
     let (held, known) = match within(&*clients.clock, ASK_LIMIT, looks).await {
         Ok(both) => both,
-        Err(late) => (Err(format!("{}: {late}", lease.place())), Err(String::new())),
+        Err(late) => {
+            let late = format!("{}: {late}", lease.place());
+            (Err(GetError::Failed(late)), Err(String::new()))
+        }
     };
     let mut alone = false;
     let finding = match held {
@@ -385,15 +389,29 @@ async fn shared(plan: &Plan, clients: &Arc<Clients>, run: &RunId) -> Shared {
             let hint = "a run that starts now is refused; ask its holder".to_owned();
             warning("shared lock", format!("it is held: {holder}"), Some(hint))
         }
-        Err(why) => {
+        Err(error) => {
             alone = true;
-            let hint =
-                "a run that goes on must be vouched for: `I am the only operator`".to_owned();
-            warning("shared lock", why, Some(hint))
+            let hint = match &error {
+                // What is wrong is a name, and whoever puts it right need not vouch for anything.
+                GetError::NoBucket(_) => no_bucket(plan),
+                GetError::Failed(_) => {
+                    "a run that goes on must be vouched for: `I am the only operator`".to_owned()
+                }
+            };
+            warning("shared lock", error.into(), Some(hint))
         }
     };
     // Facts that cannot be read are only missed where a look fails, which is told there.
     Shared { finding: Some(finding), alone, known: known.unwrap_or_default() }
+}
+
+/// Says how to find the bucket that is meant, where the estate names none that exists.
+fn no_bucket(plan: &Plan) -> String {
+    let region = plan.estate.state.as_ref().map(|state| state.s3.region.as_str());
+    format!(
+        "name the bucket that is there (aws s3 ls), or make it: aws s3 mb s3://NAME --region {}",
+        region.unwrap_or("REGION")
+    )
 }
 
 /// Returns the host of everything the plan may ask, a line for each place.

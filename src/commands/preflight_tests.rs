@@ -115,6 +115,12 @@ async fn the_lease_is_read_and_what_stands_in_the_way_is_told() {
     let (denied, alone, _) = shared_by(Script::new(|_, _| s3_error(403, "AccessDenied"))).await;
     assert_eq!((denied.level, alone), (FindingLevel::Warning, true));
     assert!(denied.said.contains("s3:GetObject"), "{}", denied.said);
+    assert!(denied.hint.is_some_and(|hint| hint.contains("vouched for")));
+    // Where there is no such bucket the name is to be put right, before anybody vouches for anything.
+    let (none, alone, _) = shared_by(Script::new(|_, _| s3_error(404, "NoSuchBucket"))).await;
+    assert_eq!((none.level, alone), (FindingLevel::Warning, true));
+    let hint = none.hint.expect("a hint");
+    assert!(hint.contains("aws s3 ls") && !hint.contains("vouched"), "{hint}");
     let clients = Arc::new(guarded(estate(|_| {}), &Script::new(|_, _| Reply::Silence)));
     let none = shared(&plan(), &clients, &run_id()).await.finding.expect("a finding");
     assert!(none.said.contains("tell your team"), "{}", none.said);
@@ -184,6 +190,32 @@ async fn ways_of(change: impl FnOnce(&mut serde_json::Value)) -> Vec<FindingLeve
     plan.estate = (*estate).clone();
     let clients = guarded(estate, &Script::new(|_, _| Reply::Silence));
     reach::ways(&plan, &clients).await.into_iter().map(|finding| finding.level).collect()
+}
+
+#[tokio::test]
+async fn a_dead_way_to_the_database_blocks_what_asks_it_by_sql_and_nothing_else() {
+    for (action, level) in [
+        ("postgres.fence", FindingLevel::Blocking),
+        ("rds.choose_recovery_point", FindingLevel::Blocking),
+        ("rds.promote_replica", FindingLevel::Blocking),
+        ("rds.recover", FindingLevel::Blocking),
+        ("rds.restore_snapshot", FindingLevel::Blocking),
+        ("rds.protect", FindingLevel::Warning),
+        ("database.repoint", FindingLevel::Warning),
+    ] {
+        let mut plan = plan();
+        let dead = json!({ "command": ["/bin/false", "bastion"], "ready": "127.0.0.1:1" });
+        let estate = estate(|estate| estate["database"]["via"] = dead);
+        plan.estate = (*estate).clone();
+        plan.steps.retain(|step| !step.is_gate());
+        plan.steps.truncate(1);
+        plan.steps[0].verify.iter_mut().for_each(|check| check.check = "rds.status".to_owned());
+        let with = serde_json::Map::new();
+        plan.steps[0].body = Body::Action { action: action.to_owned(), with };
+        let clients = guarded(estate, &Script::new(|_, _| Reply::Silence));
+        let found = reach::ways(&plan, &clients).await;
+        assert_eq!(found.first().map(|finding| finding.level), Some(level), "{action}: {found:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,20 +1,19 @@
 //! What takes the place of the estate in a rehearsal: a world, and virtual time.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
 use super::context::{Context, chain, store_error};
+use super::journals;
 use super::resume::goes_on;
-use super::{injected, journals};
+use super::staging::{self, Staged};
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
 use crate::event::{Event, Mode, Record};
 use crate::exit::Exit;
@@ -27,11 +26,10 @@ use crate::report::summary::{self, Summary};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
-use crate::runbook::near;
 use crate::sandbox::fault::Rule;
 use crate::sandbox::surprise::{Level, surprise};
 use crate::sandbox::world::{self, Unseen, World};
-use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError, generate, lines};
+use crate::sandbox::{Beginning, Resumed, Sandbox, SandboxError};
 use crate::span::Span;
 
 /// Chance of a rehearsal that names no seed and has no surprise.
@@ -73,13 +71,15 @@ pub(super) fn staged(
 ) -> Result<Option<Context>, UserError> {
     let who = &flags.how.who;
     let Some(named) = &who.rehearse else {
-        refuse_without(flags)?;
+        staging::refuse_without(flags)?;
         return Ok(None);
     };
-    refuse_live_only(who)?;
-    let world = chosen(context, named.as_deref())?;
+    let Staged { world, injected: mut faults, said } =
+        staging::staged(context, named.as_deref(), flags)?;
+    for line in said.iter().flat_map(|said| wrap(said, context.terminal.columns(), 2)) {
+        context.terminal.line(&Line::new(Weight::Normal, Tone::Plain, line));
+    }
     let seed = flags.seed.unwrap_or_else(|| unnamed(flags.surprise.is_some()));
-    let mut faults = injected::faults(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
         let level = match level {
@@ -138,10 +138,13 @@ pub(super) fn refuse_another(
             let said = format!("run {run} is a rehearsal, and `{verb}` must say so");
             Err(refused(said).hint(hint))
         }
-        (true, Some(Some(name))) if name != world::SHIPPED => {
-            Err(refused(format!("the world of rehearsal {run} is its own; `{name}` is another"))
-                .hint("write --rehearse last, without a world"))
-        }
+        (true, Some(Some(name))) if name != world::SHIPPED => Err(refused(format!(
+            "the world of rehearsal {run} is its own; `{name}` is another"
+        ))
+        .hint("write --rehearse last, without a world: it keeps its world, its seed and its faults")
+        .hint(format!(
+            "or begin another in it: phoenix-dr failover --region REGION --rehearse {name}"
+        ))),
         (true, Some(_)) => Ok(()),
     }
 }
@@ -185,81 +188,6 @@ pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<
     }
 }
 
-fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
-    let given = [
-        (flags.seed.is_some(), "--seed"),
-        (!flags.inject.is_empty(), "--inject"),
-        (flags.surprise.is_some(), "--surprise"),
-        (flags.how.who.speed.is_some(), "--speed"),
-    ];
-    match given.iter().find(|(given, _)| *given) {
-        Some((_, flag)) => Err(UserError::new(Exit::Usage, format!("{flag} is for rehearsals"))
-            .hint("add --rehearse, and nothing real is touched")),
-        None => Ok(()),
-    }
-}
-
-fn refuse_live_only(who: &WhoFlags) -> Result<(), UserError> {
-    if who.allow_endpoint_override {
-        return Err(UserError::new(
-            Exit::Usage,
-            "--allow-endpoint-override is for live runs; a rehearsal calls no endpoint",
-        ));
-    }
-    Ok(())
-}
-
-/// Returns the world to rehearse in: the one that was named, one made from the estate that was named, or the one that
-/// comes with the program.
-fn chosen(context: &Context, named: Option<&str>) -> Result<World, UserError> {
-    match (named.filter(|name| !name.is_empty()), &context.global.estate) {
-        (Some(_), Some(_)) => {
-            Err(UserError::new(Exit::Usage, "a rehearsal takes its estate from its world")
-                .hint("leave --estate (and PHOENIX_DR_ESTATE) out: --rehearse WORLD")
-                .hint("or leave the world out, and one is made from the estate: --rehearse"))
-        }
-        (Some(name), None) => world(context, name),
-        (None, Some(file)) => made(context, file),
-        (None, None) => {
-            let here = Path::new(estate_file::FILE_NAME);
-            if here.exists() {
-                let said = format!(
-                    "rehearsing in the world `{}`; for one made from {}: --estate {}",
-                    world::SHIPPED,
-                    here.display(),
-                    here.display()
-                );
-                context.terminal.line(&Line::new(Weight::Normal, Tone::Plain, said));
-            }
-            world(context, world::SHIPPED)
-        }
-    }
-}
-
-/// Makes a world from the names in an estate file, and says what of it is guessed.
-fn made(context: &Context, file: &Path) -> Result<World, UserError> {
-    let estate =
-        estate_file::read(file).map_err(|problems| context.invalid(&problems, Exit::Usage))?;
-    let name = file.display().to_string();
-    let made = generate::world(&estate, &name);
-    // Held to what a world from a file is held to.
-    world::parse(&name, lines::write(&made)).map_err(|problems| {
-        let said = format!("no sound world comes of {name}: {problems}");
-        UserError::new(Exit::Internal, said)
-            .hint("capture the estate, and rehearse on that: phoenix-dr world capture --out FILE")
-    })?;
-    let terminal = &context.terminal;
-    let mut said = vec![format!(
-        "rehearsing in a world made from the names in {name}: nothing of it is contacted, no secret is read"
-    )];
-    let guesses = made.unseen.iter().cloned().map(not_seen);
-    said.extend(guesses.map(|guess| format!("guessed: {}", guess.line())));
-    for line in said.iter().flat_map(|said| wrap(said, terminal.columns(), 2)) {
-        terminal.line(&Line::new(Weight::Normal, Tone::Plain, line));
-    }
-    Ok(made)
-}
-
 /// Returns what nobody saw as reports have it.
 pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
     NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
@@ -269,30 +197,6 @@ pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
 pub(super) fn lengths(world: &World) -> Lengths {
     let (measured, guessed) = world.durations.told();
     Lengths { measured, guessed }
-}
-
-/// Reads a world: one that comes with the program by its name, or a file.
-pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
-    let text = world_text(name)?;
-    world::parse(name, text).map_err(|problems| context.invalid(&problems, Exit::Usage))
-}
-
-/// Returns the text of a world.
-pub(super) fn world_text(name: &str) -> Result<Cow<'static, str>, UserError> {
-    if let Some(text) = world::shipped(name) {
-        return Ok(Cow::Borrowed(text));
-    }
-    let path = Path::new(name);
-    if !path.exists() {
-        let error = UserError::new(Exit::Usage, format!("there is no world `{name}`"));
-        let meant = near::hint(name, std::iter::once(world::SHIPPED));
-        return Err(error.hint(meant.unwrap_or_else(|| {
-            format!("name a world file, or the one that is built in: --rehearse {}", world::SHIPPED)
-        })));
-    }
-    lines::read_text(path)
-        .map(Cow::Owned)
-        .map_err(|error| UserError::new(Exit::Usage, format!("read the world `{name}`: {error}")))
 }
 
 fn pace(who: &WhoFlags) -> Pace {
@@ -381,10 +285,12 @@ impl Rehearsal {
             Some(NeverStruck { fault, because: never.because(), said: never.to_string() })
         });
         let durations = lengths(world);
+        let primary = &world.estate.primary.region;
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
             estate: world.estate.estate.clone(),
+            standing: (!sandbox.is_dark(primary)).then(|| primary.clone()),
             captured: world.captured,
             made_from: world.made_from.clone(),
             age: world.captured.map(|at| Span::seconds(since(at, sandbox.began()).as_secs())),

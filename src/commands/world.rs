@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::context::{Context, chain};
 use super::rehearsal::{self, not_seen};
+use super::staging;
 use crate::capture::{self, Captured, pseudonyms};
 use crate::cli::{CaptureArgs, WorldCommand};
 use crate::clients::guard::Guard;
@@ -160,7 +161,7 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), UserError> {
 }
 
 fn show(context: &Context, name: &str) -> Result<Exit, UserError> {
-    let world = rehearsal::world(context, name)?;
+    let world = staging::world(context, name)?;
     let described = describe(context, &world);
     if context.json() {
         context.terminal.out(&serde_json::to_string(&described).unwrap_or_default());
@@ -212,7 +213,7 @@ fn validate(context: &Context, name: &str) -> Result<Exit, UserError> {
         let answer = json!({ "format": "phoenix-dr/validate", "version": 1, "files": [file] });
         context.terminal.out(&answer.to_string());
     };
-    let text = rehearsal::world_text(name)?;
+    let text = staging::world_text(name)?;
     let world = match world::parse_whole(name, text) {
         Ok(world) => world,
         Err(problems) if context.json() => {
@@ -244,7 +245,7 @@ fn begins(name: &str, world: World) -> Result<(), UserError> {
 }
 
 fn diff(context: &Context, before: &str, after: &str) -> Result<Exit, UserError> {
-    let (old, new) = (rehearsal::world(context, before)?, rehearsal::world(context, after)?);
+    let (old, new) = (staging::world(context, before)?, staging::world(context, after)?);
     let found = differences(&old, &new);
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/world-diff", "version": 1, "before": before,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
 use super::names::file_name;
-use crate::clients::lease_store::{Condition, Found, LeaseStore, PutError};
+use crate::clients::lease_store::{Condition, Found, GetError, LeaseStore, PutError};
 use crate::clock::Clock;
 use crate::engine::ports::{Lease, LeaseGrant, LeaseRefusal};
 use crate::ids::{RunId, StepId};
@@ -89,17 +89,17 @@ struct Held {
     document: Document,
 }
 
-async fn read(store: &LeaseStore, estate: &str) -> Result<Option<Held>, String> {
+async fn read(store: &LeaseStore, estate: &str) -> Result<Option<Held>, GetError> {
     let Some(Found { etag, body }) = store.get().await? else { return Ok(None) };
     let place = store.place();
     let not_a_lease = |why: &dyn std::fmt::Display| format!("{place} is not a lease: {why}");
     let document: Document = serde_json::from_slice(&body).map_err(|why| not_a_lease(&why))?;
     if document.format != FORMAT {
         let why = format!("its format {} is another version's", document.format);
-        return Err(not_a_lease(&why));
+        return Err(not_a_lease(&why).into());
     }
     if document.estate != estate {
-        return Err(format!("{place} is the lease of estate `{}`", document.estate));
+        return Err(format!("{place} is the lease of estate `{}`", document.estate).into());
     }
     Ok(Some(Held { etag, document }))
 }
@@ -109,7 +109,7 @@ pub(crate) async fn look(
     store: &LeaseStore,
     estate: &str,
     now: Timestamp,
-) -> Result<Option<(RunId, String)>, String> {
+) -> Result<Option<(RunId, String)>, GetError> {
     let held = read(store, estate).await?.map(|held| held.document);
     let stands = held.filter(|document| !document.is_over(now));
     Ok(stands.map(|document| (document.run.clone(), document.text())))
@@ -189,7 +189,7 @@ impl SharedLease {
     }
 
     async fn read(&self) -> Result<Option<Held>, String> {
-        read(&self.store, &self.estate).await
+        Ok(read(&self.store, &self.estate).await?)
     }
 
     async fn write(&self, condition: &Condition, document: &Document) -> Result<String, PutError> {

@@ -13,6 +13,7 @@ use super::words;
 use super::world::Lengths;
 use crate::clock::since;
 use crate::event::{Event, Question, QuestionKey, Record};
+use crate::exit::Exit;
 use crate::ids::StepId;
 use crate::span::Span;
 
@@ -29,6 +30,8 @@ pub(crate) struct WorldTold {
     pub world: String,
     /// The estate it is of
     pub estate: String,
+    /// The region it fails over from, where nothing took that away
+    pub standing: Option<String>,
     pub captured: Option<Timestamp>,
     /// The estate file whose names alone it has
     pub made_from: Option<String>,
@@ -123,6 +126,8 @@ pub(crate) struct Debrief {
     pub loss: Option<LossReached>,
     pub decisions: Vec<Decided>,
     pub world: WorldTold,
+    /// What was typed, with the loss there was none of
+    pub with_loss: Option<String>,
     pub earlier: Vec<Earlier>,
 }
 
@@ -136,6 +141,8 @@ pub(crate) fn of(
     let length = since(summary.started, summary.until);
     let spent = Spent::of(records, &ViewState::fold(records), summary.until);
     let [people, cloud, retries, program] = spent.seconds();
+    let with_loss = world.standing.as_ref().filter(|_| summary.exit == Some(Exit::NotMet.code()));
+    let with_loss = with_loss.map(|region| with_loss_of(records, region));
     Debrief {
         format: "phoenix-dr/debrief",
         version: 1,
@@ -150,8 +157,16 @@ pub(crate) fn of(
         loss: summary.loss.clone(),
         decisions: decisions(records),
         world,
+        with_loss,
         earlier,
     }
+}
+
+/// Returns what was typed at the beginning, with a region's loss.
+fn with_loss_of(records: &[Record], region: &str) -> String {
+    let mut typed = ViewState::fold(records).typed;
+    typed.push(format!("--inject=dark,region={region}"));
+    format!("phoenix-dr {}", crate::shell::line(&typed))
 }
 
 fn whole(length: std::time::Duration) -> Span {
@@ -270,6 +285,10 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
     for (index, left) in debrief.world.left.iter().enumerate() {
         let name = if index == 0 { "NOT KNOWN" } else { "" };
         row(name, format!("left the simulation: {left}"));
+    }
+    if let (Some(region), Some(typed)) = (&debrief.world.standing, &debrief.with_loss) {
+        row("No loss", format!("nothing of {region} is down in this world, as the gate found"));
+        row("", format!("rehearse its loss: {typed}"));
     }
     row("World", trust(&debrief.world));
     row("Durations", debrief.world.durations.said());

@@ -19,6 +19,7 @@ fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debr
     let never = never.collect();
     let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), *times)).collect();
     let world = WorldTold {
+        standing: None,
         world: "phoenix".to_owned(),
         estate: "phoenix-rehearsal".to_owned(),
         captured: None,
@@ -51,6 +52,24 @@ fn tells_what_can_be_trusted_and_what_never_struck() {
     assert!(text.contains("the first rehearsal"), "{text}");
     assert!(text.contains("again with --seed 7"), "{text}");
     assert!(lines(&found, 80).iter().all(|line| text::width(line) <= 80));
+}
+
+#[test]
+fn a_rehearsal_that_ended_at_the_gate_for_want_of_a_loss_says_how_to_have_one() {
+    let ended = |exit| {
+        let stopped = Event::RunStopped { why: "it is not down".to_owned(), exit };
+        let script = fixtures::Script::started().event("02:19:00", stopped);
+        let summary = summary::of(&script.records, fixtures::at("02:30:00")).expect("a run");
+        let healthy = debrief(&[], &[]).world;
+        let healthy = WorldTold { standing: Some("us-east-1".to_owned()), ..healthy };
+        let found = of(&script.records, &summary, healthy, Vec::new());
+        lines(&found, 80).join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let text = ended(Exit::NotMet.code());
+    assert!(text.contains("nothing of us-east-1 is down in this world"), "{text}");
+    assert!(text.contains("--inject=dark,region=us-east-1"), "{text}");
+    let text = ended(Exit::NeedsAnswer.code());
+    assert!(!text.contains("is down in this world"), "it was not the gate: {text}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The way to a simulated cluster: the faults of the network and of its API server, before its own answers.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -9,8 +10,8 @@ use tower::{BoxError, Service};
 
 use super::Sandbox;
 use super::aws::delay;
-use super::fault::{Call, Fault, Service as Called};
-use super::kubernetes::{Answered, Cluster, Failure, torn};
+use super::fault::{Call, Fault, Service as Called, placing};
+use super::kubernetes::{Answered, Cluster, Failure, NoPlace, torn};
 
 /// A cluster as it is reached from this host.
 #[derive(Clone)]
@@ -25,6 +26,26 @@ impl Sandbox {
     pub(crate) fn kubernetes(&self, region: &str) -> Option<Reached> {
         let cluster = self.0.clusters.get(region)?.clone();
         Some(Reached { sandbox: self.clone(), region: region.to_owned(), cluster })
+    }
+
+    /// Has the faults decide, from now on, which pods of the clusters find a place.
+    pub(super) fn place_pods(&self) {
+        for (region, cluster) in &self.0.clusters {
+            let (weak, region) = (Arc::downgrade(&self.0), region.clone());
+            cluster.on_placing(move |namespace, pod, at| {
+                let sandbox = Self(weak.upgrade()?);
+                let call = Call {
+                    service: Called::Kubernetes,
+                    region: region.clone(),
+                    operation: placing::operation(namespace, pod),
+                    wants_machine: true,
+                };
+                let mut state = sandbox.state();
+                let struck = state.faults.keeps_waiting(&call, at).cloned();
+                let rule = struck.or_else(|| state.strike(&call, at))?;
+                Some(NoPlace { until: state.faults.ends(&rule) })
+            });
+        }
     }
 }
 
@@ -55,7 +76,7 @@ impl Reached {
     {
         let Self { sandbox, region, cluster } = self;
         let operation = format!("{} {}", request.method(), request.uri().path());
-        let call = Call { service: Called::Kubernetes, region, operation };
+        let call = Call { service: Called::Kubernetes, region, operation, wants_machine: false };
         let clock = sandbox.clock();
         let rule = sandbox.strike(&call);
         let fault = rule.as_ref().map(|rule| rule.fault);
@@ -76,14 +97,18 @@ impl Reached {
             Some(Fault::Expired) => {
                 return Failure::new(401, "Unauthorized", "Unauthorized").response();
             }
-            Some(Fault::NoCapacity) => {
-                let said = "the server is overloaded";
-                return Failure::new(503, "ServiceUnavailable", said).response();
-            }
             Some(Fault::Latency) => {
                 clock.sleep(rule.as_ref().map_or_else(Default::default, delay)).await;
             }
-            Some(Fault::LostAnswer | Fault::Truncated | Fault::Stale | Fault::Stuck) | None => {}
+            // For want of machines it is pods that wait: the scheduler's affair.
+            Some(
+                Fault::LostAnswer
+                | Fault::Truncated
+                | Fault::Stale
+                | Fault::Stuck
+                | Fault::NoCapacity,
+            )
+            | None => {}
         }
         clock.sleep(sandbox.durations().answer.0).await;
         let (answer, left) = cluster.answer(request).await?;
@@ -97,3 +122,7 @@ impl Reached {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

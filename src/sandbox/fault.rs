@@ -1,8 +1,9 @@
 //! Faults: what can be done to a call, and which calls a rule means.
 //!
 //! [`text`] reads and writes rules as `--inject` has them, [`sense`] finds those that can never strike, [`strikes`] has
-//! them strike and remembers why one never did.
+//! them strike and remembers why one never did, [`placing`] is what they can do to a pod that looks for a place.
 
+pub(super) mod placing;
 mod sense;
 mod strikes;
 mod text;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::aws;
 use crate::span::Span;
 
-pub(crate) use sense::{Part, senseless};
+pub(crate) use sense::{Part, Senseless, senseless};
 pub(crate) use strikes::Never;
 pub(super) use strikes::{Faults, Missed, Strike};
 pub(crate) use text::Written;
@@ -38,7 +39,7 @@ pub(crate) enum Fault {
     Stale,
     /// The identity may not do this
     Denied,
-    /// There is no capacity for what is asked
+    /// There is no machine for a database instance or for a pod
     NoCapacity,
     /// Accepted, and nothing ever comes of it
     Stuck,
@@ -78,16 +79,26 @@ impl Fault {
         }
     }
 
-    /// Says whether it can befall an operation at all: a fault that would change nothing must not count as one that
-    /// struck.
+    /// Says whether it can befall an operation at all, or one that begins so: a fault that would change nothing must not
+    /// count as one that struck.
     fn befalls(self, service: Service, operation: &str) -> bool {
         match self {
             Self::Dark | Self::Refused | Self::LostAnswer | Self::Latency => true,
-            Self::Throttled | Self::Truncated | Self::Denied | Self::NoCapacity | Self::Expired => {
-                service.speaks()
-            }
+            Self::Throttled | Self::Truncated | Self::Denied | Self::Expired => service.speaks(),
             Self::Stale => service.has_state() && reads(operation),
             Self::Stuck => service.has_state() && !reads(operation),
+            Self::NoCapacity => match service {
+                Service::Rds => aws::wanting_machines().contains(&operation),
+                Service::Kubernetes => placing::may_be(operation),
+                Service::Route53
+                | Service::S3
+                | Service::Sts
+                | Service::Health
+                | Service::Http
+                | Service::Tcp
+                | Service::Dns
+                | Service::Postgres => false,
+            },
         }
     }
 }
@@ -210,6 +221,23 @@ pub(crate) struct Call {
     /// Where what answers lives; empty for what lives nowhere
     pub region: String,
     pub operation: String,
+    /// Whether it takes a machine that might not be there: of changes of an instance those that want another one
+    pub wants_machine: bool,
+}
+
+impl Fault {
+    /// Says whether it can befall this call.
+    fn strikes(self, call: &Call) -> bool {
+        let can = self.befalls(call.service, &call.operation);
+        can && (self != Self::NoCapacity || call.wants_machine)
+    }
+}
+
+impl Call {
+    /// Says whether it is the scheduler's, which is inside of its cluster, and no call over the network.
+    fn is_placing(&self) -> bool {
+        self.service == Service::Kubernetes && self.wants_machine
+    }
 }
 
 /// Says whether an operation of AWS only looks.

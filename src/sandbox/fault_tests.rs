@@ -4,7 +4,12 @@ use super::strikes::OWN;
 use super::*;
 
 fn call(service: Service, region: &str, operation: &str) -> Call {
-    Call { service, region: region.to_owned(), operation: operation.to_owned() }
+    Call {
+        service,
+        region: region.to_owned(),
+        operation: operation.to_owned(),
+        wants_machine: false,
+    }
 }
 
 #[test]
@@ -78,6 +83,15 @@ fn what_can_never_strike_is_told_with_what_would() {
         ("stale@sts", "stale", "`stale` cannot befall sts", "expired"),
         ("stale@rds/Promote", "Promote", "it befalls what only reads", "stuck"),
         ("stuck@s3/Get", "Get", "it befalls what changes something", "stale"),
+        ("no_capacity@s3", "no_capacity", "befall s3: it befalls what wants machines", "stale"),
+        ("no_capacity@route53", "no_capacity", "of rds CreateDBInstance", "throttled"),
+        ("no_capacity@sts", "no_capacity", "of kubernetes new pods", "expired"),
+        ("no_capacity@postgres", "no_capacity", "cannot befall postgres", "dark"),
+        ("no_capacity@rds/Describe", "Describe", "RestoreDBInstanceToPointInTime", "stale"),
+        ("no_capacity@rds/PromoteReadReplica", "PromoteReadReplica", "cannot befall", "stuck"),
+        ("no_capacity@kubernetes/GET /apis", "GET /apis", "leave the operation out", "denied"),
+        ("no_capacity@kubernetes/PATCH /apis", "PATCH /apis", "new pods", "denied"),
+        ("no_capacity@/Put", "Put", "cannot befall `Put`", "stuck"),
         ("dark@route53,region=us-west-2", "region=us-west-2", "us-east-1 alone", "us-east-1"),
         ("dark@health,region=us-west-2", "region=us-west-2", "us-east-1 alone", "us-east-1"),
         ("dark@dns,region=us-west-2", "region=us-west-2", "in no region", "leave it out"),
@@ -115,6 +129,13 @@ fn what_can_strike_is_taken() {
         "dark@http/GET api.example/healthz",
         "dark@dns/A app",
         "dark@sts,region=us-west-2",
+        "no_capacity",
+        "no_capacity,region=us-west-2",
+        "no_capacity@rds",
+        "no_capacity@rds/Restore",
+        "no_capacity@rds/ModifyDBInstance",
+        "no_capacity@kubernetes,times=3",
+        "no_capacity@kubernetes/POST /api/v1/namespaces/phoenix-system/pods/phoenix-api",
     ] {
         assert_eq!(said_of(text), [], "{text}");
     }
@@ -145,6 +166,8 @@ fn every_operation_is_one_its_service_has() {
         names.sort_unstable();
         assert_eq!(names, aws::operations(service), "{}", service.name());
     }
+    let rds = aws::operations(Service::Rds);
+    assert!(aws::wanting_machines().iter().all(|name| rds.contains(name)));
 }
 
 /// A fault, the calls that were made with their seconds, and the reason as a word and in words.
@@ -237,7 +260,8 @@ fn why_a_fault_never_struck_is_told_by_what_was_called() {
         for (call, second) in calls {
             let strike = faults.strike(&call, began + SignedDuration::from_secs(second));
             // What is told of it in the log is enough to know it again.
-            strike.struck.iter().for_each(|(rule, _, _)| resumed.struck_before(*rule));
+            let text = call.to_string();
+            strike.struck.iter().for_each(|(rule, _, _)| resumed.struck_before(*rule, &text));
             strike.spared.iter().for_each(|rule| resumed.spared_before(*rule));
             strike.missed.into_iter().for_each(|(rule, how)| resumed.missed_before(rule, how));
         }
@@ -270,13 +294,46 @@ fn strikes_only_what_it_can_befall() {
     for fault in ["stale", "stuck"] {
         assert!(!strikes(fault, Service::Kubernetes, "PATCH /api/v1/x"), "{fault}");
     }
-    for fault in ["throttled", "truncated", "denied", "no_capacity", "expired"] {
+    for fault in ["throttled", "truncated", "denied", "expired"] {
         assert!(strikes(fault, Service::Kubernetes, "GET /api/v1/x"), "{fault}");
         assert!(!strikes(fault, Service::Postgres, "db:5432"), "{fault}");
     }
     for fault in ["dark", "refused", "lost_answer", "latency"] {
         assert!(strikes(fault, Service::Dns, "A app"), "{fault}");
     }
+}
+
+/// A call of the scheduler, or one of RDS that wants another machine.
+fn wanting(service: Service, operation: &str) -> Call {
+    Call { wants_machine: true, ..call(service, "us-west-2", operation) }
+}
+
+#[test]
+fn a_lack_of_machines_strikes_what_wants_one() {
+    let place = placing::operation("shop", "api-1");
+    let other = placing::operation("shop", "api-2");
+    let api = call(Service::Kubernetes, "us-west-2", "POST /api/v1/namespaces/shop/pods");
+    let modest = call(Service::Rds, "us-west-2", "ModifyDBInstance");
+    let rules = ["denied", "no_capacity,until=5m,times=2"];
+    let rules = rules.map(|rule| rule.parse().expect("a rule")).to_vec();
+    let began = Timestamp::UNIX_EPOCH;
+    let mut faults = Faults::new(rules, began);
+    let mut strikes = |call: &Call| faults.strike(call, began).struck.map(|(rule, _, _)| rule);
+    // A scheduler asks nobody's leave; whoever asks for pods is answered.
+    assert_eq!(strikes(&wanting(Service::Kubernetes, &place)), Some(1));
+    assert_eq!(strikes(&api), Some(0));
+    let mut faults = Faults::new(vec!["no_capacity,until=5m,times=2".parse().expect("it")], began);
+    let mut strikes = |call: &Call| faults.strike(call, began).struck.is_some();
+    assert!(!strikes(&modest) && !strikes(&api), "neither wants a machine");
+    assert!(strikes(&wanting(Service::Rds, "ModifyDBInstance")));
+    let first = wanting(Service::Kubernetes, &place);
+    assert!(strikes(&first));
+    assert!(!strikes(&wanting(Service::Kubernetes, &other)), "used up");
+    // It waits while the fault lasts, however often its place is looked for.
+    let at = |minutes: i64| began + SignedDuration::from_mins(minutes);
+    assert!(faults.keeps_waiting(&first, at(4)).is_some());
+    assert!(faults.keeps_waiting(&first, at(5)).is_none());
+    assert!(faults.keeps_waiting(&wanting(Service::Kubernetes, &other), at(4)).is_none());
 }
 
 #[test]

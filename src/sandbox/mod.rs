@@ -94,6 +94,23 @@ impl State {
     fn dark(&self) -> Dark {
         self.faults.dark(self.objects.now())
     }
+
+    /// Returns the fault that strikes a call made at a moment, and logs what came of every rule.
+    fn strike(&mut self, call: &Call, at: Timestamp) -> Option<Rule> {
+        let Strike { struck, spared, missed } = self.faults.strike(call, at);
+        for rule in spared {
+            self.objects.write(&Entry::Spared { at, rule });
+        }
+        for (rule, how) in missed {
+            self.objects.write(&Entry::Missed { at, rule, how });
+        }
+        let (rule, fault, times) = struck?;
+        // What is dark strikes with every call: that it has struck is kept, how often is not.
+        if fault.counted() || times == 1 {
+            self.objects.write(&Entry::Fault { at, rule, call: call.to_string() });
+        }
+        Some(fault)
+    }
 }
 
 /// How a rehearsal begins.
@@ -196,7 +213,7 @@ impl Sandbox {
         }
         for entry in &entries {
             match entry {
-                Entry::Fault { rule, .. } => state.faults.struck_before(*rule),
+                Entry::Fault { rule, call, .. } => state.faults.struck_before(*rule, call),
                 Entry::Spared { rule, .. } => state.faults.spared_before(*rule),
                 Entry::Missed { rule, how, .. } => state.faults.missed_before(*rule, how.clone()),
                 Entry::Left { what, .. } => state.left.push(what.clone()),
@@ -209,6 +226,7 @@ impl Sandbox {
         }
         let inner = Inner { world, began, seed, clock, state: Mutex::new(state), clusters };
         let sandbox = Self(Arc::new(inner));
+        sandbox.place_pods();
         sandbox.watch_clusters(&entries);
         Ok(sandbox)
     }
@@ -247,19 +265,7 @@ impl Sandbox {
     fn strike(&self, call: &Call) -> Option<Rule> {
         let mut state = self.state();
         let now = state.objects.now();
-        let Strike { struck, spared, missed } = state.faults.strike(call, now);
-        for rule in spared {
-            state.objects.write(&Entry::Spared { at: now, rule });
-        }
-        for (rule, how) in missed {
-            state.objects.write(&Entry::Missed { at: now, rule, how });
-        }
-        let (rule, fault, times) = struck?;
-        // What is dark strikes with every call: that it has struck is kept, how often is not.
-        if fault.counted() || times == 1 {
-            state.objects.write(&Entry::Fault { at: now, rule, call: call.to_string() });
-        }
-        Some(fault)
+        state.strike(call, now)
     }
 
     /// Remembers that something was asked that the simulation does not know.
@@ -277,6 +283,13 @@ impl Sandbox {
         let State { objects, random, .. } = &mut *state;
         let (durations, account) = (self.durations(), self.0.world.account.as_str());
         work(&mut Desk { objects, durations, account, region, dark: &dark, began, random })
+    }
+
+    /// Says whether a call to AWS needs another machine, as things are.
+    fn wants_machine(&self, call: &Call, request: &Request<'_>) -> bool {
+        call.service == fault::Service::Rds
+            && aws::wanting_machines().contains(&call.operation.as_str())
+            && self.desk(&call.region, |desk| aws::wants_machine(desk, call, request))
     }
 
     /// Answers a call to AWS.
@@ -319,6 +332,11 @@ impl Sandbox {
         let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
         tokio::spawn(postgres::serve(self.clone(), region, id, theirs));
         Ok(ours)
+    }
+
+    /// Says whether nothing of a region answers now.
+    pub(crate) fn is_dark(&self, region: &str) -> bool {
+        self.state().dark().contains_key(region)
     }
 
     /// Returns what happened to the world, for the debrief.

@@ -113,7 +113,7 @@ impl Sandbox {
     ) -> Result<Listener, NoWay> {
         let listener = self.listener(host).ok_or_else(|| NoWay::NoName(host.to_owned()))?;
         let region = listener.region().to_owned();
-        let call = Call { service, region, operation: operation.to_owned() };
+        let call = Call { service, region, operation: operation.to_owned(), wants_machine: false };
         let rule = self.strike(&call);
         match rule.as_ref().map(|rule| rule.fault) {
             Some(Fault::Dark | Fault::LostAnswer | Fault::Stuck) => {
@@ -237,6 +237,7 @@ impl Sandbox {
             service: Service::Dns,
             region: String::new(),
             operation: format!("{kind} {name}"),
+            wants_machine: false,
         };
         if let Some(rule) = self.strike(&call) {
             match rule.fault {

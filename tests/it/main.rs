@@ -17,6 +17,7 @@ mod killed;
 mod language;
 mod lease;
 mod made;
+mod mistyped;
 mod network;
 mod person;
 mod programs;

@@ -19,6 +19,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::{Api, PatchParams, PostParams};
 use serde_json::Value;
 
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, FIELD_MANAGER, read};
 use crate::outcome::{ActionError, FailureClass};
@@ -62,7 +63,11 @@ impl Workload {
         clients: &Clients,
         cluster: &Cluster,
     ) -> Result<Deployment, ActionError> {
-        read(clients, &format!("read {self}"), self.api(cluster).get(&self.name)).await
+        let Self { namespace, name } = self;
+        let found = read(clients, &format!("read {self}"), self.api(cluster).get(name)).await;
+        let whose =
+            "correct the workload where the estate file or the runbook names it, or deploy it";
+        found.map_err(|error| or_absent(error, cluster, namespace, "deployments", whose))
     }
 }
 
@@ -70,6 +75,21 @@ impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// Adds to an error that says something is not there how to see what is, and what to do about it.
+pub(crate) fn or_absent(
+    error: ActionError,
+    cluster: &Cluster,
+    namespace: &str,
+    resource: &str,
+    then: &str,
+) -> ActionError {
+    if error.class != FailureClass::NotFound {
+        return error;
+    }
+    let look = by_hand::kubernetes::list(&cluster.kubectl(), namespace, resource);
+    error.hint(format!("see what is there: {look}; then {then}"))
 }
 
 /// Carries out calls to one API server, a few at a time, and returns their results in order.

@@ -181,6 +181,12 @@ fn all<T>(results: Vec<Result<T, ActionError>>) -> Result<Vec<T>, ActionError> {
             (Err(error), Some(first)) => {
                 first.message.push('\n');
                 first.message.push_str(&error.message);
+                first.hint = match (first.hint.take(), error.hint) {
+                    (Some(known), Some(more)) if !known.contains(&more) => {
+                        Some(format!("{known}; {more}"))
+                    }
+                    (known, more) => known.or(more),
+                };
                 first.effect = first.effect.max(error.effect);
             }
         }

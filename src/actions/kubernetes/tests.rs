@@ -183,6 +183,8 @@ async fn every_missing_workload_is_named_at_once() {
     let error = error.expect_err("two are missing");
     assert_eq!((error.class, error.effect), (FailureClass::NotFound, Effect::None));
     assert!(error.message.contains("prod/nope") && error.message.contains("prod/gone"), "{error}");
+    let look = "kubectl --context us-west-2-context -n prod get deployments; then correct";
+    assert!(error.hint.as_ref().is_some_and(|hint| hint.matches(look).count() == 1), "{error:?}");
     let (call, _) = testing::call(
         ActionName::KubernetesScale,
         json!({ "region": "us-west-2", "workloads": [{ "workload": "api", "replicas": 1 }] }),

@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch};
 use serde_json::{Map, Value, json};
 
-use crate::actions::kubernetes::{Permission, changed_meanwhile, patch_params, permitted};
+use crate::actions::kubernetes::{
+    Permission, changed_meanwhile, or_absent, patch_params, permitted,
+};
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, read};
@@ -83,17 +85,25 @@ impl Object<'_> {
         cluster: &Cluster,
     ) -> Result<(BTreeMap<String, Vec<u8>>, Option<String>), ActionError> {
         let what = format!("read {self}");
+        let absent = |error| {
+            let resource = match self.kind {
+                Kind::Secret => "secrets",
+                Kind::ConfigMap => "configmaps",
+            };
+            let then = "correct `database.application` of the estate file, or make it as it is in the other region";
+            or_absent(error, cluster, &self.key.namespace, resource, then)
+        };
         let (client, ObjectKey { namespace, name, .. }) = (cluster.client.clone(), self.key);
         Ok(match self.kind {
             Kind::Secret => {
                 let api: Api<Secret> = Api::namespaced(client, namespace);
-                let found = read(clients, &what, api.get(name)).await?;
+                let found = read(clients, &what, api.get(name)).await.map_err(absent)?;
                 let data = found.data.unwrap_or_default().into_iter();
                 (data.map(|(key, value)| (key, value.0)).collect(), found.metadata.resource_version)
             }
             Kind::ConfigMap => {
                 let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-                let found = read(clients, &what, api.get(name)).await?;
+                let found = read(clients, &what, api.get(name)).await.map_err(absent)?;
                 let data = found.data.unwrap_or_default().into_iter();
                 (
                     data.map(|(key, value)| (key, value.into_bytes())).collect(),

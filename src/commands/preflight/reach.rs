@@ -9,6 +9,8 @@ use crate::clock::within;
 use crate::estate::types::Via;
 use crate::event::{Finding, FindingLevel};
 use crate::plan::{Body, Plan, PlannedStep};
+use crate::runbook::catalogue::actions::ActionName;
+use crate::runbook::catalogue::checks::CheckName;
 
 use super::{ASK_LIMIT, good, lost_region, warning};
 
@@ -135,18 +137,58 @@ async fn password(plan: &Plan, clients: &Clients) -> Option<Finding> {
     Some(Finding { level: FindingLevel::Blocking, ..finding })
 }
 
+/// Says whether a step of the plan asks the database by SQL.
 fn asks_the_database(plan: &Plan) -> bool {
-    let asks =
-        |name: &str| ["postgres.", "rds.", "database."].iter().any(|part| name.starts_with(part));
     let step_asks = |step: &PlannedStep| {
         let body = match &step.body {
-            Body::Action { action, .. } => asks(action),
+            Body::Action { action, .. } => ActionName::parse(action).is_some_and(action_asks),
             // Gates look from outside, whether anything answers.
             Body::Gate { .. } => false,
         };
-        body || step.verify.iter().any(|check| asks(&check.check))
+        let mut checks = step.verify.iter().filter_map(|check| CheckName::parse(&check.check));
+        body || checks.any(check_asks)
     };
     plan.steps.iter().any(step_asks)
+}
+
+const fn action_asks(action: ActionName) -> bool {
+    match action {
+        ActionName::PostgresFence
+        | ActionName::RdsChooseRecoveryPoint
+        | ActionName::RdsPromoteReplica
+        | ActionName::RdsRecover
+        | ActionName::RdsRestorePointInTime
+        | ActionName::RdsRestoreSnapshot => true,
+        // Protection is RDS's own affair, and who is connected is for the checks of a repointing to see.
+        ActionName::RdsProtect
+        | ActionName::DatabaseRepoint
+        | ActionName::CommandRun
+        | ActionName::KubernetesApply
+        | ActionName::KubernetesRestart
+        | ActionName::KubernetesScale
+        | ActionName::Manual
+        | ActionName::Route53Weights
+        | ActionName::S3FailoverObject
+        | ActionName::TrafficShift
+        | ActionName::Wait => false,
+    }
+}
+
+const fn check_asks(check: CheckName) -> bool {
+    match check {
+        CheckName::PostgresConnections | CheckName::PostgresQuery => true,
+        CheckName::AwsHealth
+        | CheckName::Command
+        | CheckName::Dns
+        | CheckName::Http
+        | CheckName::KubernetesPods
+        | CheckName::KubernetesRollout
+        | CheckName::Quorum
+        | CheckName::RdsStatus
+        | CheckName::Route53Answer
+        | CheckName::S3Object
+        | CheckName::Tcp => false,
+    }
 }
 
 /// The checks before and after traffic go through the load balancer by its name, when everything else is changed already.

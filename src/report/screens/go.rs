@@ -2,7 +2,7 @@
 //!
 //! Its pages have the rest: `d` every step, `c` the commands to finish without this program, `m` a message to paste.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -54,6 +54,8 @@ pub(crate) struct GoView {
     pub best: Option<String>,
     pub outlooks: BTreeMap<Priority, Outlook>,
     pub no_return: Option<NoReturn>,
+    /// Steps that the best recovery point leaves out
+    pub skipped: BTreeSet<StepId>,
     /// What was found about each step, in the plan's order
     pub steps: Vec<DryRunStep>,
     pub findings: Vec<Finding>,
@@ -291,6 +293,7 @@ fn number(view: &GoView, step: &StepId) -> Option<usize> {
 fn listed(view: &GoView) -> Vec<(usize, &PlannedStep, &DryRunStep)> {
     plan_view::numbered(&view.plan, &view.steps)
         .filter(|(_, _, step)| step.changes() || !step.asks.is_empty())
+        .filter(|(_, _, step)| !view.skipped.contains(&step.step))
         .collect()
 }
 

@@ -36,6 +36,7 @@ pub(super) fn view() -> GoView {
             step: "database".into(),
             at: network.starts(&state, &assume, &"database".into(), now),
         }),
+        skipped: BTreeSet::new(),
         steps: dry.steps,
         findings: dry.findings,
         plan: Arc::new(plan()),
@@ -78,6 +79,21 @@ fn the_screen_reads_like_this() {
     y start steps 5, 8 (asks again at 2-3, 7, 9) · n change nothing
     c commands · d details · m message · s screen · r look again · i incident began
     "#);
+}
+
+#[test]
+fn what_the_best_recovery_point_leaves_out_is_not_among_the_steps() {
+    let mut view = view();
+    let restore = view.plan.steps.iter().position(|step| step.id.0 == "restore").expect("there");
+    // As it looks where nobody has chosen yet: it would be made, and asks.
+    let (made, at) = (view.steps[4].clone(), restore);
+    view.steps[at] = DryRunStep { step: "restore".into(), ..made };
+    let shown = |view: &GoView| checked(view).lines.join("\n");
+    assert!(shown(&view).contains(" restore ") && shown(&view).contains("y start steps 5-6, 8"));
+    view.skipped.insert("restore".into());
+    let text = shown(&view);
+    assert!(!text.contains(" restore ") && text.contains("y start steps 5, 8"), "{text}");
+    assert!(checked(&view).pages[&'d'].join("\n").contains("restore"), "the details have it");
 }
 
 #[test]

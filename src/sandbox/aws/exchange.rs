@@ -31,6 +31,7 @@ pub(super) async fn exchange(
     read: Duration,
 ) -> Result<Answer, Lost> {
     let clock = sandbox.clock();
+    let call = &Call { wants_machine: sandbox.wants_machine(call, request), ..call.clone() };
     let struck = sandbox.strike(call).map(|rule| (rule.fault, rule));
     match struck {
         Some((Fault::Dark, _)) => {

@@ -118,7 +118,7 @@ impl<'a> Request<'a> {
             | Service::Dns
             | Service::Postgres => return None,
         };
-        Some(Call { service, region, operation })
+        Some(Call { service, region, operation, wants_machine: false })
     }
 
     fn form(&self) -> Params {
@@ -178,6 +178,16 @@ pub(super) const fn operations(service: Service) -> &'static [&'static str] {
             &[]
         }
     }
+}
+
+/// Returns the operations that may need a machine which might not be there.
+pub(super) const fn wanting_machines() -> &'static [&'static str] {
+    &rds::WANTING_MACHINES
+}
+
+/// Says whether one of these, as things are, needs another machine.
+pub(super) fn wants_machine(desk: &Desk<'_>, call: &Call, request: &Request<'_>) -> bool {
+    rds::wants_machine(desk, &call.operation, &request.form())
 }
 
 /// Answers a call; the second part names what the simulation does not know, where it was asked that.

@@ -104,12 +104,10 @@ pub(super) fn faulty(call: &Call, request: &Request<'_>, fault: Fault) -> Option
             "InsufficientDBInstanceCapacity",
             "The specified DB instance class is not available in the specified Availability Zone.",
         ),
-        (Fault::NoCapacity, Service::S3) => {
-            AwsError::new(503, "ServiceUnavailable", "Reduce your request rate.")
-        }
-        (Fault::NoCapacity, _) => AwsError::new(503, "ServiceUnavailable", "no capacity"),
+        // No other service of AWS has machines to run out of.
         (
-            Fault::Dark
+            Fault::NoCapacity
+            | Fault::Dark
             | Fault::Refused
             | Fault::LostAnswer
             | Fault::Latency

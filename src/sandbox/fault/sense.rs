@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, Home, Operations, Rule, Service};
+use super::{Fault, Home, Operations, Rule, Service, aws};
 use crate::runbook::near;
 use crate::span::Span;
 
@@ -102,7 +102,8 @@ fn unreached(rule: &Rule, regions: &[&str], somewhere: bool) -> Vec<Senseless> {
     let mut services = Service::ALL.to_vec();
     services.retain(|service| rule.service.is_none_or(|named| named == *service));
     if let Some(service) = rule.service.filter(|service| !can(rule.fault, *service, "")) {
-        let said = format!("`{}` cannot befall {}", rule.fault.name(), service.name());
+        let (fault, service_name) = (rule.fault.name(), service.name());
+        let said = format!("`{fault}` cannot befall {service_name}{}", befalls(rule.fault));
         found.push(Senseless { part: Part::Fault, said, help: befalling(&[service], "") });
         services.clear();
     }
@@ -114,12 +115,8 @@ fn unreached(rule: &Rule, regions: &[&str], somewhere: bool) -> Vec<Senseless> {
     let mut befallen = knowing.clone();
     befallen.retain(|service| can(rule.fault, *service, start));
     if befallen.is_empty() && !knowing.is_empty() {
-        let why = match rule.fault {
-            Fault::Stale => ": it befalls what only reads",
-            Fault::Stuck => ": it befalls what changes something",
-            _ => "",
-        };
-        let said = format!("`{}` cannot befall `{start}`{why}", rule.fault.name());
+        let said =
+            format!("`{}` cannot befall `{start}`{}", rule.fault.name(), befalls(rule.fault));
         let help = befalling(&knowing, start);
         found.push(Senseless { part: Part::Operation, said, help });
     }
@@ -160,6 +157,26 @@ fn can(fault: Fault, service: Service, start: &str) -> bool {
             all.iter().any(|name| name.starts_with(start) && fault.befalls(service, name))
         }
         Operations::Verbs { .. } | Operations::Addresses => fault.befalls(service, start),
+    }
+}
+
+/// Says what a fault befalls, of those that do not befall all of a service.
+fn befalls(fault: Fault) -> String {
+    match fault {
+        Fault::Stale => ": it befalls what only reads, of rds, route53, s3 and health".to_owned(),
+        Fault::Stuck => ": it befalls what changes something, of rds, route53 and s3".to_owned(),
+        Fault::NoCapacity => format!(
+            ": it befalls what wants machines, of rds {}; of kubernetes new pods: leave the operation out",
+            aws::wanting_machines().join(", ")
+        ),
+        Fault::Dark
+        | Fault::Refused
+        | Fault::Throttled
+        | Fault::LostAnswer
+        | Fault::Latency
+        | Fault::Truncated
+        | Fault::Denied
+        | Fault::Expired => String::new(),
     }
 }
 

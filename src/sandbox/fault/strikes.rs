@@ -150,13 +150,16 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     rules: Vec<Kept>,
+    /// Pods without a place, by the call that would have given them one, with the rule that struck it
+    waiting: BTreeMap<String, usize>,
     pub(in crate::sandbox) began: Timestamp,
 }
 
 impl Faults {
     pub(in crate::sandbox) fn new(rules: Vec<Rule>, began: Timestamp) -> Self {
         let kept = |rule| Kept { rule, struck: 0, spared: 0, missed: BTreeSet::new() };
-        Self { rules: rules.into_iter().map(kept).collect(), began }
+        let rules = rules.into_iter().map(kept).collect();
+        Self { rules, waiting: BTreeMap::new(), began }
     }
 
     /// Finds the fault that strikes a call, and counts it: the first one that can.
@@ -170,6 +173,9 @@ impl Faults {
                 Ok(()) => {
                     kept.struck += 1;
                     kept.missed.clear();
+                    if call.is_placing() {
+                        self.waiting.insert(call.to_string(), index);
+                    }
                     strike.struck = Some((index, kept.rule.clone(), kept.struck));
                 }
                 Err(None) => {}
@@ -197,14 +203,17 @@ impl Faults {
         first: Option<usize>,
     ) -> Result<(), Option<Missed>> {
         let Kept { rule, struck, spared, .. } = &self.rules[index];
-        if rule.service.is_some_and(|service| service != call.service)
+        // Nothing of the network is between a scheduler and its cluster.
+        let inside = call.is_placing() && rule.fault != Fault::NoCapacity;
+        if inside
+            || rule.service.is_some_and(|service| service != call.service)
             || rule.times.is_some_and(|times| *struck >= times)
         {
             return Err(None);
         }
         let missed = if !rule.means(&call.operation) {
             Missed::Operation
-        } else if !rule.fault.befalls(call.service, &call.operation) {
+        } else if !rule.fault.strikes(call) {
             Missed::Kind
         } else if rule.region.as_ref().is_some_and(|region| *region != call.region) {
             Missed::Region(call.region.clone())
@@ -258,9 +267,24 @@ impl Faults {
             && rule.until.is_none_or(|until| now < self.after(until))
     }
 
-    /// Counts a strike of before the rehearsal was gone on with.
-    pub(in crate::sandbox) fn struck_before(&mut self, index: usize) {
+    /// Returns the rule that struck a pod which looks for a place again, while its time lasts: the scheduler tries again
+    /// and again, and that is one strike.
+    pub(in crate::sandbox) fn keeps_waiting(&self, call: &Call, now: Timestamp) -> Option<&Rule> {
+        let index = *self.waiting.get(&call.to_string())?;
+        self.rules.get(index).map(|kept| &kept.rule).filter(|rule| self.timely(rule, now))
+    }
+
+    /// Returns when the time of a rule is over.
+    pub(in crate::sandbox) fn ends(&self, rule: &Rule) -> Option<Timestamp> {
+        rule.until.map(|until| self.after(until))
+    }
+
+    /// Counts a strike of before the rehearsal was gone on with, at a call as the log has it.
+    pub(in crate::sandbox) fn struck_before(&mut self, index: usize, call: &str) {
         if let Some(kept) = self.rules.get_mut(index) {
+            if kept.rule.fault == Fault::NoCapacity {
+                self.waiting.insert(call.to_owned(), index);
+            }
             kept.struck += 1;
             kept.missed.clear();
             // What has struck has spared what it spares, also where an older log does not say so.

@@ -51,6 +51,11 @@ impl Written {
         written
     }
 
+    /// Says whether a word is, or might be meant as, the name of a fault.
+    pub(crate) fn names_fault(word: &str) -> bool {
+        near::nearest(word, Fault::ALL.iter().map(|fault| fault.name())).is_some()
+    }
+
     /// Returns where a part is written; for what is written nowhere, the fault.
     pub(crate) fn place(&self, part: Part) -> Range<usize> {
         let found = self.places.get(&part).or_else(|| self.places.get(&Part::Fault));

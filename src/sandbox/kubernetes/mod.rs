@@ -74,6 +74,12 @@ pub(crate) struct Behaviour {
     pub broken: BTreeMap<String, String>,
 }
 
+/// There is no machine for a pod, whatever room its cluster has.
+pub(super) struct NoPlace {
+    /// `None`: for good
+    pub until: Option<Timestamp>,
+}
+
 /// What a cluster begins as.
 pub(crate) struct Beginning {
     /// Manifests; what has a status keeps it
@@ -106,6 +112,14 @@ impl Cluster {
     /// Tells a listener of every change from now on: the object, and whether it is gone.
     pub(crate) fn on_change(&self, listener: impl Fn(&Value, bool) + Send + Sync + 'static) {
         self.store().listener = Some(Arc::new(listener));
+    }
+
+    /// Asks before a new pod gets its place: by its namespace, its name and the moment.
+    pub(super) fn on_placing(
+        &self,
+        place: impl Fn(&str, &str, Timestamp) -> Option<NoPlace> + Send + Sync + 'static,
+    ) {
+        self.store().placing = Some(Arc::new(place));
     }
 
     /// Returns an object as it is now.

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Behaviour;
 use super::kinds::{DEFINITIONS, Kind, Kinds};
+use super::{Behaviour, NoPlace};
 
 /// What is told of each change.
 pub(super) type Listener = Arc<dyn Fn(&Value, bool) + Send + Sync>;
+
+/// What is asked before a pod gets its place.
+pub(super) type Placing = Arc<dyn Fn(&str, &str, Timestamp) -> Option<NoPlace> + Send + Sync>;
 
 /// A resource, a namespace, a name.
 pub(super) type Key = (String, String, String);
@@ -58,6 +61,7 @@ pub(super) struct Store {
     pub kinds: Kinds,
     pub behaviour: Behaviour,
     pub listener: Option<Listener>,
+    pub placing: Option<Placing>,
     pub now: Timestamp,
     /// What must be looked at by the controllers
     pub dirty: BTreeSet<Key>,
@@ -70,7 +74,7 @@ pub(super) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     version: u64,
     /// It is being made: nobody is to be told of what its manifests become, nor asks for it
-    loading: bool,
+    pub loading: bool,
     told: Vec<(Arc<Value>, bool)>,
     changes: VecDeque<Change>,
     /// The earliest version changes are known from
@@ -81,6 +85,8 @@ pub(super) struct Store {
     placed: BTreeMap<String, BTreeSet<Key>>,
     /// Pods without a node
     pub pending: BTreeSet<Key>,
+    /// Those of them that no room would help
+    pub without_machine: BTreeSet<Key>,
     /// Pods nobody owns
     pub orphans: BTreeSet<Key>,
     /// Namespaces that are being deleted
@@ -311,7 +317,8 @@ impl Store {
                 self.dirty.extend(all.into_iter().chain(self.pending.iter().cloned()));
             }
             PODS => {
-                if gone && let Some(first) = self.pending.first() {
+                let mut waiting = self.pending.difference(&self.without_machine);
+                if gone && let Some(first) = waiting.next() {
                     self.dirty.insert(first.clone());
                 }
             }

@@ -102,6 +102,14 @@ impl Wanted {
     }
 }
 
+/// Says whether a change wants another machine at once: another class, or a standby.
+pub(super) fn wants_machine(desk: &Desk<'_>, params: &Params) -> bool {
+    let Ok(body) = instance(desk, get(params, "DBInstanceIdentifier")) else { return false };
+    Wanted::of(&body, params).is_ok_and(|Wanted { soon, .. }| {
+        soon.contains_key("DBInstanceClass") || soon.get("MultiAZ") == Some(&json!(true))
+    })
+}
+
 /// What a change of an instance may name.
 const CHANGED: [&str; 11] = [
     "Action",

@@ -51,6 +51,22 @@ pub(super) const OPERATIONS: [&str; 29] = [
     "SwitchoverGlobalCluster",
 ];
 
+/// What RDS may answer with InsufficientDBInstanceCapacity. A promotion, a reboot and a failover use what is there.
+pub(super) const WANTING_MACHINES: [&str; 6] = [
+    "CreateDBInstance",
+    "CreateDBInstanceReadReplica",
+    "ModifyDBInstance",
+    "RestoreDBInstanceFromDBSnapshot",
+    "RestoreDBInstanceToPointInTime",
+    "StartDBInstance",
+];
+
+/// Says whether an action needs another machine: of changes those alone that want another class or a standby now.
+pub(super) fn wants_machine(desk: &Desk<'_>, action: &str, params: &Params) -> bool {
+    let may = WANTING_MACHINES.contains(&action);
+    may && (action != "ModifyDBInstance" || change::wants_machine(desk, params))
+}
+
 /// Answers an action.
 pub(super) fn answer(
     desk: &mut Desk<'_>,

@@ -205,3 +205,32 @@ fn storage_that_grows_is_optimised_for_hours() {
         );
     });
 }
+
+#[test]
+fn only_what_wants_another_machine_is_refused_for_want_of_one() {
+    let scene = Scene::new(&["no_capacity@rds"]);
+    scene.run(async {
+        let rds = scene.clients.aws.region("us-west-2").await.expect("clients").rds.clone();
+        let change = || rds.modify_db_instance().db_instance_identifier(REPLICA);
+        find(&rds, REPLICA).await;
+        // These use the machine that is there.
+        change().deletion_protection(true).apply_immediately(true).send().await.expect("accepted");
+        let class = find(&rds, REPLICA).await.db_instance_class().expect("a class").to_owned();
+        let same = change().db_instance_class(class).apply_immediately(true).send().await;
+        same.expect("accepted");
+        change().multi_az(true).send().await.expect("that waits for the maintenance window");
+        let standby = change().multi_az(true).apply_immediately(true).send().await;
+        assert_eq!(code(standby), "InsufficientDBInstanceCapacity");
+        let larger = change().db_instance_class("db.r6g.4xlarge").apply_immediately(true);
+        assert_eq!(code(larger.send().await), "InsufficientDBInstanceCapacity");
+        let restore = rds
+            .restore_db_instance_to_point_in_time()
+            .source_db_instance_automated_backups_arn(BACKUP)
+            .target_db_instance_identifier("restored")
+            .use_latest_restorable_time(true);
+        assert_eq!(code(restore.send().await), "InsufficientDBInstanceCapacity");
+        let promote = rds.promote_read_replica().db_instance_identifier(REPLICA).send().await;
+        promote.expect("accepted");
+    });
+    assert_eq!(scene.sandbox.told().faults.last().map(|told| told.struck), Some(3));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::super::NoPlace;
 use super::super::delete::{Owned, begin};
 use super::super::store::{
     Key, NODES, PODS, Store, controller_of, has_ended, instant, stamp, text,
@@ -120,8 +121,27 @@ fn is_fresh(store: &Store, pod: &Value) -> bool {
     !store.fresh.is_empty() && workload(store, pod).is_some_and(|key| store.fresh.contains(&key))
 }
 
+/// Asks whether there is a machine for a pod that a node would have room for; what ran already has its own.
+fn finds_machine(store: &mut Store, key: &Key, pod: &Value) -> bool {
+    if is_fresh(store, pod) {
+        return true;
+    }
+    store.without_machine.remove(key);
+    let lack = store.placing.as_ref().and_then(|place| place(&key.1, &key.2, store.now));
+    let Some(NoPlace { until }) = lack else { return true };
+    store.without_machine.insert(key.clone());
+    if let Some(until) = until {
+        store.wake(until, key);
+    }
+    false
+}
+
 /// Gives a pod a node, where one has room.
 fn placed(store: &mut Store, key: &Key, pod: &Value) {
+    // Who is asked is not there yet, and all that waits is looked at again when it is.
+    if store.loading && !is_fresh(store, pod) {
+        return;
+    }
     let full = store.behaviour.capacity.is_some_and(|most| {
         store.places_taken(None) >= usize::try_from(most).unwrap_or(usize::MAX)
     });
@@ -131,6 +151,7 @@ fn placed(store: &mut Store, key: &Key, pod: &Value) {
         (false, 0) => Some(SOMEWHERE.to_owned()),
         (false, _) => nodes::with_room(store, pod),
     };
+    let node = node.filter(|_| finds_machine(store, key, pod));
     let Some(node) = node else {
         let message = match known {
             0 => "0 nodes are available: insufficient cpu.".to_owned(),

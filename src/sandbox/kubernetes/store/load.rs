@@ -21,6 +21,7 @@ impl Store {
             kinds: Kinds::built_in(),
             behaviour,
             listener: None,
+            placing: None,
             now: began,
             dirty: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -36,6 +37,7 @@ impl Store {
             owned: BTreeMap::new(),
             placed: BTreeMap::new(),
             pending: BTreeSet::new(),
+            without_machine: BTreeSet::new(),
             orphans: BTreeSet::new(),
             ending: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -52,6 +54,7 @@ impl Store {
         store.needs_namespaces();
         super::super::controllers::begin(&mut store, now);
         store.loading = false;
+        store.dirty.extend(store.pending.iter().cloned());
         store.known_from = store.version;
         Ok(store)
     }

@@ -1,0 +1,148 @@
+//! What a person mistypes at a rehearsal: all of it is told at once, with where it was looked for and what was meant.
+
+use super::harness::{Folder, Ran};
+use super::rehearsal::ANSWERS;
+
+const FAILOVER: [&str; 3] = ["failover", "--region", "us-west-2"];
+
+fn typed(folder: &Folder, more: &[&str]) -> Ran {
+    let ran = folder.run(&[&FAILOVER[..], more].concat());
+    assert!(!folder.path().join("state/runs").exists(), "nothing begins: {more:?}");
+    ran
+}
+
+/// Holds that everything of this was said, and nothing twice.
+#[track_caller]
+fn says(ran: &Ran, all: &[&str]) {
+    assert_eq!(ran.exit, 2, "{}", ran.err);
+    for said in all {
+        assert_eq!(ran.err.matches(said).count(), 1, "`{said}` once in:\n{}", ran.err);
+    }
+}
+
+#[test]
+fn a_file_of_faults_that_cannot_be_had_is_told_as_a_file() {
+    let folder = Folder::new();
+    let here = folder.path().canonicalize().expect("a folder").display().to_string();
+    folder.write("faults.yaml", "- { fault: throttled, service: rds, times: 1 }\n");
+    folder.write("empty.yaml", "");
+    folder.write("comment.yaml", "# to be filled in\n");
+    folder.write("none.yaml", "[]\n");
+    std::fs::create_dir(folder.path().join("sets")).expect("a folder");
+    folder.write("sets/night.yaml", "[]\n");
+    let inject = |text: &str| typed(&folder, &["--rehearse", "--inject", text]);
+    let absent = inject("fualts.yaml");
+    says(
+        &absent,
+        &[
+            "there is no file of faults `fualts.yaml`",
+            &format!("{here} has no file `fualts.yaml`"),
+            "did you mean `faults.yaml`?",
+        ],
+    );
+    assert!(!absent.err.contains("is no fault"), "{}", absent.err);
+    says(&inject("faults"), &["there is no file of faults `faults`", "mean `faults.yaml`?"]);
+    says(&inject("gone/faults.yaml"), &[&format!("there is no folder {here}/gone")]);
+    says(&inject("sets"), &["sets is a folder", "name a file in it: sets/night.yaml"]);
+    says(&inject("empty.yaml"), &["`empty.yaml` is empty", "is a list: - { fault: "]);
+    says(&inject("none.yaml"), &["`none.yaml` lists none", "is a list: - { fault: "]);
+    says(&inject("comment.yaml"), &["`comment.yaml` lists none", "is a list: - { fault: "]);
+    // What might be a fault is told as one.
+    says(&inject("throtled"), &["`throtled` is no fault", "did you mean `throttled`?"]);
+}
+
+#[test]
+fn a_world_that_cannot_be_had_is_told_with_what_was_meant() {
+    let folder = Folder::new();
+    let here = folder.path().canonicalize().expect("a folder").display().to_string();
+    folder.write("mine.jsonl", "");
+    std::fs::create_dir(folder.path().join("worlds")).expect("a folder");
+    folder.write("worlds/june.jsonl", "");
+    let absent = [
+        "there is no world `mine.yaml`",
+        &format!("{here} has no file `mine.yaml`"),
+        "did you mean `mine.jsonl`?",
+        "world capture --out FILE",
+    ];
+    says(&typed(&folder, &["--rehearse", "mine.yaml"]), &absent);
+    for command in ["show", "validate"] {
+        says(&folder.run(&["world", command, "mine.yaml"]), &absent);
+    }
+    let folders = ["worlds is a folder", "name a file in it: worlds/june.jsonl"];
+    says(&typed(&folder, &["--rehearse", "worlds"]), &folders);
+    says(&folder.run(&["world", "show", "worlds"]), &folders);
+    says(&folder.run(&["world", "show", "pheonix"]), &["did you mean `phoenix`?"]);
+}
+
+#[test]
+fn every_mistake_in_the_flags_is_told_at_once() {
+    let folder = Folder::new();
+    let wrong = [
+        "--rehearse=phoenix",
+        "--inject=throtled@rds",
+        "--inject=nofile.yaml",
+        "--inject=no_capacity@s3",
+        "--surprise=crule",
+        "--speed=0",
+        "--allow-endpoint-override",
+    ];
+    let told = typed(&folder, &wrong);
+    says(
+        &told,
+        &[
+            "did you mean `throttled`?",
+            "no file of faults `nofile.yaml`",
+            "`no_capacity` cannot befall s3",
+            "'crule' for '--surprise",
+            "'0' for '--speed",
+            "--allow-endpoint-override is for live runs",
+            "try '--help'",
+        ],
+    );
+    let told = typed(&folder, &["--seed=7", "--inject=dark", "--surprise=mild", "--speed=max"]);
+    says(&told, &["--seed, --inject, --surprise, --speed are for rehearsals", "add --rehearse"]);
+    // Of a world that cannot be read the regions are not known; the rest is told.
+    let told =
+        typed(&folder, &["--rehearse=gone.yaml", "--inject=dark@rds/Promte,region=us-west-2"]);
+    says(&told, &["there is no world `gone.yaml`", "did you mean `Promote`?"]);
+    assert!(!told.err.contains("has no region"), "{}", told.err);
+}
+
+#[test]
+fn who_goes_on_with_a_rehearsal_is_told_that_it_keeps_its_faults() {
+    let folder = Folder::new();
+    let told = folder.run(&["resume", "--rehearse", "--inject", "dark@s3", "--seed=7"]);
+    says(
+        &told,
+        &[
+            "`resume` takes no --inject: a rehearsal that is gone on with keeps its world",
+            "`resume` takes no --seed: ",
+            "begin another one with it: phoenix-dr failover --region REGION --rehearse --seed …",
+        ],
+    );
+    assert!(!told.err.contains("as a value"), "{}", told.err);
+}
+
+#[test]
+fn a_rehearsal_without_a_loss_says_how_to_rehearse_one() {
+    let folder = Folder::new();
+    let world = include_str!("../../src/sandbox/worlds/phoenix.yaml");
+    let lost = "  - { fault: dark, region: us-east-1 }\n";
+    assert!(world.contains(lost));
+    folder.write("healthy.yaml", &world.replace(&format!("faults:\n{lost}"), ""));
+    let ran = folder.run(&[&FAILOVER[..], &["--rehearse=healthy.yaml"], &ANSWERS].concat());
+    let ran = ran.exits(10);
+    let words = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        "nothing of us-east-1 is down in this world",
+        "phoenix-dr failover --region us-west-2 --rehearse=healthy.yaml",
+        "--inject=dark,region=us-east-1",
+    ] {
+        assert!(words.contains(said), "`{said}` is not in:\n{}", ran.out);
+    }
+    let another = Folder::new();
+    another.write("healthy.yaml", &world.replace(&format!("faults:\n{lost}"), ""));
+    let looks = ["--rehearse=healthy.yaml", "--dry-run", "--inject=dark,region=us-east-1"];
+    let looked = another.run(&[&FAILOVER[..], &looks].concat());
+    assert_eq!(looked.exit, 0, "{}{}", looked.out, looked.err);
+}
