@@ -1,5 +1,7 @@
 //! The database: its instances, what can be restored, and what SQL finds.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::super::estate::{PORT, named};
@@ -18,6 +20,7 @@ const REPLICA_RESOURCE: &str = "db-REHEARSALREPLICA000001";
 
 pub(super) fn make(making: &mut Making<'_>) {
     groups(making);
+    security_groups(making);
     let Some(database) = &making.estate.database else { return };
     primary(making, database);
     if let Some(replica) = &database.replica {
@@ -44,6 +47,24 @@ pub(super) fn make(making: &mut Making<'_>) {
     }
     snapshots(making, database);
     told(making, database);
+}
+
+/// The security groups of restored instances, and those that cut one off.
+fn security_groups(making: &mut Making<'_>) {
+    let estate = making.estate;
+    let restored = estate.regions.iter().flat_map(|(name, region)| {
+        region.security_groups.iter().map(move |group| (name.as_str(), group.as_str()))
+    });
+    let database = estate.database.iter();
+    let instances = database.flat_map(|known| [Some(&known.primary), known.replica.as_ref()]);
+    let fences = instances
+        .flatten()
+        .filter_map(|known| Some((known.region.as_str(), known.fence_security_group.as_deref()?)));
+    // One may be both.
+    let named: BTreeSet<(&str, &str)> = restored.chain(fences).collect();
+    for (region, group) in named {
+        making.add(Kind::SecurityGroup, region, group, json!({ "GroupId": group }));
+    }
 }
 
 /// What a restored instance is put in.
