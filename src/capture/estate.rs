@@ -86,7 +86,16 @@ fn unseen_instance(
     if seen || !estate.regions.contains_key(region) {
         return;
     }
-    let address = address.unwrap_or_else(|| format!("{id}.unseen.{region}.rds.amazonaws.com"));
+    // A way in that several have says nothing of where each is: in a world a host leads to one of them.
+    let taken = |host: &str| {
+        let known = part.objects.iter().filter(|object| object.kind == Kind::RdsInstance);
+        known.filter_map(|object| endpoint(&object.body)).any(|(own, _)| own == host)
+    };
+    let own = |address: &String| {
+        !taken(tcp::split(address, Some(PORT)).map_or(address.as_str(), |(host, _)| host))
+    };
+    let address =
+        address.filter(own).unwrap_or_else(|| format!("{id}.unseen.{region}.rds.amazonaws.com"));
     let (host, port) = tcp::split(&address, Some(PORT)).unwrap_or((&address, PORT));
     let fields = Fields::default()
         .set("DBInstanceIdentifier", Some(id))

@@ -132,7 +132,13 @@ fn arn(making: &Making<'_>, region: &str, what: &str, id: &str) -> String {
 fn instance(making: &Making<'_>, database: &Database, known: &DatabaseInstance) -> Value {
     let given = named(database, &known.id).map(|address| names::split(&address, PORT));
     // RDS gives names, and an address of this host's own way in says nothing of where the instance is.
-    let given = given.filter(|(host, _)| !names::is_address(host) && host != "localhost");
+    // Nor does one that both instances have: in a world a host leads to one of them.
+    let primary = &database.primary;
+    let first = named(database, &primary.id).map(|address| names::split(&address, PORT).0);
+    let second = (&known.region, &known.id) != (&primary.region, &primary.id);
+    let shared = |host: &str| second && first.as_deref() == Some(host);
+    let given =
+        given.filter(|(host, _)| !names::is_address(host) && host != "localhost" && !shared(host));
     let made = || (format!("{}.rehearsal.{}.rds.amazonaws.com", known.id, known.region), PORT);
     let (host, port) = given.unwrap_or_else(made);
     json!({
