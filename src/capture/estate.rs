@@ -1,5 +1,7 @@
 //! The estate of a captured world: what nobody could see stands in its place.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::Part;
@@ -8,6 +10,7 @@ use super::kubernetes::LEFT_OUT;
 use crate::clients::tcp;
 use crate::estate::types::{Estate, ObjectKey};
 use crate::sandbox::estate::{PORT, base64, endpoint, named};
+use crate::sandbox::fault::Service;
 use crate::sandbox::world::{Body, Kind};
 
 /// Puts something in the place of what nobody saw and others refer to, and what is known of the application's
@@ -25,26 +28,50 @@ pub(super) fn fill(estate: &Estate, part: &mut Part) {
         .filter(|object| object.kind == Kind::RdsInstance)
         .filter_map(|object| {
             let body = object.body.decode();
-            let source = body.get("ReadReplicaSourceDBInstanceIdentifier")?.as_str()?;
-            let arn = if source.starts_with("arn:") {
-                source.to_owned()
-            } else {
-                format!("arn:aws:rds:{}::db:{source}", object.region.as_deref()?)
-            };
-            Some(arn)
+            Some(body.get("ReadReplicaSourceDBInstanceIdentifier")?.as_str()?.to_owned())
         })
         .collect();
-    for source in sources {
-        let mut parts = source.split(':').skip(3);
-        let (region, id) = (parts.next().unwrap_or_default(), source.rsplit(':').next());
-        let region =
-            if estate.regions.contains_key(region) { region } else { &estate.primary.region };
+    // One that is told by its id alone is in the same region, and was seen with it.
+    for arn in sources.iter().filter(|source| source.starts_with("arn:")) {
+        let (region, id) = (arn.split(':').nth(3).unwrap_or_default(), arn.rsplit(':').next());
         unseen_instance(estate, id.unwrap_or_default(), region, None, part);
     }
+    security_groups(estate, part);
     told_addresses(estate, part);
 }
 
-/// An instance the estate names and RDS could not be asked about.
+/// Security groups as far as they are known without EC2, which a capture does not ask: those that instances are in, and
+/// those the estate names.
+fn security_groups(estate: &Estate, part: &mut Part) {
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    for object in part.objects.iter().filter(|object| object.kind == Kind::RdsInstance) {
+        let body = object.body.decode();
+        let groups = body.get("VpcSecurityGroups").and_then(Value::as_array);
+        let groups =
+            groups.into_iter().flatten().filter_map(|group| group["VpcSecurityGroupId"].as_str());
+        let region = object.region.clone().unwrap_or_default();
+        seen.extend(groups.map(|group| (region.clone(), group.to_owned())));
+    }
+    let of_regions = estate.regions.iter().flat_map(|(name, region)| {
+        region.security_groups.iter().map(|group| (name.clone(), group.clone()))
+    });
+    let database = estate.database.iter();
+    let instances = database.flat_map(|known| [Some(&known.primary), known.replica.as_ref()]);
+    let fences = instances
+        .flatten()
+        .filter_map(|known| Some((known.region.clone(), known.fence_security_group.clone()?)));
+    let named: BTreeSet<(String, String)> = of_regions.chain(fences).collect();
+    for (region, group) in named.difference(&seen) {
+        let why = "taken for granted: no instance is in it, and a capture does not ask EC2";
+        part.assumed(&format!("security group {group}"), Some(region), why);
+    }
+    for (region, group) in seen.union(&named) {
+        let body = Fields::default().set("GroupId", Some(group.as_str()));
+        part.add(Kind::SecurityGroup, region, group, body.done());
+    }
+}
+
+/// An instance that is named, and RDS could not be asked about.
 fn unseen_instance(
     estate: &Estate,
     id: &str,
@@ -52,10 +79,23 @@ fn unseen_instance(
     address: Option<String>,
     part: &mut Part,
 ) {
-    if part.has(Kind::RdsInstance, id) || !estate.regions.contains_key(region) {
+    // A replica may have its source's id. Of a region that answered, an instance seen elsewhere is not there.
+    let silent = part.silent.contains(&(region.to_owned(), Service::Rds));
+    let seen = part.has(Kind::RdsInstance, Some(region), id)
+        || (!silent && part.has(Kind::RdsInstance, None, id));
+    if seen || !estate.regions.contains_key(region) {
         return;
     }
-    let address = address.unwrap_or_else(|| format!("{id}.unseen.{region}.rds.amazonaws.com"));
+    // A way in that several have says nothing of where each is: in a world a host leads to one of them.
+    let taken = |host: &str| {
+        let known = part.objects.iter().filter(|object| object.kind == Kind::RdsInstance);
+        known.filter_map(|object| endpoint(&object.body)).any(|(own, _)| own == host)
+    };
+    let own = |address: &String| {
+        !taken(tcp::split(address, Some(PORT)).map_or(address.as_str(), |(host, _)| host))
+    };
+    let address =
+        address.filter(own).unwrap_or_else(|| format!("{id}.unseen.{region}.rds.amazonaws.com"));
     let (host, port) = tcp::split(&address, Some(PORT)).unwrap_or((&address, PORT));
     let fields = Fields::default()
         .set("DBInstanceIdentifier", Some(id))

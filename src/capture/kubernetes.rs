@@ -74,9 +74,17 @@ pub(super) async fn look(clients: &Clients, region: &str) -> Part {
                     part.answers += 1;
                     for item in items {
                         let version = group.split_once('/').map_or("", |(_, version)| version);
-                        if let Some(item) = kept(&clients.estate, version, kind, item) {
-                            add(&mut part, region, item);
+                        let Some((item, cut)) = kept(&clients.estate, version, kind, item) else {
+                            continue;
+                        };
+                        for key in cut {
+                            let name = item["metadata"]["name"].as_str().unwrap_or_default();
+                            let what = format!("key {key} of {kind} {namespace}/{name}");
+                            let why =
+                                format!("left out: its value is longer than {VALUE_MAX} bytes");
+                            part.assumed(&what, Some(region), &why);
                         }
+                        add(&mut part, region, item);
                     }
                 }
                 Err(error) => {
@@ -239,8 +247,9 @@ pub(super) fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// Returns what is kept of an object; `None` for what belongs to the cluster itself.
-fn kept(estate: &Estate, version: &str, kind: &str, item: Value) -> Option<Value> {
+/// Returns what is kept of an object, with the keys whose values are left out for their length alone; `None` for what
+/// belongs to the cluster itself.
+fn kept(estate: &Estate, version: &str, kind: &str, item: Value) -> Option<(Value, Vec<String>)> {
     let Value::Object(mut fields) = item else { return None };
     let types = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
     let secret = kind == "Secret";
@@ -269,20 +278,18 @@ fn kept(estate: &Estate, version: &str, kind: &str, item: Value) -> Option<Value
         });
     }
     let key = holder(estate, kind, &metadata);
+    let mut cut = Vec::new();
     for part in ["data", "binaryData"] {
         if let Some(Value::Object(data)) = fields.remove(part) {
-            manifest[part] = Value::Object(values(data, secret, part == "binaryData", key));
+            let kept = values(data, secret, part == "binaryData", key, &mut cut);
+            manifest[part] = Value::Object(kept);
         }
     }
-    let manifest = without_nulls(manifest);
-    Some(match manifest["spec"].as_object().is_some_and(Map::is_empty) {
-        true => {
-            let mut manifest = manifest;
-            manifest.as_object_mut()?.remove("spec");
-            manifest
-        }
-        false => manifest,
-    })
+    let mut manifest = without_nulls(manifest);
+    if manifest["spec"].as_object().is_some_and(Map::is_empty) {
+        manifest.as_object_mut()?.remove("spec");
+    }
+    Some((manifest, cut))
 }
 
 /// Returns the keys under which an object holds the database's address, where the estate says that it does.
@@ -299,21 +306,25 @@ fn holder<'a>(estate: &'a Estate, kind: &str, metadata: &Value) -> Option<&'a Ob
 }
 
 /// Keeps the keys; of a Secret no value but the database's address, which [`super::estate::fill`] replaces by the one
-/// known from elsewhere, or leaves out.
+/// known from elsewhere, or leaves out. Adds to `cut` the keys whose values are only too long.
 fn values(
     data: Map<String, Value>,
     secret: bool,
     binary: bool,
     holder: Option<&ObjectKey>,
+    cut: &mut Vec<String>,
 ) -> Map<String, Value> {
     let address = |name: &str| {
         holder.is_some_and(|key| key.host_key == name || key.port_key.as_deref() == Some(name))
     };
-    let keep = |name: &str, value: &Value| {
+    let mut keep = |name: &str, value: &Value| {
         let lower = name.to_lowercase();
+        let plain = !secret && !binary && !SECRET.iter().any(|part| lower.contains(part));
         let short = value.as_str().is_some_and(|value| value.len() <= VALUE_MAX);
-        address(name)
-            || (!secret && !binary && short && !SECRET.iter().any(|part| lower.contains(part)))
+        if plain && !short && !address(name) {
+            cut.push(name.to_owned());
+        }
+        address(name) || (plain && short)
     };
     let marker = if secret || binary { LEFT_OUT_BASE64 } else { LEFT_OUT };
     data.into_iter()

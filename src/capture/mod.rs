@@ -34,9 +34,14 @@ use crate::sandbox::world::{
 
 /// What no capture has, however much it may see.
 const NEVER: [(&str, &str); 2] = [
-    ("values of Secrets, ConfigMap keys that name one, variables of containers", "left out always"),
     (
-        "Aurora clusters, security groups, IAM, AWS Health, contents and versions of S3 objects, other Kubernetes kinds",
+        "values of Secrets, of ConfigMap keys that name one and of binary keys, tokens of service accounts, variables, \
+         commands and probes of containers, annotations",
+        "left out always",
+    ),
+    (
+        "Aurora clusters, rules of security groups, IAM, AWS Health, settings of buckets, contents and versions of S3 \
+         objects, other Kubernetes kinds, namespaces the estate does not name",
         "not captured",
     ),
 ];
@@ -115,8 +120,10 @@ impl Part {
         self.missed |= other.missed;
     }
 
-    fn has(&self, kind: Kind, id: &str) -> bool {
-        self.objects.iter().any(|object| object.kind == kind && object.id == id)
+    /// Says whether something was seen, in a region or in any.
+    fn has(&self, kind: Kind, region: Option<&str>, id: &str) -> bool {
+        let here = |object: &WorldObject| region.is_none() || object.region.as_deref() == region;
+        self.objects.iter().any(|object| object.kind == kind && object.id == id && here(object))
     }
 }
 
@@ -208,7 +215,7 @@ fn world(clients: &Clients, at: Timestamp, account: Option<String>, mut seen: Pa
     };
     // What the estate names and is not there would be a mistake in any other world.
     let unserved = world.unserved();
-    let whole = !seen.missed && unserved.is_empty();
+    let whole = !seen.missed && unserved.iter().all(Unseen::is_abroad);
     world.unseen.extend(unserved);
     Captured { world, whole, answers: seen.answers }
 }

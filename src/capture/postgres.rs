@@ -39,6 +39,9 @@ pub(super) async fn look(clients: &Clients, seen: &Part) -> Part {
             Known::default()
         });
         part.answers += usize::from(known.answered);
+        for (what, why) in known.guesses(&id) {
+            part.assumed(&what, Some(&region), why);
+        }
         let pods = i64::try_from(seen.pods).unwrap_or(i64::MAX);
         let elsewhere = known.sessions.map(|sessions| sessions.saturating_sub(pods));
         let roles = &database.connection.application_roles;
@@ -79,12 +82,30 @@ fn wanted(database: &Database, seen: &Part) -> Vec<(String, String, Option<Strin
 #[derive(Debug, Default)]
 struct Known {
     answered: bool,
+    /// It follows another
+    follows: bool,
     system: Option<String>,
     timeline: Option<u32>,
     replayed: Option<String>,
     roles: Option<Value>,
     read_only: Option<String>,
     sessions: Option<i64>,
+}
+
+impl Known {
+    /// Returns what of a server that answered the world has a guess in the place of.
+    fn guesses(&self, id: &str) -> Vec<(String, &'static str)> {
+        let mut guesses = Vec::new();
+        if self.answered && self.system.is_none() {
+            let what = format!("which system PostgreSQL of {id} is");
+            guesses.push((what, "it does not say: taken to be the same as the others"));
+        }
+        if self.follows && self.replayed.is_none() {
+            let what = format!("how far behind PostgreSQL of {id} is");
+            guesses.push((what, "it does not say: in the world it does not say either"));
+        }
+        guesses
+    }
 }
 
 async fn asked(
@@ -110,6 +131,7 @@ async fn asked(
     let system = lineage.map(|lineage| lineage.system);
     Ok(Known {
         answered: true,
+        follows: in_recovery,
         system,
         timeline,
         replayed,

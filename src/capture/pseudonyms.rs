@@ -66,6 +66,7 @@ fn prepared(mut world: World) -> World {
             | Kind::RdsBackup
             | Kind::RdsSubnetGroup
             | Kind::RdsParameterGroup
+            | Kind::SecurityGroup
             | Kind::RdsCluster
             | Kind::RdsGlobal
             | Kind::S3Version
@@ -193,6 +194,7 @@ fn name_the_known(names: &mut Pseudonyms, world: &World) {
             Kind::RdsBackup
             | Kind::RdsSubnetGroup
             | Kind::RdsParameterGroup
+            | Kind::SecurityGroup
             | Kind::Change
             | Kind::S3Object
             | Kind::S3Version

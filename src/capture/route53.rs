@@ -79,6 +79,13 @@ async fn zone_of(
     }
     let checks: BTreeSet<String> =
         sets.iter().filter_map(|set| set.health_check_id()).map(str::to_owned).collect();
+    for set in sets.iter().filter(|set| is_routed_otherwise(set)) {
+        let set_id = set.set_identifier().unwrap_or_default();
+        let what = format!("{} record {} {set_id}", set.r#type().as_str(), set.name());
+        let why =
+            "how it is routed is left out: by proximity, by IP address or by a traffic policy";
+        part.assumed(what.trim_end(), None, why);
+    }
     let records = sets.iter().map(|set| record(set).value());
     let body = Fields::default()
         .set("Name", name)
@@ -93,6 +100,9 @@ async fn zone_of(
                 format!("only {CHECKS_MAX} health checks are asked about"),
             )),
         };
+        if let Some(why) = known.as_ref().ok().and_then(simplified) {
+            part.assumed(&format!("health check {check}"), None, why);
+        }
         let body = known.unwrap_or_else(|error| {
             part.missed(&format!("health check {check}"), None, &error);
             // One that is not made counts as answered.
@@ -139,6 +149,29 @@ async fn sets(
         }
         let identifier = page.next_record_identifier().map(str::to_owned);
         start = Some((name.to_owned(), kind.clone(), identifier));
+    }
+}
+
+/// Says whether a record set is chosen by something a world does not have.
+fn is_routed_otherwise(set: &ResourceRecordSet) -> bool {
+    set.geo_proximity_location().is_some()
+        || set.cidr_routing_config().is_some()
+        || set.traffic_policy_instance_id().is_some()
+}
+
+/// Returns what a world does not have of a health check, where it has not all that decides it.
+fn simplified(body: &Map<String, Value>) -> Option<&'static str> {
+    match body.get("HealthCheckConfig")?.get("Type")?.as_str()? {
+        "CALCULATED" => {
+            Some("what it is calculated from is left out: it counts as healthy in the world")
+        }
+        "HTTP_STR_MATCH" | "HTTPS_STR_MATCH" => {
+            Some("the text it looks for is left out: it stays as its checkers saw it")
+        }
+        "CLOUDWATCH_METRIC" | "RECOVERY_CONTROL" => {
+            Some("what it follows is not captured: it stays as it was seen")
+        }
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::clients::Clients;
 use crate::clients::aws::Regional;
 use crate::clients::aws::error::{Nature, failure};
 use crate::estate::types::{Estate, FailoverObject};
-use crate::outcome::ActionError;
+use crate::outcome::{ActionError, FailureClass};
 use crate::sandbox::fault::Service;
 use crate::sandbox::world::Kind;
 
@@ -128,7 +128,30 @@ async fn content(
         }
     };
     let kind = found.content_type().map(str::to_owned);
-    let bytes = found.body.collect().await.map(|body| body.to_vec()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(CONTENT_MAX)]).into_owned();
-    fields.set("ContentType", kind).set("Body", Some(text))
+    let fields = fields.set("ContentType", kind);
+    let bytes = match found.body.collect().await {
+        Ok(body) => body.to_vec(),
+        Err(error) => {
+            let message = format!("s3:GetObject broke off: {error}");
+            let error = ActionError::unchanged(FailureClass::Transient, message);
+            part.missed(&what, Some(&aws.region), &error);
+            return fields;
+        }
+    };
+    if bytes.len() > CONTENT_MAX {
+        let why = format!("only its first {CONTENT_MAX} bytes were taken");
+        part.assumed(&what, Some(&aws.region), &why);
+    }
+    match std::str::from_utf8(&bytes[..bytes.len().min(CONTENT_MAX)]) {
+        Ok(text) => fields.set("Body", Some(text)),
+        // A letter that the limit cuts through is no reason to say that it is no text.
+        Err(error) if error.error_len().is_none() && bytes.len() > CONTENT_MAX => {
+            let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            fields.set("Body", Some(text))
+        }
+        Err(_) => {
+            part.assumed(&what, Some(&aws.region), "left out: it is no text");
+            fields
+        }
+    }
 }

@@ -260,6 +260,95 @@ fn a_collection_is_read_to_its_last_page() {
     assert_eq!((names.len(), names[44]), (45, "many-044"));
 }
 
+/// Returns what a capture says it did not see, of which the words begin so.
+fn unseen<'c>(captured: &'c Captured, beginning: &str) -> Vec<(&'c str, &'c str)> {
+    let unseen = captured.world.unseen.iter().map(|one| (one.what.as_str(), one.why.as_str()));
+    unseen.filter(|(what, _)| what.starts_with(beginning)).collect()
+}
+
+#[test]
+fn what_is_left_out_for_its_length_is_told() {
+    let mut world = healthy();
+    let manifests = &mut world.clusters.get_mut("us-west-2").expect("a cluster").objects;
+    let settings = manifests.iter_mut().find(|manifest| manifest["kind"] == "ConfigMap");
+    settings.expect("settings")["data"] = json!({
+        "page": "x".repeat(4_097), "edge": "x".repeat(4_096), "api_token": "x".repeat(4_097),
+    });
+    world.objects.push(WorldObject {
+        kind: Kind::S3Object,
+        region: Some("us-west-2".to_owned()),
+        id: "phoenix-dr-switch/failed-over".to_owned(),
+        body: Body::Known(
+            json!({ "Body": "é".repeat(40_000) }).as_object().cloned().expect("a body"),
+        ),
+        then: Vec::new(),
+    });
+    let (captured, _) = captured(world);
+    assert!(captured.whole, "{:?}", captured.world.unseen);
+    let cut = "left out: its value is longer than 4096 bytes";
+    let wanted = [("key page of ConfigMap phoenix-system/settings", cut)];
+    assert_eq!(unseen(&captured, "key "), wanted);
+    let wanted = "only its first 65536 bytes were taken";
+    assert_eq!(unseen(&captured, "content of")[0].1, wanted);
+    let read = sound(&lines::write(&captured.world));
+    let manifests = read.manifests("us-west-2");
+    let settings = manifests.iter().find(|manifest| manifest["metadata"]["name"] == "settings");
+    let data = &settings.expect("settings")["data"];
+    assert_eq!((&data["page"], &data["api_token"]), (&json!("left-out"), &json!("left-out")));
+    assert_eq!(data["edge"].as_str().map(str::len), Some(4_096));
+    let object = read.objects.iter().find(|object| object.kind == Kind::S3Object);
+    let body = object.expect("the failover object").body.decode().into_owned();
+    assert_eq!(body["Body"].as_str().map(str::len), Some(65_536));
+}
+
+#[test]
+fn regions_that_share_a_host_are_captured_and_it_is_told() {
+    let mut world = healthy();
+    let shared = world.estate.regions["us-east-1"].api.clone();
+    world.estate.regions.get_mut("us-west-2").expect("a region").api = shared;
+    let (captured, _) = captured(world);
+    let told = unseen(&captured, "api at api.us-east-1.phoenix.example");
+    assert_eq!(told.len(), 1, "{:?}", captured.world.unseen);
+    assert!(told[0].1.contains("api of us-east-1 alone"), "{told:?}");
+    sound(&lines::write(&captured.world));
+}
+
+#[test]
+fn a_replica_of_a_region_that_is_none_of_the_estates_is_captured_and_told() {
+    let mut world = healthy();
+    let replica = world.objects.iter_mut().find(|object| object.id == "phoenix-dr-replica");
+    let replica = replica.expect("a replica");
+    let mut body = replica.body.decode().into_owned();
+    let source = "arn:aws:rds:eu-west-1:123456789012:db:elsewhere";
+    body.insert("ReadReplicaSourceDBInstanceIdentifier".to_owned(), json!(source));
+    replica.body = Body::Known(body);
+    let (captured, _) = captured(world);
+    assert!(captured.whole, "{:?}", captured.world.unseen);
+    let told = unseen(&captured, "rds.instance elsewhere");
+    assert!(told[0].1.contains("none of the estate's"), "{told:?}");
+    sound(&lines::write(&captured.world));
+    let replaced = pseudonyms::replaced(captured.world).expect("it is replaced");
+    sound(&lines::write(&replaced));
+}
+
+#[test]
+fn security_groups_of_the_estate_are_in_the_world_and_told_where_nobody_saw_them() {
+    let mut world = healthy();
+    let instance = world.objects.iter_mut().find(|object| object.id == "phoenix-prod");
+    let instance = instance.expect("an instance");
+    let mut body = instance.body.decode().into_owned();
+    let groups = json!([{ "VpcSecurityGroupId": "sg-0a1b2c3d4e5f60001", "Status": "active" }]);
+    body.insert("VpcSecurityGroups".to_owned(), groups);
+    instance.body = Body::Known(body);
+    let (captured, _) = captured(world);
+    let told: Vec<&str> =
+        unseen(&captured, "security group").iter().map(|(what, _)| *what).collect();
+    assert_eq!(told, ["security group sg-0a1b2c3d4e5f60002"]);
+    let world = sound(&lines::write(&captured.world));
+    let groups = world.objects.iter().filter(|object| object.kind == Kind::SecurityGroup);
+    assert_eq!(groups.count(), 2);
+}
+
 /// An estate that names what is not there is captured as it is, told, and can be rehearsed on.
 #[test]
 fn what_the_estate_names_and_is_not_there_is_told_and_no_mistake_in_the_capture() {

@@ -14,7 +14,7 @@ use crate::clients::tcp::{self, Failure};
 use crate::clients::{Clients, Network};
 use crate::estate::types::{Estate, Priority};
 use crate::sandbox::fault::Service;
-use crate::sandbox::world::Kind;
+use crate::sandbox::world::{Body, Kind};
 
 const LIMIT: Duration = Duration::from_secs(4);
 /// What says that a region's API is there.
@@ -35,20 +35,57 @@ struct Host {
 pub(super) async fn look(clients: &Clients, seen: &Part) -> Part {
     let regions = clients.estate.regions.keys();
     let found = futures::future::join_all(regions.map(|region| of_region(clients, region, seen)));
-    let mut part = Part::default();
+    let (mut part, mut taken) = (Part::default(), BTreeMap::new());
     for (index, found) in found.await.into_iter().enumerate() {
-        part.join(placed(found, index));
+        part.join(placed(apart(found, &mut taken), index));
+    }
+    part
+}
+
+/// Leaves each host at the first that is reached by it: in a world it leads to one object alone.
+fn apart(mut part: Part, taken: &mut BTreeMap<String, (String, String)>) -> Part {
+    let mut shared = Vec::new();
+    part.objects.retain_mut(|object| {
+        let mut body = object.body.decode().into_owned();
+        let region = object.region.clone().unwrap_or_default();
+        let own = (region, object.id.clone());
+        let hosts = body.get_mut("hosts").and_then(Value::as_array_mut);
+        let Some(hosts) = hosts else { return true };
+        hosts.retain(|host| {
+            let host = host.as_str().unwrap_or_default().to_owned();
+            let owner = taken.entry(host.clone()).or_insert_with(|| own.clone()).clone();
+            if owner != own {
+                shared.push((host, own.clone(), owner.clone()));
+            }
+            owner == own
+        });
+        let reached = !hosts.is_empty();
+        object.body = Body::Known(body);
+        reached
+    });
+    for (host, (region, id), (first, of)) in shared {
+        let why =
+            format!("in the world it leads to {of} of {first} alone, which has the same host");
+        part.assumed(&format!("{id} at {host}"), Some(&region), &why);
     }
     part
 }
 
 /// Gives an address to what has none: of the networks for documentation, so that it is nobody's.
 fn placed(mut part: Part, region: usize) -> Part {
+    let mut made = Vec::new();
     for (index, object) in part.objects.iter_mut().enumerate() {
         let mut body = object.body.decode().into_owned();
         let address = format!("192.0.2.{}", region * 16 + index + 1);
-        body.entry("address").or_insert_with(|| json!(address));
-        object.body = crate::sandbox::world::Body::Known(body);
+        if !body.contains_key("address") {
+            body.insert("address".to_owned(), json!(address));
+            made.push((object.id.clone(), object.region.clone()));
+        }
+        object.body = Body::Known(body);
+    }
+    for (id, region) in made {
+        let why = "its name does not resolve: in the world it has an address that is nobody's";
+        part.assumed(&format!("the address of the {id}"), region.as_deref(), why);
     }
     part
 }

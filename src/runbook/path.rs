@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One step into a value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Segment {
     Key(String),
     Item(usize),
@@ -12,7 +12,7 @@ pub(crate) enum Segment {
 /// A place inside a file, e.g. `steps[1].with.url`.
 ///
 /// Segments, not text: keys may hold dots and brackets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Path(pub(crate) Vec<Segment>);
 
 impl Path {
@@ -35,6 +35,11 @@ impl Path {
         let mut segments = self.0.clone();
         segments.push(Segment::Item(item));
         Self(segments)
+    }
+
+    /// Says whether it lies at another place or below it.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
     }
 
     /// Returns the place reached by several keys.

@@ -170,6 +170,16 @@ impl Problems {
         self
     }
 
+    /// Leaves out what is done next where nothing more apt is said: whoever tells them as his own says that.
+    #[must_use]
+    pub(crate) fn without_usual_help(mut self) -> Self {
+        for item in &mut self.items {
+            let usual = again(&self.file, item.origin);
+            item.help = item.help.take().filter(|help| *help != usual);
+        }
+        self
+    }
+
     /// Returns every problem with its line and column, for programs.
     pub(crate) fn json(&self) -> Value {
         let items = self.items.iter().map(|item| {

@@ -2,6 +2,7 @@
 //! one object. A line's body is checked for its form and left as text until somebody asks for it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::validate::{self, Depth, Places};
+use super::salvage::{self, Lost, Salvaged, salvage};
+use super::validate::{self, Depth, Places, Rows};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};
@@ -114,42 +116,30 @@ pub(super) fn read(name: &str, shared: Arc<str>, depth: Depth) -> Result<World, 
     let text = &*shared;
     let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
     let end = text.find('\n').unwrap_or(text.len());
-    let (mut objects, mut ranges, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    let mut from = end + 1;
-    while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
-        let length = rest.find('\n').unwrap_or(rest.len());
-        let range = from..from + length;
-        from += length + 1;
-        if rest[..length].trim().is_empty() {
-            continue;
-        }
-        match outline(name, &rest[..length], range.start) {
-            Ok(outline) => {
-                let body = Body::Line(Line { text: Arc::clone(&shared), range: range.clone() });
-                let Outline { kind, region, id, then, .. } = outline;
-                objects.push(WorldObject { kind, region, id, body, then });
-                ranges.push(range);
-            }
-            Err(wrong) => problems.extend(wrong),
-        }
-    }
-    let head = match yaml::parse::<World>(name, &text[..end]) {
-        Ok(head) => head,
+    let (mut objects, mut rows, mut problems) = rows(name, &shared, end + 1);
+    let (document, wrong) = match yaml::read_leniently(name, &text[..end]) {
+        Ok(read) => read,
         Err(wrong) => {
             problems.extend(wrong.items);
             return Err(failed(problems));
         }
     };
-    let mut world = head.value;
+    problems.extend(wrong);
+    let Salvaged { value, lost, findings } = match World::deserialize(&document.value) {
+        Ok(world) => Salvaged::whole(world),
+        Err(_) => salvage(&document.value, salvage::of_world),
+    };
+    problems.extend(findings.into_iter().map(|finding| document.problem(finding)));
+    let Some(mut world) = value else { return Err(failed(problems)) };
     let found = u64::try_from(objects.len()).unwrap_or(u64::MAX);
     if let Some(wanted) = world.lines.filter(|wanted| *wanted != found && problems.is_empty()) {
         let message = format!("{wanted} lines are to follow and {found} do");
-        problems.push(Problem::at(head.document.index.at(&Path::root().key("lines")), message));
+        problems.push(Problem::at(document.index.at(&Path::root().key("lines")), message));
     }
+    rows.before = world.objects.len();
     world.objects.append(&mut objects);
     world.text = Some(Arc::clone(&shared));
-    let before = world.objects.len() - ranges.len();
-    let places = Places::Lines { head: &head.document.index, before, ranges, text };
+    let places = Places { index: &document.index, text, lost, rows: Some(rows) };
     problems.extend(validate::check(&world, &places, depth));
     if !problems.is_empty() {
         return Err(failed(problems));
@@ -157,28 +147,71 @@ pub(super) fn read(name: &str, shared: Arc<str>, depth: Depth) -> Result<World, 
     completed(world)
 }
 
-/// Reads a line over; where it has mistakes, all of them with their places.
-fn outline(name: &str, line: &str, start: usize) -> Result<Outline, Vec<Problem>> {
-    let error = match serde_json::from_str::<Outline>(line) {
-        Ok(outline) => return Ok(outline),
-        Err(error) => error,
-    };
-    let shifted = |mut problem: Problem| {
-        problem.range = problem.range.map(|range| range.start + start..range.end + start);
-        for (range, _) in &mut problem.also {
-            *range = range.start + start..range.end + start;
+/// Reads the lines behind a head, each as far as it can be read.
+fn rows(name: &str, shared: &Arc<str>, mut from: usize) -> (Vec<WorldObject>, Rows, Vec<Problem>) {
+    let (mut objects, mut problems) = (Vec::new(), Vec::new());
+    let mut rows =
+        Rows { before: 0, ranges: Vec::new(), partly: BTreeMap::new(), unread: Vec::new() };
+    while let Some(rest) = shared.get(from..).filter(|rest| !rest.is_empty()) {
+        let length = rest.find('\n').unwrap_or(rest.len());
+        let range = from..from + length;
+        from += length + 1;
+        let line = &rest[..length];
+        if line.trim().is_empty() {
+            continue;
         }
-        problem
-    };
+        let error = match serde_json::from_str::<Outline>(line) {
+            Ok(Outline { kind, region, id, then, .. }) => {
+                let body = Body::Line(Line { text: Arc::clone(shared), range: range.clone() });
+                objects.push(WorldObject { kind, region, id, body, then });
+                rows.ranges.push(range);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let (read, wrong) = misfit(name, line, &error);
+        problems.extend(wrong.into_iter().map(|problem| shifted(problem, range.start)));
+        match read {
+            Some((object, lost)) => {
+                rows.partly.insert(objects.len(), lost);
+                objects.push(object);
+                rows.ranges.push(range);
+            }
+            None => rows.unread.push(range),
+        }
+    }
+    (objects, rows, problems)
+}
+
+/// Reads what can be read of a line that is no object; returns it, and all its mistakes with their places.
+fn misfit(
+    name: &str,
+    line: &str,
+    error: &serde_json::Error,
+) -> (Option<(WorldObject, Lost)>, Vec<Problem>) {
     if error.is_data()
-        && let Err(problems) = yaml::parse::<WorldObject>(name, line)
+        && let Ok((document, mut problems)) = yaml::read_leniently(name, line)
     {
-        return Err(problems.items.into_iter().map(shifted).collect());
+        let Salvaged { value, lost, findings } = salvage::<WorldObject>(&document.value, |_| None);
+        problems.extend(findings.into_iter().map(|finding| document.problem(finding)));
+        if !problems.is_empty() {
+            return (value.map(|object| (object, lost)), problems);
+        }
     }
     let at = error.column().saturating_sub(1).min(line.len());
     let at = (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-    let problem = Problem::at(at..line.len().min(at + 1), format!("not a line of JSON: {error}"));
-    Err(vec![shifted(problem)])
+    let message = format!("not a line of JSON: {error}");
+    (None, vec![Problem::at(at..line.len().min(at + 1), message)])
+}
+
+/// Returns a problem of a line as one of the file.
+fn shifted(mut problem: Problem, start: usize) -> Problem {
+    let moved = |range: Range<usize>| range.start + start..range.end + start;
+    problem.range = problem.range.map(moved);
+    for (range, _) in &mut problem.also {
+        *range = moved(range.clone());
+    }
+    problem
 }
 
 /// Returns where a place inside a line is, for a problem that is told.

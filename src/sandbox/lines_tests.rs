@@ -80,7 +80,13 @@ fn a_line_may_not_be_there_twice_or_belong_to_no_cluster() {
     let line = &text[last..];
     assert!(errors(&format!("{open}{line}")).contains("is there twice"));
     let elsewhere = line.replacen("us-west-2", "us-east-9", 1);
-    assert!(errors(&format!("{open}{elsewhere}")).contains("has no cluster in `us-east-9`"));
+    let said = errors(&format!("{open}{elsewhere}"));
+    assert!(said.contains("has no region `us-east-9`"), "{said}");
+    assert!(!said.contains("has no cluster"), "one slip is told once: {said}");
+    let bare = open.replacen("\"us-east-1\":{\"startup\":\"25s\"},", "", 1);
+    assert_ne!(bare, open);
+    let elsewhere = line.replacen("us-west-2", "us-east-1", 1);
+    assert!(errors(&format!("{bare}{elsewhere}")).contains("has no cluster in `us-east-1`"));
     let other = line.replacen("\"name\":\"", "\"name\":\"x", 1);
     assert!(errors(&format!("{open}{other}")).contains("the id of this manifest is"));
 }

@@ -26,6 +26,7 @@ mod objects;
 mod postgres;
 pub(crate) mod programs;
 mod random;
+mod salvage;
 pub(crate) mod surprise;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -130,17 +130,21 @@ pub(crate) struct Objects {
 impl Objects {
     /// Returns a world's objects at its beginning.
     pub(super) fn of(world: &World, now: Timestamp) -> Self {
-        let mut objects = Self { now, ..Self::default() };
-        for object in world.objects.iter().filter(|object| object.kind != Kind::Kubernetes) {
+        let others = world.objects.iter().filter(|object| object.kind != Kind::Kubernetes);
+        let placed = others.map(|object| {
             let then = object.then.iter().map(|due| {
                 let mut set = Value::Object(due.set.clone());
                 resolve_instants(&mut set, now);
                 Due::set(now + due.after.duration(), set)
             });
             let key = Key::new(object.kind, object.region.as_deref().unwrap_or(GLOBAL), &object.id);
-            objects.place(key, Held::of(&object.body, then.collect(), now));
-        }
-        objects
+            (key, Held::of(&object.body, then.collect(), now))
+        });
+        // Built in one go: a hundred thousand insertions, one after another, take several times as long.
+        let all: BTreeMap<Key, Held> = placed.collect();
+        let waiting = all.iter().filter(|(_, held)| !held.then().is_empty());
+        let waiting = waiting.map(|(key, _)| key.clone()).collect();
+        Self { all, waiting, now, ..Self::default() }
     }
 
     /// Puts something where it belongs; returns what was there.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 pub(crate) use super::durations::{Durations, Timed};
 use super::fault::Rule;
 use super::lines::{self, Line};
+use super::salvage::{self, Salvaged, salvage};
 use super::validate::{Depth, Places};
 use crate::estate::types::Estate;
 use crate::runbook::problem::Problems;
@@ -115,6 +116,9 @@ pub(crate) enum Kind {
     RdsCluster,
     #[serde(rename = "rds.global_cluster")]
     RdsGlobal,
+    /// What instances are put in; of its rules a world says nothing
+    #[serde(rename = "ec2.security_group")]
+    SecurityGroup,
     #[serde(rename = "route53.zone")]
     Zone,
     #[serde(rename = "route53.health_check")]
@@ -179,6 +183,7 @@ impl Kind {
             | Self::RdsSubnetGroup
             | Self::RdsParameterGroup
             | Self::RdsCluster
+            | Self::SecurityGroup
             | Self::Bucket
             | Self::S3Object
             | Self::S3Version
@@ -200,6 +205,7 @@ impl Kind {
             Self::RdsParameterGroup => "rds.parameter_group",
             Self::RdsCluster => "rds.cluster",
             Self::RdsGlobal => "rds.global_cluster",
+            Self::SecurityGroup => "ec2.security_group",
             Self::S3Version => "s3.version",
             Self::S3Upload => "s3.upload",
             Self::S3Underway => "s3.underway",
@@ -410,13 +416,19 @@ fn read(name: &str, text: Arc<str>, depth: Depth) -> Result<World, Problems> {
     if lines {
         return lines::read(name, text, depth);
     }
-    let parsed = yaml::parse::<World>(name, &text)?;
-    let places = Places::Document(&parsed.document.index);
-    let problems = super::validate::check(&parsed.value, &places, Depth::Whole);
+    let (document, mut problems) = yaml::read_leniently(name, &text)?;
+    let Salvaged { value, lost, findings } = match World::deserialize(&document.value) {
+        Ok(world) => Salvaged::whole(world),
+        Err(_) => salvage(&document.value, salvage::of_world),
+    };
+    problems.extend(findings.into_iter().map(|finding| document.problem(finding)));
+    let Some(world) = value else { return Err(document.problems(problems)) };
+    let places = Places { index: &document.index, text: &text, lost, rows: None };
+    problems.extend(super::validate::check(&world, &places, Depth::Whole));
     if !problems.is_empty() {
-        return Err(parsed.document.problems(problems));
+        return Err(document.problems(problems));
     }
-    lines::completed(parsed.value)
+    lines::completed(world)
 }
 
 /// Returns the text of a world that comes with the program.

@@ -71,6 +71,27 @@ impl Index {
         self.key(path).unwrap_or_else(|| self.at(path))
     }
 
+    /// Returns the path of the value, or the key, that is written exactly there.
+    pub(crate) fn path_of(&self, range: &Range<usize>) -> Option<Path> {
+        let mut open = vec![(Path::root(), 0)];
+        while let Some((path, at)) = open.pop() {
+            let node = self.nodes.get(at)?;
+            if node.value == *range || node.key.as_ref() == Some(range) {
+                return Some(path);
+            }
+            match &node.kind {
+                Kind::Map(entries) => {
+                    open.extend(entries.iter().map(|(key, node)| (path.key(key), *node)));
+                }
+                Kind::List(items) => {
+                    open.extend(items.iter().enumerate().map(|(i, node)| (path.item(i), *node)));
+                }
+                Kind::Leaf | Kind::Alias(_) => {}
+            }
+        }
+        None
+    }
+
     fn near(&self, path: &Path) -> Range<usize> {
         for length in (0..path.0.len()).rev() {
             if let Some(node) = self.find(&path.0[..length]) {

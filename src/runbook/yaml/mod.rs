@@ -9,7 +9,7 @@ mod read;
 mod tests;
 
 pub(crate) use index::Index;
-pub(crate) use read::{parse, read, too_large};
+pub(crate) use read::{parse, read, read_leniently, too_large};
 
 /// Longest file that is read.
 pub(crate) const BYTES_MAX: usize = 8 << 20;

@@ -29,8 +29,13 @@ impl Document {
         Problems::new(self.file.as_str(), Arc::clone(&self.source), items)
     }
 
+    /// Returns a finding about the data's shape as a problem of this file.
+    pub(crate) fn problem(&self, finding: shape::Finding) -> Problem {
+        Problem::at(self.locate(&finding), finding.message).maybe_help(finding.help)
+    }
+
     /// Returns where a finding about the data's shape is written.
-    pub(crate) fn locate(&self, finding: &shape::Finding) -> Range<usize> {
+    fn locate(&self, finding: &shape::Finding) -> Range<usize> {
         match finding.place {
             Place::Key => self.index.key_or(&finding.path),
             Place::Value => self.index.at(&finding.path),
@@ -87,11 +92,7 @@ fn misfits<T: DeserializeOwned + JsonSchema>(document: &Document) -> Vec<Problem
     let schema = Schema::of::<T>();
     let findings = shape::check(&schema, &document.value, Texts::Literal);
     if !findings.is_empty() {
-        let problem = |finding: &shape::Finding| {
-            Problem::at(document.locate(finding), finding.message.clone())
-                .maybe_help(finding.help.clone())
-        };
-        return findings.iter().map(problem).collect();
+        return findings.into_iter().map(|finding| document.problem(finding)).collect();
     }
     match serde_path_to_error::deserialize::<_, T>(&document.value) {
         Ok(_) => Vec::new(),
@@ -116,7 +117,8 @@ pub(crate) fn too_large(file: &str, bytes: u64) -> Problems {
     Problems::new(file, "".into(), vec![problem.help(help)])
 }
 
-fn read_leniently(file: &str, text: &str) -> Result<(Document, Vec<Problem>), Problems> {
+/// Reads a text as YAML; what is wrong with it besides its syntax comes beside the data.
+pub(crate) fn read_leniently(file: &str, text: &str) -> Result<(Document, Vec<Problem>), Problems> {
     let source: Arc<str> = text.into();
     let fail = |problem: Problem| Problems::new(file, Arc::clone(&source), vec![problem]);
     if text.len() > BYTES_MAX {

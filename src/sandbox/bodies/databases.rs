@@ -128,33 +128,40 @@ const SECURITY_GROUPS: Of = Of::Each(&[
 
 const SUBNETS: Of = Of::Each(&[must("SubnetIdentifier", Of::Text), may("SubnetStatus", Of::Text)]);
 
+/// What instances and Aurora's clusters both have.
+pub(super) const SERVER: &[Field] = &[
+    may("Engine", ENGINE),
+    may("EngineVersion", Of::Text),
+    may("AllocatedStorage", GIB),
+    may("BackupRetentionPeriod", DAYS),
+    may("MasterUsername", Of::Text),
+    may("MultiAZ", Of::Flag),
+    may("StorageEncrypted", Of::Flag),
+    may("DeletionProtection", Of::Flag),
+    may("LatestRestorableTime", Of::Instant),
+    may("VpcSecurityGroups", SECURITY_GROUPS),
+    may("TagList", TAGS),
+];
+
+/// What instances have besides [`SERVER`].
 pub(super) const INSTANCE: &[Field] = &[
     may("DBInstanceIdentifier", Of::Text),
     may("DBInstanceArn", Of::Text),
     may("DbiResourceId", Of::Text),
     may("DBInstanceClass", Of::Text),
-    may("Engine", ENGINE),
-    may("EngineVersion", Of::Text),
     may("DBInstanceStatus", INSTANCE_STATUS),
-    may("MasterUsername", Of::Text),
     may("DBName", Of::Text),
     may("Endpoint", ENDPOINT),
-    may("AllocatedStorage", GIB),
     may("MaxAllocatedStorage", GIB),
     may("StorageType", STORAGE),
     may("Iops", IOPS),
     may("StorageThroughput", MBPS),
-    may("StorageEncrypted", Of::Flag),
     may("KmsKeyId", Of::Text),
-    may("BackupRetentionPeriod", DAYS),
-    may("MultiAZ", Of::Flag),
     may("AvailabilityZone", Of::Text),
     may("PubliclyAccessible", Of::Flag),
-    may("DeletionProtection", Of::Flag),
     may("CopyTagsToSnapshot", Of::Flag),
     may("LicenseModel", Of::Text),
     may("InstanceCreateTime", Of::Instant),
-    may("LatestRestorableTime", Of::Instant),
     may("ReadReplicaSourceDBInstanceIdentifier", Of::Text),
     may("ReadReplicaDBInstanceIdentifiers", Of::Texts),
     may(
@@ -166,13 +173,11 @@ pub(super) const INSTANCE: &[Field] = &[
         ]),
     ),
     may("DBSubnetGroup", Of::Inside(SUBNET_GROUP)),
-    may("VpcSecurityGroups", SECURITY_GROUPS),
     may(
         "DBParameterGroups",
         Of::Each(&[must("DBParameterGroupName", Of::Text), may("ParameterApplyStatus", Of::Text)]),
     ),
     may("PendingModifiedValues", Of::Inside(PENDING)),
-    may("TagList", TAGS),
 ];
 
 const PENDING: &[Field] = &[
@@ -253,27 +258,26 @@ pub(super) const PARAMETER_GROUP: &[Field] = &[
     may("Description", Of::Text),
 ];
 
+pub(super) const SECURITY_GROUP: &[Field] = &[
+    must("GroupId", Of::Text),
+    may("GroupName", Of::Text),
+    may("Description", Of::Text),
+    may("VpcId", Of::Text),
+];
+
+/// What clusters have besides [`SERVER`].
 pub(super) const CLUSTER: &[Field] = &[
     may("DBClusterIdentifier", Of::Text),
     may("DBClusterArn", Of::Text),
     may("DbClusterResourceId", Of::Text),
-    may("Engine", ENGINE),
-    may("EngineVersion", Of::Text),
     may("EngineMode", Of::Words(&["provisioned", "serverless", "parallelquery", "global"])),
     may("Status", CLUSTER_STATUS),
-    may("AllocatedStorage", GIB),
-    may("BackupRetentionPeriod", DAYS),
     may("Endpoint", Of::Text),
     may("ReaderEndpoint", Of::Text),
     may("Port", PORT),
-    may("MasterUsername", Of::Text),
     may("DatabaseName", Of::Text),
-    may("MultiAZ", Of::Flag),
-    may("StorageEncrypted", Of::Flag),
-    may("DeletionProtection", Of::Flag),
     may("ClusterCreateTime", Of::Instant),
     may("EarliestRestorableTime", Of::Instant),
-    may("LatestRestorableTime", Of::Instant),
     may("ReplicationSourceIdentifier", Of::Text),
     may("ReadReplicaIdentifiers", Of::Texts),
     may(
@@ -284,8 +288,6 @@ pub(super) const CLUSTER: &[Field] = &[
             may("PromotionTier", Of::Whole(0, 15)),
         ]),
     ),
-    may("VpcSecurityGroups", SECURITY_GROUPS),
-    may("TagList", TAGS),
 ];
 
 pub(super) const GLOBAL: &[Field] = &[

@@ -62,8 +62,8 @@ const fn own(name: &'static str, of: Of, about: &'static str) -> Field {
 
 /// The fields of a kind's body.
 enum Fields {
-    /// AWS's: these, and others that nothing here looks at
-    Known(&'static [Field]),
+    /// AWS's: these, in one list or several, and others that nothing here looks at
+    Known(&'static [&'static [Field]]),
     /// The simulation's own: these alone
     All(&'static [Field]),
     /// A type of the simulation's
@@ -74,20 +74,21 @@ enum Fields {
 
 const fn fields(kind: Kind) -> Fields {
     match kind {
-        Kind::RdsInstance => Fields::Known(databases::INSTANCE),
-        Kind::RdsSnapshot => Fields::Known(databases::SNAPSHOT),
-        Kind::RdsBackup => Fields::Known(databases::BACKUP),
-        Kind::RdsSubnetGroup => Fields::Known(databases::SUBNET_GROUP),
-        Kind::RdsParameterGroup => Fields::Known(databases::PARAMETER_GROUP),
-        Kind::RdsCluster => Fields::Known(databases::CLUSTER),
-        Kind::RdsGlobal => Fields::Known(databases::GLOBAL),
-        Kind::Zone => Fields::Known(routing::ZONE),
-        Kind::HealthCheck => Fields::Known(routing::HEALTH_CHECK),
-        Kind::Change => Fields::Known(routing::CHANGE),
-        Kind::HealthEvent => Fields::Known(routing::EVENT),
+        Kind::RdsInstance => Fields::Known(&[databases::SERVER, databases::INSTANCE]),
+        Kind::RdsSnapshot => Fields::Known(&[databases::SNAPSHOT]),
+        Kind::RdsBackup => Fields::Known(&[databases::BACKUP]),
+        Kind::RdsSubnetGroup => Fields::Known(&[databases::SUBNET_GROUP]),
+        Kind::RdsParameterGroup => Fields::Known(&[databases::PARAMETER_GROUP]),
+        Kind::RdsCluster => Fields::Known(&[databases::SERVER, databases::CLUSTER]),
+        Kind::RdsGlobal => Fields::Known(&[databases::GLOBAL]),
+        Kind::SecurityGroup => Fields::Known(&[databases::SECURITY_GROUP]),
+        Kind::Zone => Fields::Known(&[routing::ZONE]),
+        Kind::HealthCheck => Fields::Known(&[routing::HEALTH_CHECK]),
+        Kind::Change => Fields::Known(&[routing::CHANGE]),
+        Kind::HealthEvent => Fields::Known(&[routing::EVENT]),
         Kind::Bucket => Fields::All(storage::BUCKET),
         Kind::S3Object | Kind::S3Version | Kind::S3Upload | Kind::S3Underway => {
-            Fields::Known(storage::OBJECT)
+            Fields::Known(&[storage::OBJECT])
         }
         Kind::Program => Fields::All(storage::PROGRAM),
         Kind::Endpoint => Fields::Typed(Schema::of::<Endpoint>),
@@ -97,7 +98,7 @@ const fn fields(kind: Kind) -> Fields {
 }
 
 /// Every kind that has a table or a type.
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::RdsInstance,
     Kind::RdsSnapshot,
     Kind::RdsBackup,
@@ -105,6 +106,7 @@ const KINDS: [Kind; 19] = [
     Kind::RdsParameterGroup,
     Kind::RdsCluster,
     Kind::RdsGlobal,
+    Kind::SecurityGroup,
     Kind::Zone,
     Kind::HealthCheck,
     Kind::Change,
@@ -155,17 +157,17 @@ fn schemas(part: Part) -> BTreeMap<Kind, Schema> {
 fn root(kind: Kind) -> Option<Value> {
     match fields(kind) {
         Fields::Known(fields) => Some(mapping(fields, true)),
-        Fields::All(fields) => Some(mapping(fields, false)),
+        Fields::All(fields) => Some(mapping(&[fields], false)),
         Fields::Typed(schema) => Some(schema().root().clone()),
         Fields::Manifest => None,
     }
 }
 
-fn mapping(fields: &[Field], others: bool) -> Value {
+fn mapping(lists: &[&[Field]], others: bool) -> Value {
+    let fields = || lists.iter().copied().flatten();
     let properties: Map<String, Value> =
-        fields.iter().map(|field| (field.name.to_owned(), field.schema())).collect();
-    let required: Vec<&str> =
-        fields.iter().filter(|field| field.must).map(|field| field.name).collect();
+        fields().map(|field| (field.name.to_owned(), field.schema())).collect();
+    let required: Vec<&str> = fields().filter(|field| field.must).map(|field| field.name).collect();
     let mut schema = json!({ "type": "object", "properties": properties });
     if !required.is_empty() {
         schema["required"] = json!(required);
@@ -187,8 +189,8 @@ impl Field {
             Of::Flag => json!({ "type": "boolean" }),
             Of::Instant => instant(),
             Of::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-            Of::Inside(fields) => mapping(fields, true),
-            Of::Each(fields) => json!({ "type": "array", "items": mapping(fields, true) }),
+            Of::Inside(fields) => mapping(&[fields], true),
+            Of::Each(fields) => json!({ "type": "array", "items": mapping(&[fields], true) }),
             Of::Named => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         };
         if !self.about.is_empty() {

@@ -128,6 +128,7 @@ fn object(kind: Kind, number: usize, mut body: Value) -> WorldObject {
         Kind::RdsParameterGroup => "DBParameterGroupName",
         Kind::RdsCluster => "DBClusterIdentifier",
         Kind::RdsGlobal => "GlobalClusterIdentifier",
+        Kind::SecurityGroup => "GroupId",
         _ => "",
     };
     if !named.is_empty() && body.get(named).is_none_or(Value::is_string) {

@@ -1,5 +1,7 @@
 //! The database: its instances, what can be restored, and what SQL finds.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::super::estate::{PORT, named};
@@ -18,6 +20,7 @@ const REPLICA_RESOURCE: &str = "db-REHEARSALREPLICA000001";
 
 pub(super) fn make(making: &mut Making<'_>) {
     groups(making);
+    security_groups(making);
     let Some(database) = &making.estate.database else { return };
     primary(making, database);
     if let Some(replica) = &database.replica {
@@ -44,6 +47,24 @@ pub(super) fn make(making: &mut Making<'_>) {
     }
     snapshots(making, database);
     told(making, database);
+}
+
+/// The security groups of restored instances, and those that cut one off.
+fn security_groups(making: &mut Making<'_>) {
+    let estate = making.estate;
+    let restored = estate.regions.iter().flat_map(|(name, region)| {
+        region.security_groups.iter().map(move |group| (name.as_str(), group.as_str()))
+    });
+    let database = estate.database.iter();
+    let instances = database.flat_map(|known| [Some(&known.primary), known.replica.as_ref()]);
+    let fences = instances
+        .flatten()
+        .filter_map(|known| Some((known.region.as_str(), known.fence_security_group.as_deref()?)));
+    // One may be both.
+    let named: BTreeSet<(&str, &str)> = restored.chain(fences).collect();
+    for (region, group) in named {
+        making.add(Kind::SecurityGroup, region, group, json!({ "GroupId": group }));
+    }
 }
 
 /// What a restored instance is put in.
@@ -111,7 +132,13 @@ fn arn(making: &Making<'_>, region: &str, what: &str, id: &str) -> String {
 fn instance(making: &Making<'_>, database: &Database, known: &DatabaseInstance) -> Value {
     let given = named(database, &known.id).map(|address| names::split(&address, PORT));
     // RDS gives names, and an address of this host's own way in says nothing of where the instance is.
-    let given = given.filter(|(host, _)| !names::is_address(host) && host != "localhost");
+    // Nor does one that both instances have: in a world a host leads to one of them.
+    let primary = &database.primary;
+    let first = named(database, &primary.id).map(|address| names::split(&address, PORT).0);
+    let second = (&known.region, &known.id) != (&primary.region, &primary.id);
+    let shared = |host: &str| second && first.as_deref() == Some(host);
+    let given =
+        given.filter(|(host, _)| !names::is_address(host) && host != "localhost" && !shared(host));
     let made = || (format!("{}.rehearsal.{}.rds.amazonaws.com", known.id, known.region), PORT);
     let (host, port) = given.unwrap_or_else(made);
     json!({

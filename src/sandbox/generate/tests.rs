@@ -53,6 +53,25 @@ fn everything_an_estate_names_is_there() {
 }
 
 #[test]
+fn instances_behind_one_way_in_have_a_name_each_and_security_groups_are_there() {
+    let world = made(&with(&[
+        ("phoenix-prod.abc.us-east-1.rds.amazonaws.com:5432", "db.phoenix.example:15432"),
+        ("phoenix-dr-replica.abc.us-west-2.rds.amazonaws.com:5432", "db.phoenix.example:15433"),
+    ]));
+    let host = |id: &str| body(&world, Kind::RdsInstance, id)["Endpoint"]["Address"].clone();
+    assert_eq!(host("phoenix-prod"), "db.phoenix.example");
+    assert_eq!(
+        host("phoenix-dr-replica"),
+        "phoenix-dr-replica.rehearsal.us-west-2.rds.amazonaws.com"
+    );
+    let groups = &world.estate.regions["us-west-2"].security_groups;
+    assert!(!groups.is_empty());
+    for group in groups {
+        assert_eq!(body(&world, Kind::SecurityGroup, group)["GroupId"], group.as_str());
+    }
+}
+
+#[test]
 fn nothing_that_leads_to_the_real_estate_is_in_a_world() {
     let text = with(&[
         ("{ env: PHOENIX_DR_DATABASE_PASSWORD }", "{ command: [vault, CANARY] }"),

@@ -9,6 +9,7 @@ use crate::runbook::problem::Problem;
 use crate::runbook::shape::{Finding, Place};
 use crate::sandbox::bodies::{self, Part};
 use crate::sandbox::kubernetes::manifest::Known;
+use crate::sandbox::lines::manifest_id;
 use crate::sandbox::world::{Endpoint, Kind, Postgres, resolve_instants};
 
 /// Says whether there may be very many objects of a kind, each of little weight.
@@ -24,6 +25,7 @@ const fn is_mass(kind: Kind) -> bool {
         | Kind::RdsParameterGroup
         | Kind::RdsCluster
         | Kind::RdsGlobal
+        | Kind::SecurityGroup
         | Kind::Zone
         | Kind::HealthCheck
         | Kind::Change
@@ -49,6 +51,7 @@ impl Checks<'_> {
                 continue;
             }
             let path = Path::root().key("objects").item(i);
+            let before = self.problems.len();
             let body = resolved(object.body.decode().into_owned());
             self.fields(object.kind, Part::Whole, &path.key("body"), &body);
             for (j, due) in object.then.iter().enumerate() {
@@ -57,6 +60,9 @@ impl Checks<'_> {
                 let set = set.map(|(name, value)| (name.clone(), value.clone()));
                 let path = path.key("then").item(j).key("set");
                 self.fields(object.kind, Part::Change, &path, &resolved(set.collect()));
+            }
+            if self.problems.len() > before {
+                self.doubts.object(self.world, i);
             }
         }
     }
@@ -96,29 +102,40 @@ impl Checks<'_> {
     pub(super) fn manifests(&mut self) {
         let mut known: std::collections::BTreeMap<&str, Known> =
             self.world.clusters.keys().map(|region| (region.as_str(), Known::built_in())).collect();
-        let mut each: Vec<(Path, &str, Value)> = Vec::new();
+        let mut each: Vec<(Path, &str, Owner, Value)> = Vec::new();
         for (i, object) in self.world.objects.iter().enumerate() {
             if object.kind == Kind::Kubernetes {
                 let path = Path::root().key("objects").item(i).key("body");
                 let region = object.region.as_deref().unwrap_or_default();
-                each.push((path, region, resolved(object.body.decode().into_owned())));
+                let manifest = resolved(object.body.decode().into_owned());
+                each.push((path, region, Owner::Object(i), manifest));
             }
         }
         for (region, cluster) in &self.world.clusters {
             for (i, manifest) in cluster.objects.iter().enumerate() {
                 let path = Path::root().keys(&["clusters", region, "objects"]).item(i);
-                each.push((path, region, resolved(manifest.clone())));
+                let owner = Owner::Cluster(manifest_id(manifest));
+                each.push((path, region, owner, resolved(manifest.clone())));
             }
         }
         // What definitions define may stand before them.
-        for (_, region, manifest) in &each {
+        for (_, region, _, manifest) in &each {
             if let Some(known) = known.get_mut(region) {
                 known.define(manifest);
             }
         }
-        for (path, region, manifest) in each {
-            let Some(known) = known.get(region) else { continue };
-            for misfit in known.misfits(manifest) {
+        // A region without a cluster is told by itself, and is no reason to look no further.
+        let elsewhere = Known::built_in();
+        for (path, region, owner, manifest) in each {
+            let known = known.get(region).unwrap_or(&elsewhere);
+            let misfits = known.misfits(manifest);
+            if !misfits.is_empty() {
+                match owner {
+                    Owner::Object(i) => self.doubts.object(self.world, i),
+                    Owner::Cluster(id) => self.doubts.manifest(region, &id, &path),
+                }
+            }
+            for misfit in misfits {
                 let mut whole = path.clone();
                 whole.0.extend(misfit.path.0);
                 let problem = Problem::at(self.places.at(&whole), misfit.message);
@@ -126,6 +143,14 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// Where a world has a manifest.
+enum Owner {
+    /// Among its objects
+    Object(usize),
+    /// In the list of its cluster, under this id
+    Cluster(String),
 }
 
 #[cfg(test)]

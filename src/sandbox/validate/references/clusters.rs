@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Dangling, Look};
+use super::{Dangling, Lack, Look};
 use crate::runbook::near;
 use crate::runbook::path::Path;
 use crate::sandbox::fault::Service;
@@ -19,7 +19,14 @@ impl<'a> Look<'a> {
     pub(super) fn clusters(&mut self) {
         let estate = &self.world.estate;
         for region in estate.clusters.keys() {
-            if !self.world.clusters.contains_key(region) {
+            // One under a name that is no region of the estate is told by itself, and may be meant.
+            let regions = &estate.regions;
+            let may_be = self.world.clusters.keys().any(|name| !regions.contains_key(name));
+            if !self.world.clusters.contains_key(region)
+                && !may_be
+                && !self.is_nowhere(region)
+                && !self.doubts.touches(&Path::root().keys(&["clusters", region]))
+            {
                 let path = Path::root().keys(&["estate", "clusters", region]);
                 let context = &estate.clusters[region].context;
                 self.report(
@@ -79,6 +86,7 @@ impl<'a> Look<'a> {
         for region in self.world.estate.clusters.keys() {
             if !self.manifests.contains_key(region.as_str())
                 || self.id_of(region, kind, name).is_some()
+                || self.doubts.may_have_manifest(kind, name)
             {
                 continue;
             }
@@ -95,7 +103,10 @@ impl<'a> Look<'a> {
     /// Holds what an autoscaler scales against the workloads of its cluster.
     pub(super) fn autoscalers(&mut self) {
         for (i, object) in self.world.objects.iter().enumerate() {
-            if object.kind == Kind::Kubernetes && object.id.starts_with(AUTOSCALER) {
+            if object.kind == Kind::Kubernetes
+                && object.id.starts_with(AUTOSCALER)
+                && !self.doubts.has_object(i)
+            {
                 let path = Path::root().key("objects").item(i).key("body");
                 let region = object.region.as_deref().unwrap_or_default();
                 self.scaled(&path, region, &object.body.decode());
@@ -103,7 +114,9 @@ impl<'a> Look<'a> {
         }
         for (region, cluster) in &self.world.clusters {
             for (i, manifest) in cluster.objects.iter().enumerate() {
-                if manifest.get("kind").and_then(Value::as_str) == Some(AUTOSCALER) {
+                if manifest.get("kind").and_then(Value::as_str) == Some(AUTOSCALER)
+                    && !self.doubts.has_manifest(region, &manifest_id(manifest))
+                {
                     let path = Path::root().keys(&["clusters", region, "objects"]).item(i);
                     self.scaled(&path, region, manifest);
                 }
@@ -129,13 +142,17 @@ impl<'a> Look<'a> {
                     path: path.key("kind"),
                     what: format!("kind {kind}"),
                     region: Some(region.to_owned()),
+                    lack: Lack::Named,
                     message: format!("autoscaler `{namespace}/{said}` scales a `{kind}`"),
                     help: Some(help),
                 });
             }
             return;
         }
-        if self.id_of(region, &kind, &format!("{namespace}/{name}")).is_some() {
+        if self.id_of(region, &kind, &format!("{namespace}/{name}")).is_some()
+            || self.doubts.may_have_manifest(&kind, &name)
+            || name.is_empty()
+        {
             return;
         }
         let beginning = format!("{kind}/{namespace}/");

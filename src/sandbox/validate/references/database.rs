@@ -33,19 +33,27 @@ impl Look<'_> {
     fn instance(&mut self, path: &Path, database: &Database, known: &DatabaseInstance) {
         let (region, id) = (known.region.as_str(), known.id.as_str());
         self.object(path.key("id"), Kind::RdsInstance, region, id);
+        if let Some(group) = &known.fence_security_group {
+            self.security_group(path.key("fence_security_group"), region, group);
+        }
         if self.get(Kind::RdsInstance, region, id).is_none() {
             return;
         }
-        self.object(path.key("id"), Kind::Postgres, region, id);
+        // One that stands behind nothing, or cannot be read, may be the one.
+        if !self.has_doubtful(Kind::Postgres, region) {
+            self.object(path.key("id"), Kind::Postgres, region, id);
+        }
         if let Some(address) = &known.address {
             self.address(path.key("address"), (region, id), address);
         }
         let Some(sql) = self.get(Kind::Postgres, region, id) else { return };
+        let sound = self.sound(Kind::Postgres, region, id).is_some();
         let body = sql.body.decode();
         let roles = body.get("roles").and_then(Value::as_object);
         let names: Vec<&str> = roles.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         for (i, role) in database.connection.application_roles.iter().enumerate() {
-            if !names.contains(&role.as_str()) {
+            let may_be = !sound && self.doubts.may_have(Kind::Postgres, role);
+            if !names.contains(&role.as_str()) && !may_be {
                 let path = Path::root().keys(&["estate", "database", "connection"]);
                 let path = path.key("application_roles").item(i);
                 let what = format!("role behind postgres {id}");
@@ -77,7 +85,11 @@ impl Look<'_> {
             Some(wanted) => arn == wanted,
             None => *id == database.primary.id,
         };
-        if backups.iter().any(known) {
+        let sought = wanted.arn.as_deref().unwrap_or(&database.primary.id);
+        if backups.iter().any(known)
+            || self.is_nowhere(&wanted.region)
+            || self.doubts.may_have(Kind::RdsBackup, sought)
+        {
             return;
         }
         match &wanted.arn {
@@ -129,6 +141,9 @@ impl Look<'_> {
     fn key_of(&mut self, path: Path, (kind, name): (&str, &str), wanted: &str) {
         for region in self.world.estate.clusters.keys() {
             let Some(id) = self.id_of(region, kind, name) else { continue };
+            if self.doubts.has_manifest(region, &id) {
+                continue;
+            }
             let Some(manifest) = self.manifest(region, &id) else { continue };
             let data = ["data", "stringData"].into_iter().filter_map(|part| manifest.get(part));
             let keys: Vec<&str> =
@@ -163,7 +178,12 @@ impl Look<'_> {
                     crate::sandbox::kubernetes::selects(&pods.selector, &labels)
                 })
             };
-            if !here.iter().any(selects) {
+            // One in which there is a mistake may have had them.
+            if !here.iter().any(selects)
+                && !WORKLOADS
+                    .iter()
+                    .any(|kind| self.doubts.may_have_manifest(kind, &pods.namespace))
+            {
                 let what = format!("workload in {} whose pods have the labels", pods.namespace);
                 let known = std::iter::empty();
                 self.report(path.clone(), (&what, Some(region), &pods.selector), known);

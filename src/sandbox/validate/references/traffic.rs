@@ -30,6 +30,9 @@ impl<'a> Look<'a> {
             if let Some(group) = &region.subnet_group {
                 self.object(path.key("subnet_group"), Kind::RdsSubnetGroup, name, group);
             }
+            for (i, group) in region.security_groups.iter().enumerate() {
+                self.security_group(path.key("security_groups").item(i), name, group);
+            }
             if let Some(group) = &region.parameter_group {
                 self.object(path.key("parameter_group"), Kind::RdsParameterGroup, name, group);
             }
@@ -76,6 +79,11 @@ impl<'a> Look<'a> {
     /// Holds a record set against those of its zone; a zone that is not there is reported itself.
     pub(super) fn record(&mut self, path: Path, wanted: &Wanted<'_>) {
         let Some(zone) = self.get(Kind::Zone, "", wanted.zone) else { return };
+        let sound = self.sound(Kind::Zone, "", wanted.zone).is_some();
+        let sought = plain(wanted.set.unwrap_or(wanted.name));
+        if !sound && self.doubts.may_have(Kind::Zone, &sought) {
+            return;
+        }
         let body = zone.body.decode();
         let text = |record: &Value, key: &str| {
             record.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -114,10 +122,9 @@ impl<'a> Look<'a> {
     fn host(&mut self, path: Path, region: &str, host: &str, port: Option<u16>) {
         let host = plain(host);
         match self.hosts.get(&host) {
-            Some(Listener::Endpoint { id, region, ports }) => {
-                let Some(port) = port.filter(|port| !ports.contains(&u64::from(*port))) else {
-                    return;
-                };
+            Some(Listener::Endpoint { id, region, ports, sound }) => {
+                let closed = |port: &u16| *sound && !ports.contains(&u64::from(*port));
+                let Some(port) = port.filter(closed) else { return };
                 let listens: Vec<String> = ports.iter().map(ToString::to_string).collect();
                 let said = format!("endpoint `{id}` of {region} listens on {}", listens.join(", "));
                 self.report(path, ("endpoint", Some(region), &format!("{host}:{port}")), no_one());
@@ -127,6 +134,9 @@ impl<'a> Look<'a> {
             }
             Some(Listener::Instance { .. }) => {}
             None if self.is_bucket(&host) || self.is_record(&host) => {}
+            None if [Kind::Endpoint, Kind::RdsInstance, Kind::Zone, Kind::Bucket]
+                .iter()
+                .any(|kind| self.doubts.may_have(*kind, &host)) => {}
             None => {
                 let here = !self.of(Kind::Endpoint, region).is_empty();
                 if here || !self.may_be_bare(region, Service::Http) {
@@ -151,7 +161,7 @@ impl<'a> Look<'a> {
 
     /// Holds an address of the database's against what answers there: the instance itself.
     pub(super) fn address(&mut self, path: Path, (region, id): (&str, &str), address: &str) {
-        let Some(instance) = self.get(Kind::RdsInstance, region, id) else { return };
+        let Some(instance) = self.sound(Kind::RdsInstance, region, id) else { return };
         let Some((own, _)) = crate::sandbox::estate::endpoint(&instance.body) else { return };
         let (host, _) = names::split(address, 0);
         if host == plain(&own) {
