@@ -1,5 +1,6 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
+mod mode;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::plan::Plan;
 use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
 
+pub(crate) use mode::Mode;
 pub(crate) use settings::{OnFailureFlag, RunSettings};
 
 /// A fact with its place in the journal.
@@ -34,25 +36,6 @@ pub(crate) struct Record {
     /// user@host of the process that wrote it
     pub who: String,
     pub event: Event,
-}
-
-/// How a run treats the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
-    Live,
-    DryRun,
-    Rehearsal,
-}
-
-impl Mode {
-    /// Returns what a command on a run of this mode must say besides.
-    pub(crate) const fn flag(self) -> &'static str {
-        match self {
-            Self::Live | Self::DryRun => "",
-            Self::Rehearsal => " --rehearse",
-        }
-    }
 }
 
 /// Something that happened. Every state change is one of these, applied by `RunState::apply`.

@@ -38,7 +38,7 @@ pub(super) fn abandon(
             "still_changed": still });
         context.terminal.out(&answer.to_string());
     } else {
-        let whose = if mode == Some(Mode::Rehearsal) { "REHEARSAL: " } else { "" };
+        let whose = mode.map_or("", Mode::heading);
         let said = format!("{whose}run {} is abandoned; nothing was reverted", run.short());
         context.terminal.out(&said);
         for step in &still {

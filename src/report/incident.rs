@@ -12,14 +12,14 @@ use crate::plan::Plan;
 
 /// Returns the report of a run; times in UTC.
 pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
-    let mut text = format!("# {} {}\n\n", summary.runbook, summary.title);
-    match summary.mode {
-        Mode::Live => {}
-        Mode::DryRun | Mode::Rehearsal => {
-            let mode = words::mode(summary.mode);
-            push(&mut text, &format!("**{mode}: nothing real was changed.**\n"));
+    let (runbook, title) = (&summary.runbook, &summary.title);
+    let mut text = match summary.mode {
+        Mode::Live => format!("# {runbook} {title}\n\n"),
+        mode @ (Mode::DryRun | Mode::Rehearsal) => {
+            let mode = words::mode(mode);
+            format!("# {mode}: {runbook} {title}\n\n**{mode}: nothing real was changed.**\n\n")
         }
-    }
+    };
     facts(&mut text, entries, summary);
     objectives(&mut text, summary);
     changes(&mut text, summary);
@@ -27,6 +27,9 @@ pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
     table(&mut text, "Decisions", ["UTC", "Who", "Decision"], &decisions(entries));
     table(&mut text, "Timeline", ["UTC", "Step", "What happened"], &timeline(entries));
     follow_ups(&mut text, entries);
+    if summary.mode == Mode::Rehearsal {
+        push(&mut text, &format!("\n**{}**", words::NOT_REAL));
+    }
     text
 }
 
@@ -111,7 +114,9 @@ fn step_line(step: &ChangedStep) -> String {
 fn open(text: &mut String, summary: &Summary) {
     push(text, "\n## Open\n");
     for obligation in &summary.obligations {
-        let line = format!("{}: {} To close it: {}", obligation.id, obligation.say, obligation.how);
+        let warned = words::if_pasted(Some(summary.mode));
+        let (id, say, how) = (&obligation.id, &obligation.say, &obligation.how);
+        let line = format!("{id}: {say} To close it{warned}: {how}");
         push(text, &format!("- [ ] {}", inline(&line)));
     }
     if summary.obligations.is_empty() {
@@ -121,18 +126,20 @@ fn open(text: &mut String, summary: &Summary) {
 
 /// What people decided; what flags answered for them is theirs too.
 fn decisions(entries: &[Entry]) -> Vec<[String; 3]> {
+    let mode = audit::mode_of(entries);
     let told = entries.iter().filter_map(|entry| {
         let Entry::Known(record) = entry else { return None };
-        let told = audit::told(&record.event);
+        let told = audit::told(&record.event, mode);
         told.by_a_person.then(|| [instant(entry.time()), entry.who().to_owned(), told.whole()])
     });
     told.collect()
 }
 
 fn timeline(entries: &[Entry]) -> Vec<[String; 3]> {
+    let mode = audit::mode_of(entries);
     let row = |entry: &Entry| match entry {
         Entry::Known(record) => {
-            let told = audit::told(&record.event);
+            let told = audit::told(&record.event, mode);
             let step = told.step.map(|step| step.0.clone()).unwrap_or_default();
             [instant(entry.time()), step, told.what]
         }

@@ -30,6 +30,7 @@ mod rehearse;
 mod rehearse_faults;
 mod rehearse_killed;
 mod rehearse_numbers;
+mod rehearse_screens;
 mod rehearse_surprises;
 mod screen;
 mod secrets;

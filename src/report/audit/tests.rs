@@ -13,8 +13,8 @@ fn entries(events: Vec<Event>) -> Vec<Entry> {
 fn a_failover_reads_as_a_timeline() {
     let shown = text(&entries(fixtures::events()));
     let expected = "\
-DR-001 Regional failover
 LIVE
+DR-001 Regional failover
 run 01JGZ7ZQ2V7S6M9Q3N4K5T7F3A
 estate phoenix
 plan 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08

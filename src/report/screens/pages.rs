@@ -3,7 +3,7 @@
 use super::go::{GoView, heading};
 use crate::estate::types::Contact;
 use crate::plan::{Body, Plan, PlannedStep};
-use crate::report::plan_view::{self, DryRunStep};
+use crate::report::plan_view;
 use crate::report::text::{self, COLUMNS, hour};
 use crate::span::Span;
 
@@ -58,8 +58,7 @@ pub(super) fn details(view: &GoView) -> Vec<String> {
     }
     for (number, planned, step) in plan_view::numbered(&view.plan, &view.steps) {
         lines.push(String::new());
-        let step = DryRunStep { commands: Vec::new(), ..step.clone() };
-        lines.extend(plan_view::step_lines(number, planned, &step, view.now, COLUMNS));
+        lines.extend(plan_view::step_lines(number, planned, step, view.now, COLUMNS));
     }
     lines.push(String::new());
     let proofs = view.plan.verification.iter();
@@ -103,7 +102,8 @@ pub(super) fn message(view: &GoView) -> Vec<String> {
             hour(next)
         ));
     }
-    messages.iter().flat_map(|message| text::wrap(message, COLUMNS, 0)).collect()
+    let messages = messages.iter().map(|message| view.mode.message(message));
+    messages.flat_map(|message| text::wrap(&message, COLUMNS, 0)).collect()
 }
 
 #[cfg(test)]

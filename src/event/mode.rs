@@ -1,0 +1,56 @@
+//! Whether a run is meant, and what follows from that for whoever reads or types something about it.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run treats the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    Live,
+    DryRun,
+    Rehearsal,
+}
+
+impl Mode {
+    /// Returns what a command on a run of this mode must say besides.
+    pub(crate) const fn flag(self) -> &'static str {
+        match self {
+            Self::Live | Self::DryRun => "",
+            Self::Rehearsal => " --rehearse",
+        }
+    }
+
+    /// Returns what a line about a run of this mode begins with, where nothing around it says that it is practice.
+    pub(crate) const fn heading(self) -> &'static str {
+        match self {
+            Self::Live | Self::DryRun => "",
+            Self::Rehearsal => "REHEARSAL: ",
+        }
+    }
+
+    /// Returns a message that people paste elsewhere: where it is read nothing else says that it is practice.
+    pub(crate) fn message(self, text: &str) -> String {
+        match self {
+            Self::Live | Self::DryRun => text.to_owned(),
+            Self::Rehearsal => format!("REHEARSAL, not an incident: {text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_rehearsal_says_that_it_is_practice() {
+        for (mode, message, flag) in [
+            (Mode::Live, "the site is down", ""),
+            (Mode::DryRun, "the site is down", ""),
+            (Mode::Rehearsal, "REHEARSAL, not an incident: the site is down", " --rehearse"),
+        ] {
+            assert_eq!(mode.message("the site is down"), message);
+            assert_eq!(mode.flag(), flag);
+            assert_eq!(mode.heading().is_empty(), mode != Mode::Rehearsal);
+        }
+    }
+}
