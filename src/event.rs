@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
 
-pub(crate) use mode::Mode;
+pub(crate) use mode::{Mode, WorldNamed};
 pub(crate) use settings::{OnFailureFlag, RunSettings};
 
 /// A fact with its place in the journal.
@@ -52,6 +52,9 @@ pub(crate) enum Event {
         incident_started: Timestamp,
         settings: RunSettings,
         version: String,
+        /// Where a rehearsal takes place; runs of the real estate, and older rehearsals, have none
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        world: Option<WorldNamed>,
     },
     /// A process took the run up again
     RunResumed {

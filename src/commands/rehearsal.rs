@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::context::{Context, chain, store_error};
+use super::context::{Context, chain};
 use super::resume::goes_on;
 use super::{injected, journals};
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
@@ -16,14 +16,12 @@ use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Mode, Record, WorldNamed};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::listed::Listed;
 use crate::journal::store::Store;
 use crate::operator::terminal::attended;
-use crate::report::debrief::{self, Earlier, NeverStruck, WorldTold};
-use crate::report::summary::{self, Summary};
+use crate::report::debrief::{NeverStruck, WorldTold};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
@@ -40,12 +38,12 @@ const SEED: u64 = 1;
 const REGION: &str = "region";
 /// How much faster than real time a person sees it.
 const SPEED: f64 = 60.0;
-/// Earlier rehearsals a debrief compares with.
-const EARLIER_MAX: usize = 3;
 
 /// A rehearsal: its time, and the world it takes place in.
 pub(super) struct Rehearsal {
     pub clock: JumpClock,
+    /// The world of a new one; what one that is taken up again has is in its journal
+    pub named: Option<WorldNamed>,
     source: Source,
     begun: OnceLock<Sandbox>,
 }
@@ -78,6 +76,7 @@ pub(super) fn staged(
     };
     refuse_live_only(who)?;
     let world = chosen(context, named.as_deref())?;
+    let named = Some(told_as(&world, named.as_deref()));
     let seed = flags.seed.unwrap_or_else(|| unnamed(flags.surprise.is_some()));
     let mut faults = injected::faults(context, &flags.inject, &world)?;
     let secret = flags.surprise.is_some();
@@ -94,7 +93,18 @@ pub(super) fn staged(
     let began = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let clock = JumpClock::at(began, pace(who));
     let source = Source::New { world: Box::new(world), faults, seed, secret };
-    Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+    Ok(Some(context.rehearsing(Rehearsal { clock, named, source, begun: OnceLock::new() })))
+}
+
+/// Returns a world as the journal names it: whoever looks for the file again may stand in another directory.
+fn told_as(world: &World, named: Option<&str>) -> WorldNamed {
+    let file = named.filter(|name| !name.is_empty() && world::shipped(name).is_none());
+    let absolute = |name: &str| {
+        let path = std::path::absolute(name);
+        path.map_or_else(|_| name.to_owned(), |path| path.display().to_string())
+    };
+    let (name, made_from) = (world.world.clone(), world.made_from.clone());
+    WorldNamed { name, file: file.map(absolute), made_from }
 }
 
 /// Returns the seed of a rehearsal that names none. A surprise is drawn anew each time, or it would be one only once; the
@@ -163,28 +173,6 @@ pub(super) fn taken_up(
     Ok(Some(context.rehearsing(rehearsal)))
 }
 
-/// Ends a rehearsal that was given up with its debrief.
-pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
-    let journal = store.dir(run).journal();
-    let records = journals::read(&journal, run)?;
-    let rehearsal = Rehearsal::of(&journal, &journals::fold(run, &records)?, &records, Pace::Max);
-    let begun = rehearsal.and_then(|rehearsal| {
-        // Nobody goes on with it, and the lock is given back already: it is only looked at.
-        let sandbox = rehearsal.sandbox(None)?;
-        rehearsal.begun.get_or_init(|| sandbox);
-        Ok(rehearsal)
-    });
-    match begun {
-        Ok(rehearsal) => debriefed(&context.rehearsing(rehearsal), &journal, run, Exit::Ok),
-        // It is given up all the same.
-        Err(error) => {
-            let said = format!("there is no debrief: {}", error.message);
-            context.terminal.loud(Tone::Warn, &said);
-            Ok(Exit::Ok)
-        }
-    }
-}
-
 fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
     let given = [
         (flags.seed.is_some(), "--seed"),
@@ -224,7 +212,7 @@ fn chosen(context: &Context, named: Option<&str>) -> Result<World, UserError> {
             let here = Path::new(estate_file::FILE_NAME);
             if here.exists() {
                 let said = format!(
-                    "rehearsing in the world `{}`; for one made from {}: --estate {}",
+                    "REHEARSAL in the world `{}`; for one made from {}: --estate {}",
                     world::SHIPPED,
                     here.display(),
                     here.display()
@@ -250,7 +238,7 @@ fn made(context: &Context, file: &Path) -> Result<World, UserError> {
     })?;
     let terminal = &context.terminal;
     let mut said = vec![format!(
-        "rehearsing in a world made from the names in {name}: nothing of it is contacted, no secret is read"
+        "REHEARSAL in a world made from the names in {name}: nothing of it is contacted, no secret is read"
     )];
     let guesses = made.unseen.iter().cloned().map(not_seen);
     said.extend(guesses.map(|guess| format!("guessed: {}", guess.line())));
@@ -267,7 +255,7 @@ pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
 
 /// Returns where a world's durations come from as reports have it.
 pub(super) fn lengths(world: &World) -> Lengths {
-    let (measured, guessed) = world.durations.told();
+    let (measured, guessed) = world.lengths();
     Lengths { measured, guessed }
 }
 
@@ -315,7 +303,7 @@ fn damaged(error: &SandboxError, short: &str) -> UserError {
 
 impl Rehearsal {
     /// Returns one that stopped, with its world as it was left.
-    fn of(
+    pub(super) fn of(
         journal: &Path,
         state: &RunState,
         records: &[Record],
@@ -328,7 +316,14 @@ impl Rehearsal {
         let clock = JumpClock::at(read.until.max(last), pace);
         let source =
             Source::Resumed { directory, estate: Box::new(state.plan.estate.clone()), run };
-        Ok(Self { clock, source, begun: OnceLock::new() })
+        Ok(Self { clock, named: None, source, begun: OnceLock::new() })
+    }
+
+    /// Takes what was begun as the rehearsal's own world, to be looked at.
+    pub(super) fn look(&self) -> Result<(), UserError> {
+        let sandbox = self.sandbox(None)?;
+        self.begun.get_or_init(|| sandbox);
+        Ok(())
     }
 
     /// Returns the estate of its world.
@@ -368,10 +363,15 @@ impl Rehearsal {
         Ok(sandbox)
     }
 
+    /// Says whether something was asked that the simulation does not know.
+    pub(super) fn left(&self) -> bool {
+        self.begun.get().is_some_and(|sandbox| !sandbox.told().left.is_empty())
+    }
+
     /// Says what is told of its world at the end.
     ///
     /// `stopped`: it can be gone on with, and what is a surprise stays one.
-    fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
+    pub(super) fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, mut told) = (sandbox.world(), sandbox.told());
         let own = told.own.filter(|_| stopped);
@@ -384,6 +384,7 @@ impl Rehearsal {
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
+            file: None,
             estate: world.estate.estate.clone(),
             captured: world.captured,
             made_from: world.made_from.clone(),
@@ -400,72 +401,4 @@ impl Rehearsal {
         };
         Some((world, told.log_failure))
     }
-}
-
-/// Ends a rehearsal with its debrief; one that left the simulation does not end well.
-pub(super) fn debriefed(
-    context: &Context,
-    journal: &Path,
-    run: &RunId,
-    exit: Exit,
-) -> Result<Exit, UserError> {
-    let Some(rehearsal) = context.rehearsal() else { return Ok(exit) };
-    let records = journals::read(journal, run)?;
-    let stopped = records.last().is_some_and(|last| matches!(last.event, Event::RunStopped { .. }));
-    let Some((world, log_failure)) = rehearsal.told(stopped) else { return Ok(exit) };
-    let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
-    let left = !world.left.is_empty();
-    let debrief = debrief::of(&records, &found, world, earlier(context, &found));
-    if context.json() {
-        context.terminal.out(&serde_json::to_string(&debrief).unwrap_or_default());
-    } else {
-        context.terminal.out("");
-        for line in debrief::lines(&debrief, context.terminal.columns()) {
-            context.terminal.out(&line);
-        }
-    }
-    if let Some(why) = log_failure {
-        let said =
-            format!("the world's changes could not be kept, it cannot be taken up again: {why}");
-        context.terminal.loud(Tone::Warn, &said);
-    }
-    if left {
-        let said = "LEFT THE SIMULATION: something was asked that it does not know; what came of it proves nothing";
-        context.terminal.loud(Tone::Bad, said);
-        return Ok(exit.graver(Exit::WithExceptions));
-    }
-    Ok(exit)
-}
-
-/// Returns the earlier rehearsals of the same runbook and estate, newest first.
-fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
-    let Ok(listed) = context.store().and_then(|store| {
-        let listed = store.list().map_err(|error| store_error(&error))?;
-        Ok((store, listed))
-    }) else {
-        return Vec::new();
-    };
-    let (store, listed) = listed;
-    let mut found = Vec::new();
-    for listed in listed {
-        let Listed::Run(other) = listed else { continue };
-        let same = other.mode == Mode::Rehearsal
-            && other.runbook == summary.runbook
-            && other.estate == summary.estate
-            && other.run != summary.run;
-        if !same || found.len() >= EARLIER_MAX {
-            continue;
-        }
-        let Ok(records) = journals::read(&store.dir(&other.run).journal(), &other.run) else {
-            continue;
-        };
-        let Some(other) = summary::of(&records, summary.until) else { continue };
-        found.push(Earlier {
-            run: other.run.short().to_owned(),
-            at: other.started,
-            length: Span::seconds(since(other.started, other.until).as_secs()),
-            exit: other.exit,
-        });
-    }
-    found
 }

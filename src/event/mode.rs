@@ -1,5 +1,7 @@
 //! Whether a run is meant, and what follows from that for whoever reads or types something about it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How a run treats the world.
@@ -33,6 +35,30 @@ impl Mode {
         match self {
             Self::Live | Self::DryRun => text.to_owned(),
             Self::Rehearsal => format!("REHEARSAL, not an incident: {text}"),
+        }
+    }
+}
+
+/// The world of a rehearsal, as whoever looks for it again must know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorldNamed {
+    /// What it calls itself
+    pub name: String,
+    /// The file it was read from; `None` for what comes with the program or was made
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The estate file whose names alone it has
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+}
+
+impl fmt::Display for WorldNamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "world `{}`", self.name)?;
+        match (&self.file, &self.made_from) {
+            (Some(file), _) => write!(f, " of {file}"),
+            (None, Some(estate)) => write!(f, " made from {estate}"),
+            (None, None) => Ok(()),
         }
     }
 }

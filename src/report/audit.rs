@@ -64,7 +64,9 @@ pub(super) fn mode_of(entries: &[Entry]) -> Option<Mode> {
 }
 
 fn header(text: &mut String, record: &Record) {
-    let Event::RunStarted { run, mode, plan, incident_started, .. } = &record.event else { return };
+    let Event::RunStarted { run, mode, plan, incident_started, world, .. } = &record.event else {
+        return;
+    };
     let mode = match mode {
         Mode::Live => "LIVE",
         Mode::DryRun => "DRY RUN: nothing was changed",
@@ -73,7 +75,7 @@ fn header(text: &mut String, record: &Record) {
     let began = incident_started.strftime("%Y-%m-%d %H:%M:%S");
     let inputs: Vec<String> =
         plan.inputs.iter().map(|(name, value)| format!("{name}={}", words::value(value))).collect();
-    for line in [
+    let known = [
         mode.to_owned(),
         format!("{} {}", plan.runbook, plan.title),
         format!("run {run}"),
@@ -81,7 +83,8 @@ fn header(text: &mut String, record: &Record) {
         format!("plan {}", plan.digest),
         format!("inputs {}", inputs.join(", ")),
         format!("incident began {began} UTC"),
-    ] {
+    ];
+    for line in known.into_iter().chain(world.iter().map(ToString::to_string)) {
         wrap(&line, WIDTH).iter().for_each(|part| push(text, part));
     }
 }

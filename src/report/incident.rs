@@ -6,12 +6,12 @@ use super::summary::{ChangedStep, LossReached, Summary};
 use super::text::{about, length, minutes, plain};
 use super::words;
 use crate::clock::since;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Mode, Record, WorldNamed};
 use crate::journal::record::Entry;
 use crate::plan::Plan;
 
-/// Returns the report of a run; times in UTC.
-pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
+/// Returns the report of a run; times in UTC. `left` is what a rehearsal asked that the simulation does not know.
+pub(crate) fn markdown(entries: &[Entry], summary: &Summary, left: &[String]) -> String {
     let (runbook, title) = (&summary.runbook, &summary.title);
     let mut text = match summary.mode {
         Mode::Live => format!("# {runbook} {title}\n\n"),
@@ -20,6 +20,12 @@ pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
             format!("# {mode}: {runbook} {title}\n\n**{mode}: nothing real was changed.**\n\n")
         }
     };
+    if !left.is_empty() {
+        let said = "**It left the simulation: what came of it proves nothing.** Not known was:\n";
+        push(&mut text, said);
+        left.iter().for_each(|left| push(&mut text, &format!("- {}", inline(left))));
+        push(&mut text, "");
+    }
     facts(&mut text, entries, summary);
     objectives(&mut text, summary);
     changes(&mut text, summary);
@@ -37,10 +43,12 @@ fn facts(text: &mut String, entries: &[Entry], summary: &Summary) {
     let exit = summary.exit.map(|exit| format!(" (exit {exit})")).unwrap_or_default();
     let mut who: Vec<&str> = entries.iter().map(Entry::who).collect();
     who.dedup();
-    let digest = entries.iter().find_map(|entry| match entry {
-        Entry::Known(record) => started(record).map(|plan| plan.digest.clone()),
+    let first = entries.iter().find_map(|entry| match entry {
+        Entry::Known(record) => started(record),
         Entry::Foreign(_) => None,
     });
+    let digest = first.map(|(plan, _)| plan.digest.clone()).unwrap_or_default();
+    let world = first.and_then(|(_, world)| world).map(ToString::to_string);
     for (name, said) in [
         ("Result", format!("{}{exit}", summary.result)),
         ("Run", summary.run.to_string()),
@@ -51,14 +59,19 @@ fn facts(text: &mut String, entries: &[Entry], summary: &Summary) {
         ("Run ended", instant(summary.until)),
         ("Waiting for people", length(summary.waited_for_people.duration())),
         ("Waiting for the cloud", length(summary.waited_for_cloud.duration())),
-        ("Plan", digest.unwrap_or_default()),
+        ("Plan", digest),
+        ("Took place in", world.unwrap_or_default()),
     ] {
+        if said.is_empty() {
+            continue;
+        }
         push(text, &format!("- {name}: {}", inline(&said)));
     }
 }
 
-fn started(record: &Record) -> Option<&Plan> {
-    if let Event::RunStarted { plan, .. } = &record.event { Some(plan) } else { None }
+fn started(record: &Record) -> Option<(&Plan, Option<&WorldNamed>)> {
+    let Event::RunStarted { plan, world, .. } = &record.event else { return None };
+    Some((plan, world.as_ref()))
 }
 
 fn objectives(text: &mut String, summary: &Summary) {
@@ -152,7 +165,7 @@ fn timeline(entries: &[Entry]) -> Vec<[String; 3]> {
 
 fn follow_ups(text: &mut String, entries: &[Entry]) {
     let Some(Entry::Known(first)) = entries.first() else { return };
-    let Some(plan) = started(first) else { return };
+    let Some((plan, _)) = started(first) else { return };
     if plan.follow_ups.is_empty() {
         return;
     }

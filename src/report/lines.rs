@@ -450,8 +450,9 @@ pub(crate) fn header(view: &ViewState, now: Timestamp, layout: &Layout) -> Vec<L
     let (Some(plan), Some(mode), Some(run)) = (&view.plan, view.mode, &view.run) else {
         return Vec::new();
     };
+    let world = view.world.as_ref().map(|world| format!(" · {world}")).unwrap_or_default();
     let first = format!(
-        "phoenix-dr · {} · {} {} · estate {} · run {}",
+        "phoenix-dr · {} · {} {} · estate {} · run {}{world}",
         words::mode(mode),
         plan.runbook,
         plan.title,

@@ -11,7 +11,7 @@ use super::text;
 use super::view::{Ending, StepStatus, StepView, ViewState};
 use super::words;
 use crate::clock::since;
-use crate::event::Mode;
+use crate::event::{Mode, WorldNamed};
 use crate::ids::RunId;
 use crate::journal::summary::{Standing, Summary};
 use crate::outcome::{Obligation, StepEnd};
@@ -24,6 +24,9 @@ const PRACTISED: &str = "REHEARSAL: such a run is practice; nothing real was tou
 pub(crate) struct RunLine {
     pub run: RunId,
     pub mode: Mode,
+    /// Where a rehearsal takes place
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world: Option<WorldNamed>,
     pub estate: String,
     pub runbook: String,
     pub title: String,
@@ -66,6 +69,7 @@ impl RunLine {
         Self {
             run: run.run.clone(),
             mode: run.mode,
+            world: run.world.clone(),
             estate: run.estate.clone(),
             runbook: run.runbook.clone(),
             title: run.title.clone(),
@@ -115,7 +119,7 @@ pub(crate) fn list(runs: &[RunLine], columns: usize) -> Vec<String> {
             text::day(run.started),
             words::mode(run.mode).to_owned(),
             run.runbook.clone(),
-            format!("{}{open}", run.state),
+            format!("{}{open}{}", run.state, own_file(run)),
         ]
     }));
     let mut lines = text::table(&rows, columns, 0);
@@ -127,6 +131,12 @@ pub(crate) fn list(runs: &[RunLine], columns: usize) -> Vec<String> {
         lines.push(PRACTISED.to_owned());
     }
     lines
+}
+
+/// Returns where the world of a rehearsal is, if it is a file of the operator's own: others are known by their estate.
+fn own_file(run: &RunLine) -> String {
+    let own = run.world.as_ref().filter(|world| world.file.is_some());
+    own.map(|world| format!("; {world}")).unwrap_or_default()
 }
 
 /// What carries a run out.

@@ -32,6 +32,7 @@ mod rehearse_killed;
 mod rehearse_numbers;
 mod rehearse_screens;
 mod rehearse_surprises;
+mod rehearse_told;
 mod screen;
 mod secrets;
 mod tools;

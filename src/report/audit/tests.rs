@@ -162,8 +162,8 @@ fn the_form_says_what_is_true_of_other_runs() {
     let Event::RunStarted { run, plan, incident_started, version, .. } = fixtures::started() else {
         panic!("the fixture is a start")
     };
-    let alone =
-        Event::RunStarted { run, mode: Mode::Rehearsal, plan, incident_started, settings, version };
+    let (mode, world) = (Mode::Rehearsal, None);
+    let alone = Event::RunStarted { run, mode, plan, incident_started, settings, version, world };
     let seen = form(vec![alone]);
     assert_eq!(seen["event"], "dr_rehearsal");
     assert_eq!(seen["triggered_by"], "automated");

@@ -53,6 +53,8 @@ pub(super) fn details(view: &GoView) -> Vec<String> {
     let mut lines = heading(view);
     lines.push(format!("run {}", view.run));
     lines.push(format!("plan {}", view.plan.digest));
+    let world = view.world.iter().map(ToString::to_string);
+    lines.extend(world.flat_map(|world| text::wrap(&world, COLUMNS, 4)));
     for finding in &view.findings {
         lines.extend(plan_view::finding_lines(finding, COLUMNS));
     }
