@@ -199,7 +199,7 @@ fn a_decision_tells_what_was_asked_what_was_known_and_whose_answer_it_was() {
             best: Some("replica".to_owned()),
         },
     );
-    let lines_of = (1..=8).map(|line| format!("what is line {line}")).collect();
+    let lines_of = (1..=10).map(|line| format!("what is line {line}")).collect();
     let choice = Question { title: "Which point?".to_owned(), lines: lines_of, ..choice };
     let chosen = Answer::Chosen { id: "replica".to_owned() };
     let script = fixtures::Script::started()
@@ -220,7 +220,7 @@ fn a_decision_tells_what_was_asked_what_was_known_and_whose_answer_it_was() {
         "known: vote AWS Health: no vote, no support plan, no vote",
         "answer: yes, by kim@bastion, after 30s",
         "02:19:00 Which point? known: what is line 1",
-        "known: what is line 6 known: and 2 lines more",
+        "known: what is line 8 known: and 2 lines more",
         "known: replica: loses 7 s in 12 min, cannot be undone (best)",
         "known: backup: loses 6 min in 44 min",
         "known: snapshot: unusable, status is `creating`, 40 % done",

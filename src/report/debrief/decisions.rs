@@ -15,7 +15,7 @@ use crate::span::Span;
 /// Decisions that are listed, at most.
 const DECISIONS_MAX: usize = 20;
 /// Lines of what was known at a decision, at most; all of it is in the JSON and in the journal.
-const KNOWN_MAX: usize = 6;
+const KNOWN_MAX: usize = 8;
 /// Columns of one of these.
 const KNOWN_COLUMNS: usize = 120;
 
