@@ -215,7 +215,7 @@ pub(super) fn rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
             row("", format!("known: {}", text::clip(known, KNOWN_COLUMNS)));
         }
         if let Some(more) = decided.brief.len().checked_sub(KNOWN_MAX).filter(|more| *more > 0) {
-            row("", format!("known: and {}", text::count(more, "line more")));
+            row("", format!("known: and {}", text::count(more, "more line")));
         }
         for candidate in &decided.candidates {
             row("", format!("known: {}", candidate.said()));
@@ -223,6 +223,6 @@ pub(super) fn rows(decisions: &[Decided], row: &mut dyn FnMut(&str, String)) {
         row("", decided.said());
     }
     if let Some(more) = decisions.len().checked_sub(DECISIONS_MAX).filter(|more| *more > 0) {
-        row("", format!("and {}: phoenix-dr audit lists them", text::count(more, "decision more")));
+        row("", format!("and {}: phoenix-dr audit lists them", text::count(more, "more decision")));
     }
 }
