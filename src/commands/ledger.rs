@@ -245,7 +245,9 @@ fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, Use
             let state = journals::fold(run, &records)?;
             if !state.is_final() && json.is_none() {
                 let (short, flag) = (run.short(), state.mode.flag());
-                let said = format!("It has stopped. Go on: phoenix-dr resume {short}{flag}");
+                let heading = state.mode.heading();
+                let said =
+                    format!("{heading}It has stopped. Go on: phoenix-dr resume {short}{flag}");
                 context.terminal.out(&said);
             }
             if state.mode == Mode::Rehearsal && json.is_none() {

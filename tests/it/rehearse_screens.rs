@@ -169,7 +169,7 @@ fn every_question_of_a_rehearsal_says_that_it_is_one() {
     person.types("us-west-2");
     asked_in_practice(&mut person, "? Failed: Bring the database up in us-west-2", "[");
     person.types("n");
-    let left = person.exits(14);
+    let left = person.exits(13);
     assert!(left.all.trim_end().lines().next_back().is_some_and(|row| row.contains(WORD)));
     // Only commands are wider than the screen, and each of those is for pasting.
     let allowed = |row: &&String| row.trim_start().starts_with('$');
