@@ -1,5 +1,6 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
+mod mode;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::plan::Plan;
 use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
 
+pub(crate) use mode::{Mode, WorldNamed};
 pub(crate) use settings::{OnFailureFlag, RunSettings};
 
 /// A fact with its place in the journal.
@@ -36,25 +38,6 @@ pub(crate) struct Record {
     pub event: Event,
 }
 
-/// How a run treats the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
-    Live,
-    DryRun,
-    Rehearsal,
-}
-
-impl Mode {
-    /// Returns what a command on a run of this mode must say besides.
-    pub(crate) const fn flag(self) -> &'static str {
-        match self {
-            Self::Live | Self::DryRun => "",
-            Self::Rehearsal => " --rehearse",
-        }
-    }
-}
-
 /// Something that happened. Every state change is one of these, applied by `RunState::apply`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -69,6 +52,9 @@ pub(crate) enum Event {
         incident_started: Timestamp,
         settings: RunSettings,
         version: String,
+        /// Where a rehearsal takes place; runs of the real estate, and older rehearsals, have none
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        world: Option<WorldNamed>,
     },
     /// A process took the run up again
     RunResumed {

@@ -9,7 +9,7 @@ use crate::runbook::catalogue::actions::Manual;
 
 /// Says what a person has to do, and whether the run waits for it.
 pub(crate) async fn observe(
-    _clients: &Clients,
+    clients: &Clients,
     call: &Call,
     with: &Manual,
 ) -> Result<Observation, ActionError> {
@@ -19,7 +19,7 @@ pub(crate) async fn observe(
     }
     if let Some(message) = &with.message {
         lines.push("Ready to paste:".to_owned());
-        lines.push(message.clone());
+        lines.push(clients.mode().message(message));
     }
     let later = with.later.then(|| Obligation {
         id: format!("manual-{}", call.step),

@@ -29,6 +29,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use crate::clock::Clock;
 use crate::estate::secrets;
 use crate::estate::types::{Estate, SecretRef};
+use crate::event::Mode;
 use crate::mask::Masker;
 use crate::sandbox::programs::Programs;
 use crate::sandbox::{Connector, Sandbox};
@@ -99,6 +100,14 @@ impl Clients {
         }
     }
 
+    /// Returns how whoever acts through them treats the world.
+    pub(crate) const fn mode(&self) -> Mode {
+        match self.network {
+            Network::Simulated(_) => Mode::Rehearsal,
+            Network::Real => Mode::Live,
+        }
+    }
+
     /// Says what earlier runs left open.
     #[must_use]
     pub(crate) fn knowing(mut self, open: BTreeSet<String>) -> Self {
@@ -124,7 +133,7 @@ impl Clients {
             }
         }
         // A simulated server asks for none, but what a person typed is here all the same.
-        let simulated = matches!(self.network, Network::Simulated(_));
+        let simulated = self.mode() == Mode::Rehearsal;
         let database = self.estate.database.as_ref().map(|db| &db.connection.password_from);
         let wanted =
             |from: &&SecretRef| from.command.is_none() && (!simulated || from.asked.is_some());

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
+use super::debriefed;
 use super::journals::{fold, instant};
 use super::ledger::{the_stopped_run, write};
-use super::rehearsal;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::event::{Event, Mode, Record};
@@ -38,7 +38,7 @@ pub(super) fn abandon(
             "still_changed": still });
         context.terminal.out(&answer.to_string());
     } else {
-        let whose = if mode == Some(Mode::Rehearsal) { "REHEARSAL: " } else { "" };
+        let whose = mode.map_or("", Mode::heading);
         let said = format!("{whose}run {} is abandoned; nothing was reverted", run.short());
         context.terminal.out(&said);
         for step in &still {
@@ -47,7 +47,7 @@ pub(super) fn abandon(
     }
     match mode {
         // It cannot be gone on with any more: what was kept a surprise is told.
-        Some(Mode::Rehearsal) => rehearsal::given_up(context, &store, &run),
+        Some(Mode::Rehearsal) => debriefed::given_up(context, &store, &run),
         Some(Mode::Live | Mode::DryRun) | None => Ok(Exit::Ok),
     }
 }

@@ -130,6 +130,7 @@ fn view(
     GoView {
         run: state.run.clone(),
         mode: state.mode,
+        world: seen.world.clone(),
         plan: Arc::clone(&state.plan),
         incident_started: state.incident_started,
         now,

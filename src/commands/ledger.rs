@@ -21,13 +21,14 @@ use crate::journal::lock::Liveness;
 use crate::journal::reader::{self, Reader};
 use crate::journal::record::Entry;
 use crate::journal::store::{Namespace, Store};
-use crate::journal::summary::{OpenObligation, Standing, SummaryError};
+use crate::journal::summary::{OpenObligation, Standing, SummaryError, start_of};
 use crate::report::audit as trail;
 use crate::report::human::Human;
 use crate::report::json::JsonLines;
 use crate::report::runs::{self, Home, Process, RunLine};
+use crate::report::text;
 use crate::report::view::ViewState;
-use crate::report::words::NOT_REAL;
+use crate::report::words::{NOT_REAL, PRACTICE};
 
 /// `status --follow` looks at the journal this often.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -56,7 +57,7 @@ pub(super) fn what_now(context: &Context) -> Result<Exit, UserError> {
     }
     // What was given up needs nobody any more.
     for damaged in unreadable.iter().filter(|damaged| damaged.given_up.is_none()) {
-        context.terminal.out(&damaged_line(damaged));
+        show_damaged(context, damaged);
     }
     for line in runs::home(&home, context.terminal.columns()) {
         context.terminal.out(&line);
@@ -129,6 +130,12 @@ fn damaged_line(damaged: &Unreadable) -> String {
     format!("{name}  damaged{of}: {}; {next}", chain(why))
 }
 
+fn show_damaged(context: &Context, damaged: &Unreadable) {
+    for line in text::wrap(&damaged_line(damaged), context.terminal.columns(), 2) {
+        context.terminal.out(&line);
+    }
+}
+
 /// Lists runs, newest first.
 pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
     let store = context.store()?;
@@ -151,7 +158,7 @@ pub(super) fn runs(context: &Context) -> Result<Exit, UserError> {
         }
     }
     for damaged in &unreadable {
-        context.terminal.out(&damaged_line(damaged));
+        show_damaged(context, damaged);
     }
     Ok(Exit::Ok)
 }
@@ -206,7 +213,7 @@ pub(super) fn status(
             "{} is marked done: {}; recorded when the run ends",
             mark.obligation, mark.evidence
         );
-        context.terminal.out(&said);
+        text::wrap(&said, columns, 2).iter().for_each(|line| context.terminal.out(line));
     }
     if view.mode == Some(Mode::Rehearsal) {
         context.terminal.out(NOT_REAL);
@@ -238,8 +245,13 @@ fn follow_run(context: &Context, store: &Store, run: &RunId) -> Result<Exit, Use
             let state = journals::fold(run, &records)?;
             if !state.is_final() && json.is_none() {
                 let (short, flag) = (run.short(), state.mode.flag());
-                let said = format!("It has stopped. Go on: phoenix-dr resume {short}{flag}");
+                let heading = state.mode.heading();
+                let said =
+                    format!("{heading}It has stopped. Go on: phoenix-dr resume {short}{flag}");
                 context.terminal.out(&said);
+            }
+            if state.mode == Mode::Rehearsal && json.is_none() {
+                context.terminal.out(NOT_REAL);
             }
             return Ok(Exit::Ok);
         }
@@ -285,6 +297,10 @@ pub(super) fn audit(
             (true, _) | (_, AuditForm::Json) => trail::verification_json(&found),
             (false, AuditForm::Text | AuditForm::Activation) => trail::verification_text(&found),
         };
+        let text = !context.json() && form != AuditForm::Json;
+        if text && start_of(&path).is_some_and(|run| run.mode == Mode::Rehearsal) {
+            context.terminal.out(PRACTICE);
+        }
         context.terminal.out(said.trim_end());
         return Ok(if found.bad.is_none() { Exit::Ok } else { Exit::Journal });
     }
@@ -340,12 +356,13 @@ pub(super) fn mark_done(
         context.terminal.out(&answer.to_string());
     } else if held {
         let said = format!(
-            "{what} is marked done; run {} goes on and records it when it ends",
+            "{}{what} is marked done; run {} goes on and records it when it ends",
+            state.mode.heading(),
             run.short()
         );
         context.terminal.out(&said);
     } else {
-        context.terminal.out(&format!("{what} is closed: {evidence}"));
+        context.terminal.out(&format!("{}{what} is closed: {evidence}", state.mode.heading()));
     }
     Ok(Exit::Ok)
 }

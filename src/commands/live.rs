@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::context::{Context, chain, store_error};
+use super::rehearsal::Rehearsal;
 use super::show::Screen;
 use super::typed::{self, Wanted};
-use super::{answers, compose, drift, dry_run, facts, go, rehearsal, rollback};
+use super::{answers, compose, debriefed, drift, dry_run, facts, go, rehearsal, rollback};
 use crate::cli::RunFlags;
 use crate::clients::Clients;
 use crate::clients::guard::Guard;
@@ -33,7 +34,7 @@ use crate::operator::terminal::{attended, restore};
 use crate::plan::Plan;
 use crate::plan::inputs::as_set;
 use crate::plan::resolve::resolve;
-use crate::report::terminal::Tone;
+use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::{summary, text};
 
 /// Carries a runbook out, or shows what that would do.
@@ -83,23 +84,34 @@ pub(super) fn run(
             incident_started,
             settings,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            world: context.rehearsal().and_then(|rehearsal| rehearsal.named.clone()),
         },
         now,
     );
     append(&mut open, std::slice::from_ref(&first))?;
     for old in superseded {
-        super::abandon::give_up(
-            context,
-            &store,
-            &old,
-            &format!("superseded by run {run}; it never changed anything"),
-        )?;
+        supersede(context, &store, &old, &run)?;
     }
     let state = RunState::start(&first)
         .map_err(|error| UserError::new(Exit::Internal, error.to_string()))?;
     let records = vec![first];
     let opening = Vec::new();
     carry_on(context, Job { open, state, records, opening, consent: None, given, estate_lock })
+}
+
+/// Gives up a run that waits and has changed nothing, for one that begins now, and says so.
+fn supersede(context: &Context, store: &Store, old: &RunId, new: &RunId) -> Result<(), UserError> {
+    let why = format!("superseded by run {new}; it never changed anything");
+    super::abandon::give_up(context, store, old, &why)?;
+    let (heading, short) = (context.mode().heading(), old.short());
+    let real = if context.rehearsal().is_some() { ", and nothing real was touched" } else { "" };
+    let said = format!(
+        "{heading}run {short}, which waited, is given up for this one: it had changed nothing{real}"
+    );
+    for line in text::wrap(&said, context.terminal.columns(), 2) {
+        context.terminal.line(&Line::new(Weight::Normal, Tone::Warn, line));
+    }
+    Ok(())
 }
 
 /// Reads a runbook and the estate and resolves them; what they were read from is not kept. Returns the secrets as well
@@ -230,8 +242,8 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     // What was marked done meanwhile can be recorded once the locks are free, and belongs to what is said of the run.
     drop((lock, estate_lock));
     super::obligations::settle(context, &context.store()?, &run);
-    let exit = rehearsal::debriefed(context, &dir.journal(), &run, exit)?;
-    last_lines(context, &dir.journal(), &run)?;
+    let exit = debriefed::debriefed(context, &dir.journal(), &run, exit)?;
+    last_lines(context, &dir.journal(), &run, exit)?;
     Ok(exit)
 }
 
@@ -261,12 +273,15 @@ fn screen(context: &Context, first: &Record, records: Vec<Record>) -> Screen {
 }
 
 /// Says what came of it, what is changed, what is open, what to type next: last of all, so that it stays in view.
-fn last_lines(context: &Context, journal: &Path, run: &RunId) -> Result<(), UserError> {
+fn last_lines(context: &Context, journal: &Path, run: &RunId, exit: Exit) -> Result<(), UserError> {
     if context.json() {
         return Ok(());
     }
     let records = super::journals::read(journal, run)?;
-    if let Some(found) = summary::of(&records, context.clock.now()) {
+    if let Some(mut found) = summary::of(&records, context.clock.now()) {
+        if context.rehearsal().is_some_and(Rehearsal::left) {
+            found.proves_nothing(exit);
+        }
         let lines = summary::lines(&found, context.terminal.columns(), &TimeZone::system());
         if context.rehearsal().is_some() {
             context.terminal.out("");

@@ -84,8 +84,9 @@ fn step(
         return Ok(Exit::Ok);
     }
     let flag = state.mode.flag();
-    context.terminal.out(&format!("step {id} of run {} is marked done: {evidence}", run.short()));
-    context.terminal.out(&format!("verify it and go on: phoenix-dr resume {}{flag}", run.short()));
+    let (heading, short) = (state.mode.heading(), run.short());
+    context.terminal.out(&format!("{heading}step {id} of run {short} is marked done: {evidence}"));
+    context.terminal.out(&format!("{heading}verify it and go on: phoenix-dr resume {short}{flag}"));
     Ok(Exit::Ok)
 }
 

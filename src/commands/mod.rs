@@ -7,6 +7,7 @@ mod completions;
 mod compose;
 mod confined;
 mod context;
+mod debriefed;
 mod diagnostics;
 mod doctor;
 mod drift;

@@ -34,7 +34,8 @@ fn stopped() -> RunState {
         panic!("a run starts")
     };
     let plan = std::sync::Arc::new(plan());
-    let start = Event::RunStarted { run, mode, plan, incident_started, settings, version };
+    let world = None;
+    let start = Event::RunStarted { run, mode, plan, incident_started, settings, version, world };
     let first: Record = fixtures::seal(&fixtures::run(), vec![start]).remove(0);
     let mut state = RunState::start(&first).expect("it starts");
     let mut apply = |event| state.apply(&event, fixtures::time(1)).expect("it follows");

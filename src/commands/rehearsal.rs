@@ -5,24 +5,22 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::context::{Context, chain, store_error};
-use super::journals;
+use super::context::{Context, chain};
 use super::resume::goes_on;
 use super::staging::{self, Staged};
+use super::journals;
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::types::Estate;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Mode, Record, WorldNamed};
 use crate::exit::Exit;
 use crate::ids::RunId;
-use crate::journal::listed::Listed;
 use crate::journal::store::Store;
 use crate::operator::terminal::attended;
-use crate::report::debrief::{self, Earlier, NeverStruck, WorldTold};
-use crate::report::summary::{self, Summary};
+use crate::report::debrief::{NeverStruck, WorldTold};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
@@ -38,12 +36,12 @@ const SEED: u64 = 1;
 const REGION: &str = "region";
 /// How much faster than real time a person sees it.
 const SPEED: f64 = 60.0;
-/// Earlier rehearsals a debrief compares with.
-const EARLIER_MAX: usize = 3;
 
 /// A rehearsal: its time, and the world it takes place in.
 pub(super) struct Rehearsal {
     pub clock: JumpClock,
+    /// The world of a new one; what one that is taken up again has is in its journal
+    pub named: Option<WorldNamed>,
     source: Source,
     begun: OnceLock<Sandbox>,
 }
@@ -79,6 +77,7 @@ pub(super) fn staged(
     for line in said.iter().flat_map(|said| wrap(said, context.terminal.columns(), 2)) {
         context.terminal.line(&Line::new(Weight::Normal, Tone::Plain, line));
     }
+    let named = Some(told_as(&world, named.as_deref()));
     let seed = flags.seed.unwrap_or_else(|| unnamed(flags.surprise.is_some()));
     let secret = flags.surprise.is_some();
     if let Some(level) = flags.surprise {
@@ -94,7 +93,18 @@ pub(super) fn staged(
     let began = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let clock = JumpClock::at(began, pace(who));
     let source = Source::New { world: Box::new(world), faults, seed, secret };
-    Ok(Some(context.rehearsing(Rehearsal { clock, source, begun: OnceLock::new() })))
+    Ok(Some(context.rehearsing(Rehearsal { clock, named, source, begun: OnceLock::new() })))
+}
+
+/// Returns a world as the journal names it: whoever looks for the file again may stand in another directory.
+fn told_as(world: &World, named: Option<&str>) -> WorldNamed {
+    let file = named.filter(|name| !name.is_empty() && world::shipped(name).is_none());
+    let absolute = |name: &str| {
+        let path = std::path::absolute(name);
+        path.map_or_else(|_| name.to_owned(), |path| path.display().to_string())
+    };
+    let (name, made_from) = (world.world.clone(), world.made_from.clone());
+    WorldNamed { name, file: file.map(absolute), made_from }
 }
 
 /// Returns the seed of a rehearsal that names none. A surprise is drawn anew each time, or it would be one only once; the
@@ -166,28 +176,6 @@ pub(super) fn taken_up(
     Ok(Some(context.rehearsing(rehearsal)))
 }
 
-/// Ends a rehearsal that was given up with its debrief.
-pub(super) fn given_up(context: &Context, store: &Store, run: &RunId) -> Result<Exit, UserError> {
-    let journal = store.dir(run).journal();
-    let records = journals::read(&journal, run)?;
-    let rehearsal = Rehearsal::of(&journal, &journals::fold(run, &records)?, &records, Pace::Max);
-    let begun = rehearsal.and_then(|rehearsal| {
-        // Nobody goes on with it, and the lock is given back already: it is only looked at.
-        let sandbox = rehearsal.sandbox(None)?;
-        rehearsal.begun.get_or_init(|| sandbox);
-        Ok(rehearsal)
-    });
-    match begun {
-        Ok(rehearsal) => debriefed(&context.rehearsing(rehearsal), &journal, run, Exit::Ok),
-        // It is given up all the same.
-        Err(error) => {
-            let said = format!("there is no debrief: {}", error.message);
-            context.terminal.loud(Tone::Warn, &said);
-            Ok(Exit::Ok)
-        }
-    }
-}
-
 /// Returns what nobody saw as reports have it.
 pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
     NotSeen { what: unseen.what, region: unseen.region, why: unseen.why }
@@ -195,7 +183,7 @@ pub(super) fn not_seen(unseen: Unseen) -> NotSeen {
 
 /// Returns where a world's durations come from as reports have it.
 pub(super) fn lengths(world: &World) -> Lengths {
-    let (measured, guessed) = world.durations.told();
+    let (measured, guessed) = world.lengths();
     Lengths { measured, guessed }
 }
 
@@ -219,7 +207,7 @@ fn damaged(error: &SandboxError, short: &str) -> UserError {
 
 impl Rehearsal {
     /// Returns one that stopped, with its world as it was left.
-    fn of(
+    pub(super) fn of(
         journal: &Path,
         state: &RunState,
         records: &[Record],
@@ -232,7 +220,14 @@ impl Rehearsal {
         let clock = JumpClock::at(read.until.max(last), pace);
         let source =
             Source::Resumed { directory, estate: Box::new(state.plan.estate.clone()), run };
-        Ok(Self { clock, source, begun: OnceLock::new() })
+        Ok(Self { clock, named: None, source, begun: OnceLock::new() })
+    }
+
+    /// Takes what was begun as the rehearsal's own world, to be looked at.
+    pub(super) fn look(&self) -> Result<(), UserError> {
+        let sandbox = self.sandbox(None)?;
+        self.begun.get_or_init(|| sandbox);
+        Ok(())
     }
 
     /// Returns the estate of its world.
@@ -272,10 +267,15 @@ impl Rehearsal {
         Ok(sandbox)
     }
 
+    /// Says whether something was asked that the simulation does not know.
+    pub(super) fn left(&self) -> bool {
+        self.begun.get().is_some_and(|sandbox| !sandbox.told().left.is_empty())
+    }
+
     /// Says what is told of its world at the end.
     ///
     /// `stopped`: it can be gone on with, and what is a surprise stays one.
-    fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
+    pub(super) fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, mut told) = (sandbox.world(), sandbox.told());
         let own = told.own.filter(|_| stopped);
@@ -289,6 +289,7 @@ impl Rehearsal {
         let unseen = world.unseen.iter().cloned().map(|unseen| not_seen(unseen).line());
         let world = WorldTold {
             world: world.world.clone(),
+            file: None,
             estate: world.estate.estate.clone(),
             standing: (!sandbox.is_dark(primary)).then(|| primary.clone()),
             captured: world.captured,
@@ -306,72 +307,4 @@ impl Rehearsal {
         };
         Some((world, told.log_failure))
     }
-}
-
-/// Ends a rehearsal with its debrief; one that left the simulation does not end well.
-pub(super) fn debriefed(
-    context: &Context,
-    journal: &Path,
-    run: &RunId,
-    exit: Exit,
-) -> Result<Exit, UserError> {
-    let Some(rehearsal) = context.rehearsal() else { return Ok(exit) };
-    let records = journals::read(journal, run)?;
-    let stopped = records.last().is_some_and(|last| matches!(last.event, Event::RunStopped { .. }));
-    let Some((world, log_failure)) = rehearsal.told(stopped) else { return Ok(exit) };
-    let Some(found) = summary::of(&records, context.clock.now()) else { return Ok(exit) };
-    let left = !world.left.is_empty();
-    let debrief = debrief::of(&records, &found, world, earlier(context, &found));
-    if context.json() {
-        context.terminal.out(&serde_json::to_string(&debrief).unwrap_or_default());
-    } else {
-        context.terminal.out("");
-        for line in debrief::lines(&debrief, context.terminal.columns()) {
-            context.terminal.out(&line);
-        }
-    }
-    if let Some(why) = log_failure {
-        let said =
-            format!("the world's changes could not be kept, it cannot be taken up again: {why}");
-        context.terminal.loud(Tone::Warn, &said);
-    }
-    if left {
-        let said = "LEFT THE SIMULATION: something was asked that it does not know; what came of it proves nothing";
-        context.terminal.loud(Tone::Bad, said);
-        return Ok(exit.graver(Exit::WithExceptions));
-    }
-    Ok(exit)
-}
-
-/// Returns the earlier rehearsals of the same runbook and estate, newest first.
-fn earlier(context: &Context, summary: &Summary) -> Vec<Earlier> {
-    let Ok(listed) = context.store().and_then(|store| {
-        let listed = store.list().map_err(|error| store_error(&error))?;
-        Ok((store, listed))
-    }) else {
-        return Vec::new();
-    };
-    let (store, listed) = listed;
-    let mut found = Vec::new();
-    for listed in listed {
-        let Listed::Run(other) = listed else { continue };
-        let same = other.mode == Mode::Rehearsal
-            && other.runbook == summary.runbook
-            && other.estate == summary.estate
-            && other.run != summary.run;
-        if !same || found.len() >= EARLIER_MAX {
-            continue;
-        }
-        let Ok(records) = journals::read(&store.dir(&other.run).journal(), &other.run) else {
-            continue;
-        };
-        let Some(other) = summary::of(&records, summary.until) else { continue };
-        found.push(Earlier {
-            run: other.run.short().to_owned(),
-            at: other.started,
-            length: Span::seconds(since(other.started, other.until).as_secs()),
-            exit: other.exit,
-        });
-    }
-    found
 }

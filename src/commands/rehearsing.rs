@@ -6,12 +6,9 @@ use futures::future::BoxFuture;
 
 use crate::clock::jump::JumpClock;
 use crate::engine::ports::Operator;
-use crate::event::{Answer, Question};
-use crate::report::screens::COMMANDS_PAGE;
-
-/// Stands above the commands that a question of a rehearsal shows: they are those of the day itself.
-const NOT_HERE: &str =
-    "# REHEARSAL: in a shell these act on the LIVE estate, not on this simulation";
+use crate::event::{Answer, Mode, Question};
+use crate::report::screens::{COMMANDS_PAGE, is_go};
+use crate::report::words::{self, NOT_HERE};
 
 /// A person at a rehearsal: while they are asked, virtual time runs with real time.
 pub(super) struct AtRealTime {
@@ -28,9 +25,13 @@ impl Operator for AtRealTime {
     }
 }
 
-/// Returns a question whose commands nobody can take for those of the simulation.
+/// Returns a question that nobody can take for one of an incident, nor its commands for those of the simulation.
 fn marked(question: &Question) -> Question {
     let mut question = question.clone();
+    // The screen before go begins with it.
+    if !is_go(&question) {
+        question.title = format!("{} · {}", question.title, words::mode(Mode::Rehearsal));
+    }
     let page = question.pages.get_mut(&COMMANDS_PAGE);
     for commands in page.into_iter().chain([&mut question.commands]) {
         if !commands.is_empty() {
@@ -47,6 +48,45 @@ mod tests {
     use super::*;
     use crate::event::{AnswerForm, QuestionKey};
     use crate::report::{screens, text};
+
+    /// A question about a step, and one about none, of each kind there is.
+    fn keys() -> Vec<QuestionKey> {
+        let step = || "database".into();
+        vec![
+            QuestionKey::Go,
+            QuestionKey::Blocked,
+            QuestionKey::Rollback,
+            QuestionKey::Choice { step: step(), among: String::new() },
+            QuestionKey::Loss { step: step(), candidate: "replica".to_owned(), loss: None },
+            QuestionKey::Approve { step: step(), digest: String::new() },
+            QuestionKey::Override { step: step() },
+            QuestionKey::Waive { step: step() },
+            QuestionKey::Failure { step: step(), failures: 1 },
+            QuestionKey::RevertFailure { step: step(), failures: 1 },
+            QuestionKey::Past { step: step() },
+            QuestionKey::Manual { step: step() },
+            QuestionKey::Alone,
+            QuestionKey::Credentials { step: step() },
+        ]
+    }
+
+    #[test]
+    fn every_question_of_a_rehearsal_says_that_it_is_one() {
+        for key in keys() {
+            let question = Question {
+                key,
+                title: "Do it?".to_owned(),
+                lines: vec!["REHEARSAL · estate phoenix".to_owned()],
+                commands: Vec::new(),
+                no_means: "nothing is changed".to_owned(),
+                form: AnswerForm::YesNo,
+                pages: BTreeMap::new(),
+            };
+            let shown = screens::frame(&marked(&question), 80, None);
+            let first = shown.iter().find(|line| !line.is_empty()).expect("a line");
+            assert!(first.contains("REHEARSAL"), "{:?}: {shown:#?}", question.key);
+        }
+    }
 
     #[test]
     fn commands_at_a_rehearsals_question_are_said_to_act_on_the_live_estate() {

@@ -5,11 +5,12 @@ use serde_json::json;
 use super::context::Context;
 use super::ledger;
 use crate::error::UserError;
-use crate::event::Record;
+use crate::event::{Mode, Record};
 use crate::exit::Exit;
 use crate::journal::reader;
 use crate::journal::record::Entry;
 use crate::report::{incident, summary};
+use crate::sandbox::log;
 
 /// Prints the report of a run on stdout.
 pub(super) fn run(context: &Context, text: Option<&str>) -> Result<Exit, UserError> {
@@ -31,11 +32,20 @@ pub(super) fn run(context: &Context, text: Option<&str>) -> Result<Exit, UserErr
         return Err(UserError::new(Exit::Journal, format!("run {run} has no beginning"))
             .hint(format!("look at it: phoenix-dr audit {} --verify", run.short())));
     };
+    let left = match found.mode {
+        // A world that cannot be read any more says nothing of it; the journal is what is reported.
+        Mode::Rehearsal => {
+            let journal = store.dir(&run).journal();
+            journal.parent().and_then(|directory| log::left(directory).ok()).unwrap_or_default()
+        }
+        Mode::Live | Mode::DryRun => Vec::new(),
+    };
     if context.json() {
-        let shown = json!({ "format": "phoenix-dr/report", "version": 1, "summary": found });
+        let shown =
+            json!({ "format": "phoenix-dr/report", "version": 1, "summary": found, "left": left });
         context.terminal.out(&shown.to_string());
     } else {
-        context.terminal.out(incident::markdown(&entries, &found).trim_end());
+        context.terminal.out(incident::markdown(&entries, &found, &left).trim_end());
     }
     Ok(Exit::Ok)
 }

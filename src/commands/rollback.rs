@@ -123,6 +123,9 @@ pub(super) fn show(
         for line in view.lines(context.terminal.columns()) {
             context.terminal.out(&line);
         }
+        if state.mode == Mode::Rehearsal {
+            context.terminal.out(words::NOT_REAL);
+        }
     }
     let changes = detailed && !view.reverts.is_empty();
     Ok(if changes { Exit::DryRunChanges } else { Exit::Ok })

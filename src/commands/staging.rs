@@ -96,7 +96,7 @@ fn chosen(context: &Context, named: Option<&str>) -> Result<(World, Vec<String>)
             let here = Path::new(estate_file::FILE_NAME);
             let said = here.exists().then(|| {
                 format!(
-                    "rehearsing in the world `{}`; for one made from {}: --estate {}",
+                    "REHEARSAL in the world `{}`; for one made from {}: --estate {}",
                     world::SHIPPED,
                     here.display(),
                     here.display()
@@ -120,7 +120,7 @@ fn made(context: &Context, file: &Path) -> Result<(World, Vec<String>), UserErro
             .hint("capture the estate, and rehearse on that: phoenix-dr world capture --out FILE")
     })?;
     let mut said = vec![format!(
-        "rehearsing in a world made from the names in {name}: nothing of it is contacted, no secret is read"
+        "REHEARSAL in a world made from the names in {name}: nothing of it is contacted, no secret is read"
     )];
     let guesses = made.unseen.iter().cloned().map(not_seen);
     said.extend(guesses.map(|guess| format!("guessed: {}", guess.line())));

@@ -81,6 +81,7 @@ pub(crate) fn started_as(run: RunId, mode: Mode, estate: &str) -> Event {
         incident_started: time(-360),
         settings: settings(),
         version: "0.1.0".to_owned(),
+        world: None,
     }
 }
 

@@ -289,7 +289,9 @@ mod tests {
         };
         let began = RealClock.now();
         let mode = Mode::Rehearsal;
-        let started = Event::RunStarted { run, mode, plan, incident_started, settings, version };
+        let world = None;
+        let started =
+            Event::RunStarted { run, mode, plan, incident_started, settings, version, world };
         let mut chain = Chain::begin(&fixtures::run(), "ops@bastion");
         let first = chain.seal(started, fixtures::time(0));
         let mut resumed = Chain::go_on(1, "", "ops@bastion").in_mode(mode);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::FORMAT;
 use super::lines::{Lines, Next};
-use crate::event::{Mode, RunEnd};
+use crate::event::{Mode, RunEnd, WorldNamed};
 use crate::ids::{RunId, StepId};
 use crate::outcome::Obligation;
 
@@ -50,6 +50,8 @@ impl Standing {
 pub(crate) struct Summary {
     pub run: RunId,
     pub mode: Mode,
+    /// Where a rehearsal takes place
+    pub world: Option<WorldNamed>,
     pub estate: String,
     pub runbook: String,
     pub title: String,
@@ -176,6 +178,8 @@ struct StartEvent {
     mode: Mode,
     incident_started: Timestamp,
     plan: PlanBrief,
+    #[serde(default)]
+    world: Option<WorldNamed>,
 }
 
 #[derive(Deserialize)]
@@ -348,6 +352,7 @@ fn start(envelope: &Envelope<'_>, bytes: &[u8]) -> Result<Summary, LineTrouble> 
     Ok(Summary {
         run: event.run,
         mode: event.mode,
+        world: event.world,
         estate: event.plan.estate.estate,
         runbook: event.plan.runbook,
         title: event.plan.title,

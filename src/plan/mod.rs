@@ -69,6 +69,21 @@ impl Plan {
         self
     }
 
+    /// Returns the digest of what was to be carried out before a recovery point was named for it.
+    pub(crate) fn digest_without(&self, kind: Option<&str>) -> String {
+        let Some(kind) = kind else { return self.digest.clone() };
+        let mut plan = self.clone();
+        for step in &mut plan.steps {
+            if let Body::Action { action, with } = &mut step.body
+                && ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+                && with.get("choose").and_then(Value::as_str) == Some(kind)
+            {
+                with.remove("choose");
+            }
+        }
+        digest(&plan)
+    }
+
     /// Binds the choice of a step to another recovery point.
     pub(crate) fn rebind(&mut self, i: usize, point: &str) {
         self.steps[i].choose(point);

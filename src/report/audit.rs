@@ -15,6 +15,7 @@ use crate::event::{AttemptResult, Event, Mode, Record, RevertResult, RunEnd};
 use crate::journal::reader::{Torn, Verification};
 use crate::journal::record::Entry;
 use crate::outcome::{Effect, StepEnd};
+use crate::report::words::{NOT_REAL, PRACTICE};
 use words::Told;
 pub(super) use words::told;
 
@@ -27,6 +28,7 @@ const INDENT: usize = TIME_WIDTH + STEP_WIDTH;
 /// Returns the timeline a person reads, at most 80 columns wide, times in UTC.
 pub(crate) fn text(entries: &[Entry]) -> String {
     let mut text = String::new();
+    let mode = mode_of(entries);
     if let Some(Entry::Known(record)) = entries.first() {
         header(&mut text, record);
     }
@@ -38,7 +40,7 @@ pub(crate) fn text(entries: &[Entry]) -> String {
             day = today;
         }
         let told = match entry {
-            Entry::Known(record) => told(&record.event),
+            Entry::Known(record) => told(&record.event, mode),
             Entry::Foreign(foreign) => Told::of(
                 None,
                 format!("event `{}`, which this version does not understand", foreign.kind()),
@@ -48,28 +50,41 @@ pub(crate) fn text(entries: &[Entry]) -> String {
         who = entry.who();
         line(&mut text, entry.time(), &told, signed.then_some(who));
     }
+    if mode == Some(Mode::Rehearsal) {
+        push(&mut text, &format!("\n{NOT_REAL}"));
+    }
     text
 }
 
+/// Returns how the run of a journal treats the world; `None` where its first record is not known.
+pub(super) fn mode_of(entries: &[Entry]) -> Option<Mode> {
+    let Entry::Known(first) = entries.first()? else { return None };
+    let Event::RunStarted { mode, .. } = &first.event else { return None };
+    Some(*mode)
+}
+
 fn header(text: &mut String, record: &Record) {
-    let Event::RunStarted { run, mode, plan, incident_started, .. } = &record.event else { return };
+    let Event::RunStarted { run, mode, plan, incident_started, world, .. } = &record.event else {
+        return;
+    };
     let mode = match mode {
         Mode::Live => "LIVE",
         Mode::DryRun => "DRY RUN: nothing was changed",
-        Mode::Rehearsal => "REHEARSAL: a simulation, nothing real was changed",
+        Mode::Rehearsal => PRACTICE,
     };
     let began = incident_started.strftime("%Y-%m-%d %H:%M:%S");
     let inputs: Vec<String> =
         plan.inputs.iter().map(|(name, value)| format!("{name}={}", words::value(value))).collect();
-    for line in [
-        format!("{} {}", plan.runbook, plan.title),
+    let known = [
         mode.to_owned(),
+        format!("{} {}", plan.runbook, plan.title),
         format!("run {run}"),
         format!("estate {}", plan.estate.estate),
         format!("plan {}", plan.digest),
         format!("inputs {}", inputs.join(", ")),
         format!("incident began {began} UTC"),
-    ] {
+    ];
+    for line in known.into_iter().chain(world.iter().map(ToString::to_string)) {
         wrap(&line, WIDTH).iter().for_each(|part| push(text, part));
     }
 }

@@ -1,6 +1,7 @@
+use super::earlier::Differs;
 use super::*;
-use crate::event::{Answer, AttemptResult};
-use crate::report::{fixtures, summary};
+use crate::event::{Answer, AttemptResult, Question, QuestionKey};
+use crate::report::{fixtures, summary, text};
 
 fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
     let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
@@ -21,6 +22,7 @@ fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debr
     let world = WorldTold {
         standing: None,
         world: "phoenix".to_owned(),
+        file: None,
         estate: "phoenix-rehearsal".to_owned(),
         captured: None,
         made_from: None,
@@ -105,6 +107,8 @@ fn where_the_time_went_is_all_of_it() {
     let parts = [found.people, found.cloud, found.retries, found.program];
     assert_eq!(parts, [40, 600, 35, 45].map(Span::seconds));
     assert_eq!(parts.iter().map(|part| part.0).sum::<std::time::Duration>(), found.length.0);
+    let waited = found.decisions.iter().map(|decided| decided.waited.0);
+    assert_eq!(waited.sum::<std::time::Duration>(), found.people.0);
     let text = lines(&found, 80).join(" ");
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
@@ -160,12 +164,141 @@ fn at_go_it_was_known_what_the_gate_the_losses_and_the_findings_said() {
     assert!(!text.contains("REHEARSAL · estate"), "{text}");
 }
 
+/// Half of a minute is waited while a step goes on, parts of seconds are lost, one question has no answer.
+#[test]
+fn what_the_decisions_waited_makes_up_the_time_of_people() {
+    let form = || crate::event::AnswerForm::YesNo;
+    let step = |step: &str| QuestionKey::Manual { step: step.into() };
+    let ask = |key| Event::Asked { question: Box::new(fixtures::question(key, form())) };
+    let yes = |question| Event::Decided { question, answer: Answer::Yes };
+    let script = fixtures::Script::started()
+        .event("02:18:20.700", ask(QuestionKey::Go))
+        .event("02:19:00.100", yes(QuestionKey::Go))
+        .event("02:19:30.250", ask(step("notify")))
+        .start("02:20:00.500", "capacity")
+        .end("02:20:30.900", "capacity", crate::outcome::StepEnd::Done)
+        .event("02:21:00.200", yes(step("notify")))
+        .event("02:22:00.300", ask(step("p1")))
+        .event("02:22:07.800", Event::RunStopped { why: "SIGTERM".to_owned(), exit: 13 });
+    let found = debrief_of(&script.records, &[], &[]);
+    let seconds = |span: &Span| span.0.as_secs();
+    let waited: Vec<u64> = found.decisions.iter().map(|decided| seconds(&decided.waited)).collect();
+    assert_eq!(waited.iter().sum::<u64>(), seconds(&found.people), "{waited:?}");
+    let parts = [found.people, found.cloud, found.retries, found.program];
+    assert_eq!(parts.iter().map(seconds).sum::<u64>(), seconds(&found.length));
+    assert!(found.decisions[1].waited < found.decisions[1].took);
+    let last = found.decisions.last().expect("the one that was not answered");
+    assert!(!last.answered && last.by.is_none(), "{last:?}");
+    let text = flat(&found);
+    assert!(text.contains("of it with nothing else going on"), "{text}");
+    assert!(text.contains("answer: nobody answered before it stopped, after 7s"), "{text}");
+}
+
+fn flat(debrief: &Debrief) -> String {
+    let lines = lines(debrief, 80);
+    assert!(lines.iter().all(|line| text::width(line) <= 80), "{lines:#?}");
+    lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_decision_tells_what_was_asked_what_was_known_and_whose_answer_it_was() {
+    let seen = Event::GateSeen {
+        step: "primary_down".into(),
+        verdict: crate::outcome::Verdict::Holds,
+        reports: vec![fixtures::quorum()],
+    };
+    let go = fixtures::question(QuestionKey::Go, crate::event::AnswerForm::YesNo);
+    let go = Question { title: "Start?".to_owned(), lines: Vec::new(), ..go };
+    let key = QuestionKey::Choice { step: "recovery_point".into(), among: String::new() };
+    let choice = fixtures::question(
+        key,
+        crate::event::AnswerForm::Candidates {
+            candidates: fixtures::candidates(),
+            loss_max: None,
+            best: Some("replica".to_owned()),
+        },
+    );
+    let lines_of = (1..=10).map(|line| format!("what is line {line}")).collect();
+    let choice = Question { title: "Which point?".to_owned(), lines: lines_of, ..choice };
+    let chosen = Answer::Chosen { id: "replica".to_owned() };
+    let script = fixtures::Script::started()
+        .event("02:18:05", seen)
+        .ask("02:18:10", "02:18:40", go, Answer::Yes)
+        .ask("02:19:00", "02:20:10", choice, chosen);
+    let found = debrief_of(&script.records, &[], &[]);
+    let votes = &found.decisions[0].votes;
+    assert_eq!(votes.len(), fixtures::quorum().votes.len());
+    assert_eq!(
+        (votes[0].gate.0.as_str(), votes[0].check.as_str()),
+        ("primary_down", "API healthz")
+    );
+    assert_eq!(found.decisions[1].candidates.len(), 3);
+    let text = flat(&found);
+    for said in [
+        "02:18:10 Start? known: vote API healthz: holds, no answer in 3 s",
+        "known: vote AWS Health: no vote, no support plan, no vote",
+        "answer: yes, by kim@bastion, after 30s",
+        "02:19:00 Which point? known: what is line 1",
+        "known: what is line 8 known: and 2 more lines",
+        "known: replica: loses 7 s in 12 min, cannot be undone (best)",
+        "known: backup: loses 6 min in 44 min",
+        "known: snapshot: unusable, status is `creating`, 40 % done",
+        "answer: chose replica, by kim@bastion, after 1m10s",
+    ] {
+        assert!(text.contains(said), "`{said}` is not in: {text}");
+    }
+    assert!(!text.contains("given beforehand"), "{text}");
+}
+
+#[test]
+fn an_earlier_one_tells_what_it_reached_and_whether_it_can_be_compared() {
+    let setup = |world: &str, plan: &str, faults: &[&str]| Setup {
+        world: world.to_owned(),
+        plan: plan.to_owned(),
+        faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
+    };
+    let ours = setup("a", "p", &["dark", "stale"]);
+    for (theirs, differs) in [
+        (Some(setup("a", "p", &["stale", "dark"])), vec![]),
+        (Some(setup("a", "p", &["dark"])), vec![Differs::Faults]),
+        (Some(setup("a", "q", &["dark", "stale"])), vec![Differs::Plan]),
+        (Some(setup("b", "q", &["stale", "dark"])), vec![Differs::World]),
+        (Some(setup("b", "q", &[])), vec![Differs::World, Differs::Faults]),
+        (None, vec![Differs::Unknown]),
+    ] {
+        assert_eq!(Setup::differs(Some(&ours), theirs.as_ref()), differs, "{theirs:?}");
+    }
+    let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
+    let script = script.event("02:26:00", Event::RunStopped { why: "so".to_owned(), exit: 13 });
+    let summary = summary::of(&script.records, fixtures::at("02:30:00")).expect("a run");
+    let earlier = Earlier {
+        world: Some("world `mine` of /estates/mine.yaml".to_owned()),
+        seed: Some(9),
+        faults: vec!["dark,region=us-east-1".to_owned()],
+        differs: vec![Differs::World],
+        ..Earlier::of(&summary)
+    };
+    let mut found = debrief(&[], &[]);
+    found.earlier = vec![earlier.clone(), Earlier { differs: Vec::new(), untold: true, ..earlier }];
+    let text = flat(&found);
+    for said in [
+        "7F3A on 2026-07-14 02:18: 8m, exit 13 P0 NOT",
+        "world `mine` of /estates/mine.yaml, seed 9, dark,region=us-east-1",
+        "dark,region=us-east-1 and surprises that are not told yet",
+    ] {
+        assert!(text.contains(said), "`{said}` is not in: {text}");
+    }
+    assert_eq!(text.matches("NOT COMPARABLE: another world").count(), 1, "{text}");
+    assert_eq!(text.matches("NOT COMPARABLE").count(), 1, "{text}");
+}
+
 #[test]
 fn tells_whose_world_it_was_and_how_old() {
     let mut found = debrief(&[], &[]);
     found.world.captured = Some(fixtures::at("02:18:00"));
     found.world.age = Some(Span::minutes(90));
     found.world.estate = "phoenix".to_owned();
+    found.world.file = Some("/estates/mine.jsonl".to_owned());
     found.world.durations = Lengths {
         measured: vec!["promote".to_owned()],
         guessed: vec!["modify".to_owned(), "answer".to_owned()],
@@ -173,8 +306,8 @@ fn tells_whose_world_it_was_and_how_old() {
     found.world.unseen = vec!["RDS (us-east-1): no answer".to_owned()];
     let text = lines(&found, 80).join("\n");
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("the estate phoenix, captured on"), "{text}");
     assert!(words.contains("1h 30m ago"), "{text}");
+    assert!(words.contains("the estate phoenix of /estates/mine.jsonl, captured on"), "{text}");
     assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
     assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
     assert!(!words.contains("not your estate"), "{text}");

@@ -370,6 +370,7 @@ impl Script {
                 incident_started: at("02:12:00"),
                 settings,
                 version: "0.1.0".to_owned(),
+                world: None,
             },
         )
     }

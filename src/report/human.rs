@@ -176,6 +176,9 @@ impl Human {
         if self.stopping {
             text = format!("STOPPING · {text}");
         }
+        // Cut by the bars themselves, a line would not show that it goes on. The last column stays free.
+        let room = self.terminal.columns().saturating_sub(1);
+        let text = text::clip(&text, room);
         let mut rows = vec![Row { label: String::new(), part: None, text }];
         for step in &plan.steps {
             let Some(seen) = self.view.steps.get(&step.id).filter(|seen| seen.under_way()) else {
@@ -185,9 +188,12 @@ impl Human {
             let label = progress::label(&step.id.0);
             let text = format!("{} · {}", pace(step, seen, now), state(seen, news));
             rows.push(match part(step, seen, news, now) {
-                Some(part) => Row { label, part: Some(part), text: text::plain(&text) },
+                Some(part) => {
+                    let text = text::clip(&text, room.saturating_sub(progress::BEFORE));
+                    Row { label, part: Some(part), text }
+                }
                 None => Row {
-                    text: text::plain(&format!("  {label} {text}")),
+                    text: text::clip(&format!("  {label} {text}"), room),
                     label: String::new(),
                     part: None,
                 },
@@ -257,7 +263,7 @@ pub(crate) fn objective(plan: &Plan, priority: Priority) -> Option<Span> {
     estate.or((priority == Priority::P0).then_some(plan.objectives.rto))
 }
 
-/// Returns the line always in view: elapsed time and forecast against the objective.
+/// Returns the line always in view, the most important first: elapsed time and forecast against the objective.
 pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -> String {
     let (Some(plan), Some(mode), Some(run)) = (&view.plan, view.mode, &view.run) else {
         return String::new();
@@ -274,6 +280,8 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
         parts.push("nothing is changed yet".to_owned());
         return parts.join(" · ");
     }
+    // What is owed comes before what is counted: where the line is cut, that goes.
+    parts.extend(owed(plan, view, view.incident_started.unwrap_or(now), now));
     let running = view.steps.values().filter(|step| step.under_way()).count();
     let waiting = view
         .steps
@@ -281,7 +289,6 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
         .filter(|step| matches!(step.status, StepStatus::Waiting | StepStatus::Ready))
         .count();
     parts.push(format!("{running} running, {waiting} left"));
-    parts.extend(owed(plan, view, view.incident_started.unwrap_or(now), now));
     parts.join(" · ")
 }
 

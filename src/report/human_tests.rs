@@ -221,7 +221,8 @@ fn findings_and_answers_nobody_gave_are_loud() {
         );
     insta::assert_snapshot!(shown(&script, Volume::Quiet), @r#"
     02:18:03  BLOCK preflight       credentials: expired 4 minutes ago
-                                    Hint: aws sso login --profile dr
+                                    Hint (REHEARSAL: in a shell it would act LIVE):
+                                      aws sso login --profile dr
     02:18:04  said  database        no answer was given; add --approve database
     "#);
 }
@@ -332,9 +333,9 @@ fn what_a_person_still_has_to_do_is_in_view_with_its_instant() {
     };
     // It began at 02:12.
     let early = line(&script, "02:20:00");
-    assert!(early.ends_with("notify due 02:27"), "{early}");
+    assert!(early.contains(" · notify due 02:27 · "), "{early}");
     let late = line(&script, "02:30:00");
-    assert!(late.ends_with("notify OVERDUE since 02:27"), "{late}");
+    assert!(late.contains(" · notify OVERDUE since 02:27 · "), "{late}");
     let told = Event::ObligationClosed {
         id: "manual-notify".into(),
         said: "told".to_owned(),

@@ -6,19 +6,25 @@ use super::summary::{ChangedStep, LossReached, Summary};
 use super::text::{about, length, minutes, plain};
 use super::words;
 use crate::clock::since;
-use crate::event::{Event, Mode, Record};
+use crate::event::{Event, Mode, Record, WorldNamed};
 use crate::journal::record::Entry;
 use crate::plan::Plan;
 
-/// Returns the report of a run; times in UTC.
-pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
-    let mut text = format!("# {} {}\n\n", summary.runbook, summary.title);
-    match summary.mode {
-        Mode::Live => {}
-        Mode::DryRun | Mode::Rehearsal => {
-            let mode = words::mode(summary.mode);
-            push(&mut text, &format!("**{mode}: nothing real was changed.**\n"));
+/// Returns the report of a run; times in UTC. `left` is what a rehearsal asked that the simulation does not know.
+pub(crate) fn markdown(entries: &[Entry], summary: &Summary, left: &[String]) -> String {
+    let (runbook, title) = (&summary.runbook, &summary.title);
+    let mut text = match summary.mode {
+        Mode::Live => format!("# {runbook} {title}\n\n"),
+        mode @ (Mode::DryRun | Mode::Rehearsal) => {
+            let mode = words::mode(mode);
+            format!("# {mode}: {runbook} {title}\n\n**{mode}: nothing real was changed.**\n\n")
         }
+    };
+    if !left.is_empty() {
+        let said = "**It left the simulation: what came of it proves nothing.** Not known was:\n";
+        push(&mut text, said);
+        left.iter().for_each(|left| push(&mut text, &format!("- {}", inline(left))));
+        push(&mut text, "");
     }
     facts(&mut text, entries, summary);
     objectives(&mut text, summary);
@@ -27,6 +33,9 @@ pub(crate) fn markdown(entries: &[Entry], summary: &Summary) -> String {
     table(&mut text, "Decisions", ["UTC", "Who", "Decision"], &decisions(entries));
     table(&mut text, "Timeline", ["UTC", "Step", "What happened"], &timeline(entries));
     follow_ups(&mut text, entries);
+    if summary.mode == Mode::Rehearsal {
+        push(&mut text, &format!("\n**{}**", words::NOT_REAL));
+    }
     text
 }
 
@@ -34,10 +43,12 @@ fn facts(text: &mut String, entries: &[Entry], summary: &Summary) {
     let exit = summary.exit.map(|exit| format!(" (exit {exit})")).unwrap_or_default();
     let mut who: Vec<&str> = entries.iter().map(Entry::who).collect();
     who.dedup();
-    let digest = entries.iter().find_map(|entry| match entry {
-        Entry::Known(record) => started(record).map(|plan| plan.digest.clone()),
+    let first = entries.iter().find_map(|entry| match entry {
+        Entry::Known(record) => started(record),
         Entry::Foreign(_) => None,
     });
+    let digest = first.map(|(plan, _)| plan.digest.clone()).unwrap_or_default();
+    let world = first.and_then(|(_, world)| world).map(ToString::to_string);
     for (name, said) in [
         ("Result", format!("{}{exit}", summary.result)),
         ("Run", summary.run.to_string()),
@@ -48,14 +59,19 @@ fn facts(text: &mut String, entries: &[Entry], summary: &Summary) {
         ("Run ended", instant(summary.until)),
         ("Waiting for people", length(summary.waited_for_people.duration())),
         ("Waiting for the cloud", length(summary.waited_for_cloud.duration())),
-        ("Plan", digest.unwrap_or_default()),
+        ("Plan", digest),
+        ("Took place in", world.unwrap_or_default()),
     ] {
+        if said.is_empty() {
+            continue;
+        }
         push(text, &format!("- {name}: {}", inline(&said)));
     }
 }
 
-fn started(record: &Record) -> Option<&Plan> {
-    if let Event::RunStarted { plan, .. } = &record.event { Some(plan) } else { None }
+fn started(record: &Record) -> Option<(&Plan, Option<&WorldNamed>)> {
+    let Event::RunStarted { plan, world, .. } = &record.event else { return None };
+    Some((plan, world.as_ref()))
 }
 
 fn objectives(text: &mut String, summary: &Summary) {
@@ -111,7 +127,9 @@ fn step_line(step: &ChangedStep) -> String {
 fn open(text: &mut String, summary: &Summary) {
     push(text, "\n## Open\n");
     for obligation in &summary.obligations {
-        let line = format!("{}: {} To close it: {}", obligation.id, obligation.say, obligation.how);
+        let warned = words::if_pasted(Some(summary.mode));
+        let (id, say, how) = (&obligation.id, &obligation.say, &obligation.how);
+        let line = format!("{id}: {say} To close it{warned}: {how}");
         push(text, &format!("- [ ] {}", inline(&line)));
     }
     if summary.obligations.is_empty() {
@@ -121,18 +139,20 @@ fn open(text: &mut String, summary: &Summary) {
 
 /// What people decided; what flags answered for them is theirs too.
 fn decisions(entries: &[Entry]) -> Vec<[String; 3]> {
+    let mode = audit::mode_of(entries);
     let told = entries.iter().filter_map(|entry| {
         let Entry::Known(record) = entry else { return None };
-        let told = audit::told(&record.event);
+        let told = audit::told(&record.event, mode);
         told.by_a_person.then(|| [instant(entry.time()), entry.who().to_owned(), told.whole()])
     });
     told.collect()
 }
 
 fn timeline(entries: &[Entry]) -> Vec<[String; 3]> {
+    let mode = audit::mode_of(entries);
     let row = |entry: &Entry| match entry {
         Entry::Known(record) => {
-            let told = audit::told(&record.event);
+            let told = audit::told(&record.event, mode);
             let step = told.step.map(|step| step.0.clone()).unwrap_or_default();
             [instant(entry.time()), step, told.what]
         }
@@ -145,7 +165,7 @@ fn timeline(entries: &[Entry]) -> Vec<[String; 3]> {
 
 fn follow_ups(text: &mut String, entries: &[Entry]) {
     let Some(Entry::Known(first)) = entries.first() else { return };
-    let Some(plan) = started(first) else { return };
+    let Some((plan, _)) = started(first) else { return };
     if plan.follow_ups.is_empty() {
         return;
     }

@@ -10,7 +10,7 @@ fn report(script: &Script) -> String {
     let entries: Vec<Entry> =
         script.records.iter().cloned().map(|record| Entry::Known(Box::new(record))).collect();
     let summary = summary::of(&script.records, at("03:00:00")).expect("a run");
-    markdown(&entries, &summary)
+    markdown(&entries, &summary, &[])
 }
 
 fn restored() -> Script {
@@ -49,6 +49,17 @@ fn a_report_has_what_an_incident_record_needs() {
         restored().records.len() + decisions.lines().filter(|l| l.starts_with("| 2026")).count(),
         "every record is in the timeline"
     );
+}
+
+#[test]
+fn a_report_of_a_rehearsal_that_left_the_simulation_says_that_it_proves_nothing() {
+    let script = Script::of(crate::report::fixtures::plan(), Mode::Rehearsal);
+    let entries: Vec<Entry> =
+        script.records.iter().cloned().map(|record| Entry::Known(Box::new(record))).collect();
+    let summary = summary::of(&script.records, at("03:00:00")).expect("a run");
+    let text = markdown(&entries, &summary, &["rds DescribeFoo".to_owned()]);
+    assert!(text.contains("what came of it proves nothing.** Not known was:\n\n- rds DescribeFoo"));
+    assert!(!markdown(&entries, &summary, &[]).contains("proves nothing"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::view::ViewState;
 use super::words;
 use crate::clock::since;
 use crate::event::{
-    Answer, AttemptResult, Event, Finding, FindingLevel, QuestionKey, Record, RevertResult,
+    Answer, AttemptResult, Event, Finding, FindingLevel, Mode, QuestionKey, Record, RevertResult,
     RollbackScope,
 };
 use crate::ids::StepId;
@@ -28,12 +28,14 @@ pub(crate) struct Layout {
     pub zone: TimeZone,
     /// Columns of the step ids
     pub ids: usize,
+    /// How the run treats the world
+    pub mode: Option<Mode>,
 }
 
 impl Layout {
     /// Returns the layout for a plan's ids.
     pub(crate) fn new(columns: usize, zone: TimeZone, view: &ViewState) -> Self {
-        Self { columns, zone, ids: view.ids.clamp(8, 16) }
+        Self { columns, zone, ids: view.ids.clamp(8, 16), mode: view.mode }
     }
 }
 
@@ -83,8 +85,14 @@ impl Page<'_> {
         self.under(weight, &error.message);
         self.under(weight, words::changed(error.effect));
         if let Some(hint) = &error.hint {
-            self.under(weight, &format!("Hint: {hint}"));
+            self.under(weight, &format!("Hint{}: {hint}", words::if_pasted(self.layout.mode)));
         }
+    }
+
+    /// Adds what ended the run: the last line of a log says whether it was practice.
+    fn ended(&mut self, weight: Weight, tone: Tone, word: &str, said: &str) {
+        let heading = self.layout.mode.map_or("", Mode::heading);
+        self.head(weight, tone, word, "run", &format!("{heading}{said}"));
     }
 }
 
@@ -125,14 +133,14 @@ pub(crate) fn lines(record: &Record, view: &ViewState, layout: &Layout) -> Vec<L
             page.reports(weight, reports);
         }
         Event::RunStopped { why, .. } => {
-            page.head(Weight::Loud, Tone::Warn, "stop", "run", why);
+            page.ended(Weight::Loud, Tone::Warn, "stop", why);
         }
         Event::RunFinished { end, .. } => {
-            page.head(Weight::Normal, Tone::Strong, "end", "run", words::run_end(*end));
+            page.ended(Weight::Normal, Tone::Strong, "end", words::run_end(*end));
         }
         Event::RunAbandoned { reason, .. } => {
             let said = format!("given up: {reason}; nothing was reverted");
-            page.head(Weight::Loud, Tone::Warn, "end", "run", &said);
+            page.ended(Weight::Loud, Tone::Warn, "end", &said);
         }
         Event::Noted { step, text } => {
             let about = step.as_ref().map_or("", |step| step.0.as_str());
@@ -161,7 +169,8 @@ impl Page<'_> {
     fn opened(&mut self, step: Option<&StepId>, obligation: &Obligation) {
         let about = step.map_or("", |step| step.0.as_str());
         self.head(Weight::Loud, Tone::Warn, "open", about, &obligation.say);
-        self.under(Weight::Loud, &format!("To close it: {}", obligation.how));
+        let warned = words::if_pasted(self.layout.mode);
+        self.under(Weight::Loud, &format!("To close it{warned}: {}", obligation.how));
     }
 
     fn dated(&mut self, at: Timestamp, said: &str) {
@@ -181,7 +190,7 @@ impl Page<'_> {
         let about = finding.step.as_ref().map_or("preflight", |step| step.0.as_str());
         self.head(weight, tone, word, about, &format!("{}: {}", finding.about, finding.said));
         if let Some(hint) = &finding.hint {
-            self.under(weight, &format!("Hint: {hint}"));
+            self.under(weight, &format!("Hint{}: {hint}", words::if_pasted(self.layout.mode)));
         }
     }
 
@@ -441,8 +450,9 @@ pub(crate) fn header(view: &ViewState, now: Timestamp, layout: &Layout) -> Vec<L
     let (Some(plan), Some(mode), Some(run)) = (&view.plan, view.mode, &view.run) else {
         return Vec::new();
     };
+    let world = view.world.as_ref().map(|world| format!(" · {world}")).unwrap_or_default();
     let first = format!(
-        "phoenix-dr · {} · {} {} · estate {} · run {}",
+        "phoenix-dr · {} · {} {} · estate {} · run {}{world}",
         words::mode(mode),
         plan.runbook,
         plan.title,

@@ -254,6 +254,7 @@ pub(crate) fn text(report: &DryRunReport, columns: usize, zone: &TimeZone) -> Ve
             lines.extend(text::wrap(&format!("-- {}", phase.unwrap_or_default()), columns, 2));
         }
         lines.extend(step_lines(number, planned, step, report.seen, columns));
+        lines.extend(command_lines(report.mode, &step.commands, columns));
     }
     lines.push(String::new());
     if !plan.verification.is_empty() {
@@ -294,7 +295,7 @@ pub(crate) fn finding_lines(finding: &Finding, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Returns everything known of one step as lines.
+/// Returns everything known of one step as lines, but for its commands.
 pub(crate) fn step_lines(
     number: usize,
     planned: &PlannedStep,
@@ -325,11 +326,21 @@ pub(crate) fn step_lines(
     };
     row("how", format!("{how}, {fidelity}{usually}"));
     lines.extend(text::table(&rows, columns, 6));
-    for command in &step.commands {
-        // A command is for pasting: one line, whatever the width.
-        lines.push(format!("      {}", text::typed(command)));
-    }
     lines
+}
+
+/// Returns a step's commands as lines; a command is for pasting: one line, whatever the width.
+fn command_lines(mode: Mode, commands: &[String], columns: usize) -> Vec<String> {
+    let warned = mode == Mode::Rehearsal && !commands.is_empty();
+    let warning = warned.then(|| format!("  {}", words::NOT_HERE));
+    let lines = commands.iter().flat_map(|command| match command.strip_prefix("# ") {
+        Some(remark) => {
+            let parts = text::wrap(remark, columns.saturating_sub(8), 0).into_iter();
+            parts.map(|part| format!("      # {part}")).collect()
+        }
+        None => vec![format!("      {}", text::typed(command))],
+    });
+    warning.into_iter().chain(lines).collect()
 }
 
 fn found_rows(found: &Found, seen: Timestamp, row: &mut dyn FnMut(&str, String)) {

@@ -16,6 +16,12 @@ const REFRESH_HZ: u8 = 10;
 /// Bars shown at once; what runs beyond is counted in the last line.
 const ROWS_MAX: usize = 12;
 
+/// Columns of a label, a bar and what stands around them, before the text.
+pub(crate) const BEFORE: usize = 2 + LABEL + 2 + 12 + 2;
+
+/// Columns of a label.
+const LABEL: usize = 14;
+
 /// Length of a drawn bar.
 const SCALE: u64 = 1_000;
 
@@ -247,5 +253,5 @@ impl TermLike for Screen {
 
 /// Returns a row's label cut to a column, so that bars stand below each other.
 pub(crate) fn label(id: &str) -> String {
-    text::pad(id, 14)
+    text::pad(id, LABEL)
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::view::ViewState;
 use crate::clock::since;
-use crate::event::{Event, Record, RevertResult};
+use crate::event::{Answer, Event, Question, Record, RevertResult};
 use crate::ids::StepId;
 use crate::outcome::StepEnd;
 use crate::span::Span;
@@ -28,6 +28,20 @@ pub(super) struct Spent {
 
 type Interval = (Timestamp, Timestamp);
 
+/// A question, from when it was put to its answer, or to when nobody waited for one any more.
+#[derive(Debug, Clone)]
+pub(super) struct Wait<'a> {
+    pub question: &'a Question,
+    /// Place of the record that put it last
+    pub asked: usize,
+    pub since: Timestamp,
+    pub until: Timestamp,
+    /// Its answer, with the record of it
+    pub answer: Option<(&'a Answer, &'a Record)>,
+    /// The part in which nothing else went on, counted for no question before it: all of these are the time of people
+    pub alone: Duration,
+}
+
 /// The times in which steps, or their reverts, were being carried out.
 #[derive(Debug, Default)]
 struct Carried {
@@ -40,13 +54,11 @@ struct Carried {
 impl Spent {
     /// Measures a run up to an instant.
     pub(super) fn of(records: &[Record], view: &ViewState, until: Timestamp) -> Self {
-        let mut waits = view.waits.clone();
-        waits.extend(view.open.as_ref().map(|open| (open.since, until)));
         let Carried { well, failed } = carried(records, until);
-        let (well, failed, waits) = (union(well), union(failed), union(waits));
-        let busy = union([well.as_slice(), failed.as_slice()].concat());
+        let (well, failed) = (union(well), union(failed));
         let length = view.started.map_or(Duration::ZERO, |started| since(started, until));
-        let (people, cloud) = (total(&without(&waits, &busy)), total(&well));
+        let people = waits(records, until).iter().map(|wait| wait.alone).sum();
+        let cloud = total(&well);
         let retries = total(&without(&failed, &well));
         let program = length.saturating_sub(people + cloud + retries);
         Self { people, cloud, retries, program }
@@ -56,14 +68,77 @@ impl Spent {
     /// is lost by cutting them off goes to those that lose most.
     pub(super) fn seconds(self) -> [Span; 4] {
         let parts = [self.people, self.cloud, self.retries, self.program];
-        let mut seconds = parts.map(|part| part.as_secs());
-        let missing = parts.iter().sum::<Duration>().as_secs() - seconds.iter().sum::<u64>();
-        let mut by_loss = [0, 1, 2, 3];
-        by_loss.sort_by_key(|part| std::cmp::Reverse(parts[*part].subsec_nanos()));
-        let gets = by_loss.into_iter().zip(0..missing);
-        gets.for_each(|(part, _)| seconds[part] += 1);
+        let mut seconds = [0; 4];
+        in_seconds(&parts, parts.iter().sum::<Duration>().as_secs(), &mut seconds);
         seconds.map(Span::seconds)
     }
+}
+
+/// Cuts lengths to whole seconds that make up `sum`; what is lacking goes to those that lose most.
+pub(super) fn in_seconds(parts: &[Duration], sum: u64, seconds: &mut [u64]) {
+    for (seconds, part) in seconds.iter_mut().zip(parts) {
+        *seconds = part.as_secs();
+    }
+    let missing = sum.saturating_sub(seconds.iter().sum());
+    let mut by_loss: Vec<usize> = (0..parts.len()).collect();
+    by_loss.sort_by_key(|part| std::cmp::Reverse(parts[*part].subsec_nanos()));
+    by_loss.into_iter().zip(0..missing).for_each(|(part, _)| seconds[part] += 1);
+}
+
+/// Returns every question that was put, in the order it was put first.
+pub(super) fn waits(records: &[Record], until: Timestamp) -> Vec<Wait<'_>> {
+    let mut waits = put(records, until);
+    waits.sort_by_key(|wait| wait.since);
+    let Carried { well, failed } = carried(records, until);
+    let mut taken = union([well, failed].concat());
+    for wait in &mut waits {
+        let alone = without(&[(wait.since, wait.until)], &taken);
+        wait.alone = total(&alone);
+        taken = union([taken, alone].concat());
+    }
+    waits
+}
+
+fn put(records: &[Record], until: Timestamp) -> Vec<Wait<'_>> {
+    let (mut open, mut all): (Vec<Wait<'_>>, Vec<Wait<'_>>) = (Vec::new(), Vec::new());
+    let mut last = until;
+    for (asked, record) in records.iter().enumerate() {
+        let now = record.time;
+        match &record.event {
+            Event::Asked { question } => {
+                let question: &Question = question;
+                match open.iter_mut().find(|wait| wait.question.key == question.key) {
+                    // Put anew after a look, it goes on waiting since it was first put.
+                    Some(wait) => {
+                        wait.question = question;
+                        wait.asked = asked;
+                    }
+                    None => {
+                        let (since, alone) = (now, Duration::ZERO);
+                        open.push(Wait { question, asked, since, until, answer: None, alone });
+                    }
+                }
+            }
+            Event::Decided { question, answer } => {
+                let of = |wait: &Wait<'_>| wait.question.key == *question;
+                if let Some(at) = open.iter().position(of) {
+                    let wait = open.remove(at);
+                    all.push(Wait { until: now, answer: Some((answer, record)), ..wait });
+                }
+            }
+            Event::RunStopped { .. } | Event::RunFinished { .. } => {
+                all.extend(open.drain(..).map(|wait| Wait { until: now, ..wait }));
+            }
+            // Of a process that was lost nobody knows until when it asked.
+            Event::RunResumed { .. } | Event::RunAbandoned { .. } => {
+                all.extend(open.drain(..).map(|wait| Wait { until: last, ..wait }));
+            }
+            _ => {}
+        }
+        last = now;
+    }
+    all.extend(open);
+    all
 }
 
 /// A process that is gone carries nothing out; what a service did meanwhile is not on record.
@@ -180,6 +255,41 @@ mod tests {
         assert_eq!(seconds(spent), [40, 660, 35, 20 + 10 + 15 + 60]);
         let whole = since(at("02:18:00"), at("02:32:00"));
         assert_eq!(spent.people + spent.cloud + spent.retries + spent.program, whole);
+    }
+
+    #[test]
+    fn the_time_of_people_is_that_of_the_questions_one_by_one() {
+        // Two questions are open at once, and the second one goes on while a step does; a third one has no answer.
+        let key = |step: &str| QuestionKey::Override { step: step.into() };
+        let put = |step: &str| Event::Asked {
+            question: Box::new(question(key(step), AnswerForm::Reason)),
+        };
+        let typed = || Answer::Typed { text: "seen it".to_owned() };
+        let decided = |step: &str| Event::Decided { question: key(step), answer: typed() };
+        let script = Script::started()
+            .event("02:20:00", put("one"))
+            .event("02:20:30", put("other"))
+            .event("02:21:00", decided("one"))
+            .start("02:21:30", "capacity")
+            .event("02:22:00", decided("other"))
+            .end("02:23:00", "capacity", StepEnd::Done)
+            .event("02:24:00", put("third"))
+            .event("02:24:20", Event::RunStopped { why: "SIGTERM".to_owned(), exit: 13 })
+            .event("09:00:00", Event::RunAbandoned { reason: "so".into(), still_changed: vec![] });
+        let waits = waits(&script.records, at("09:00:00"));
+        let alone: Vec<u64> = waits.iter().map(|wait| wait.alone.as_secs()).collect();
+        assert_eq!(alone, [60, 30, 20]);
+        let took: Vec<u64> =
+            waits.iter().map(|wait| since(wait.since, wait.until).as_secs()).collect();
+        assert_eq!(took, [60, 90, 20]);
+        assert!(waits[2].answer.is_none());
+        assert_eq!(spent(&script, "09:00:00").people.as_secs(), 110);
+        // Of a process that was lost the wait is known up to its last record.
+        let lost = Script::started().event("02:20:00", put("one")).start("02:20:40", "p1");
+        let settings = crate::journal::fixtures::settings();
+        let resumed = Event::RunResumed { settings, version: "0".to_owned() };
+        let lost = lost.event("03:00:00", resumed);
+        assert_eq!(spent(&lost, "03:00:00").people.as_secs(), 40);
     }
 
     #[test]

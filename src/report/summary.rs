@@ -22,6 +22,7 @@ use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
 use crate::span::Span;
 
 pub(crate) use lines::lines;
+pub(super) use lines::{loss_line, restored_cells};
 
 /// Columns of why a step is not done.
 const REASON_COLUMNS: usize = 100;
@@ -84,6 +85,14 @@ pub(crate) struct LossReached {
     pub loss: Option<Span>,
     pub objective: Span,
     pub most: Span,
+}
+
+impl Summary {
+    /// Says of a rehearsal that left the simulation that nothing is proved by it, and how its process ends.
+    pub(crate) fn proves_nothing(&mut self, exit: Exit) {
+        self.result = format!("LEFT THE SIMULATION, which proves nothing: {}", self.result);
+        self.exit = self.exit.map(|_| exit.code());
+    }
 }
 
 /// Returns the summary of a run's records; `None` when there is no beginning.

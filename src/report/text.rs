@@ -166,6 +166,27 @@ pub(crate) fn block(text: &str, columns: usize, indent: usize) -> Vec<String> {
         .collect()
 }
 
+/// Returns a command, of words without spaces, as lines of at most `columns` where its words allow it. A line that goes
+/// on ends with `\`: pasted together they are one command.
+pub(crate) fn command(command: &str, columns: usize, indent: usize) -> Vec<String> {
+    let (command, lead) = (plain(command), " ".repeat(indent));
+    let mut lines: Vec<String> = Vec::new();
+    for word in command.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(word) + " \\".len() < columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(line) => {
+                line.push_str(" \\");
+                lines.push(format!("{lead}  {word}"));
+            }
+            None => lines.push(format!("{lead}{word}")),
+        }
+    }
+    lines
+}
+
 /// Returns the columns of a table as lines: each column as wide as its widest cell, two spaces between, the last
 /// one wrapped into what is left of `columns`.
 pub(crate) fn table(rows: &[Vec<String>], columns: usize, indent: usize) -> Vec<String> {
@@ -294,6 +315,24 @@ mod tests {
         );
         assert_eq!(wrap("", 10, 0), [""]);
         assert_eq!(wrap("a\nb", 10, 1), ["a", " b"]);
+    }
+
+    #[test]
+    fn a_command_over_several_lines_is_pasted_as_one() {
+        let done = "phoenix-dr mark-done unfenced-phoenix-prod --evidence HOW";
+        assert_eq!(command(done, 80, 4), [format!("    {done}")]);
+        let lines = command(done, 40, 4);
+        assert_eq!(
+            lines,
+            [
+                "    phoenix-dr mark-done \\",
+                "      unfenced-phoenix-prod --evidence \\",
+                "      HOW"
+            ]
+        );
+        assert!(lines.iter().all(|line| width(line) <= 40));
+        let pasted = lines.join("\n").replace("\\\n", "");
+        assert_eq!(pasted.split_whitespace().collect::<Vec<_>>().join(" "), done);
     }
 
     proptest::proptest! {

@@ -10,7 +10,7 @@ use super::text::width;
 use crate::clock::since;
 use crate::event::{
     Answer, AnswerForm, AttemptResult, Event, Finding, Mode, Question, QuestionKey, Record,
-    RevertResult, RunEnd,
+    RevertResult, RunEnd, WorldNamed,
 };
 use crate::ids::{RunId, StepId};
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
@@ -126,6 +126,8 @@ pub(crate) enum Ending {
 pub(crate) struct ViewState {
     pub run: Option<RunId>,
     pub mode: Option<Mode>,
+    /// Where a rehearsal takes place
+    pub world: Option<WorldNamed>,
     pub plan: Option<Arc<Plan>>,
     /// What was typed behind the program's name to start it
     pub typed: Vec<String>,
@@ -182,7 +184,8 @@ impl ViewState {
     pub(crate) fn apply(&mut self, record: &Record) {
         let time = record.time;
         match &record.event {
-            Event::RunStarted { run, mode, plan, incident_started, settings, .. } => {
+            Event::RunStarted { run, mode, plan, incident_started, settings, world, .. } => {
+                self.world.clone_from(world);
                 self.run = Some(run.clone());
                 self.interactive = settings.interactive;
                 self.typed.clone_from(&settings.typed);

@@ -6,9 +6,26 @@ use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RollbackScope, RunE
 use crate::ids::StepId;
 use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
 
+/// Begins what a rehearsal puts on a screen, where nothing else there says it first.
+pub(crate) const PRACTICE: &str =
+    "REHEARSAL: practice in a simulated estate, nothing real is touched";
+
 /// Ends what a rehearsal puts on a screen: its beginning may have gone by.
 pub(crate) const NOT_REAL: &str =
     "REHEARSAL: none of this is real; lines for aws, kubectl or psql would act LIVE";
+
+/// Stands above commands that a rehearsal shows: they are those of the day itself.
+pub(crate) const NOT_HERE: &str =
+    "# REHEARSAL: in a shell these act on the LIVE estate, not on this simulation";
+
+/// Returns what is said of a hint or of a way to close something, which may have a command in it: whoever pastes one
+/// from a rehearsal has left the simulation.
+pub(crate) const fn if_pasted(mode: Option<Mode>) -> &'static str {
+    match mode {
+        Some(Mode::Rehearsal) => " (REHEARSAL: in a shell it would act LIVE)",
+        Some(Mode::Live | Mode::DryRun) | None => "",
+    }
+}
 
 /// Returns how a run treats the world, as screens show it.
 pub(crate) const fn mode(mode: Mode) -> &'static str {

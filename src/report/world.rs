@@ -49,7 +49,9 @@ impl Lengths {
     /// Says which were measured.
     pub(crate) fn said(&self) -> String {
         match (self.measured.as_slice(), self.guessed.as_slice()) {
-            ([], _) => "guesses, not measured".to_owned(),
+            ([], _) => {
+                "guesses, not measured: of AWS's operations and of how pods start".to_owned()
+            }
             (_, []) => "measured".to_owned(),
             (measured, guessed) => {
                 format!("measured: {}; guesses: {}", measured.join(", "), guessed.join(", "))

@@ -56,8 +56,14 @@ impl<T> Timed<T> {
         Self { value, given: true }
     }
 
-    const fn guess(value: T) -> Self {
+    /// Returns what nobody said.
+    pub(super) const fn guess(value: T) -> Self {
         Self { value, given: false }
+    }
+
+    /// Says whether nobody said it.
+    pub(crate) const fn is_guess(&self) -> bool {
+        !self.given
     }
 }
 
@@ -186,6 +192,21 @@ mod tests {
         assert_eq!((some.promote.0.as_secs(), *some.restore_seconds_per_gib), (540, 12));
         let not = read(r#"{ "promote": "9m" }"#);
         assert_eq!(not.told().0.len(), 0, "given, but nobody says that it was measured");
+    }
+
+    #[test]
+    fn how_pods_start_is_a_guess_until_a_world_says_that_it_was_measured() {
+        use crate::sandbox::world::{WorldCluster, parse, shipped};
+        let name = "startup of pods in us-west-2".to_owned();
+        let text = shipped("phoenix").expect("it comes with the program");
+        let mut world = parse("phoenix", text).expect("a world");
+        assert!(world.lengths().1.contains(&name), "given, but nobody says that it was measured");
+        world.durations.measured = true;
+        assert!(world.lengths().0.contains(&name));
+        world.clusters.insert("us-west-2".to_owned(), WorldCluster::default());
+        assert!(world.lengths().1.contains(&name), "nobody said it");
+        let written = serde_json::to_value(WorldCluster::default()).expect("JSON");
+        assert_eq!(written.get("startup"), None, "a guess that is read back would count as given");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::fault::{Missed, Rule};
 use super::objects::{Key, Object};
@@ -129,6 +130,61 @@ fn read(path: &Path, file: &File) -> Result<(Vec<Entry>, u64), LogError> {
         Some(Entry::World { .. }) => Ok((entries, whole)),
         Some(_) | None => Err(LogError::NoWorld { path: path.to_owned() }),
     }
+}
+
+/// How a rehearsal began, by the first line of its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Began {
+    pub seed: u64,
+    /// The faults besides the world's own were to be told at the end alone
+    pub secret: bool,
+    /// The world's own
+    pub own: Vec<String>,
+    /// Besides these
+    pub injected: Vec<String>,
+    /// Tells its world from every other one
+    pub digest: String,
+}
+
+/// Reads how the rehearsal in a directory began.
+pub(crate) fn began(directory: &Path) -> Result<Began, LogError> {
+    let path = directory.join(FILE_NAME);
+    let failed = |source| LogError::Io { path: path.clone(), source };
+    let mut text = String::new();
+    BufReader::new(File::open(&path).map_err(failed)?).read_line(&mut text).map_err(failed)?;
+    let damaged = |why: String| LogError::Damaged { path: path.clone(), line: 1, why };
+    let entry = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+    let Entry::World { seed, secret, faults, world, base, .. } = entry else {
+        return Err(LogError::NoWorld { path });
+    };
+    let mut digest = Sha256::new();
+    // The same types wrote it: the same world has the same bytes.
+    digest.update(serde_json::to_vec(&world).map_err(|error| damaged(error.to_string()))?);
+    if base {
+        let kept = directory.join(BASE_NAME);
+        let file = std::fs::read(&kept).map_err(|source| LogError::Io { path: kept, source })?;
+        digest.update(file);
+    }
+    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = |rules: &[Rule]| rules.iter().map(ToString::to_string).collect();
+    Ok(Began { seed, secret, own: told(&world.faults), injected: told(&faults), digest })
+}
+
+/// Reads what the rehearsal in a directory asked that the simulation does not know.
+pub(crate) fn left(directory: &Path) -> Result<Vec<String>, LogError> {
+    let entries = Log::look(&directory.join(FILE_NAME))?.into_iter();
+    let left = entries.filter_map(|entry| match entry {
+        Entry::Left { what, .. } => Some(what),
+        Entry::World { .. }
+        | Entry::Put { .. }
+        | Entry::Gone { .. }
+        | Entry::Cluster { .. }
+        | Entry::Fault { .. }
+        | Entry::Spared { .. }
+        | Entry::Missed { .. }
+        | Entry::Clock { .. } => None,
+    });
+    Ok(left.collect())
 }
 
 impl Log {

@@ -93,6 +93,19 @@ pub(crate) struct Unseen {
     pub why: String,
 }
 
+impl World {
+    /// Returns the names of the lengths that were measured, and of those that are guesses.
+    pub(crate) fn lengths(&self) -> (Vec<String>, Vec<String>) {
+        let (mut measured, mut guessed) = self.durations.told();
+        for (region, cluster) in &self.clusters {
+            let known = self.durations.measured && !cluster.startup.is_guess();
+            let told = if known { &mut measured } else { &mut guessed };
+            told.push(format!("startup of pods in {region}"));
+        }
+        (measured, guessed)
+    }
+}
+
 fn account() -> String {
     "123456789012".to_owned()
 }
@@ -286,9 +299,9 @@ pub(crate) struct WorldDue {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorldCluster {
-    /// Until a pod is ready
-    #[serde(default = "startup")]
-    pub startup: Span,
+    /// Until a pod is ready; measured where `durations.measured` says so
+    #[serde(default = "startup", skip_serializing_if = "Timed::is_guess")]
+    pub startup: Timed<Span>,
     /// Pods that find a place
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
@@ -306,8 +319,8 @@ impl Default for WorldCluster {
     }
 }
 
-fn startup() -> Span {
-    Span::seconds(25)
+fn startup() -> Timed<Span> {
+    Timed::guess(Span::seconds(25))
 }
 
 /// What answers HTTP and TCP at an address.

@@ -108,6 +108,13 @@ fn a_program_nobody_says_anything_of_is_listed_and_leaves_the_simulation() {
     let ran = rehearsed(&folder, &[]);
     assert_ne!(ran.exit, 0);
     assert!(ran.out.contains("left the simulation: the program `helm`"), "{}", ran.out);
+    let last = ran.out.rsplit("\nResult ").next().expect("last lines");
+    let last = last.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(last.starts_with("LEFT THE SIMULATION, which proves nothing: "), "{last}");
+    assert!(last.contains(&format!("(exit {})", ran.exit)), "{last}");
+    let report = folder.run(&["report"]).exits(0).out;
+    assert!(report.contains("what came of it proves nothing.**"), "{report}");
+    assert!(report.contains("- the program `helm`"), "{report}");
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Process {
             incident_started: now,
             settings: self.settings.clone(),
             version: "0".to_owned(),
+            world: None,
         };
         let first = chain.seal(event, now);
         let state = RunState::start(&first).expect("a first record starts a run");

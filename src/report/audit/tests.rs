@@ -13,8 +13,8 @@ fn entries(events: Vec<Event>) -> Vec<Entry> {
 fn a_failover_reads_as_a_timeline() {
     let shown = text(&entries(fixtures::events()));
     let expected = "\
-DR-001 Regional failover
 LIVE
+DR-001 Regional failover
 run 01JGZ7ZQ2V7S6M9Q3N4K5T7F3A
 estate phoenix
 plan 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -162,8 +162,8 @@ fn the_form_says_what_is_true_of_other_runs() {
     let Event::RunStarted { run, plan, incident_started, version, .. } = fixtures::started() else {
         panic!("the fixture is a start")
     };
-    let alone =
-        Event::RunStarted { run, mode: Mode::Rehearsal, plan, incident_started, settings, version };
+    let (mode, world) = (Mode::Rehearsal, None);
+    let alone = Event::RunStarted { run, mode, plan, incident_started, settings, version, world };
     let seen = form(vec![alone]);
     assert_eq!(seen["event"], "dr_rehearsal");
     assert_eq!(seen["triggered_by"], "automated");

@@ -8,6 +8,7 @@ use crate::event::{
 };
 use crate::ids::StepId;
 use crate::outcome::{ActionError, CheckReport, Effect, FailureClass, StepEnd, Verdict};
+use crate::report::words::if_pasted;
 
 /// Longest value shown; the whole one is in the journal.
 const VALUE_MAX: usize = 160;
@@ -51,8 +52,8 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Returns an event in words.
-pub(in crate::report) fn told(event: &Event) -> Told<'_> {
+/// Returns an event in words; `mode` is that of its run.
+pub(in crate::report) fn told(event: &Event, mode: Option<Mode>) -> Told<'_> {
     match event {
         Event::RunStarted { mode, settings, version, .. } => {
             began(start_of(*mode), settings, version)
@@ -105,7 +106,7 @@ pub(in crate::report) fn told(event: &Event) -> Told<'_> {
         Event::RevertFinished { step, result } => reverted(step, result),
         Event::ObligationOpened { step, obligation } => {
             Told::of(step.as_ref(), format!("OPEN {}: {}", obligation.id, obligation.say))
-                .more([format!("to close it: {}", obligation.how)])
+                .more([format!("to close it{}: {}", if_pasted(mode), obligation.how)])
         }
         Event::ObligationClosed { id, said, .. } => Told::run(format!("closed {id}: {said}")),
         Event::RunVerified { verdict, reports } => {

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::pages::{commands, contact_within, contacts, details, message};
 use super::{COMMANDS_PAGE, DETAILS_PAGE, MESSAGE_PAGE, keys};
 use crate::estate::types::Priority;
-use crate::event::{AnswerForm, Finding, FindingLevel, Mode, Question, QuestionKey};
+use crate::event::{AnswerForm, Finding, FindingLevel, Mode, Question, QuestionKey, WorldNamed};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Candidate, CheckReport, Verdict};
 use crate::plan::{Approval, Plan, PlannedStep};
@@ -41,6 +41,8 @@ const CANNOT_START: &str = "CANNOT START: ";
 pub(crate) struct GoView {
     pub run: RunId,
     pub mode: Mode,
+    /// Where a rehearsal takes place
+    pub world: Option<WorldNamed>,
     pub plan: Arc<Plan>,
     pub incident_started: Timestamp,
     pub now: Timestamp,

@@ -19,6 +19,7 @@ pub(super) fn view() -> GoView {
     GoView {
         run: run_id(),
         mode: Mode::Live,
+        world: None,
         incident_started: at("02:12:00"),
         now,
         zone: zone(),

@@ -3,7 +3,7 @@
 use super::go::{GoView, heading};
 use crate::estate::types::Contact;
 use crate::plan::{Body, Plan, PlannedStep};
-use crate::report::plan_view::{self, DryRunStep};
+use crate::report::plan_view;
 use crate::report::text::{self, COLUMNS, hour};
 use crate::span::Span;
 
@@ -53,13 +53,14 @@ pub(super) fn details(view: &GoView) -> Vec<String> {
     let mut lines = heading(view);
     lines.push(format!("run {}", view.run));
     lines.push(format!("plan {}", view.plan.digest));
+    let world = view.world.iter().map(ToString::to_string);
+    lines.extend(world.flat_map(|world| text::wrap(&world, COLUMNS, 4)));
     for finding in &view.findings {
         lines.extend(plan_view::finding_lines(finding, COLUMNS));
     }
     for (number, planned, step) in plan_view::numbered(&view.plan, &view.steps) {
         lines.push(String::new());
-        let step = DryRunStep { commands: Vec::new(), ..step.clone() };
-        lines.extend(plan_view::step_lines(number, planned, &step, view.now, COLUMNS));
+        lines.extend(plan_view::step_lines(number, planned, step, view.now, COLUMNS));
     }
     lines.push(String::new());
     let proofs = view.plan.verification.iter();
@@ -103,7 +104,8 @@ pub(super) fn message(view: &GoView) -> Vec<String> {
             hour(next)
         ));
     }
-    messages.iter().flat_map(|message| text::wrap(message, COLUMNS, 0)).collect()
+    let messages = messages.iter().map(|message| view.mode.message(message));
+    messages.flat_map(|message| text::wrap(&message, COLUMNS, 0)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{ChangedStep, LossReached, Summary};
+use super::{ChangedStep, LossReached, RestoredPriority, Summary};
 use crate::clock::since;
 use crate::event::Mode;
 use crate::report::text::{self, about, length, minutes};
@@ -82,7 +82,16 @@ fn run_line(summary: &Summary, zone: &TimeZone) -> String {
 }
 
 fn restored_line(summary: &Summary) -> String {
-    let cells = summary.restored.iter().map(|restored| {
+    let cells = restored_cells(&summary.restored);
+    match summary.verified {
+        Some(at) => format!("{cells} · verified {}", minutes(since(summary.incident_started, at))),
+        None => format!("{cells} · not verified as a whole"),
+    }
+}
+
+/// Returns when each priority was back, against its objective.
+pub(in crate::report) fn restored_cells(restored: &[RestoredPriority]) -> String {
+    let cells = restored.iter().map(|restored| {
         let priority = restored.priority;
         let of = restored.objective.map(|span| format!(" of {}", minutes(span.duration())));
         let of = of.unwrap_or_default();
@@ -95,14 +104,11 @@ fn restored_line(summary: &Summary) -> String {
             None => format!("{priority:?} NOT"),
         }
     });
-    let cells = cells.collect::<Vec<_>>().join(" · ");
-    match summary.verified {
-        Some(at) => format!("{cells} · verified {}", minutes(since(summary.incident_started, at))),
-        None => format!("{cells} · not verified as a whole"),
-    }
+    cells.collect::<Vec<_>>().join(" · ")
 }
 
-fn loss_line(loss: &LossReached) -> String {
+/// Returns what was lost, against its objective.
+pub(in crate::report) fn loss_line(loss: &LossReached) -> String {
     let lost = loss.loss.map_or("not known".to_owned(), about);
     let over = match loss.loss {
         Some(lost) if lost > loss.most => ", MORE THAN ALLOWED",
