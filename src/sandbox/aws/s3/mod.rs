@@ -12,6 +12,7 @@ mod write;
 use serde_json::Value;
 
 use super::codec::{AwsError, decode, escaped};
+use super::operations::{Operation, find, names};
 use super::{Answer, Desk, Request, unknown};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
@@ -65,31 +66,66 @@ impl Place {
     }
 }
 
-/// What it knows.
-pub(super) const OPERATIONS: [&str; 22] = [
-    "AbortMultipartUpload",
-    "CompleteMultipartUpload",
-    "CopyObject",
-    "CreateBucket",
-    "CreateMultipartUpload",
-    "DeleteBucket",
-    "DeleteObject",
-    "GetBucketLocation",
-    "GetBucketReplication",
-    "GetBucketVersioning",
-    "GetObject",
-    "HeadBucket",
-    "HeadObject",
-    "ListBuckets",
-    "ListMultipartUploads",
-    "ListObjectVersions",
-    "ListObjectsV2",
-    "ListParts",
-    "PutBucketReplication",
-    "PutBucketVersioning",
-    "PutObject",
-    "UploadPart",
+/// What answers an operation: `Bucket` is given the bucket, which must be there.
+enum Answers {
+    Account(fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>),
+    Bucket(fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>),
+}
+
+const fn of_account(
+    name: &'static str,
+    answers: fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>,
+) -> Operation<Answers> {
+    Operation { name, answers: Answers::Account(answers) }
+}
+
+const fn of_bucket(
+    name: &'static str,
+    answers: fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>,
+) -> Operation<Answers> {
+    Operation { name, answers: Answers::Bucket(answers) }
+}
+
+/// Every operation there is here.
+const TABLE: [Operation<Answers>; 22] = [
+    of_bucket("AbortMultipartUpload", |desk, place, request, _| {
+        multipart::abort(desk, place, &request.query)
+    }),
+    of_bucket("CompleteMultipartUpload", multipart::complete),
+    of_bucket("CopyObject", write::copy),
+    of_account("CreateBucket", bucket::create),
+    of_bucket("CreateMultipartUpload", |desk, place, request, _| {
+        multipart::create(desk, place, request)
+    }),
+    of_bucket("DeleteBucket", |desk, place, _, _| bucket::delete(desk, place)),
+    of_bucket("DeleteObject", versions::delete),
+    of_bucket("GetBucketLocation", |desk, _, _, _| Ok(bucket::location(desk))),
+    of_bucket("GetBucketReplication", |_, _, _, bucket| replication::get(bucket)),
+    of_bucket("GetBucketVersioning", |_, _, _, bucket| Ok(bucket::versioning(bucket))),
+    of_bucket("GetObject", |desk, place, request, _| read::get(desk, place, request)),
+    of_bucket("HeadBucket", |desk, _, _, _| Ok(bucket::head(desk))),
+    of_bucket("HeadObject", |desk, place, request, _| read::get(desk, place, request)),
+    of_account("ListBuckets", |desk, _, _| Ok(bucket::all(desk))),
+    of_bucket("ListMultipartUploads", |desk, place, _, _| Ok(multipart::uploads(desk, place))),
+    of_bucket("ListObjectVersions", |desk, place, request, _| {
+        Ok(list::versions(desk, place, &request.query))
+    }),
+    of_bucket("ListObjectsV2", |desk, place, request, _| {
+        list::objects(desk, place, &request.query)
+    }),
+    of_bucket("ListParts", |desk, place, request, _| multipart::parts(desk, place, &request.query)),
+    of_bucket("PutBucketReplication", |desk, place, request, bucket| {
+        replication::set(desk, place, bucket, request)
+    }),
+    of_bucket("PutBucketVersioning", |desk, place, request, _| {
+        bucket::set_versioning(desk, place, request)
+    }),
+    of_bucket("PutObject", write::put),
+    of_bucket("UploadPart", |desk, place, request, _| multipart::part(desk, place, request)),
 ];
+
+/// Their names.
+pub(super) const OPERATIONS: [&str; TABLE.len()] = names(&TABLE);
 
 /// Returns the name of an operation.
 pub(super) fn operation(request: &Request<'_>) -> String {
@@ -135,34 +171,14 @@ pub(super) fn answer(desk: &mut Desk<'_>, request: &Request<'_>) -> Result<Answe
     replication::arrive(desk);
     let place = Place::of(request.host, request.path);
     let operation = operation(request);
-    match operation.as_str() {
-        "ListBuckets" => return Ok(bucket::all(desk)),
-        "CreateBucket" => return bucket::create(desk, &place, request),
-        _ => {}
-    }
-    let bucket = desk.objects.get(Kind::Bucket, desk.region, &place.bucket).cloned();
-    let Some(bucket) = bucket else { return Err(elsewhere(desk, &place)) };
-    match operation.as_str() {
-        "HeadBucket" => Ok(bucket::head(desk)),
-        "DeleteBucket" => bucket::delete(desk, &place),
-        "GetBucketLocation" => Ok(bucket::location(desk)),
-        "GetBucketVersioning" => Ok(bucket::versioning(&bucket)),
-        "PutBucketVersioning" => bucket::set_versioning(desk, &place, request),
-        "GetBucketReplication" => replication::get(&bucket),
-        "PutBucketReplication" => replication::set(desk, &place, &bucket, request),
-        "GetObject" | "HeadObject" => read::get(desk, &place, request),
-        "PutObject" => write::put(desk, &place, request, &bucket),
-        "CopyObject" => write::copy(desk, &place, request, &bucket),
-        "DeleteObject" => versions::delete(desk, &place, request, &bucket),
-        "ListObjectsV2" => list::objects(desk, &place, &request.query),
-        "ListObjectVersions" => Ok(list::versions(desk, &place, &request.query)),
-        "CreateMultipartUpload" => multipart::create(desk, &place, request),
-        "UploadPart" => multipart::part(desk, &place, request),
-        "ListParts" => multipart::parts(desk, &place, &request.query),
-        "ListMultipartUploads" => Ok(multipart::uploads(desk, &place)),
-        "CompleteMultipartUpload" => multipart::complete(desk, &place, request, &bucket),
-        "AbortMultipartUpload" => multipart::abort(desk, &place, &request.query),
-        other => Err(unknown(&format!("s3 {other}"))),
+    let answers = match find(&TABLE, &operation) {
+        Some(Answers::Account(answers)) => return answers(desk, &place, request),
+        Some(Answers::Bucket(answers)) => answers,
+        None => return Err(unknown(&format!("s3 {operation}"))),
+    };
+    match desk.objects.get(Kind::Bucket, desk.region, &place.bucket).cloned() {
+        Some(bucket) => answers(desk, &place, request, &bucket),
+        None => Err(elsewhere(desk, &place)),
     }
 }
 
