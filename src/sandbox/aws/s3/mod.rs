@@ -23,25 +23,6 @@ const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 const SUBRESOURCES: [&str; 6] =
     ["uploads", "uploadId", "versions", "versioning", "location", "replication"];
 
-/// Parameters that only refine an operation.
-const REFINEMENTS: [&str; 15] = [
-    "x-id",
-    "list-type",
-    "prefix",
-    "max-keys",
-    "delimiter",
-    "encoding-type",
-    "continuation-token",
-    "start-after",
-    "fetch-owner",
-    "versionId",
-    "partNumber",
-    "key-marker",
-    "version-id-marker",
-    "part-number-marker",
-    "max-parts",
-];
-
 /// What a request is about.
 struct Place {
     bucket: String,
@@ -66,62 +47,82 @@ impl Place {
     }
 }
 
-/// What answers an operation: `Bucket` is given the bucket, which must be there.
-enum Answers {
+/// What answers an operation, and what it may be asked besides: anything else would be passed over.
+struct Answers {
+    parameters: &'static [&'static str],
+    by: By,
+}
+
+/// `Bucket` is given the bucket, which must be there.
+enum By {
     Account(fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>),
     Bucket(fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>),
 }
 
 const fn of_account(
     name: &'static str,
+    parameters: &'static [&'static str],
     answers: fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>,
 ) -> Operation<Answers> {
-    Operation { name, answers: Answers::Account(answers) }
+    Operation { name, answers: Answers { parameters, by: By::Account(answers) } }
 }
 
 const fn of_bucket(
     name: &'static str,
+    parameters: &'static [&'static str],
     answers: fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>,
 ) -> Operation<Answers> {
-    Operation { name, answers: Answers::Bucket(answers) }
+    Operation { name, answers: Answers { parameters, by: By::Bucket(answers) } }
 }
 
 /// Every operation there is here.
 const TABLE: [Operation<Answers>; 22] = [
-    of_bucket("AbortMultipartUpload", |desk, place, request, _| {
+    of_bucket("AbortMultipartUpload", &[], |desk, place, request, _| {
         multipart::abort(desk, place, &request.query)
     }),
-    of_bucket("CompleteMultipartUpload", multipart::complete),
-    of_bucket("CopyObject", write::copy),
-    of_account("CreateBucket", bucket::create),
-    of_bucket("CreateMultipartUpload", |desk, place, request, _| {
+    of_bucket("CompleteMultipartUpload", &[], multipart::complete),
+    of_bucket("CopyObject", &[], write::copy),
+    of_account("CreateBucket", &[], bucket::create),
+    of_bucket("CreateMultipartUpload", &[], |desk, place, request, _| {
         multipart::create(desk, place, request)
     }),
-    of_bucket("DeleteBucket", |desk, place, _, _| bucket::delete(desk, place)),
-    of_bucket("DeleteObject", versions::delete),
-    of_bucket("GetBucketLocation", |desk, _, _, _| Ok(bucket::location(desk))),
-    of_bucket("GetBucketReplication", |_, _, _, bucket| replication::get(bucket)),
-    of_bucket("GetBucketVersioning", |_, _, _, bucket| Ok(bucket::versioning(bucket))),
-    of_bucket("GetObject", |desk, place, request, _| read::get(desk, place, request)),
-    of_bucket("HeadBucket", |desk, _, _, _| Ok(bucket::head(desk))),
-    of_bucket("HeadObject", |desk, place, request, _| read::get(desk, place, request)),
-    of_account("ListBuckets", |desk, _, _| Ok(bucket::all(desk))),
-    of_bucket("ListMultipartUploads", |desk, place, _, _| Ok(multipart::uploads(desk, place))),
-    of_bucket("ListObjectVersions", |desk, place, request, _| {
+    of_bucket("DeleteBucket", &[], |desk, place, _, _| bucket::delete(desk, place)),
+    of_bucket("DeleteObject", &["versionId"], versions::delete),
+    of_bucket("GetBucketLocation", &[], |desk, _, _, _| Ok(bucket::location(desk))),
+    of_bucket("GetBucketReplication", &[], |_, _, _, bucket| replication::get(bucket)),
+    of_bucket("GetBucketVersioning", &[], |_, _, _, bucket| Ok(bucket::versioning(bucket))),
+    of_bucket("GetObject", &["versionId"], |desk, place, request, _| {
+        read::get(desk, place, request)
+    }),
+    of_bucket("HeadBucket", &[], |desk, _, _, _| Ok(bucket::head(desk))),
+    of_bucket("HeadObject", &["versionId"], |desk, place, request, _| {
+        read::get(desk, place, request)
+    }),
+    of_account("ListBuckets", &["prefix"], |desk, _, request| {
+        Ok(bucket::all(desk, &request.query))
+    }),
+    of_bucket("ListMultipartUploads", &["prefix"], |desk, place, request, _| {
+        Ok(multipart::uploads(desk, place, &request.query))
+    }),
+    of_bucket("ListObjectVersions", &["prefix", "encoding-type"], |desk, place, request, _| {
         Ok(list::versions(desk, place, &request.query))
     }),
-    of_bucket("ListObjectsV2", |desk, place, request, _| {
+    of_bucket("ListObjectsV2", &list::PARAMETERS, |desk, place, request, _| {
         list::objects(desk, place, &request.query)
     }),
-    of_bucket("ListParts", |desk, place, request, _| multipart::parts(desk, place, &request.query)),
-    of_bucket("PutBucketReplication", |desk, place, request, bucket| {
+    of_bucket("ListParts", &[], |desk, place, request, _| {
+        multipart::parts(desk, place, &request.query)
+    }),
+    of_bucket("PutBucketReplication", &[], |desk, place, request, bucket| {
         replication::set(desk, place, bucket, request)
     }),
-    of_bucket("PutBucketVersioning", |desk, place, request, _| {
+    of_bucket("PutBucketVersioning", &[], |desk, place, request, _| {
         bucket::set_versioning(desk, place, request)
     }),
-    of_bucket("PutObject", write::put),
-    of_bucket("UploadPart", |desk, place, request, _| multipart::part(desk, place, request)),
+    of_bucket("PutObject", &[], write::put),
+    of_bucket("UploadPart", &["partNumber"], |desk, place, request, _| {
+        multipart::part(desk, place, request)
+    }),
 ];
 
 /// Their names.
@@ -132,12 +133,6 @@ pub(super) fn operation(request: &Request<'_>) -> String {
     let (method, query) = (request.method, &request.query);
     let place = Place::of(request.host, request.path);
     let sub = SUBRESOURCES.into_iter().find(|name| query.contains_key(*name));
-    let known = |name: &String| {
-        REFINEMENTS.contains(&name.as_str()) || SUBRESOURCES.contains(&name.as_str())
-    };
-    if let Some(other) = query.keys().find(|name| !known(name)) {
-        return format!("{method} {} with {other}", request.path);
-    }
     let name = match (method, place.key.is_empty(), sub) {
         ("GET", true, None) if place.bucket.is_empty() => "ListBuckets",
         ("GET", true, None) if query.contains_key("list-type") => "ListObjectsV2",
@@ -161,9 +156,16 @@ pub(super) fn operation(request: &Request<'_>) -> String {
         ("GET", false, Some("uploadId")) => "ListParts",
         ("POST", false, Some("uploadId")) => "CompleteMultipartUpload",
         ("DELETE", false, Some("uploadId")) => "AbortMultipartUpload",
-        _ => return format!("{method} {}", request.path),
+        _ => "",
     };
-    name.to_owned()
+    let Some(answers) = find(&TABLE, name) else { return format!("{method} {}", request.path) };
+    // The SDKs name the operation a second time.
+    let known =
+        |name: &str| name == "x-id" || sub == Some(name) || answers.parameters.contains(&name);
+    match query.keys().find(|name| !known(name)) {
+        Some(other) => format!("{method} {} with {other}", request.path),
+        None => name.to_owned(),
+    }
 }
 
 /// Answers a request.
@@ -171,9 +173,9 @@ pub(super) fn answer(desk: &mut Desk<'_>, request: &Request<'_>) -> Result<Answe
     replication::arrive(desk);
     let place = Place::of(request.host, request.path);
     let operation = operation(request);
-    let answers = match find(&TABLE, &operation) {
-        Some(Answers::Account(answers)) => return answers(desk, &place, request),
-        Some(Answers::Bucket(answers)) => answers,
+    let answers = match find(&TABLE, &operation).map(|found| &found.by) {
+        Some(By::Account(answers)) => return answers(desk, &place, request),
+        Some(By::Bucket(answers)) => answers,
         None => return Err(unknown(&format!("s3 {operation}"))),
     };
     match desk.objects.get(Kind::Bucket, desk.region, &place.bucket).cloned() {
