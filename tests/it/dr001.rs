@@ -55,20 +55,31 @@ pub(crate) fn write_quick(folder: &Folder) {
 ///
 /// That is a lost region too, and one that is known to be lost at once instead of after a timeout for every look.
 pub(crate) fn quick_folder(estate: &Estate) -> Folder {
-    let folder = estate.folder();
+    let mut folder = estate.folder();
     write_quick(&folder);
-    let file = folder.path().join("phoenix-dr.yaml");
-    let mut text = std::fs::read_to_string(&file).expect("the estate file");
+    let files = ["phoenix-dr.yaml", "kubeconfig"].map(|name| folder.path().join(name));
+    let [estate_file, kubeconfig] = &files;
+    // The estate's own kubeconfig is every test's: this folder gets a copy to change.
+    let shared = &folder.environment["KUBECONFIG"];
+    std::fs::copy(shared, kubeconfig).expect("copy the kubeconfig");
+    let text = std::fs::read_to_string(estate_file).expect("the estate file");
+    assert!(text.contains(shared), "the estate file names its kubeconfig elsewhere");
+    let text = text.replace(shared, &kubeconfig.display().to_string());
+    std::fs::write(estate_file, text).expect("write the estate file");
+    folder.environment.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
     let endpoints = estate.about("endpoints");
-    for (name, facts) in endpoints.as_object().expect("endpoints") {
-        let lost = name.starts_with("us-east-1.") || name == "global.health";
-        if lost && facts["dark"] == true {
-            let address = format!("{}:{}", facts["host"].as_str().expect("a host"), facts["port"]);
-            // nothing listens on port 1
-            text = text.replace(&address, "127.0.0.1:1");
+    for file in &files {
+        let mut text = std::fs::read_to_string(file).expect("a file of the estate");
+        for (name, facts) in endpoints.as_object().expect("endpoints") {
+            let lost = name.starts_with("us-east-1.") || name == "global.health";
+            if lost && facts["dark"] == true {
+                let host = facts["host"].as_str().expect("a host");
+                // nothing listens on port 1
+                text = text.replace(&format!("{host}:{}", facts["port"]), "127.0.0.1:1");
+            }
         }
+        std::fs::write(file, text).expect("write a file of the estate");
     }
-    std::fs::write(file, text).expect("write the estate file");
     folder
 }
 

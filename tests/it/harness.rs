@@ -64,7 +64,12 @@ impl Folder {
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new(BINARY);
+        self.program(BINARY, arguments)
+    }
+
+    /// Returns the command of another program, which sees no more.
+    pub(crate) fn program<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env_clear().envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

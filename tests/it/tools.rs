@@ -37,6 +37,22 @@ say scaled k scale deployment/dashboard --replicas=2
 say rolled k rollout status deployment/dashboard --timeout=120s
 say ready k get deployment dashboard -o 'jsonpath={.status.readyReplicas}'; echo
 say absent k get deployment nothing
+say may k auth can-i patch deployments --subresource=scale
+say rules k auth can-i --list
+say path k auth can-i get /healthz
+printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: applied }\ndata: { key: "%s" }\n' one > map.yaml
+say tried k apply --server-side --dry-run=server -f map.yaml
+say nothing k get configmap applied
+say applied k apply --server-side -f map.yaml
+say same k apply --server-side --dry-run=server -f map.yaml
+k get configmap applied -w --output-watch-events -o 'jsonpath={.type}:{.object.data.key} ' > watched & watching=$!
+seen() { for look in $(seq 300); do grep -q "$1" watched && return; sleep 0.1; done; }
+seen ADDED
+k patch configmap applied --type merge -p '{"data":{"key":"two"}}' > /dev/null
+k delete configmap applied > /dev/null
+seen DELETED
+kill $watching
+say watched cat watched; echo
 mkdir -p chart/templates
 printf 'apiVersion: v2\nname: chart\nversion: 0.1.0\n' > chart/Chart.yaml
 printf 'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: charted }\ndata: { key: "{{ .Values.key }}" }\n' > chart/templates/map.yaml
@@ -165,6 +181,12 @@ fn kubectl_and_helm_find_a_cluster() {
         ("scaled", "deployment.apps/dashboard scaled"),
         ("rolled", "successfully rolled out"),
         ("absent", "Error from server (NotFound): deployments.apps \"nothing\" not found\nexit 1"),
+        ("path", "yes"),
+        ("rules", "[*]"),
+        ("tried", "configmap/applied serverside-applied (server dry run)"),
+        ("nothing", "(NotFound): configmaps \"applied\" not found\nexit 1"),
+        ("applied", "configmap/applied serverside-applied"),
+        ("same", "configmap/applied serverside-applied (server dry run)"),
         ("installed", "STATUS: deployed"),
         ("upgraded", "has been upgraded"),
         ("rolledback", "Rollback was a success"),
@@ -174,6 +196,8 @@ fn kubectl_and_helm_find_a_cluster() {
         assert!(told.contains(part), "{heading}: {told}");
     }
     assert_eq!(said(&folder, "ready"), ["2"]);
+    assert_eq!(said(&folder, "may"), ["yes"]);
+    assert_eq!(said(&folder, "watched"), ["ADDED:one MODIFIED:two DELETED:two"]);
     assert_eq!(said(&folder, "charted"), ["two", "one"]);
 }
 

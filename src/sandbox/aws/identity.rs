@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::codec::{AwsError, Params};
+use super::operations::{Operation, find, names};
 use super::{Desk, unknown};
 use crate::sandbox::objects::{Objects, text};
 use crate::sandbox::world::{Kind, stamp};
@@ -13,24 +14,40 @@ const PAGE: usize = 100;
 /// Seconds that the credentials of a role are good for, where a request names none.
 const SESSION: i64 = 3600;
 
-/// What STS knows.
-pub(super) const STS: [&str; 2] = ["AssumeRole", "GetCallerIdentity"];
+/// What answers an action of STS.
+type OfSts = fn(&Desk<'_>, &Params) -> Result<Value, AwsError>;
 
-/// What AWS Health knows.
-pub(super) const HEALTH: [&str; 1] = ["DescribeEvents"];
+/// What answers an operation of AWS Health.
+type OfHealth = fn(&Objects, &Value) -> Value;
+
+/// Every action of STS there is here.
+const ACTIONS: [Operation<OfSts>; 2] = [
+    Operation { name: "AssumeRole", answers: assume },
+    Operation { name: "GetCallerIdentity", answers: |desk, _| Ok(caller(desk)) },
+];
+
+/// Every operation of AWS Health there is here.
+const EVENTS: [Operation<OfHealth>; 1] = [Operation { name: "DescribeEvents", answers: events }];
+
+/// Names of what STS knows.
+pub(super) const STS: [&str; ACTIONS.len()] = names(&ACTIONS);
+
+/// Names of what AWS Health knows.
+pub(super) const HEALTH: [&str; EVENTS.len()] = names(&EVENTS);
 
 /// Answers an action of STS.
 pub(super) fn sts(desk: &Desk<'_>, action: &str, params: &Params) -> Result<Value, AwsError> {
+    let answers = find(&ACTIONS, action).ok_or_else(|| unknown(&format!("sts {action}")))?;
+    answers(desk, params)
+}
+
+fn caller(desk: &Desk<'_>) -> Value {
     let account = desk.account;
-    match action {
-        "GetCallerIdentity" => Ok(json!({
-            "UserId": "AROASIMULATION:phoenix-dr",
-            "Account": account,
-            "Arn": format!("arn:aws:sts::{account}:assumed-role/rehearsal/phoenix-dr"),
-        })),
-        "AssumeRole" => assume(desk, params),
-        other => Err(unknown(&format!("sts {other}"))),
-    }
+    json!({
+        "UserId": "AROASIMULATION:phoenix-dr",
+        "Account": account,
+        "Arn": format!("arn:aws:sts::{account}:assumed-role/rehearsal/phoenix-dr"),
+    })
 }
 
 fn assume(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
@@ -60,25 +77,26 @@ fn assume(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
 
 /// Answers an operation of AWS Health.
 pub(super) fn health(objects: &Objects, operation: &str, asked: &Value) -> Result<Value, AwsError> {
-    match operation {
-        "DescribeEvents" => {
-            let filter = asked.get("filter").unwrap_or(&Value::Null);
-            let all = objects.everywhere(Kind::HealthEvent).map(|(_, body)| body);
-            let most = asked.get("maxResults").and_then(Value::as_u64);
-            let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(PAGE);
-            let first = text(asked, "nextToken").parse().unwrap_or(0);
-            let mut events: Vec<&Value> =
-                all.filter(|event| wanted(filter, event)).skip(first).take(most + 1).collect();
-            let mut answer = json!({});
-            if events.len() > most {
-                events.truncate(most);
-                answer["nextToken"] = json!((first + most).to_string());
-            }
-            answer["events"] = json!(events);
-            Ok(answer)
-        }
-        other => Err(unknown(&format!("health {other}"))),
+    let answers = find(&EVENTS, operation);
+    let answers = answers.ok_or_else(|| unknown(&format!("health {operation}")))?;
+    Ok(answers(objects, asked))
+}
+
+fn events(objects: &Objects, asked: &Value) -> Value {
+    let filter = asked.get("filter").unwrap_or(&Value::Null);
+    let all = objects.everywhere(Kind::HealthEvent).map(|(_, body)| body);
+    let most = asked.get("maxResults").and_then(Value::as_u64);
+    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(PAGE);
+    let first = text(asked, "nextToken").parse().unwrap_or(0);
+    let mut events: Vec<&Value> =
+        all.filter(|event| wanted(filter, event)).skip(first).take(most + 1).collect();
+    let mut answer = json!({});
+    if events.len() > most {
+        events.truncate(most);
+        answer["nextToken"] = json!((first + most).to_string());
     }
+    answer["events"] = json!(events);
+    answer
 }
 
 /// Says whether an event has one of the values of every list of a filter, and begins, ends or changed when it says.

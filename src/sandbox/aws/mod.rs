@@ -10,6 +10,7 @@ mod digest;
 mod exchange;
 mod front;
 mod identity;
+mod operations;
 mod rds;
 mod refusal;
 mod route53;
@@ -102,10 +103,8 @@ impl<'a> Request<'a> {
         let (region, service) = (scope.next()?.to_owned(), Service::signed(scope.next()?)?);
         let operation = match service {
             Service::Rds | Service::Sts => self.form().get("Action").cloned()?,
-            Service::Route53 => match route53::operation(self.method, self.path) {
-                "unknown" => format!("{} {}", self.method, self.path),
-                known => known.to_owned(),
-            },
+            Service::Route53 => route53::operation(self.method, self.path)
+                .map_or_else(|| format!("{} {}", self.method, self.path), str::to_owned),
             Service::S3 => s3::operation(self),
             // Smithy's RPC v2 names it in the path, the JSON protocol in a header.
             Service::Health => match self.header("x-amz-target") {

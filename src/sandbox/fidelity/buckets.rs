@@ -1,5 +1,6 @@
 //! S3's buckets: names, regions, versions kept, replication.
 
+use aws_sdk_s3::operation::list_buckets::ListBucketsOutput;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
     DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ReplicationConfiguration,
@@ -50,6 +51,7 @@ pub(super) async fn ask(side: &Side, notes: &mut Notes) {
         "s3: a new bucket keeps no versions",
         told(&versions, |found| json!(found.status().map(|status| status.as_str()))),
     );
+    listed(side, notes).await;
     replication(side, notes).await;
     let full = s3.put_object().bucket("fidelity-one").key("a").send().await;
     notes.note("s3: something is put into a bucket", done(&full));
@@ -61,6 +63,25 @@ pub(super) async fn ask(side: &Side, notes: &mut Notes) {
     notes.note("s3: an empty bucket is deleted", done(&gone));
     let gone = s3.delete_bucket().bucket("fidelity-one").send().await;
     notes.note("s3: a bucket is deleted again", done(&gone));
+}
+
+/// Every bucket of the account, of whatever region.
+async fn listed(side: &Side, notes: &mut Notes) {
+    let ours = |found: &ListBucketsOutput| {
+        let names = found.buckets().iter().filter_map(|bucket| bucket.name());
+        json!(names.filter(|name| name.starts_with("fidelity-")).collect::<Vec<_>>())
+    };
+    for (region, clients) in [("east", &side.east), ("west", &side.west)] {
+        let all = clients.s3.list_buckets().send().await;
+        notes.note(&format!("s3: every bucket, asked for in the {region}"), told(&all, ours));
+    }
+    for prefix in ["fidelity-", "nothing"] {
+        let some = side.west.s3.list_buckets().prefix(prefix).send().await;
+        notes.note(
+            &format!("s3: buckets that begin with {prefix}"),
+            told(&some, |found| json!([found.buckets().len(), found.prefix()])),
+        );
+    }
 }
 
 fn rule(to: &str) -> ReplicationConfiguration {

@@ -8,7 +8,7 @@ use super::side::Side;
 use super::told::{Notes, done, told};
 use crate::clients::aws::Regional;
 
-const PRIMARY: &str = "phoenix-prod";
+pub(super) const PRIMARY: &str = "phoenix-prod";
 const REPLICA: &str = "phoenix-dr-replica";
 const RECOVERED: &str = "phoenix-recovered";
 const SNAPSHOT: &str = "fidelity-snapshot";
@@ -18,7 +18,7 @@ fn short(named: &str) -> &str {
     named.rsplit(':').next().unwrap_or(named)
 }
 
-fn shown(instance: &DbInstance) -> Value {
+pub(super) fn shown(instance: &DbInstance) -> Value {
     let pending = instance.pending_modified_values();
     json!({
         "id": instance.db_instance_identifier(),
@@ -36,7 +36,7 @@ fn shown(instance: &DbInstance) -> Value {
     })
 }
 
-fn status(instance: Option<&DbInstance>) -> Value {
+pub(super) fn status(instance: Option<&DbInstance>) -> Value {
     json!(
         instance.map(|instance| (instance.db_instance_identifier(), instance.db_instance_status()))
     )
@@ -55,13 +55,13 @@ fn snapshot(snapshot: &DbSnapshot) -> Value {
     })
 }
 
-async fn find(aws: &Regional, id: &str) -> Option<DbInstance> {
+pub(super) async fn find(aws: &Regional, id: &str) -> Option<DbInstance> {
     let found = aws.rds.describe_db_instances().db_instance_identifier(id).send().await.ok()?;
     found.db_instances().first().cloned()
 }
 
 /// Waits until an instance is in a state.
-async fn settled(side: &Side, aws: &Regional, id: &str, status: &str) -> DbInstance {
+pub(super) async fn settled(side: &Side, aws: &Regional, id: &str, status: &str) -> DbInstance {
     let ask = || async {
         let found = find(aws, id).await;
         found.filter(|found| found.db_instance_status() == Some(status))
@@ -78,7 +78,6 @@ pub(super) async fn ask(side: &Side, notes: &mut Notes) {
     restores(side, notes).await;
     promotion(side, notes).await;
     ends(side, notes).await;
-    aurora(side, notes).await;
 }
 
 async fn looks(side: &Side, notes: &mut Notes) {
@@ -206,7 +205,7 @@ async fn snapshots(side: &Side, notes: &mut Notes) {
     notes.note(
         "rds: a snapshot is made",
         told(&made, |made| {
-            json!(made.db_snapshot().map(|found| (found.status(), found.percent_progress())))
+            json!(made.db_snapshot().map(|found| (found.status(), found.snapshot_type())))
         }),
     );
     let copy = |source: String, target: &'static str| {
@@ -246,9 +245,36 @@ async fn snapshots(side: &Side, notes: &mut Notes) {
             json!(ids.filter(|id| *id == Some("fidelity-copy")).collect::<Vec<_>>())
         }),
     );
+    from_snapshot(side, notes).await;
     let gone = west.delete_db_snapshot().db_snapshot_identifier("fidelity-copy");
     notes.note("rds: a snapshot is deleted", done(&gone.clone().send().await));
     notes.note("rds: a snapshot is deleted again", done(&gone.send().await));
+}
+
+/// A restore of the copy.
+async fn from_snapshot(side: &Side, notes: &mut Notes) {
+    let id = "fidelity-restored";
+    let restore = || {
+        let request = side.west.rds.restore_db_instance_from_db_snapshot();
+        let request = request.db_snapshot_identifier("fidelity-copy").db_instance_identifier(id);
+        request.db_instance_class("db.r6g.large")
+    };
+    let nowhere = restore().db_subnet_group_name("nothing").send().await;
+    notes.note("rds: a snapshot is restored into a group that is not there", done(&nowhere));
+    let made = restore().send().await;
+    notes.note("rds: a snapshot is restored", told(&made, |made| status(made.db_instance())));
+    notes.note("rds: a snapshot is restored again", done(&restore().send().await));
+    let found = settled(side, &side.west, id, "available").await;
+    notes.note("rds: what was restored of a snapshot", shown(&found));
+    delete(side, id).await;
+}
+
+/// Deletes an instance, and waits until it is gone.
+pub(super) async fn delete(side: &Side, id: &str) {
+    let request = side.west.rds.delete_db_instance().db_instance_identifier(id);
+    request.skip_final_snapshot(true).send().await.expect("it is deleted");
+    let gone = || async { find(&side.west, id).await.is_none().then_some(()) };
+    side.until(&format!("{id} is gone"), gone).await;
 }
 
 async fn changes(side: &Side, notes: &mut Notes) {
@@ -381,16 +407,21 @@ async fn ends(side: &Side, notes: &mut Notes) {
         stop.source_db_instance_arn(format!("arn:aws:rds:us-east-1:123456789012:db:{PRIMARY}"));
     notes.note("rds: replication is stopped", done(&stop.clone().send().await));
     notes.note("rds: replication is stopped again", done(&stop.send().await));
-}
-
-async fn aurora(side: &Side, notes: &mut Notes) {
-    let rds = &side.west.rds;
-    let missing = rds.describe_db_clusters().db_cluster_identifier("nothing").send().await;
-    notes.note("rds: a cluster that is not there", done(&missing));
-    let all = rds.describe_db_clusters().send().await;
-    notes.note("rds: every cluster", told(&all, |all| json!(all.db_clusters().len())));
-    let missing = rds.describe_global_clusters().global_cluster_identifier("nothing").send().await;
-    notes.note("rds: a global cluster that is not there", done(&missing));
-    let all = rds.describe_global_clusters().send().await;
-    notes.note("rds: every global cluster", told(&all, |all| json!(all.global_clusters().len())));
+    let start = rds.start_db_instance_automated_backups_replication();
+    let start =
+        start.source_db_instance_arn(format!("arn:aws:rds:us-east-1:123456789012:db:{PRIMARY}"));
+    notes.note(
+        "rds: replication is started",
+        told(&start.send().await, |made| {
+            let made = made.db_instance_automated_backup();
+            json!(made.map(|made| (made.db_instance_identifier(), made.region())))
+        }),
+    );
+    let replicates = || async {
+        let list = rds.describe_db_instance_automated_backups().db_instance_identifier(PRIMARY);
+        let found = list.send().await.ok()?;
+        let mut all = found.db_instance_automated_backups().iter();
+        all.any(|backup| backup.status() == Some("replicating")).then_some(())
+    };
+    side.until("the backup is replicated anew", replicates).await;
 }

@@ -34,7 +34,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "rds: tags of an instance that is not there",
         "ListTagsForResource answers DBInstanceNotFound, 404",
     ),
-    ours("rds: a snapshot is made", "a DBSnapshot has PercentProgress"),
     ours("rds: a snapshot", "a DBSnapshot has PercentProgress"),
     ours(
         "rds: a copy",
@@ -44,6 +43,36 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "rds: a global cluster that is not there",
         "DescribeGlobalClusters answers GlobalClusterNotFoundFault, 404",
     ),
+    ours(
+        "rds: an instance of no class is made",
+        "a parameter that is required and missing is MissingParameter, 400",
+    ),
+    ours(
+        "rds: an instance of no engine is made",
+        "a parameter that is required and missing is MissingParameter, 400",
+    ),
+    ours(
+        "rds: what is being made is followed",
+        "the source of a replica is available, else InvalidDBInstanceState",
+    ),
+    ours(
+        "rds: what keeps no backups is followed",
+        "the source of a replica keeps backups, else InvalidDBInstanceState",
+    ),
+    ours("rds: a replica is stopped", "StopDBInstance stops no replica: InvalidDBInstanceState"),
+    ours(
+        "rds: a global cluster that is not there fails over",
+        "FailoverGlobalCluster: the server does not know it",
+    ),
+    ours(
+        "rds: a global cluster that is not there switches over",
+        "SwitchoverGlobalCluster: the server does not know it",
+    ),
+    ours(
+        "rds: a cluster leaves a global one that is not there",
+        "RemoveFromGlobalCluster: the server does not know it",
+    ),
+    ours("health: events", "DescribeEvents: there is no such server"),
     // ministack
     ours(
         "route53: a zone is made again",

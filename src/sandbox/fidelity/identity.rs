@@ -1,9 +1,9 @@
-//! STS: who asks.
+//! STS: who asks. AWS Health: what happens.
 
 use serde_json::json;
 
 use super::side::Side;
-use super::told::{Notes, told};
+use super::told::{Notes, done, told};
 
 pub(super) async fn ask(side: &Side, notes: &mut Notes) {
     for (region, clients) in [("east", &side.east), ("west", &side.west)] {
@@ -24,4 +24,11 @@ pub(super) async fn ask(side: &Side, notes: &mut Notes) {
             json!({ "arn": arn, "keys": keys })
         }),
     );
+    let nobody =
+        side.west.sts.assume_role().role_arn("nobody").role_session_name("fidelity").send();
+    notes.note("sts: what is no role is taken", done(&nobody.await));
+    if side.health {
+        let events = side.east.health.describe_events().send().await;
+        notes.note("health: events", told(&events, |found| json!(found.events().len())));
+    }
 }

@@ -2,14 +2,17 @@
 //! servers of the throw-away estate, and the answers compared.
 //!
 //! What differs by design stands in [`differences`], each with which side is right by the service's documentation. A
-//! difference nobody listed fails the test, and so does a listed one that is none any more. Without
-//! `PHOENIX_DR_TEST_ESTATE` (`tests/run` sets it) only the simulation is asked.
+//! difference nobody listed fails the test, and so does a listed one that is none any more. [`listed`] holds the list of
+//! operations in `docs/simulation.md` to all of it. Without `PHOENIX_DR_TEST_ESTATE` (`tests/run` sets it) only the simulation is asked.
 
 mod buckets;
 mod databases;
 mod differences;
 mod identity;
+mod instances;
+mod listed;
 mod objects;
+mod recorded;
 mod records;
 mod side;
 mod told;
@@ -24,12 +27,13 @@ use told::Notes;
 
 /// Every sequence of calls.
 async fn asked(side: &Side) -> Notes {
-    let mut notes = Notes::default();
+    let mut notes = Notes::of(side.asked.clone());
     identity::ask(side, &mut notes).await;
     buckets::ask(side, &mut notes).await;
     objects::ask(side, &mut notes).await;
     records::ask(side, &mut notes).await;
     databases::ask(side, &mut notes).await;
+    instances::ask(side, &mut notes).await;
     notes
 }
 

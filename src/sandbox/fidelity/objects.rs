@@ -1,6 +1,7 @@
 //! S3's objects: conditions, ranges, sums, versions, uploads in parts, listings.
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ pub(super) async fn ask(side: &Side, notes: &mut Notes) {
     sums(side, notes).await;
     listed(side, notes).await;
     parts(side, notes).await;
+    uploads(side, notes).await;
     versions(side, notes).await;
 }
 
@@ -159,7 +161,11 @@ struct Upload<'a> {
 
 impl<'a> Upload<'a> {
     async fn begin(side: &'a Side) -> Self {
-        let made = side.west.s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await;
+        Self::named(side, "parts").await
+    }
+
+    async fn named(side: &'a Side, key: &str) -> Self {
+        let made = side.west.s3.create_multipart_upload().bucket(BUCKET).key(key).send().await;
         let id = made.ok().and_then(|made| made.upload_id).unwrap_or_default();
         Self { side, id }
     }
@@ -192,6 +198,7 @@ impl<'a> Upload<'a> {
 async fn parts(side: &Side, notes: &mut Notes) {
     let s3 = &side.west.s3;
     let upload = Upload::begin(side).await;
+    notes.note("s3: an upload is begun", json!(!upload.id.is_empty()));
     let mut tags = Vec::new();
     for (number, bytes) in [(1, vec![b'x'; PART]), (2, b"the end".to_vec())] {
         let sent = upload.part(number, bytes).await;
@@ -231,6 +238,37 @@ async fn parts(side: &Side, notes: &mut Notes) {
     let upload = Upload::begin(side).await;
     notes.note("s3: an upload is given up", upload.abort().await);
     notes.note("s3: an upload is given up again", upload.abort().await);
+}
+
+/// Uploads that were begun and have not ended.
+async fn uploads(side: &Side, notes: &mut Notes) {
+    let s3 = &side.west.s3;
+    let bucket = "fidelity-uploads";
+    make(side, bucket).await;
+    let show = |found: &ListMultipartUploadsOutput| {
+        let all = found.uploads().iter();
+        let all = all.map(|upload| (upload.key(), upload.initiated().is_some()));
+        json!({ "uploads": all.collect::<Vec<_>>(), "more": found.is_truncated() })
+    };
+    let list = || s3.list_multipart_uploads().bucket(bucket);
+    notes.note("s3: the uploads of a new bucket", told(&list().send().await, show));
+    let mut begun = Vec::new();
+    for key in ["b/2", "a", "b/1"] {
+        let made = s3.create_multipart_upload().bucket(bucket).key(key).send().await;
+        begun.push((key, made.ok().and_then(|made| made.upload_id).unwrap_or_default()));
+    }
+    notes.note("s3: uploads that go on", told(&list().send().await, show));
+    notes.note("s3: uploads of a prefix", told(&list().prefix("b/").send().await, show));
+    let (key, id) = begun.remove(0);
+    drop(s3.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await);
+    notes.note("s3: uploads without the one given up", told(&list().send().await, show));
+    for (key, id) in begun {
+        drop(s3.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await);
+    }
+    let missing = s3.list_multipart_uploads().bucket("fidelity-none").send().await;
+    notes.note("s3: the uploads of a bucket that is not there", done(&missing));
+    let missing = s3.list_parts().bucket(bucket).key("a").upload_id("nothing").send().await;
+    notes.note("s3: the parts of an upload that is not there", done(&missing));
 }
 
 async fn versions(side: &Side, notes: &mut Notes) {

@@ -105,11 +105,45 @@ async fn zones(side: &Side, notes: &mut Notes) -> String {
             json!(found.hosted_zones().iter().map(|zone| zone.name()).collect::<Vec<_>>())
         }),
     );
+    listed(side, notes, &id).await;
     let sets = route53.list_resource_record_sets().hosted_zone_id(&id).send().await;
     notes.note("route53: what a zone begins with", told(&sets, shown));
     let missing = route53.list_resource_record_sets().hosted_zone_id("ZNONE").send().await;
     notes.note("route53: the records of a zone that is not there", done(&missing));
     id
+}
+
+/// Every zone, in pages of one: their order is the service's own.
+async fn listed(side: &Side, notes: &mut Notes, id: &str) {
+    let list = || side.west.route53.list_hosted_zones();
+    let all = list().send().await;
+    notes.note(
+        "route53: zones",
+        told(&all, |all| {
+            let found = all.hosted_zones().iter().find(|zone| zone.id().ends_with(id));
+            let found = found.map(|zone| {
+                let private = zone.config().map(|config| config.private_zone());
+                json!([zone.name(), zone.resource_record_set_count(), private])
+            });
+            json!({ "zone": found, "more": all.is_truncated(), "next": all.next_marker() })
+        }),
+    );
+    let count = all.map(|all| all.hosted_zones().len()).unwrap_or_default();
+    let (mut paged, mut marker) = (Vec::new(), None);
+    for _ in 0..=count {
+        let page = list().max_items(1).set_marker(marker.take()).send().await;
+        let Ok(page) = page else { break };
+        paged.extend(page.hosted_zones().iter().map(|zone| zone.id().to_owned()));
+        marker = page.next_marker;
+        if marker.is_none() {
+            break;
+        }
+    }
+    paged.sort_unstable();
+    paged.dedup();
+    notes.note("route53: zones in pages are all zones", json!(paged.len() == count));
+    let unknown = list().marker("ZNONE").send().await;
+    notes.note("route53: zones from one on that is not there", done(&unknown));
 }
 
 /// Makes a batch of changes in a zone.
@@ -350,6 +384,14 @@ async fn checks(side: &Side, notes: &mut Notes, zone: &str) {
     notes.note("route53: a record of a health check", done(&attached));
     let gone = route53.delete_health_check().health_check_id("00000000-none").send().await;
     notes.note("route53: a health check that is not there is deleted", done(&gone));
+    let spare = HealthCheckConfig::builder().r#type(HealthCheckType::Calculated);
+    let spare = spare.child_health_checks(&id).health_threshold(1).build().expect("a health check");
+    let made = route53.create_health_check().caller_reference("fidelity-spare");
+    let made = made.health_check_config(spare).send().await;
+    let spare = made.ok().and_then(|made| made.health_check.map(|check| check.id));
+    let delete = || route53.delete_health_check().set_health_check_id(spare.clone()).send();
+    notes.note("route53: a health check is deleted", done(&delete().await));
+    notes.note("route53: a health check is deleted again", done(&delete().await));
 }
 
 async fn ended(side: &Side, notes: &mut Notes, zone: &str) {

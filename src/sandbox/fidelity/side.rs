@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sts::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde_json::{Value, json};
 
+use super::recorded::{Asked, Named};
 use super::told::Notes;
 use crate::clients::aws::{Aws, Regional};
 use crate::clients::guard::Guard;
@@ -16,6 +18,7 @@ use crate::clients::served::Served;
 use crate::clock::{Clock, RealClock};
 use crate::engine::ports::Armed;
 use crate::estate::types::Estate;
+use crate::sandbox::aws::Connector;
 use crate::sandbox::tests::{Scene, phoenix};
 use crate::sandbox::world::World;
 
@@ -31,13 +34,28 @@ pub(super) struct Side {
     clock: Arc<dyn Clock>,
     /// Time between two looks
     pause: Duration,
+    /// What its clients ask
+    pub asked: Asked,
+    /// There is an AWS Health: the servers have none, and a question to it would be one into the dark
+    pub health: bool,
 }
 
 impl Side {
-    async fn of(aws: &Aws, estate: Arc<Estate>, clock: Arc<dyn Clock>, pause: Duration) -> Self {
+    async fn of(
+        http: SharedHttpClient,
+        keys: Credentials,
+        estate: Arc<Estate>,
+        clock: Arc<dyn Clock>,
+        pause: Duration,
+    ) -> Self {
+        let guard = Guard::closed();
+        guard.open(&Armed::mint());
+        let asked = Asked::default();
+        let (http, keys) = (asked.through(http), SharedCredentialsProvider::new(keys));
+        let aws = Aws::over(estate.clone(), guard, clock.clone(), http, keys);
         let east = aws.region("us-east-1").await.expect("clients");
         let west = aws.region("us-west-2").await.expect("clients");
-        Self { east, west, estate, clock, pause }
+        Self { east, west, estate, clock, pause, asked, health: false }
     }
 
     /// Asks until there is an answer.
@@ -59,6 +77,8 @@ impl Side {
 /// What the simulation answered, and what it did not know.
 pub(super) struct Ours {
     pub notes: BTreeMap<String, Value>,
+    /// The operation each is an answer of
+    pub steps: BTreeMap<String, Named>,
     pub left: Vec<String>,
 }
 
@@ -86,10 +106,12 @@ pub(super) fn simulated(asked: impl AsyncFn(&Side) -> Notes) -> Ours {
     let clock: Arc<dyn Clock> = Arc::new(scene.clock.clone());
     let (notes, _) = scene.run(async {
         let pause = Duration::from_secs(20);
-        let side = Side::of(&scene.clients.aws, estate, clock, pause).await;
-        asked(&side).await
+        let http = SharedHttpClient::new(Connector::to(scene.sandbox.clone()));
+        let keys = Credentials::new("REHEARSAL", "REHEARSAL", None, None, "rehearsal");
+        let side = Side::of(http, keys, estate, clock, pause).await;
+        asked(&Side { health: true, ..side }).await
     });
-    Ours { notes: notes.0, left: scene.sandbox.told().left }
+    Ours { notes: notes.answers, steps: notes.steps, left: scene.sandbox.told().left }
 }
 
 /// Asks the servers of an estate of our own; `None` where there are none.
@@ -98,12 +120,12 @@ pub(super) fn served(asked: impl AsyncFn(&Side) -> Notes) -> Option<BTreeMap<Str
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let notes = runtime.expect("a runtime").block_on(async {
         let pause = Duration::from_millis(50);
-        let clock: Arc<dyn Clock> = Arc::new(RealClock);
-        let aws = servers.clients(clock.clone());
-        let side = Side::of(&aws, servers.estate.clone(), clock, pause).await;
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let estate = servers.estate.clone();
+        let side = Side::of(http, servers.keys(), estate, Arc::new(RealClock), pause).await;
         asked(&side).await
     });
-    Some(notes.0)
+    Some(notes.answers)
 }
 
 /// A running estate.
@@ -124,15 +146,10 @@ impl Servers {
         Some(servers)
     }
 
-    fn clients(&self, clock: Arc<dyn Clock>) -> Aws {
-        let guard = Guard::closed();
-        guard.open(&Armed::mint());
+    fn keys(&self) -> Credentials {
         let key = |name| self.served.variable(name);
         let (id, secret) = (key("AWS_ACCESS_KEY_ID"), key("AWS_SECRET_ACCESS_KEY"));
-        let keys = Credentials::new(id, secret, None, None, "estate");
-        let http = aws_smithy_http_client::Builder::new().build_http();
-        let keys = SharedCredentialsProvider::new(keys);
-        Aws::over(self.estate.clone(), guard, clock, http, keys)
+        Credentials::new(id, secret, None, None, "estate")
     }
 
     /// Lets the control port forget the requests so far: also a proof that it answers.

@@ -7,15 +7,29 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde_json::{Value, json};
 
+use super::recorded::{Asked, Named};
+
 /// The answers of a side, each by the name of its step.
-#[derive(Default)]
-pub(super) struct Notes(pub(super) BTreeMap<String, Value>);
+pub(super) struct Notes {
+    pub(super) answers: BTreeMap<String, Value>,
+    /// The operation each is an answer of, where it is one's
+    pub(super) steps: BTreeMap<String, Named>,
+    asked: Asked,
+}
 
 impl Notes {
+    /// Begins with none; `asked` is what the side's clients ask.
+    pub(super) fn of(asked: Asked) -> Self {
+        Self { answers: BTreeMap::new(), steps: BTreeMap::new(), asked }
+    }
+
     /// Notes what was answered; every step has a name of its own.
     pub(super) fn note(&mut self, step: &str, answer: Value) {
-        let before = self.0.insert(step.to_owned(), answer);
+        let before = self.answers.insert(step.to_owned(), answer);
         assert!(before.is_none(), "there are two steps `{step}`");
+        if let Some(operation) = self.asked.take() {
+            self.steps.insert(step.to_owned(), operation);
+        }
     }
 }
 

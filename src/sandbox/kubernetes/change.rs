@@ -17,6 +17,9 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
+/// Every kind of patch there is.
+pub(super) const KINDS: [&str; 4] = [JSON, MERGE, STRATEGIC, APPLY];
+
 /// Patches an object, its status or its scale; says as well whether it was made by that.
 pub(super) fn patched(
     store: &mut Store,
@@ -28,8 +31,7 @@ pub(super) fn patched(
     if asked.content_type == APPLY {
         return applied(store, asked, name, body);
     }
-    let accepted: &[&str] =
-        if kind.custom { &[JSON, MERGE, APPLY] } else { &[JSON, MERGE, STRATEGIC, APPLY] };
+    let accepted: &[&str] = if kind.custom { &[JSON, MERGE, APPLY] } else { &KINDS };
     if !accepted.contains(&asked.content_type.as_str()) {
         return Err(Failure::media(accepted));
     }
@@ -137,7 +139,14 @@ fn scale_at(asked: &Asked) -> Result<ScaleAt, Failure> {
 pub(super) fn scale(store: &Store, asked: &Asked, name: &str) -> Result<Value, Failure> {
     let at = scale_at(asked)?;
     let found = store.get(&asked.key(name));
-    found.map(|object| scale_of(&at, object)).ok_or_else(|| Failure::missing(&asked.kind, name))
+    found.map(|object| scale_of(&at, object)).ok_or_else(|| {
+        // Who reads a scale that is not there is told of the scale, who changes it of the workload.
+        let mut kind = (*asked.kind).clone();
+        if !kind.custom {
+            kind.plural += "/scale";
+        }
+        Failure::missing(&kind, name)
+    })
 }
 
 /// Returns an object's scale.

@@ -10,6 +10,12 @@ pub(super) fn outward(kind: &Kind, object: &Value) -> Value {
     let mut object = object.clone();
     object["apiVersion"] = json!(kind.api());
     object["kind"] = json!(kind.kind);
+    if kind.group.is_empty() && kind.kind == "Namespace" {
+        let none = |spec: &&mut Value| spec["finalizers"].as_array().is_some_and(Vec::is_empty);
+        if let Some(spec) = object.get_mut("spec").filter(none).and_then(Value::as_object_mut) {
+            spec.remove("finalizers");
+        }
+    }
     if kind.group == "autoscaling" && kind.version == "v2" {
         let percentage = &object["spec"]["targetCPUUtilizationPercentage"];
         if let Some(percentage) = percentage.as_i64() {

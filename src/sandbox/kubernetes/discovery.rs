@@ -7,6 +7,7 @@ use http::{Method, Response};
 use serde_json::{Value, json};
 use tower::BoxError;
 
+use super::access::Review;
 use super::kinds::Kind;
 use super::store::Store;
 use super::{Answered, response, schema, whole};
@@ -90,19 +91,11 @@ fn resources(store: &Store, api: &str) -> Option<Value> {
     for kind in store.kinds.all().filter(|kind| kind.api() == api) {
         all.extend(of(kind));
     }
-    let reviews: &[(&str, &str)] = match api {
-        "authorization.k8s.io/v1" => &[
-            ("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-            ("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-            ("subjectaccessreviews", "SubjectAccessReview"),
-        ],
-        "authentication.k8s.io/v1" => &[("selfsubjectreviews", "SelfSubjectReview")],
-        _ => &[],
-    };
-    for (name, kind) in reviews {
+    let reviews = Review::ALL.into_iter();
+    for review in reviews.filter(|review| api == format!("{}/v1", review.group())) {
         all.push(json!({
-            "name": name, "singularName": "", "namespaced": false, "kind": kind,
-            "verbs": ["create"],
+            "name": review.plural(), "singularName": "", "namespaced": review.namespaced(),
+            "kind": review.kind(), "verbs": ["create"],
         }));
     }
     let told = json!({

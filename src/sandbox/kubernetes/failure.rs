@@ -150,6 +150,9 @@ impl Failure {
         if name.is_empty() {
             details = json!({ "kind": kind });
         }
+        if kind.is_empty() {
+            details = json!({});
+        }
         if !group.is_empty() {
             details["group"] = json!(group);
         }

@@ -17,6 +17,7 @@ mod fields;
 mod kinds;
 mod managers;
 pub(super) mod manifest;
+mod operation;
 mod patch;
 mod place;
 mod protobuf;
@@ -35,7 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes};
@@ -45,7 +46,9 @@ use tokio::sync::watch::{Receiver, Sender};
 use tower::BoxError;
 
 use crate::clock::Clock;
+use access::Review;
 pub(super) use failure::Failure;
+use operation::Operation;
 use request::Asked;
 use selector::Selector;
 use store::Store;
@@ -180,9 +183,9 @@ impl Cluster {
         if let Some(told) = self.settled(|store| discovery::answer(store, &parts)) {
             return Ok((told?, None));
         }
-        if let Some(review) = review(parts.uri.path()).filter(|_| parts.method == Method::POST) {
-            let asked = serde_json::from_slice(&body);
-            let asked = asked.map_err(|error| Failure::bad(error.to_string()));
+        let review = Review::of(parts.uri.path()).filter(|_| parts.method == Method::POST);
+        if let Some(review) = review {
+            let asked = reviewed(&parts.headers, &body);
             let told = match asked.and_then(|asked| access::answer(review, asked)) {
                 Ok(review) => response(201, &review)?,
                 Err(failure) => failure.response()?,
@@ -191,15 +194,17 @@ impl Cluster {
         }
         let asked = self
             .settled(|store| Asked::of(&parts.method, &parts.uri, &parts.headers, &store.kinds));
+        let asked =
+            asked.and_then(|asked| Operation::of(&asked).map(|operation| (operation, asked)));
         let answered = match asked {
-            Ok(asked) if watch::is_one(&asked) => {
+            Ok((Operation::Watch, asked)) => {
                 return match watch::begin(&self, asked) {
                     Ok(stream) => Ok((stream?, None)),
                     Err(failure) => Ok((failure.response()?, None)),
                 };
             }
-            Ok(asked) => self.settled(|store| {
-                let (code, value) = route(store, &asked, &body)?;
+            Ok((operation, asked)) => self.settled(|store| {
+                let (code, value) = route(store, operation, &asked, &body)?;
                 let value = if asked.table { table::of(store, &asked.kind, value) } else { value };
                 Ok((code, value))
             }),
@@ -228,71 +233,57 @@ pub(super) fn torn() -> Answered {
     whole(b"{\"kind\":\"Dep".to_vec())
 }
 
-fn route(store: &mut Store, asked: &Asked, body: &[u8]) -> Result<(u16, Value), Failure> {
+fn route(
+    store: &mut Store,
+    operation: Operation,
+    asked: &Asked,
+    body: &[u8],
+) -> Result<(u16, Value), Failure> {
     let ok = |value: Value| (200, value);
-    match (&asked.method, asked.name.as_deref(), asked.subresource.as_str()) {
-        (&Method::GET | &Method::HEAD, None, "") => verbs::list(store, asked).map(ok),
-        (&Method::POST, None, "") => {
+    // Lists have no name, and what is done to them asks for none.
+    let name = asked.name.as_deref().unwrap_or_default();
+    match operation {
+        Operation::List => verbs::list(store, asked).map(ok),
+        Operation::Create => {
             let object = asked.object(body)?;
             verbs::create(store, asked, object).map(|made| (201, made))
         }
-        (&Method::DELETE, None, "") => {
+        Operation::DeleteCollection => {
             let how = delete::How::of(asked, body)?;
             delete::many(store, asked, &how).map(ok)
         }
-        (&Method::GET | &Method::HEAD, Some(name), "") => verbs::get(store, asked, name).map(ok),
-        (_, Some(_), "status") if !asked.kind.status => Err(Failure::nowhere()),
-        (&Method::GET, Some(name), "status") => verbs::get(store, asked, name).map(ok),
-        (&Method::PUT, Some(name), "" | "status") => {
+        Operation::Get | Operation::GetStatus => verbs::get(store, asked, name).map(ok),
+        Operation::Update | Operation::UpdateStatus | Operation::Finalize => {
             let object = asked.object(body)?;
             verbs::replace(store, asked, name, object).map(ok)
         }
-        (&Method::PUT, Some(name), "finalize") if asked.kind.kind == "Namespace" => {
-            let object = asked.object(body)?;
-            verbs::replace(store, asked, name, object).map(ok)
-        }
-        (&Method::GET, Some(name), "scale") => change::scale(store, asked, name).map(ok),
-        (&Method::PUT, Some(name), "scale") => {
+        Operation::GetScale => change::scale(store, asked, name).map(ok),
+        Operation::UpdateScale => {
             let scale = asked.object(body)?;
+            verbs::fits_place(asked, &scale)?;
             change::rescaled(store, asked, name, &scale).map(ok)
         }
-        (&Method::PATCH, Some(_), "scale") if asked.kind.scale.is_none() => Err(Failure::nowhere()),
-        (&Method::PATCH, Some(name), "" | "status" | "scale") => {
+        Operation::Patch | Operation::PatchStatus | Operation::PatchScale => {
             change::patched(store, asked, name, body)
         }
-        (&Method::POST, Some(name), "eviction") if asked.kind.kind == "Pod" => {
-            eviction::evict(store, asked, name, &asked.object(body)?)
-        }
-        (&Method::DELETE, Some(name), "") => {
+        Operation::Evict => eviction::evict(store, asked, name, &asked.object(body)?),
+        Operation::Delete => {
             let how = delete::How::of(asked, body)?;
             delete::one(store, asked, name, &how)
         }
-        (
-            method,
-            Some(_),
-            subresource @ ("log"
-            | "exec"
-            | "attach"
-            | "portforward"
-            | "proxy"
-            | "binding"
-            | "ephemeralcontainers"
-            | "token"
-            | "resize"),
-        ) => {
-            let what = format!("{method} {}/{subresource}", asked.kind.plural);
-            Err(Failure::beyond(&what))
-        }
-        (_, Some(_), "") | (_, None, _) => Err(Failure::method()),
-        (_, Some(_), _) => Err(Failure::nowhere()),
+        // A watch is no answer but a stream of them: it has begun before.
+        Operation::Watch => Err(Failure::method()),
     }
 }
 
-/// Returns which review of access a path is for.
-fn review(path: &str) -> Option<&str> {
-    let (group, name) = path.strip_prefix("/apis/")?.split_once('/')?;
-    let known = ["authorization.k8s.io", "authentication.k8s.io"].contains(&group);
-    known.then(|| name.rsplit('/').next()).flatten()
+/// Reads the body of a review.
+fn reviewed(headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
+    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next() == Some(protobuf::MEDIA) {
+        let known = ["application/json", "application/yaml", protobuf::MEDIA];
+        return protobuf::decode(body).ok_or_else(|| Failure::media(&known));
+    }
+    serde_json::from_slice(body).map_err(|error| Failure::bad(error.to_string()))
 }
 
 fn status_ok() -> Value {

@@ -1,5 +1,6 @@
-//! The few bodies in protobuf that Helm and kubectl send: Secrets, ConfigMaps and the options of a deletion. What is in
-//! none of the fields read here is refused, not passed over, where it would change what comes of it.
+//! The few bodies in protobuf that Helm and kubectl send: Secrets, ConfigMaps, evictions, the options of a deletion and
+//! questions about one's own access. What is in none of the fields read here is refused, not passed over, where it would
+//! change what comes of it.
 
 use serde_json::{Map, Value, json};
 
@@ -57,6 +58,12 @@ pub(super) fn decode(body: &[u8]) -> Option<Value> {
         ("v1", "Secret") => holder(raw, &["data", "", "stringData"])?,
         ("v1", "ConfigMap") => holder(raw, &["data", "binaryData"])?,
         (_, "DeleteOptions") => options(raw)?,
+        ("policy/v1", "Eviction") => described(raw, "deleteOptions", options)?,
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => described(raw, "spec", access)?,
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => {
+            described(raw, "spec", |raw| texts(raw, &["namespace"]))?
+        }
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => described(raw, "", |_| None)?,
         _ => return None,
     };
     object.insert("apiVersion".to_owned(), json!(version));
@@ -134,6 +141,53 @@ fn options(raw: &[u8]) -> Option<Map<String, Value>> {
     Some(options)
 }
 
+/// Reads an object of metadata and one more part, by its name; of what the server says of it nothing is read.
+fn described(
+    raw: &[u8],
+    name: &str,
+    read: impl Fn(&[u8]) -> Option<Map<String, Value>>,
+) -> Option<Map<String, Value>> {
+    let mut object = Map::new();
+    for (number, field) in fields(raw)? {
+        let part = match number {
+            1 => ("metadata", metadata(field.bytes()?)?),
+            2 if !name.is_empty() => (name, read(field.bytes()?)?),
+            _ => continue,
+        };
+        object.insert(part.0.to_owned(), Value::Object(part.1));
+    }
+    Some(object)
+}
+
+/// Reads what a review of access asks.
+fn access(raw: &[u8]) -> Option<Map<String, Value>> {
+    const RESOURCE: [&str; 7] =
+        ["namespace", "verb", "group", "version", "resource", "subresource", "name"];
+    let mut spec = Map::new();
+    for (number, field) in fields(raw)? {
+        let (name, asked) = match number {
+            1 => ("resourceAttributes", texts(field.bytes()?, &RESOURCE)?),
+            2 => ("nonResourceAttributes", texts(field.bytes()?, &["path", "verb"])?),
+            _ => return None,
+        };
+        spec.insert(name.to_owned(), Value::Object(asked));
+    }
+    Some(spec)
+}
+
+/// Reads a message of texts alone, by their names in order; one that is empty was not given.
+fn texts(raw: &[u8], names: &[&str]) -> Option<Map<String, Value>> {
+    let mut found = Map::new();
+    for (number, field) in fields(raw)? {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        let (name, value) = (names.get(at)?, field.text()?);
+        if !value.is_empty() {
+            found.insert((*name).to_owned(), json!(value));
+        }
+    }
+    Some(found)
+}
+
 /// Reads an entry of a map.
 fn entry(raw: &[u8]) -> Option<(String, &[u8])> {
     let (mut key, mut value) = (String::new(), &[][..]);
@@ -203,7 +257,11 @@ mod tests {
     }
 
     fn body(kind: &[u8], raw: &[u8]) -> Vec<u8> {
-        let of = message(&[(1, b"v1"), (2, kind)]);
+        body_of(b"v1", kind, raw)
+    }
+
+    fn body_of(version: &[u8], kind: &[u8], raw: &[u8]) -> Vec<u8> {
+        let of = message(&[(1, version), (2, kind)]);
         [MAGIC, &message(&[(1, &of), (2, raw)])].concat()
     }
 
@@ -220,6 +278,31 @@ mod tests {
         let map = message(&[(1, &metadata), (2, &data)]);
         let found = decode(&body(b"ConfigMap", &map)).expect("a map");
         assert_eq!(found["data"], json!({ "release": "hello" }));
+    }
+
+    #[test]
+    fn a_question_about_access_is_read_as_it_is_in_json() {
+        let asked = message(&[(1, b"here"), (2, b"patch"), (3, b""), (5, b"pods")]);
+        let status = &[8, 0][..];
+        let raw = message(&[(1, b""), (2, &message(&[(1, &asked)])), (3, status)]);
+        let group = b"authorization.k8s.io/v1";
+        let found = decode(&body_of(group, b"SelfSubjectAccessReview", &raw)).expect("a review");
+        let expected = json!({ "resourceAttributes": { "namespace": "here", "verb": "patch", "resource": "pods" } });
+        assert_eq!(
+            (&found["kind"], &found["spec"]),
+            (&json!("SelfSubjectAccessReview"), &expected)
+        );
+        let path = message(&[(1, b"/healthz"), (2, b"get")]);
+        let raw = message(&[(2, &message(&[(2, &path)]))]);
+        let found = decode(&body_of(group, b"SelfSubjectAccessReview", &raw)).expect("a review");
+        let expected = json!({ "nonResourceAttributes": { "path": "/healthz", "verb": "get" } });
+        assert_eq!(found["spec"], expected);
+        // Who may do what to objects of a label is another question.
+        let labelled = message(&[(2, &message(&[(1, &message(&[(9, b"")]))]))]);
+        assert_eq!(decode(&body_of(group, b"SelfSubjectAccessReview", &labelled)), None);
+        let options = message(&[(2, &message(&[(4, b"Background")]))]);
+        let found = decode(&body_of(b"policy/v1", b"Eviction", &options)).expect("an eviction");
+        assert_eq!(found["deleteOptions"]["propagationPolicy"], "Background");
     }
 
     #[test]

@@ -167,6 +167,11 @@ fn fits_path(asked: &Asked, object: &Value) -> Result<(), Failure> {
             kind.kind
         )));
     }
+    fits_place(asked, object)
+}
+
+/// Holds that an object is where its path says, by its name and namespace.
+pub(super) fn fits_place(asked: &Asked, object: &Value) -> Result<(), Failure> {
     let namespace = text(object, "/metadata/namespace");
     if !namespace.is_empty() && namespace != asked.namespace {
         let said =

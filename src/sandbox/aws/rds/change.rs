@@ -231,31 +231,37 @@ pub(super) fn delete(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsE
     Ok(json!({ "DBInstance": body }))
 }
 
+/// What is done to an instance as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    Reboot,
+    Start,
+    Stop,
+}
+
 pub(super) fn switch(
     desk: &mut Desk<'_>,
-    action: &str,
+    switch: Switch,
     params: &Params,
 ) -> Result<Value, AwsError> {
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
-    let (from, through, to) = match action {
-        "RebootDBInstance" => ("available", "rebooting", "available"),
-        "StartDBInstance" => ("stopped", "starting", "available"),
-        _ => ("available", "stopping", "stopped"),
+    let (from, through, to) = match switch {
+        Switch::Reboot => ("available", "rebooting", "available"),
+        Switch::Start => ("stopped", "starting", "available"),
+        Switch::Stop => ("available", "stopping", "stopped"),
     };
     allowed(&body, &[from])?;
-    if action == "StopDBInstance"
-        && !text(&body, "ReadReplicaSourceDBInstanceIdentifier").is_empty()
-    {
-        let message = format!("Cannot stop {id}: it is a read replica.");
-        return Err(AwsError::new(400, "InvalidDBInstanceState", message));
-    }
     let end = desk.objects.now() + desk.durations.modify.0;
     let mut done = json!({ "DBInstanceStatus": to });
-    match action {
-        "StopDBInstance" => window::stands(desk, &mut body),
-        "StartDBInstance" => window::goes_on(&mut done, end),
-        _ => {}
+    match switch {
+        Switch::Reboot => {}
+        Switch::Start => window::goes_on(&mut done, end),
+        Switch::Stop if !text(&body, "ReadReplicaSourceDBInstanceIdentifier").is_empty() => {
+            let message = format!("Cannot stop {id}: it is a read replica.");
+            return Err(AwsError::new(400, "InvalidDBInstanceState", message));
+        }
+        Switch::Stop => window::stands(desk, &mut body),
     }
     body["DBInstanceStatus"] = json!(through);
     if let Some(settled) = groups::settled(&body) {

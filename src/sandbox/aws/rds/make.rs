@@ -56,8 +56,15 @@ pub(super) fn fresh(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsEr
 }
 
 pub(super) fn from_snapshot(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let source = snapshot(desk, get(params, "DBSnapshotIdentifier"))?;
+    let mut source = snapshot(desk, get(params, "DBSnapshotIdentifier"))?;
     snapshots::usable(&source)?;
+    // Backups are kept as those of what the snapshot was made of, which a snapshot itself does not show.
+    let of = text(&source, "DBInstanceIdentifier");
+    let known = desk.objects.everywhere(Kind::RdsInstance).find(|(key, _)| key.id == of);
+    let kept = known.and_then(|(_, body)| body.get("BackupRetentionPeriod").cloned());
+    if let Some(kept) = kept {
+        source["BackupRetentionPeriod"] = kept;
+    }
     let length = desk.durations.create_instance.0 + reading(desk, &source);
     let id = get(params, "DBInstanceIdentifier").to_owned();
     made(desk, params, &id, &source, length)

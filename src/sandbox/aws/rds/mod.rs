@@ -14,42 +14,62 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::codec::{AwsError, Params};
+use super::operations::{Operation, find, names};
 use super::{Desk, unknown};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
+use change::Switch;
 
-/// What it knows.
-pub(super) const OPERATIONS: [&str; 29] = [
-    "AddTagsToResource",
-    "CopyDBSnapshot",
-    "CreateDBInstance",
-    "CreateDBInstanceReadReplica",
-    "CreateDBSnapshot",
-    "DeleteDBInstance",
-    "DeleteDBSnapshot",
-    "DescribeDBClusters",
-    "DescribeDBInstanceAutomatedBackups",
-    "DescribeDBInstances",
-    "DescribeDBParameterGroups",
-    "DescribeDBSnapshots",
-    "DescribeDBSubnetGroups",
-    "DescribeGlobalClusters",
-    "FailoverDBCluster",
-    "FailoverGlobalCluster",
-    "ListTagsForResource",
-    "ModifyDBInstance",
-    "PromoteReadReplica",
-    "RebootDBInstance",
-    "RemoveFromGlobalCluster",
-    "RemoveTagsFromResource",
-    "RestoreDBInstanceFromDBSnapshot",
-    "RestoreDBInstanceToPointInTime",
-    "StartDBInstance",
-    "StartDBInstanceAutomatedBackupsReplication",
-    "StopDBInstance",
-    "StopDBInstanceAutomatedBackupsReplication",
-    "SwitchoverGlobalCluster",
+/// What answers an action.
+type Answers = fn(&mut Desk<'_>, &Params) -> Result<Value, AwsError>;
+
+const fn action(name: &'static str, answers: Answers) -> Operation<Answers> {
+    Operation { name, answers }
+}
+
+/// Every action there is here.
+const ACTIONS: [Operation<Answers>; 29] = [
+    action("AddTagsToResource", change::add_tags),
+    action("CopyDBSnapshot", snapshots::copy),
+    action("CreateDBInstance", make::fresh),
+    action("CreateDBInstanceReadReplica", make::replica),
+    action("CreateDBSnapshot", snapshots::create),
+    action("DeleteDBInstance", change::delete),
+    action("DeleteDBSnapshot", snapshots::delete),
+    action("DescribeDBClusters", |desk, params| clusters::describe(desk, params)),
+    action("DescribeDBInstanceAutomatedBackups", |desk, params| backups::describe(desk, params)),
+    action("DescribeDBInstances", |desk, params| describe::instances(desk, params)),
+    action("DescribeDBParameterGroups", |desk, params| {
+        let (list, kind) = ("DBParameterGroups", Kind::RdsParameterGroup);
+        let (field, fault) = ("DBParameterGroupName", "DBParameterGroupNotFound");
+        describe::groups(desk, params, kind, list, field, fault)
+    }),
+    action("DescribeDBSnapshots", |desk, params| describe::snapshots(desk, params)),
+    action("DescribeDBSubnetGroups", |desk, params| {
+        let (list, kind) = ("DBSubnetGroups", Kind::RdsSubnetGroup);
+        let (field, fault) = ("DBSubnetGroupName", "DBSubnetGroupNotFoundFault");
+        describe::groups(desk, params, kind, list, field, fault)
+    }),
+    action("DescribeGlobalClusters", |desk, params| global::describe(desk, params)),
+    action("FailoverDBCluster", clusters::failover),
+    action("FailoverGlobalCluster", global::failover),
+    action("ListTagsForResource", |desk, params| describe::tags(desk, params)),
+    action("ModifyDBInstance", change::modify),
+    action("PromoteReadReplica", change::promote),
+    action("RebootDBInstance", |desk, params| change::switch(desk, Switch::Reboot, params)),
+    action("RemoveFromGlobalCluster", global::remove),
+    action("RemoveTagsFromResource", change::remove_tags),
+    action("RestoreDBInstanceFromDBSnapshot", make::from_snapshot),
+    action("RestoreDBInstanceToPointInTime", make::to_point_in_time),
+    action("StartDBInstance", |desk, params| change::switch(desk, Switch::Start, params)),
+    action("StartDBInstanceAutomatedBackupsReplication", backups::start),
+    action("StopDBInstance", |desk, params| change::switch(desk, Switch::Stop, params)),
+    action("StopDBInstanceAutomatedBackupsReplication", backups::stop),
+    action("SwitchoverGlobalCluster", global::switchover),
 ];
+
+/// Their names.
+pub(super) const OPERATIONS: [&str; ACTIONS.len()] = names(&ACTIONS);
 
 /// What RDS may answer with InsufficientDBInstanceCapacity. A promotion, a reboot and a failover use what is there.
 pub(super) const WANTING_MACHINES: [&str; 6] = [
@@ -73,45 +93,8 @@ pub(super) fn answer(
     action: &str,
     params: &Params,
 ) -> Result<Value, AwsError> {
-    match action {
-        "DescribeDBInstances" => describe::instances(desk, params),
-        "DescribeDBSnapshots" => describe::snapshots(desk, params),
-        "DescribeDBInstanceAutomatedBackups" => backups::describe(desk, params),
-        "DescribeDBSubnetGroups" => {
-            let (field, fault) = ("DBSubnetGroupName", "DBSubnetGroupNotFoundFault");
-            describe::groups(desk, params, Kind::RdsSubnetGroup, "DBSubnetGroups", field, fault)
-        }
-        "DescribeDBParameterGroups" => {
-            let (list, kind) = ("DBParameterGroups", Kind::RdsParameterGroup);
-            let (field, fault) = ("DBParameterGroupName", "DBParameterGroupNotFound");
-            describe::groups(desk, params, kind, list, field, fault)
-        }
-        "DescribeDBClusters" => clusters::describe(desk, params),
-        "DescribeGlobalClusters" => global::describe(desk, params),
-        "ListTagsForResource" => describe::tags(desk, params),
-        "PromoteReadReplica" => change::promote(desk, params),
-        "ModifyDBInstance" => change::modify(desk, params),
-        "DeleteDBInstance" => change::delete(desk, params),
-        "RebootDBInstance" | "StartDBInstance" | "StopDBInstance" => {
-            change::switch(desk, action, params)
-        }
-        "AddTagsToResource" => change::add_tags(desk, params),
-        "RemoveTagsFromResource" => change::remove_tags(desk, params),
-        "CreateDBInstance" => make::fresh(desk, params),
-        "RestoreDBInstanceFromDBSnapshot" => make::from_snapshot(desk, params),
-        "RestoreDBInstanceToPointInTime" => make::to_point_in_time(desk, params),
-        "CreateDBInstanceReadReplica" => make::replica(desk, params),
-        "CreateDBSnapshot" => snapshots::create(desk, params),
-        "CopyDBSnapshot" => snapshots::copy(desk, params),
-        "DeleteDBSnapshot" => snapshots::delete(desk, params),
-        "StartDBInstanceAutomatedBackupsReplication" => backups::start(desk, params),
-        "StopDBInstanceAutomatedBackupsReplication" => backups::stop(desk, params),
-        "FailoverDBCluster" => clusters::failover(desk, params),
-        "FailoverGlobalCluster" => global::failover(desk, params),
-        "SwitchoverGlobalCluster" => global::switchover(desk, params),
-        "RemoveFromGlobalCluster" => global::remove(desk, params),
-        other => Err(unknown(&format!("rds {other}"))),
-    }
+    let answers = find(&ACTIONS, action).ok_or_else(|| unknown(&format!("rds {action}")))?;
+    answers(desk, params)
 }
 
 fn get<'a>(params: &'a Params, name: &str) -> &'a str {

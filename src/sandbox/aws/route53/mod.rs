@@ -9,6 +9,7 @@ mod zones;
 use serde_json::{Value, json};
 
 use super::codec::{AwsError, Params};
+use super::operations::{Operation, names};
 use super::{Desk, unknown};
 use crate::sandbox::dns::Asker;
 use crate::sandbox::objects::Due;
@@ -16,45 +17,95 @@ use crate::sandbox::world::{Kind, stamp};
 
 const VERSION: &str = "/2013-04-01/";
 
-/// What it knows.
-pub(super) const OPERATIONS: [&str; 15] = [
-    "ChangeResourceRecordSets",
-    "CreateHealthCheck",
-    "CreateHostedZone",
-    "DeleteHealthCheck",
-    "DeleteHostedZone",
-    "GetChange",
-    "GetHealthCheck",
-    "GetHealthCheckStatus",
-    "GetHostedZone",
-    "ListHealthChecks",
-    "ListHostedZones",
-    "ListHostedZonesByName",
-    "ListResourceRecordSets",
-    "TestDNSAnswer",
-    "UpdateHealthCheck",
+/// Stands for an id in a path.
+const ID: &str = "{Id}";
+
+/// A request for an operation.
+struct Asked<'a> {
+    /// The id in its path; empty where that has none
+    id: &'a str,
+    query: &'a Params,
+    body: &'a str,
+}
+
+/// How an operation is asked for, and what answers it.
+struct Route {
+    method: &'static str,
+    path: &'static [&'static str],
+    answers: fn(&mut Desk<'_>, &Asked<'_>) -> Result<Value, AwsError>,
+}
+
+impl Route {
+    fn is_of(&self, method: &str, path: &[&str]) -> bool {
+        let same = |(known, asked): (&&str, &&str)| *known == ID || known == asked;
+        self.method == method
+            && self.path.len() == path.len()
+            && self.path.iter().zip(path).all(same)
+    }
+}
+
+const fn route(
+    name: &'static str,
+    method: &'static str,
+    path: &'static [&'static str],
+    answers: fn(&mut Desk<'_>, &Asked<'_>) -> Result<Value, AwsError>,
+) -> Operation<Route> {
+    Operation { name, answers: Route { method, path, answers } }
+}
+
+/// Every operation there is here.
+const ROUTES: [Operation<Route>; 15] = [
+    route("ChangeResourceRecordSets", "POST", &["hostedzone", ID, "rrset"], |desk, asked| {
+        change::change(desk, asked.id, asked.body)
+    }),
+    route("CreateHealthCheck", "POST", &["healthcheck"], |desk, asked| {
+        checks::create(desk, asked.body)
+    }),
+    route("CreateHostedZone", "POST", &["hostedzone"], |desk, asked| {
+        zones::create(desk, asked.body)
+    }),
+    route("DeleteHealthCheck", "DELETE", &["healthcheck", ID], |desk, asked| {
+        checks::delete(desk, asked.id)
+    }),
+    route("DeleteHostedZone", "DELETE", &["hostedzone", ID], |desk, asked| {
+        zones::delete(desk, asked.id)
+    }),
+    route("GetChange", "GET", &["change", ID], |desk, asked| noted_before(desk, asked.id)),
+    route("GetHealthCheck", "GET", &["healthcheck", ID], |desk, asked| checks::get(desk, asked.id)),
+    route("GetHealthCheckStatus", "GET", &["healthcheck", ID, "status"], |desk, asked| {
+        checks::status(desk, asked.id)
+    }),
+    route("GetHostedZone", "GET", &["hostedzone", ID], |desk, asked| zones::get(desk, asked.id)),
+    route("ListHealthChecks", "GET", &["healthcheck"], |desk, asked| {
+        Ok(checks::list(desk, asked.query))
+    }),
+    route("ListHostedZones", "GET", &["hostedzone"], |desk, asked| {
+        Ok(zones::list(desk, asked.query))
+    }),
+    route("ListHostedZonesByName", "GET", &["hostedzonesbyname"], |desk, asked| {
+        Ok(zones::by_name(desk, asked.query))
+    }),
+    route("ListResourceRecordSets", "GET", &["hostedzone", ID, "rrset"], |desk, asked| {
+        records::list(desk, asked.id, asked.query)
+    }),
+    route("TestDNSAnswer", "GET", &["testdnsanswer"], |desk, asked| test(desk, asked.query)),
+    route("UpdateHealthCheck", "POST", &["healthcheck", ID], |desk, asked| {
+        checks::update(desk, asked.id, asked.body)
+    }),
 ];
 
+/// Their names.
+pub(super) const OPERATIONS: [&str; ROUTES.len()] = names(&ROUTES);
+
+/// Returns the operation of a method and path; `None` where it is not simulated.
+fn routed(method: &str, path: &str) -> Option<&'static Operation<Route>> {
+    let segments = segments(path);
+    ROUTES.iter().find(|known| known.answers.is_of(method, &segments))
+}
+
 /// Returns the name of an operation by its method and path.
-pub(super) fn operation(method: &str, path: &str) -> &'static str {
-    match (method, segments(path).as_slice()) {
-        ("GET", ["hostedzone", _, "rrset"]) => "ListResourceRecordSets",
-        ("POST", ["hostedzone", _, "rrset"]) => "ChangeResourceRecordSets",
-        ("GET", ["hostedzone", _]) => "GetHostedZone",
-        ("DELETE", ["hostedzone", _]) => "DeleteHostedZone",
-        ("GET", ["hostedzone"]) => "ListHostedZones",
-        ("POST", ["hostedzone"]) => "CreateHostedZone",
-        ("GET", ["hostedzonesbyname"]) => "ListHostedZonesByName",
-        ("GET", ["change", _]) => "GetChange",
-        ("GET", ["healthcheck"]) => "ListHealthChecks",
-        ("POST", ["healthcheck"]) => "CreateHealthCheck",
-        ("GET", ["healthcheck", _]) => "GetHealthCheck",
-        ("POST", ["healthcheck", _]) => "UpdateHealthCheck",
-        ("DELETE", ["healthcheck", _]) => "DeleteHealthCheck",
-        ("GET", ["healthcheck", _, "status"]) => "GetHealthCheckStatus",
-        ("GET", ["testdnsanswer"]) => "TestDNSAnswer",
-        _ => "unknown",
-    }
+pub(super) fn operation(method: &str, path: &str) -> Option<&'static str> {
+    routed(method, path).map(|known| known.name)
 }
 
 fn segments(path: &str) -> Vec<&str> {
@@ -69,33 +120,10 @@ pub(super) fn answer(
     query: &Params,
     body: &str,
 ) -> Result<Value, AwsError> {
-    let segments = segments(path);
-    let id = segments.get(1).copied().unwrap_or_default();
-    match operation(method, path) {
-        "ListResourceRecordSets" => records::list(desk, id, query),
-        "ChangeResourceRecordSets" => change::change(desk, id, body),
-        "GetHostedZone" => zones::get(desk, id),
-        "ListHostedZones" => Ok(zones::list(desk, query)),
-        "ListHostedZonesByName" => Ok(zones::by_name(desk, query)),
-        "CreateHostedZone" => zones::create(desk, body),
-        "DeleteHostedZone" => zones::delete(desk, id),
-        "GetChange" => {
-            let found = desk.objects.get(Kind::Change, "", id);
-            let found = found.ok_or_else(|| {
-                let message = format!("Could not find resource with ID: {id}");
-                AwsError::new(404, "NoSuchChange", message)
-            });
-            Ok(json!({ "ChangeInfo": found? }))
-        }
-        "ListHealthChecks" => Ok(checks::list(desk, query)),
-        "CreateHealthCheck" => checks::create(desk, body),
-        "GetHealthCheck" => checks::get(desk, id),
-        "UpdateHealthCheck" => checks::update(desk, id, body),
-        "DeleteHealthCheck" => checks::delete(desk, id),
-        "GetHealthCheckStatus" => checks::status(desk, id),
-        "TestDNSAnswer" => test(desk, query),
-        _ => Err(unknown(&format!("route53 {method} {path}"))),
-    }
+    let known = routed(method, path);
+    let known = known.ok_or_else(|| unknown(&format!("route53 {method} {path}")))?;
+    let id = segments(path).get(1).copied().unwrap_or_default();
+    (known.answers.answers)(desk, &Asked { id, query, body })
 }
 
 fn zone<'a>(desk: &'a Desk<'_>, id: &str) -> Result<&'a Value, AwsError> {
@@ -118,6 +146,14 @@ fn noted(desk: &mut Desk<'_>, comment: &Value) -> Value {
     let then = vec![Due::set(now + desk.durations.route53_sync.0, json!({ "Status": "INSYNC" }))];
     desk.objects.put(Kind::Change, "", &name, info.clone(), then);
     info
+}
+
+/// Answers GetChange.
+fn noted_before(desk: &Desk<'_>, id: &str) -> Result<Value, AwsError> {
+    let found = desk.objects.get(Kind::Change, "", id).ok_or_else(|| {
+        AwsError::new(404, "NoSuchChange", format!("Could not find resource with ID: {id}"))
+    });
+    Ok(json!({ "ChangeInfo": found? }))
 }
 
 /// Cuts a sorted list into the page a request asks for; the second part is what the next one begins with.

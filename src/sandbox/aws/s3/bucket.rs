@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::codec::{AwsError, read_xml};
+use super::super::codec::{AwsError, Params, read_xml};
 use super::super::{Answer, Desk, Request};
 use super::{Place, document, element};
 use crate::sandbox::objects::text;
@@ -11,11 +11,14 @@ use crate::sandbox::world::{Kind, stamp};
 /// The region that is named by not being named.
 const FIRST_REGION: &str = "us-east-1";
 
-pub(super) fn all(desk: &Desk<'_>) -> Answer {
+/// Answers ListBuckets.
+pub(super) fn all(desk: &Desk<'_>, query: &Params) -> Answer {
+    let prefix = query.get("prefix").map_or("", String::as_str);
     let mut names: Vec<(&str, &str)> = desk
         .objects
         .everywhere(Kind::Bucket)
         .map(|(key, body)| (key.id.as_str(), text(body, "CreationDate")))
+        .filter(|(name, _)| name.starts_with(prefix))
         .collect();
     names.sort_unstable();
     let mut inner = "<Buckets>".to_owned();
@@ -27,7 +30,11 @@ pub(super) fn all(desk: &Desk<'_>) -> Answer {
         }
         inner += "</Bucket>";
     }
-    document("ListAllMyBucketsResult", &(inner + "</Buckets>"))
+    inner += "</Buckets>";
+    if !prefix.is_empty() {
+        inner += &element("Prefix", prefix);
+    }
+    document("ListAllMyBucketsResult", &inner)
 }
 
 /// The names of all buckets are kept in one region: without it none is given or given back.

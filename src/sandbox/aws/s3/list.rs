@@ -15,6 +15,18 @@ use crate::sandbox::world::Kind;
 /// Keys of a page, at most.
 const PAGE: usize = 1000;
 
+/// What ListObjectsV2 may be asked; who owns an object is nobody's question here.
+pub(super) const PARAMETERS: [&str; 8] = [
+    "list-type",
+    "prefix",
+    "max-keys",
+    "delimiter",
+    "encoding-type",
+    "continuation-token",
+    "start-after",
+    "fetch-owner",
+];
+
 /// Answers ListObjectsV2.
 pub(super) fn objects(desk: &Desk<'_>, place: &Place, query: &Params) -> Result<Answer, AwsError> {
     let get = |name: &str| query.get(name).map_or("", String::as_str);

@@ -12,6 +12,7 @@ mod write;
 use serde_json::Value;
 
 use super::codec::{AwsError, decode, escaped};
+use super::operations::{Operation, find, names};
 use super::{Answer, Desk, Request, unknown};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
@@ -21,25 +22,6 @@ const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// Parameters that choose another operation on the same path.
 const SUBRESOURCES: [&str; 6] =
     ["uploads", "uploadId", "versions", "versioning", "location", "replication"];
-
-/// Parameters that only refine an operation.
-const REFINEMENTS: [&str; 15] = [
-    "x-id",
-    "list-type",
-    "prefix",
-    "max-keys",
-    "delimiter",
-    "encoding-type",
-    "continuation-token",
-    "start-after",
-    "fetch-owner",
-    "versionId",
-    "partNumber",
-    "key-marker",
-    "version-id-marker",
-    "part-number-marker",
-    "max-parts",
-];
 
 /// What a request is about.
 struct Place {
@@ -65,43 +47,92 @@ impl Place {
     }
 }
 
-/// What it knows.
-pub(super) const OPERATIONS: [&str; 22] = [
-    "AbortMultipartUpload",
-    "CompleteMultipartUpload",
-    "CopyObject",
-    "CreateBucket",
-    "CreateMultipartUpload",
-    "DeleteBucket",
-    "DeleteObject",
-    "GetBucketLocation",
-    "GetBucketReplication",
-    "GetBucketVersioning",
-    "GetObject",
-    "HeadBucket",
-    "HeadObject",
-    "ListBuckets",
-    "ListMultipartUploads",
-    "ListObjectVersions",
-    "ListObjectsV2",
-    "ListParts",
-    "PutBucketReplication",
-    "PutBucketVersioning",
-    "PutObject",
-    "UploadPart",
+/// What answers an operation, and what it may be asked besides: anything else would be passed over.
+struct Answers {
+    parameters: &'static [&'static str],
+    by: By,
+}
+
+/// `Bucket` is given the bucket, which must be there.
+enum By {
+    Account(fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>),
+    Bucket(fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>),
+}
+
+const fn of_account(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    answers: fn(&mut Desk<'_>, &Place, &Request<'_>) -> Result<Answer, AwsError>,
+) -> Operation<Answers> {
+    Operation { name, answers: Answers { parameters, by: By::Account(answers) } }
+}
+
+const fn of_bucket(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    answers: fn(&mut Desk<'_>, &Place, &Request<'_>, &Value) -> Result<Answer, AwsError>,
+) -> Operation<Answers> {
+    Operation { name, answers: Answers { parameters, by: By::Bucket(answers) } }
+}
+
+/// Every operation there is here.
+const TABLE: [Operation<Answers>; 22] = [
+    of_bucket("AbortMultipartUpload", &[], |desk, place, request, _| {
+        multipart::abort(desk, place, &request.query)
+    }),
+    of_bucket("CompleteMultipartUpload", &[], multipart::complete),
+    of_bucket("CopyObject", &[], write::copy),
+    of_account("CreateBucket", &[], bucket::create),
+    of_bucket("CreateMultipartUpload", &[], |desk, place, request, _| {
+        multipart::create(desk, place, request)
+    }),
+    of_bucket("DeleteBucket", &[], |desk, place, _, _| bucket::delete(desk, place)),
+    of_bucket("DeleteObject", &["versionId"], versions::delete),
+    of_bucket("GetBucketLocation", &[], |desk, _, _, _| Ok(bucket::location(desk))),
+    of_bucket("GetBucketReplication", &[], |_, _, _, bucket| replication::get(bucket)),
+    of_bucket("GetBucketVersioning", &[], |_, _, _, bucket| Ok(bucket::versioning(bucket))),
+    of_bucket("GetObject", &["versionId"], |desk, place, request, _| {
+        read::get(desk, place, request)
+    }),
+    of_bucket("HeadBucket", &[], |desk, _, _, _| Ok(bucket::head(desk))),
+    of_bucket("HeadObject", &["versionId"], |desk, place, request, _| {
+        read::get(desk, place, request)
+    }),
+    of_account("ListBuckets", &["prefix"], |desk, _, request| {
+        Ok(bucket::all(desk, &request.query))
+    }),
+    of_bucket("ListMultipartUploads", &["prefix"], |desk, place, request, _| {
+        Ok(multipart::uploads(desk, place, &request.query))
+    }),
+    of_bucket("ListObjectVersions", &["prefix", "encoding-type"], |desk, place, request, _| {
+        Ok(list::versions(desk, place, &request.query))
+    }),
+    of_bucket("ListObjectsV2", &list::PARAMETERS, |desk, place, request, _| {
+        list::objects(desk, place, &request.query)
+    }),
+    of_bucket("ListParts", &[], |desk, place, request, _| {
+        multipart::parts(desk, place, &request.query)
+    }),
+    of_bucket("PutBucketReplication", &[], |desk, place, request, bucket| {
+        replication::set(desk, place, bucket, request)
+    }),
+    of_bucket("PutBucketVersioning", &[], |desk, place, request, _| {
+        bucket::set_versioning(desk, place, request)
+    }),
+    of_bucket("PutObject", &[], write::put),
+    of_bucket("UploadPart", &["partNumber"], |desk, place, request, _| {
+        multipart::part(desk, place, request)
+    }),
 ];
+
+/// Their names.
+pub(super) const OPERATIONS: [&str; TABLE.len()] = names(&TABLE);
 
 /// Returns the name of an operation.
 pub(super) fn operation(request: &Request<'_>) -> String {
     let (method, query) = (request.method, &request.query);
     let place = Place::of(request.host, request.path);
     let sub = SUBRESOURCES.into_iter().find(|name| query.contains_key(*name));
-    let known = |name: &String| {
-        REFINEMENTS.contains(&name.as_str()) || SUBRESOURCES.contains(&name.as_str())
-    };
-    if let Some(other) = query.keys().find(|name| !known(name)) {
-        return format!("{method} {} with {other}", request.path);
-    }
     let name = match (method, place.key.is_empty(), sub) {
         ("GET", true, None) if place.bucket.is_empty() => "ListBuckets",
         ("GET", true, None) if query.contains_key("list-type") => "ListObjectsV2",
@@ -125,9 +156,16 @@ pub(super) fn operation(request: &Request<'_>) -> String {
         ("GET", false, Some("uploadId")) => "ListParts",
         ("POST", false, Some("uploadId")) => "CompleteMultipartUpload",
         ("DELETE", false, Some("uploadId")) => "AbortMultipartUpload",
-        _ => return format!("{method} {}", request.path),
+        _ => "",
     };
-    name.to_owned()
+    let Some(answers) = find(&TABLE, name) else { return format!("{method} {}", request.path) };
+    // The SDKs name the operation a second time.
+    let known =
+        |name: &str| name == "x-id" || sub == Some(name) || answers.parameters.contains(&name);
+    match query.keys().find(|name| !known(name)) {
+        Some(other) => format!("{method} {} with {other}", request.path),
+        None => name.to_owned(),
+    }
 }
 
 /// Answers a request.
@@ -135,34 +173,14 @@ pub(super) fn answer(desk: &mut Desk<'_>, request: &Request<'_>) -> Result<Answe
     replication::arrive(desk);
     let place = Place::of(request.host, request.path);
     let operation = operation(request);
-    match operation.as_str() {
-        "ListBuckets" => return Ok(bucket::all(desk)),
-        "CreateBucket" => return bucket::create(desk, &place, request),
-        _ => {}
-    }
-    let bucket = desk.objects.get(Kind::Bucket, desk.region, &place.bucket).cloned();
-    let Some(bucket) = bucket else { return Err(elsewhere(desk, &place)) };
-    match operation.as_str() {
-        "HeadBucket" => Ok(bucket::head(desk)),
-        "DeleteBucket" => bucket::delete(desk, &place),
-        "GetBucketLocation" => Ok(bucket::location(desk)),
-        "GetBucketVersioning" => Ok(bucket::versioning(&bucket)),
-        "PutBucketVersioning" => bucket::set_versioning(desk, &place, request),
-        "GetBucketReplication" => replication::get(&bucket),
-        "PutBucketReplication" => replication::set(desk, &place, &bucket, request),
-        "GetObject" | "HeadObject" => read::get(desk, &place, request),
-        "PutObject" => write::put(desk, &place, request, &bucket),
-        "CopyObject" => write::copy(desk, &place, request, &bucket),
-        "DeleteObject" => versions::delete(desk, &place, request, &bucket),
-        "ListObjectsV2" => list::objects(desk, &place, &request.query),
-        "ListObjectVersions" => Ok(list::versions(desk, &place, &request.query)),
-        "CreateMultipartUpload" => multipart::create(desk, &place, request),
-        "UploadPart" => multipart::part(desk, &place, request),
-        "ListParts" => multipart::parts(desk, &place, &request.query),
-        "ListMultipartUploads" => Ok(multipart::uploads(desk, &place)),
-        "CompleteMultipartUpload" => multipart::complete(desk, &place, request, &bucket),
-        "AbortMultipartUpload" => multipart::abort(desk, &place, &request.query),
-        other => Err(unknown(&format!("s3 {other}"))),
+    let answers = match find(&TABLE, &operation).map(|found| &found.by) {
+        Some(By::Account(answers)) => return answers(desk, &place, request),
+        Some(By::Bucket(answers)) => answers,
+        None => return Err(unknown(&format!("s3 {operation}"))),
+    };
+    match desk.objects.get(Kind::Bucket, desk.region, &place.bucket).cloned() {
+        Some(bucket) => answers(desk, &place, request, &bucket),
+        None => Err(elsewhere(desk, &place)),
     }
 }
 

@@ -112,14 +112,17 @@ pub(super) fn parts(desk: &Desk<'_>, place: &Place, query: &Params) -> Result<An
     Ok(document("ListPartsResult", &inner))
 }
 
-pub(super) fn uploads(desk: &Desk<'_>, place: &Place) -> Answer {
+/// Answers ListMultipartUploads.
+pub(super) fn uploads(desk: &Desk<'_>, place: &Place, query: &Params) -> Answer {
+    let prefix = query.get("prefix").map_or("", String::as_str);
     let inside = format!("{}/", place.bucket);
-    let mut inner = element("Bucket", &place.bucket) + &element("IsTruncated", "false");
+    let mut inner = element("Bucket", &place.bucket) + &element("Prefix", prefix);
+    inner += &element("IsTruncated", "false");
     for (id, body) in desk.objects.of_kind(Kind::S3Upload, desk.region) {
         let named = id.strip_prefix(&inside).and_then(|rest| rest.rsplit_once("?uploadId="));
-        let Some((key, upload)) = named.filter(|(_, upload)| !upload.contains('&')) else {
-            continue;
-        };
+        let is_one =
+            |(key, upload): &(&str, &str)| key.starts_with(prefix) && !upload.contains('&');
+        let Some((key, upload)) = named.filter(is_one) else { continue };
         inner += "<Upload>";
         inner += &(element("Key", key) + &element("UploadId", upload));
         inner += &element("Initiated", text(body, "Initiated"));

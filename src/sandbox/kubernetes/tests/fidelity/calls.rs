@@ -1,6 +1,7 @@
 //! The calls, in the order they are made; each has a name of its own.
 
 use super::deletions::deleting;
+use super::subresources::subresources;
 use super::*;
 
 /// One call. `<NAME version>`, `<NAME uid>` and `<NAME continue>` are what an earlier answer said.
@@ -76,6 +77,7 @@ pub(super) fn calls() -> Vec<Call> {
     all.extend(patching());
     all.extend(applying());
     all.extend(workloads());
+    all.extend(subresources());
     all.extend(deleting());
     all
 }

@@ -1,11 +1,14 @@
 //! The same calls to the simulation and to a real kube-apiserver, and the same answers.
 //!
-//! [`calls`] is the list, errors included; [`DIFFERENT`] says which answers differ by design. Where
+//! [`calls`] is the list, errors included; [`DIFFERENT`] says which answers differ by design; [`listed`] holds
+//! `docs/simulation.md` to both. Where
 //! `PHOENIX_DR_TEST_ESTATE` names the script of the test servers, the real server is asked as well; without it only the
 //! list itself is held to.
 
 mod calls;
 mod deletions;
+mod listed;
+mod subresources;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +49,8 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("pod is immutable", "the server repeats both states in its own language"),
     ("list bad continue", "a token's form is the server's own affair"),
     ("list by bad label", "the parser's own words"),
+    ("review of who asks", "later servers know it"),
+    ("review of rules", "the server has roles, and tells them one by one"),
     ("unknown group", "a Status in place of plain text: the same to every client"),
 ];
 
