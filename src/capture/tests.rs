@@ -278,9 +278,12 @@ fn what_is_left_out_for_its_length_is_told() {
         kind: Kind::S3Object,
         region: Some("us-west-2".to_owned()),
         id: "phoenix-dr-switch/failed-over".to_owned(),
-        body: Body::Known(
-            json!({ "Body": "é".repeat(40_000) }).as_object().cloned().expect("a body"),
-        ),
+        body: Body::Known(Map::from_iter([
+            ("Body".to_owned(), json!("é".repeat(40_000))),
+            ("ETag".to_owned(), json!("\"d41d8cd98f00b204e9800998ecf8427e\"")),
+            ("LastModified".to_owned(), json!("now-1h")),
+            ("Size".to_owned(), json!(80_000)),
+        ])),
         then: Vec::new(),
     });
     let (captured, _) = captured(world);

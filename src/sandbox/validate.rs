@@ -79,8 +79,9 @@ impl Checks<'_> {
                 format!("format {} is not known; this version reads {FORMAT}", self.world.format);
             self.wrong(&path, message);
         }
-        // The estate is held to its own rules, in its own words.
-        let text = serde_json::to_string(&self.world.estate).unwrap_or_default();
+        // The estate is held to its own rules, in its own words; a line for each value, as what is said of one with a
+        // secret in it is said of its line.
+        let text = serde_json::to_string_pretty(&self.world.estate).unwrap_or_default();
         let Err(problems) = estate_file::parse("estate", &text) else { return };
         let written = yaml::read("estate", &text).ok();
         let errors = problems.without_usual_help().items.into_iter();

@@ -93,8 +93,8 @@ fn mistakes_of_three_stages_are_told_at_once_of_lines() {
     tells(
         &found,
         &[
-            "unknown key `objektives`",
             "no Deployment `monitoring/promtheus`",
+            "unknown key `objektives`",
             "256 is too large",
             "s3.bukket",
             "not a Deployment: spec.replicas",

@@ -90,7 +90,7 @@ const SLIPS: [(&str, &str, &str, &str); 27] = [
     (
         "url: http://app.phoenix.example/",
         "url: http://ap.phoenix.example/",
-        "no endpoint `ap.phoenix.example`",
+        "`ap.phoenix.example` is not app.phoenix.example",
         "",
     ),
     (
