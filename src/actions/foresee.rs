@@ -48,7 +48,10 @@ pub(crate) async fn foresee(
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale
         | ActionName::Manual
+        | ActionName::PostgresDump
         | ActionName::PostgresFence
+        | ActionName::PostgresProve
+        | ActionName::PostgresRestore
         | ActionName::RdsProtect
         | ActionName::RdsRestorePointInTime
         | ActionName::RdsRestoreSnapshot

@@ -19,12 +19,12 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::clients::Clients;
+use crate::clients::{Clients, Network};
 use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::fence;
+use postgres::{dump, fence, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -88,6 +88,9 @@ impl Action for Actions {
             | ActionName::KubernetesRestart
             | ActionName::KubernetesScale
             | ActionName::Manual
+            | ActionName::PostgresDump
+            | ActionName::PostgresProve
+            | ActionName::PostgresRestore
             | ActionName::RdsChooseRecoveryPoint
             | ActionName::RdsPromoteReplica
             | ActionName::RdsProtect
@@ -132,7 +135,21 @@ fn arguments<T: DeserializeOwned>(call: &Call) -> Result<T, ActionError> {
     })
 }
 
+/// Refuses in a rehearsal what it cannot play: a success that was none would be worse than an end.
+fn playable(clients: &Clients, name: ActionName) -> Result<(), ActionError> {
+    let Network::Simulated(sandbox) = &clients.network else { return Ok(()) };
+    if name.simulated() {
+        return Ok(());
+    }
+    sandbox.left(name.name());
+    let message = format!("{} is not simulated: a rehearsal cannot play it", name.name());
+    Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
+        "`phoenix-dr validate --rehearsable` lists such steps; look at it on the estate with --dry-run",
+    ))
+}
+
 async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionError> {
+    playable(clients, name(call)?)?;
     match name(call)? {
         ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
         ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
@@ -140,7 +157,10 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresRestore => restore::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsChooseRecoveryPoint => {
             candidates::observe(clients, call, &arguments(call)?).await
         }
@@ -183,8 +203,17 @@ async fn perform(
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::PostgresDump => {
+            dump::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::PostgresFence => {
             fence::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresProve => {
+            prove::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresRestore => {
+            restore::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
         ActionName::RdsPromoteReplica => {
@@ -238,8 +267,13 @@ async fn revert(
             scale::revert(clients, armed, call, &arguments(call)?, image).await
         }
         ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
+        ActionName::PostgresDump => dump::revert(call),
         ActionName::PostgresFence => {
             fence::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::PostgresProve => Ok(()),
+        ActionName::PostgresRestore => {
+            restore::revert(clients, armed, call, &arguments(call)?).await
         }
         ActionName::RdsChooseRecoveryPoint => Ok(()),
         ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),

@@ -36,12 +36,20 @@ pub(crate) fn psql(estate: &Estate, instance: &str) -> String {
     psql_at(estate, &host, &port)
 }
 
+/// Returns `psql` to another database of an instance.
+pub(super) fn psql_to(estate: &Estate, instance: &str, name: &str) -> String {
+    let (host, port) = address(estate, instance);
+    psql_of(estate, &host, &port, name)
+}
+
 /// Returns `psql` to an address.
 pub(crate) fn psql_at(estate: &Estate, host: &str, port: &str) -> String {
-    let (user, name) = match &estate.database {
-        Some(database) => (database.connection.user.as_str(), database.name.as_str()),
-        None => ("USER", "DATABASE"),
-    };
+    let name = estate.database.as_ref().map_or("DATABASE", |known| known.name.as_str());
+    psql_of(estate, host, port, name)
+}
+
+fn psql_of(estate: &Estate, host: &str, port: &str, name: &str) -> String {
+    let user = estate.database.as_ref().map_or("USER", |known| known.connection.user.as_str());
     let [host, user, name] = [host, user, name].map(shell::word);
     format!("psql -h {host} -p {port} -U {user} -d {name}")
 }

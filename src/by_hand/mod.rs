@@ -5,6 +5,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod database;
+mod dumps;
 pub(crate) mod kubernetes;
 pub(crate) mod traffic;
 
@@ -62,6 +63,9 @@ pub(crate) fn action(
         }
         ActionName::KubernetesScale => kubernetes::scale_all(estate, &region, with.0),
         ActionName::Manual => manual(with),
+        ActionName::PostgresDump => dumps::dump(estate, with),
+        ActionName::PostgresProve => dumps::prove(estate, with),
+        ActionName::PostgresRestore => dumps::restore(estate, with),
         ActionName::PostgresFence => database::fence(estate, &with.text("instance"), &region),
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
@@ -101,6 +105,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::DatabaseRepoint => kubernetes::point_back(estate, &region),
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
+        ActionName::PostgresRestore => dumps::remove(estate, with),
         ActionName::PostgresFence => database::unfence(estate, &with.text("instance")),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {
@@ -119,6 +124,8 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::TrafficShift => traffic::shift_back(estate, &with.text("from")),
         ActionName::KubernetesRestart
         | ActionName::Manual
+        | ActionName::PostgresDump
+        | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::Wait => Vec::new(),

@@ -2,38 +2,31 @@
 //!
 //! Reads are single statements of the extended protocol in READ ONLY transactions. What writes asks the guard first.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, IsolationLevel, Row, Transaction};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
-use super::tcp::{self, Failure};
-use super::{Clients, Network, via};
+use super::Clients;
 use crate::clock::within;
-use crate::estate::secrets;
-use crate::estate::types::{Connection, Database, TlsMode, Via};
 use crate::outcome::{ActionError, FailureClass};
-use crate::span::Span;
 
+mod connect;
 mod error;
 pub(crate) mod fence;
 mod heartbeat;
+mod held;
 mod proof;
 mod replay;
 mod server;
 mod simulated;
 mod tables;
+pub(crate) mod tools;
 mod usage;
 
+pub(crate) use connect::{NoSession, address, connect, connect_to, database, login, password, way};
 use error::explain;
+pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};
 pub(crate) use replay::replay_lag;
 pub(crate) use server::{Lineage, Server, leads_to, server};
@@ -50,41 +43,8 @@ pub(crate) const OWN_DEFAULT: &str = "select pg_is_in_recovery(), (select substr
 pub(crate) const LOGINS: &str =
     "select rolname::text, rolcanlogin from pg_roles where rolname::text = any($1::text[])";
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// Greeting, TLS and password, after the connection stands.
-const GREET_LIMIT: Duration = Duration::from_secs(4);
 const READ_LIMIT: Duration = Duration::from_secs(10);
 const CHANGE_LIMIT: Duration = Duration::from_secs(20);
-/// The server gives up before this side does, so that the answer is known.
-const SERVER_LIMITS: &str = "-c statement_timeout=8000 -c lock_timeout=5000";
-
-/// Why there is no session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoSession {
-    /// Refused, reset or silent: it cannot be reached
-    Unreachable { address: String, said: String },
-    /// Its name does not resolve from here, or this host's own network is in the way
-    Unclear { address: String, said: String },
-    /// This host cannot read the password: the database was not asked
-    NoPassword(ActionError),
-    /// It was reached and said no, or the estate does not say how
-    Failed(ActionError),
-}
-
-impl From<NoSession> for ActionError {
-    fn from(error: NoSession) -> Self {
-        match error {
-            NoSession::Unreachable { address, said } => {
-                Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
-            }
-            NoSession::Unclear { address, said } => {
-                Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
-                    .hint("see this host's own resolver, routes and `via`")
-            }
-            NoSession::NoPassword(error) | NoSession::Failed(error) => error,
-        }
-    }
-}
 
 /// One connection.
 #[derive(Debug)]
@@ -92,220 +52,6 @@ pub(crate) struct Session {
     client: Client,
     /// Where it is connected to, `host:port`
     pub address: String,
-}
-
-/// Returns the estate's database.
-pub(crate) fn database(clients: &Clients) -> Result<&Database, ActionError> {
-    clients.estate.database.as_ref().ok_or_else(|| {
-        ActionError::unchanged(FailureClass::NotFound, "the estate has no `database`")
-    })
-}
-
-/// Returns how this host reaches an instance: by the estate's own word, else by the endpoint given.
-pub(crate) fn address(
-    clients: &Clients,
-    instance: &str,
-    given: Option<&str>,
-) -> Result<String, ActionError> {
-    let database = database(clients)?;
-    let endpoint = own_endpoint(database, instance);
-    let found = database.addresses.get(instance).map(String::as_str).or(endpoint).or(given);
-    found.map(str::to_owned).ok_or_else(|| {
-        ActionError::unchanged(
-            FailureClass::NotFound,
-            format!("the estate does not say how to reach the instance {instance}"),
-        )
-        .hint(format!("add `database.addresses.{instance}: host:port` to the estate file"))
-    })
-}
-
-/// Returns the port forward to an instance: its own where it has one.
-pub(crate) fn way<'a>(database: &'a Database, instance: &str) -> &'a Via {
-    let known = [Some(&database.primary), database.replica.as_ref()];
-    let found = known.into_iter().flatten().find(|known| known.id == instance);
-    let own = match found {
-        Some(found) => found.via.as_ref(),
-        None => database.recovered.via.as_ref().filter(|_| database.recovered.id == instance),
-    };
-    own.unwrap_or(&database.via)
-}
-
-/// Returns the name an instance's certificate has: a port forward has another one.
-fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
-    let own = own_endpoint(database, instance).or(given)?;
-    let (host, _) = tcp::split(own, None).ok()?;
-    Some(host.to_owned())
-}
-
-/// Returns an instance's own endpoint, where the estate knows it.
-fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
-    let known = [Some(&database.primary), database.replica.as_ref()];
-    let found = known.into_iter().flatten().find(|known| known.id == instance)?;
-    found.address.as_deref()
-}
-
-/// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
-async fn endpoint(clients: &Clients, instance: &str) -> Option<String> {
-    let primary = &clients.estate.primary.region;
-    for region in clients.estate.regions.keys().filter(|region| *region != primary) {
-        let Ok(regional) = clients.aws.region(region).await else { continue };
-        let asked = regional.rds.describe_db_instances().db_instance_identifier(instance).send();
-        // No such instance there, or no answer: the caller says that the address is not known.
-        let Ok(answer) = asked.await else { continue };
-        let found = answer.db_instances().first().and_then(|found| found.endpoint());
-        if let Some(endpoint) = found
-            && let (Some(host), Some(port)) = (endpoint.address(), endpoint.port())
-        {
-            return Some(format!("{host}:{port}"));
-        }
-    }
-    None
-}
-
-/// Returns an instance's address from the estate; one this run made is in no file, and RDS says where it is.
-async fn whereabouts(
-    clients: &Clients,
-    instance: &str,
-    given: Option<&str>,
-) -> Result<String, ActionError> {
-    match address(clients, instance, given) {
-        Ok(address) => Ok(address),
-        Err(error) => endpoint(clients, instance).await.ok_or(error),
-    }
-}
-
-/// Connects to an instance as the estate's own user.
-pub(crate) async fn connect(
-    clients: &Clients,
-    instance: &str,
-    given: Option<&str>,
-) -> Result<Session, NoSession> {
-    let database = database(clients).map_err(NoSession::Failed)?;
-    let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
-    let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
-    if let Network::Simulated(sandbox) = &clients.network {
-        return simulated::connect(clients, sandbox, instance, address).await;
-    }
-    via::open(clients, way(database, instance)).await.map_err(|error| {
-        failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
-    })?;
-    let (host, _) = tcp::split(&address, None).map_err(|failure| {
-        failed(FailureClass::Invalid, format!("address of {instance}: {failure}"))
-    })?;
-    let connection = &database.connection;
-    if connection.tls == TlsMode::Disable && !tcp::is_loopback(host) {
-        let message = format!("`tls: disable` is for loopback only, and {instance} is at {host}");
-        return Err(failed(FailureClass::Invalid, message));
-    }
-    let password = password(clients, connection).await.map_err(NoSession::NoPassword)?;
-    let mut config = Config::new();
-    config
-        .user(&connection.user)
-        .password(password.expose_secret())
-        .dbname(&database.name)
-        .application_name("phoenix-dr")
-        .options(SERVER_LIMITS);
-    let clock = clients.clock.as_ref();
-    let stream = tcp::connect(clock, &address, CONNECT_LIMIT).await.map_err(|failure| {
-        let (address, said) = (address.clone(), failure.to_string());
-        match failure {
-            Failure::Unreachable(_) => NoSession::Unreachable { address, said },
-            Failure::Unclear(_) => NoSession::Unclear { address, said },
-        }
-    })?;
-    let greeted = match connection.tls {
-        TlsMode::Disable => {
-            config.ssl_mode(SslMode::Disable);
-            within(clock, GREET_LIMIT, greet(&config, stream, NoTls)).await
-        }
-        TlsMode::Require => {
-            config.ssl_mode(SslMode::Require);
-            let tls = trust(connection).map_err(NoSession::Failed)?;
-            let certified = certified(database, instance, given).unwrap_or_else(|| host.to_owned());
-            let tls = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(
-                &mut MakeRustlsConnect::new(tls),
-                &certified,
-            )
-            .map_err(|error| {
-                failed(FailureClass::Invalid, format!("TLS to {certified}: {error}"))
-            })?;
-            within(clock, GREET_LIMIT, greet(&config, stream, tls)).await
-        }
-    };
-    match greeted {
-        Ok(Ok(client)) => Ok(Session { client, address }),
-        Ok(Err(error)) => Err(no_greeting(instance, address, &error)),
-        Err(_) => {
-            let said =
-                format!("it accepted the connection and said nothing for {}", Span(GREET_LIMIT));
-            Err(NoSession::Unreachable { address, said })
-        }
-    }
-}
-
-async fn greet<S, T>(config: &Config, stream: S, tls: T) -> Result<Client, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: TlsConnect<S>,
-    T::Stream: Send + 'static,
-{
-    let (client, connection) = config.connect_raw(stream, tls).await?;
-    // Ends by itself when the client is dropped; its error is also the error of the call it broke.
-    drop(tokio::spawn(connection));
-    Ok(client)
-}
-
-fn no_greeting(instance: &str, address: String, error: &Error) -> NoSession {
-    if error.code().is_none()
-        && let Some(Failure::Unreachable(said)) = Failure::of(error)
-    {
-        return NoSession::Unreachable { address, said };
-    }
-    let what = format!("connect to {instance} at {address}");
-    NoSession::Failed(explain(&what, error, Purpose::Read))
-}
-
-/// Returns the TLS settings: chain and host are verified against the estate's certificates.
-fn trust(connection: &Connection) -> Result<rustls::ClientConfig, ActionError> {
-    let invalid = |message: String| {
-        ActionError::unchanged(FailureClass::Invalid, message).hint(
-            "download the region's RDS certificate bundle and name it in `database.connection.root_cert`",
-        )
-    };
-    let path = connection
-        .root_cert
-        .as_deref()
-        .ok_or_else(|| invalid("`tls: require` needs `root_cert`".to_owned()))?;
-    let bad = |error: &dyn std::fmt::Display| invalid(format!("certificates in {path}: {error}"));
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
-        let certificate = certificate.map_err(|error| bad(&error))?;
-        roots.add(certificate).map_err(|error| bad(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(invalid(format!("{path} holds no certificate")));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(&error))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// Reads the password anew each time, so that a renewed one is taken; masks it from then on.
-pub(crate) async fn password(
-    clients: &Clients,
-    connection: &Connection,
-) -> Result<SecretString, ActionError> {
-    let password = secrets::read(&connection.password_from).await.map_err(|why| {
-        ActionError::unchanged(
-            FailureClass::Credentials,
-            format!("password of {}: {why}", connection.user),
-        )
-        .hint("make it readable where `database.connection.password_from` of the estate file says it is")
-    })?;
-    clients.masks.hide(&password);
-    Ok(password)
 }
 
 /// What a statement does, and so what its failure leaves behind.

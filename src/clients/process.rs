@@ -30,6 +30,30 @@ const PIPES_LIMIT: Duration = Duration::from_secs(2);
 const CONFINED_WITHIN: Duration = Duration::from_secs(30);
 /// Value in `env` that hands a scrubbed variable of this process on.
 pub(super) const INHERIT: &str = "inherit";
+/// Variables with credentials of AWS.
+const AWS: [&str; 9] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+/// Variables libpq reads that are not given with each connection.
+const LIBPQ: [&str; 9] = [
+    "PGDATABASE",
+    "PGHOSTADDR",
+    "PGOPTIONS",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGSERVICE",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGTARGETSESSIONATTRS",
+];
 
 /// Which variables of this process a child does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +62,8 @@ pub(crate) enum Scrub {
     Credentials,
     /// Passwords of databases only: a check may have to ask AWS
     Passwords,
+    /// All of that, and whatever else would make PostgreSQL's own programs connect another way than they are told
+    Connection,
 }
 
 /// A program to run.
@@ -369,22 +395,11 @@ fn scrubbed(clients: &Clients, scrub: Scrub) -> Vec<String> {
         names.extend(database.connection.password_from.env.clone());
     }
     match scrub {
-        Scrub::Passwords => {}
-        Scrub::Credentials => names.extend(
-            [
-                "AWS_ACCESS_KEY_ID",
-                "AWS_SECRET_ACCESS_KEY",
-                "AWS_SESSION_TOKEN",
-                "AWS_SECURITY_TOKEN",
-                "AWS_WEB_IDENTITY_TOKEN_FILE",
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-            ]
-            .map(str::to_owned),
-        ),
+        Scrub::Passwords => return names,
+        Scrub::Connection => names.extend(LIBPQ.map(str::to_owned)),
+        Scrub::Credentials => {}
     }
+    names.extend(AWS.map(str::to_owned));
     names
 }
 

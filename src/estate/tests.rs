@@ -266,9 +266,9 @@ fn what_deserves_a_look_does_not_stop_anything() {
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:156:5
+       --> phoenix-dr.yaml:160:5
         |
-    156 |   - { role: AWS Support, name: somebody }
+    160 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called

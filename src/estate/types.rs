@@ -227,6 +227,12 @@ pub(crate) struct Database {
     /// Measured restore time per GiB in seconds, for forecasts; 20 when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_seconds_per_gib: Option<u32>,
+    /// Directory that dumps are written to and restored from, each with its manifest beside it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dumps: Option<String>,
+    /// Directory of `pg_dump` and `pg_restore`; Debian's own and PATH when left out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
 }
 
 /// One RDS instance.

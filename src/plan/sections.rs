@@ -56,7 +56,10 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
-        ActionName::PostgresFence
+        ActionName::PostgresDump
+        | ActionName::PostgresFence
+        | ActionName::PostgresProve
+        | ActionName::PostgresRestore
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::harness::Folder;
 
 /// Estates started at most: each takes about half a gigabyte, and hardly any processor time while a test waits.
-pub(crate) const ESTATES_MAX: usize = 4;
+const ESTATES_MAX: usize = 6;
 
 /// A running estate; it ends when its standard input is closed, at the latest with this process.
 pub(crate) struct Estate {

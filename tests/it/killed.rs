@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use super::dr001::{quick, quick_folder, resume, undisturbed};
-use super::estate::{ESTATES_MAX, Estate, fresh};
+use super::estate::{Estate, fresh};
 use super::harness::{Folder, Ran, ran};
 
 /// How a program that was ended by SIGKILL has ended.
@@ -59,6 +59,9 @@ const CREATING: [&str; 5] = [
     "CreateDBInstance",
 ];
 
+/// Runs that are cut at the same time: fewer than there are estates, so that other tests go on beside them.
+const CUTTERS: usize = 4;
+
 /// The cuts of one way.
 struct Cuts {
     way: &'static Way,
@@ -74,7 +77,7 @@ struct Cuts {
 fn sigkill_after_each_record_of_a_failover_and_resume_ends_the_same() {
     let cuts: Vec<Cuts> = WAYS.iter().map(prepare).collect();
     std::thread::scope(|scope| {
-        for _ in 0..ESTATES_MAX {
+        for _ in 0..CUTTERS {
             scope.spawn(|| cuts.iter().for_each(work));
         }
     });

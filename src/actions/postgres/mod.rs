@@ -1,8 +1,14 @@
 //! Actions on PostgreSQL databases.
 
+mod content;
+pub(crate) mod dump;
 pub(crate) mod fence;
 mod grants;
 mod holds;
 mod ladder;
+mod manifest;
+pub(crate) mod prove;
+pub(crate) mod restore;
+mod server;
 mod state;
 mod writers;

@@ -4,7 +4,8 @@ use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::NoTls;
 
-use super::{CONNECT_LIMIT, GREET_LIMIT, NoSession, Session, greet, no_greeting};
+use super::connect::{CONNECT_LIMIT, GREET_LIMIT, greet, no_greeting};
+use super::{NoSession, Session};
 use crate::clients::Clients;
 use crate::clients::tcp::{self, Failure};
 use crate::clock::within;

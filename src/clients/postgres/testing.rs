@@ -56,6 +56,18 @@ fn owned(path: &Path) {
     }
 }
 
+fn serve(bin: &Path, directory: &Path, address: SocketAddr) -> Child {
+    command(&bin.join("postgres"))
+        .arg("-D")
+        .arg(directory.join("data"))
+        .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
+        .args(["-c", &format!("port={}", address.port())])
+        .arg("-k")
+        .arg(directory)
+        .spawn()
+        .expect("postgres starts")
+}
+
 impl Server {
     /// Starts a server whose superuser is `postgres`; `None` where PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
@@ -75,20 +87,12 @@ impl Server {
             .arg(&data)
             .status();
         assert!(made.expect("initdb runs").success(), "initdb failed");
-        Some(Self::run(bin, directory, &data))
+        Some(Self::run(bin, directory))
     }
 
-    fn run(bin: PathBuf, directory: tempfile::TempDir, data: &Path) -> Self {
+    fn run(bin: PathBuf, directory: tempfile::TempDir) -> Self {
         let address = crate::clients::tcp::tests::closed();
-        let child = command(&bin.join("postgres"))
-            .arg("-D")
-            .arg(data)
-            .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
-            .args(["-c", &format!("port={}", address.port())])
-            .arg("-k")
-            .arg(directory.path())
-            .spawn()
-            .expect("postgres starts");
+        let child = serve(&bin, directory.path(), address);
         Self { address, directory, child, bin }
     }
 
@@ -106,7 +110,7 @@ impl Server {
             .arg(&data)
             .status();
         assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
-        Self::run(self.bin.clone(), directory, &data)
+        Self::run(self.bin.clone(), directory)
     }
 
     /// Promotes a replica and waits for it.
@@ -122,6 +126,28 @@ impl Server {
         client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         drop(client);
         drop(driver);
+    }
+
+    /// Overwrites the header of one block of a table on disk.
+    pub(crate) async fn damage(&mut self, database: &str, table: &str, block: u64) {
+        let (client, _driver) =
+            self.client("postgres", PASSWORD, database).await.expect("connects");
+        let sql = format!("select pg_relation_filepath('{table}')");
+        let path: String = client.query_one(&sql, &[]).await.expect("found").get(0);
+        // Only what is on disk and not in memory is read again.
+        client.batch_execute("checkpoint").await.expect("written");
+        drop(client);
+        let data = self.directory.path().join("data");
+        let ended = command(&self.bin.join("pg_ctl"))
+            .args(["stop", "-w", "-m", "fast", "-D"])
+            .arg(&data)
+            .status();
+        assert!(ended.expect("pg_ctl runs").success(), "the server did not stop");
+        drop(self.child.wait());
+        let file = std::fs::OpenOptions::new().write(true).open(data.join(path)).expect("opened");
+        std::os::unix::fs::FileExt::write_at(&file, &[0x5a; 24], block * 8192)
+            .expect("overwritten");
+        self.child = serve(&self.bin, self.directory.path(), self.address);
     }
 
     /// Connects as a role; retries while the server starts.

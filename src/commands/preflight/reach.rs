@@ -153,7 +153,10 @@ fn asks_the_database(plan: &Plan) -> bool {
 
 const fn action_asks(action: ActionName) -> bool {
     match action {
-        ActionName::PostgresFence
+        ActionName::PostgresDump
+        | ActionName::PostgresFence
+        | ActionName::PostgresProve
+        | ActionName::PostgresRestore
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsRecover

@@ -20,6 +20,13 @@ impl Checks<'_> {
         if let Some(application) = &database.application {
             self.application(application, &path.key("application"));
         }
+        for (key, given) in [("dumps", &database.dumps), ("tools", &database.tools)] {
+            if let Some(given) = given.as_deref().filter(|given| !given.starts_with('/')) {
+                let message = format!("`{given}` is not a directory's full path");
+                let help = "begin it with a slash: a run may be resumed from another directory";
+                self.wrong_with_help(&path.key(key), message, help);
+            }
+        }
         if database.restore_seconds_per_gib == Some(0) {
             self.wrong(&path.key("restore_seconds_per_gib"), "a restore takes time");
         }

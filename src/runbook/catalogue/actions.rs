@@ -4,8 +4,9 @@ use serde_json::Value;
 
 pub(crate) use super::arguments::{
     ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply, KubernetesRestart,
-    KubernetesScale, Manual, PostgresFence, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    KubernetesScale, Manual, PostgresDump, PostgresFence, PostgresProve, PostgresRestore,
+    PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime,
+    RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -18,7 +19,10 @@ pub(crate) enum ActionName {
     KubernetesRestart,
     KubernetesScale,
     Manual,
+    PostgresDump,
     PostgresFence,
+    PostgresProve,
+    PostgresRestore,
     RdsChooseRecoveryPoint,
     RdsPromoteReplica,
     RdsProtect,
@@ -33,14 +37,17 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
         Self::KubernetesRestart,
         Self::KubernetesScale,
         Self::Manual,
+        Self::PostgresDump,
         Self::PostgresFence,
+        Self::PostgresProve,
+        Self::PostgresRestore,
         Self::RdsChooseRecoveryPoint,
         Self::RdsPromoteReplica,
         Self::RdsProtect,
@@ -62,7 +69,10 @@ impl ActionName {
             Self::KubernetesRestart => "kubernetes.restart",
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
+            Self::PostgresDump => "postgres.dump",
             Self::PostgresFence => "postgres.fence",
+            Self::PostgresProve => "postgres.prove",
+            Self::PostgresRestore => "postgres.restore",
             Self::RdsChooseRecoveryPoint => "rds.choose_recovery_point",
             Self::RdsPromoteReplica => "rds.promote_replica",
             Self::RdsProtect => "rds.protect",
@@ -94,6 +104,9 @@ impl ActionName {
                 "Scale workloads, or raise the autoscaler's minimum where one owns them"
             }
             Self::Manual => "Have a person do something and say how they know it is done",
+            Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
+            Self::PostgresProve => "Read a restored database against its dump's manifest",
+            Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
             Self::PostgresFence => {
                 "Make a database refuse the application's writes, proved by a write that fails"
             }
@@ -126,7 +139,10 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::Manual
+            | Self::PostgresDump
             | Self::PostgresFence
+            | Self::PostgresProve
+            | Self::PostgresRestore
             | Self::RdsChooseRecoveryPoint
             | Self::RdsPromoteReplica
             | Self::RdsProtect
@@ -143,13 +159,15 @@ impl ActionName {
     /// Says whether the action changes the estate; the others only ask, choose or wait.
     pub(crate) const fn changes(self) -> bool {
         match self {
-            Self::Manual | Self::RdsChooseRecoveryPoint | Self::Wait => false,
+            Self::Manual | Self::PostgresProve | Self::RdsChooseRecoveryPoint | Self::Wait => false,
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresDump
             | Self::PostgresFence
+            | Self::PostgresRestore
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -166,6 +184,8 @@ impl ActionName {
         match self {
             // A promotion is for good; a person's work is a person's to undo.
             Self::RdsPromoteReplica | Self::Manual => false,
+            // A dump that was taken is kept.
+            Self::PostgresDump => false,
             // Undone by its own `undo` command, where it has one.
             Self::CommandRun
             | Self::DatabaseRepoint
@@ -173,7 +193,33 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::PostgresFence
+            | Self::PostgresProve
+            | Self::PostgresRestore
             | Self::RdsChooseRecoveryPoint
+            | Self::RdsProtect
+            | Self::RdsRecover
+            | Self::RdsRestorePointInTime
+            | Self::RdsRestoreSnapshot
+            | Self::Route53Weights
+            | Self::S3FailoverObject
+            | Self::TrafficShift
+            | Self::Wait => true,
+        }
+    }
+
+    /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
+    pub(crate) const fn simulated(self) -> bool {
+        match self {
+            Self::PostgresDump | Self::PostgresProve | Self::PostgresRestore => false,
+            Self::CommandRun
+            | Self::DatabaseRepoint
+            | Self::KubernetesApply
+            | Self::KubernetesRestart
+            | Self::KubernetesScale
+            | Self::Manual
+            | Self::PostgresFence
+            | Self::RdsChooseRecoveryPoint
+            | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
             | Self::RdsRestorePointInTime
@@ -194,7 +240,10 @@ impl ActionName {
             Self::KubernetesRestart => schema_of::<KubernetesRestart>(),
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
+            Self::PostgresDump => schema_of::<PostgresDump>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
+            Self::PostgresProve => schema_of::<PostgresProve>(),
+            Self::PostgresRestore => schema_of::<PostgresRestore>(),
             Self::RdsChooseRecoveryPoint => schema_of::<ChooseRecoveryPoint>(),
             Self::RdsPromoteReplica => schema_of::<PromoteReplica>(),
             Self::RdsProtect => schema_of::<Protect>(),
@@ -212,6 +261,9 @@ impl ActionName {
     pub(crate) const fn outputs(self) -> &'static [Output] {
         match self {
             Self::CommandRun => COMMAND_OUTPUTS,
+            Self::PostgresDump => DUMP_OUTPUTS,
+            Self::PostgresProve => PROOF_OUTPUTS,
+            Self::PostgresRestore => RESTORE_OUTPUTS,
             Self::RdsChooseRecoveryPoint => POINT_OUTPUTS,
             Self::RdsPromoteReplica
             | Self::RdsRecover
@@ -267,4 +319,20 @@ const DATABASE_OUTPUTS: &[Output] = &[
         shape: Shape::String,
         say: "what tells this instance from the lost one",
     },
+];
+const DUMP_OUTPUTS: &[Output] = &[
+    Output { name: "dump", shape: Shape::String, say: "name of the dump" },
+    Output { name: "path", shape: Shape::String, say: "directory of its files" },
+    Output { name: "taken", shape: Shape::String, say: "instant of its snapshot" },
+    Output { name: "rows", shape: Shape::Integer, say: "rows of all its tables" },
+];
+const RESTORE_OUTPUTS: &[Output] = &[
+    Output { name: "database", shape: Shape::String, say: "the new database" },
+    Output { name: "dump", shape: Shape::String, say: "the dump it was restored from" },
+    Output { name: "taken", shape: Shape::String, say: "instant of that dump's snapshot" },
+];
+const PROOF_OUTPUTS: &[Output] = &[
+    Output { name: "proved", shape: Shape::Boolean, say: "true: what is not fails the step" },
+    Output { name: "rows", shape: Shape::Integer, say: "rows that were compared" },
+    Output { name: "taken", shape: Shape::String, say: "instant the data is of" },
 ];

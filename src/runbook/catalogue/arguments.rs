@@ -121,6 +121,67 @@ pub(crate) struct PostgresFence {
     pub region: String,
 }
 
+/// Arguments of `postgres.dump`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresDump {
+    /// Instance to dump from; a replica will do
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Database; the estate's own when left out
+    #[serde(default)]
+    pub database: Option<String>,
+    /// Name of the dump; made of the run and the step when left out
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Parallel sessions of the dump, and as many that read beside it
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub jobs: u8,
+}
+
+/// Arguments of `postgres.restore`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresRestore {
+    /// Instance to restore on
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Name of the dump; the newest of the estate's database when left out
+    #[serde(default)]
+    pub dump: Option<String>,
+    /// Name of the new database; nothing is restored over one that is there
+    pub into: String,
+    /// Parallel sessions
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub jobs: u8,
+}
+
+/// Arguments of `postgres.prove`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresProve {
+    /// Instance the restored database is on
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// The restored database
+    pub database: String,
+    /// Name of the dump it was restored from
+    pub dump: String,
+    /// Parallel sessions
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub jobs: u8,
+}
+
+const fn two() -> u8 {
+    2
+}
+
 /// Arguments of `rds.choose_recovery_point`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -42,6 +42,13 @@ impl Found<'_> {
             self.program(&step.with, "undo", own.and_then(|own| own.undo.as_ref()), &with);
             self.program(&step.with, "done_when", run, &with);
         }
+        let action = step.action.as_deref().and_then(ActionName::parse);
+        if let Some(action) = action.filter(|action| !action.simulated()) {
+            let range = self.loaded.places.at(&path.key("action"));
+            let said = format!("a rehearsal cannot play `{}`", action.name());
+            let help = "it is for the estate itself and its dry run; a rehearsal ends there";
+            self.problems.push(Problem::at(range, said).help(help));
+        }
         if let Some(RollbackField::Action(rollback)) = &step.rollback
             && rollback.action == ActionName::CommandRun.name()
         {

@@ -1,0 +1,344 @@
+//! What a database holds: rows and a digest of each table, sequences, large objects, all of one snapshot.
+//!
+//! Taken when a dump is made and again of what was restored from it, the two tell whether everything came back. A digest
+//! is made of every row's text, whatever their order: the sum of a 64-bit hash of each.
+
+use std::sync::Mutex;
+
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::clients::Clients;
+use crate::clients::postgres::{Held, connect_to, identifier};
+use crate::engine::ports::Call;
+use crate::outcome::{ActionError, FailureClass};
+
+/// What one database held at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Content {
+    /// By schema and name
+    pub tables: Vec<Table>,
+    pub sequences: Vec<Sequence>,
+    pub large_objects: u64,
+    /// Indexes that were not valid, as `schema.name`
+    pub invalid_indexes: Vec<String>,
+    /// Constraints that were never validated, as `schema.table.name`
+    pub unvalidated_constraints: Vec<String>,
+}
+
+/// One table, or one leaf of a partitioned one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    pub schema: String,
+    pub name: String,
+    pub rows: u64,
+    /// Sum of the hashes of all rows, decimal
+    pub digest: String,
+}
+
+impl Table {
+    pub(super) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// One sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sequence {
+    pub schema: String,
+    pub name: String,
+    pub last_value: i64,
+    pub is_called: bool,
+}
+
+impl Sequence {
+    pub(super) fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// A table still to be read.
+struct Waiting {
+    schema: String,
+    name: String,
+    bytes: u64,
+}
+
+/// Relations that belong to the database itself: extensions bring their own.
+const OWN: &str = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' \
+     and not exists (select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid \
+         and d.deptype = 'e')";
+
+/// Which database is read, and by how many sessions.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub instance: &'a str,
+    pub database: &'a str,
+    pub jobs: u8,
+}
+
+/// Reads a database's content as `leader` sees it, in parallel sessions that share its snapshot.
+pub(super) async fn read(
+    clients: &Clients,
+    call: &Call,
+    reading: Reading<'_>,
+    leader: &Held,
+    snapshot: &str,
+) -> Result<Content, ActionError> {
+    let what = format!("list what is in {} on {}", reading.database, reading.instance);
+    let waiting = waiting(&what, leader).await?;
+    let total: u64 = waiting.iter().map(|table| table.bytes).sum();
+    let shared = Shared { queue: Mutex::new(waiting), done: Mutex::new((0, Vec::new())), total };
+    let workers =
+        (0..reading.jobs.max(1)).map(|_| worker(clients, call, reading, snapshot, &shared));
+    try_join_all(workers).await?;
+    let mut tables = shared.done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1;
+    tables.sort_by(|a: &Table, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    Ok(Content {
+        tables,
+        sequences: sequences(&what, leader).await?,
+        large_objects: count(&what, leader, "select count(*) from pg_largeobject_metadata").await?,
+        invalid_indexes: names(&what, leader, &invalid_indexes()).await?,
+        unvalidated_constraints: names(&what, leader, &unvalidated_constraints()).await?,
+    })
+}
+
+/// What the workers share: the tables still to be read, the smallest first, and what was read.
+struct Shared {
+    queue: Mutex<Vec<Waiting>>,
+    done: Mutex<(u64, Vec<Table>)>,
+    total: u64,
+}
+
+async fn worker(
+    clients: &Clients,
+    call: &Call,
+    reading: Reading<'_>,
+    snapshot: &str,
+    shared: &Shared,
+) -> Result<(), ActionError> {
+    let what = format!("read {} on {}", reading.database, reading.instance);
+    let session = connect_to(clients, reading.instance, reading.database).await?;
+    let held = Held::join(clients, &what, session, snapshot).await?;
+    loop {
+        let next = lock(&shared.queue).pop();
+        let Some(table) = next else { return Ok(()) };
+        let read = digest(&held, &table).await?;
+        let mut done = lock(&shared.done);
+        done.0 += table.bytes;
+        #[expect(clippy::cast_precision_loss, reason = "a fraction for a bar")]
+        let fraction = done.0 as f32 / shared.total.max(1) as f32;
+        done.1.push(read);
+        call.progress.tell(format!("read {} tables", done.1.len()), Some(fraction));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Lists the tables, the largest last: it is taken first.
+async fn waiting(what: &str, leader: &Held) -> Result<Vec<Waiting>, ActionError> {
+    let sql = format!(
+        "select n.nspname::text, c.relname::text, pg_table_size(c.oid) from pg_class c \
+         join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind = 'r' and c.relpersistence <> 't' and {OWN} order by 3, 1, 2"
+    );
+    let rows = leader.read(what, &sql, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let bytes: i64 = row.try_get(2)?;
+            let bytes = bytes.try_into().unwrap_or_default();
+            Ok(Waiting { schema: row.try_get(0)?, name: row.try_get(1)?, bytes })
+        })
+        .collect::<Result<_, tokio_postgres::Error>>()
+        .map_err(|error| unreadable(what, &error))
+}
+
+/// Reads one table in full.
+async fn digest(held: &Held, table: &Waiting) -> Result<Table, ActionError> {
+    let Waiting { schema, name, .. } = table;
+    // An alias no column has: a column of that name would be read in place of the row.
+    let row = "phoenix_dr_whole_row";
+    let sql = format!(
+        "select count(*), coalesce(sum(hashtextextended({row}::text, 0)), 0)::text from only {}.{} as {row}",
+        identifier(schema),
+        identifier(name)
+    );
+    let what = format!("read the table {schema}.{name}");
+    let found = held.read_one(&what, &sql, &[]).await?;
+    let unreadable = |error: tokio_postgres::Error| unreadable(&what, &error);
+    let rows: i64 = found.try_get(0).map_err(unreadable)?;
+    let digest = found.try_get(1).map_err(unreadable)?;
+    let rows = rows.try_into().unwrap_or_default();
+    Ok(Table { schema: schema.clone(), name: name.clone(), rows, digest })
+}
+
+async fn sequences(what: &str, leader: &Held) -> Result<Vec<Sequence>, ActionError> {
+    let sql = format!(
+        "select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind = 'S' and {OWN} order by 1, 2"
+    );
+    let mut found = Vec::new();
+    for row in leader.read(what, &sql, &[]).await? {
+        let schema: String = row.try_get(0).map_err(|error| unreadable(what, &error))?;
+        let name: String = row.try_get(1).map_err(|error| unreadable(what, &error))?;
+        let sql = format!(
+            "select last_value, is_called from {}.{}",
+            identifier(&schema),
+            identifier(&name)
+        );
+        let what = format!("read the sequence {schema}.{name}");
+        let row = leader.read_one(&what, &sql, &[]).await?;
+        let last_value = row.try_get(0).map_err(|error| unreadable(&what, &error))?;
+        let is_called = row.try_get(1).map_err(|error| unreadable(&what, &error))?;
+        found.push(Sequence { schema, name, last_value, is_called });
+    }
+    Ok(found)
+}
+
+fn invalid_indexes() -> String {
+    format!(
+        "select n.nspname || '.' || c.relname from pg_index i join pg_class c on c.oid = i.indexrelid \
+         join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid and {OWN} order by 1"
+    )
+}
+
+fn unvalidated_constraints() -> String {
+    format!(
+        "select n.nspname || '.' || c.relname || '.' || k.conname from pg_constraint k \
+         join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace \
+         where not k.convalidated and {OWN} order by 1"
+    )
+}
+
+async fn names(what: &str, leader: &Held, sql: &str) -> Result<Vec<String>, ActionError> {
+    let rows = leader.read(what, sql, &[]).await?;
+    let names: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    names.map_err(|error| unreadable(what, &error))
+}
+
+async fn count(what: &str, leader: &Held, sql: &str) -> Result<u64, ActionError> {
+    let row = leader.read_one(what, sql, &[]).await?;
+    let count: i64 = row.try_get(0).map_err(|error| unreadable(what, &error))?;
+    Ok(count.try_into().unwrap_or_default())
+}
+
+fn unreadable(what: &str, error: &tokio_postgres::Error) -> ActionError {
+    ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+}
+
+/// Says how what was restored differs from what was dumped, a line each; empty where it does not.
+///
+/// Sequences may be ahead: they move outside of every snapshot.
+pub(super) fn differences(dumped: &Content, restored: &Content) -> Vec<String> {
+    let mut lines = Vec::new();
+    let found = |name: &str| restored.tables.iter().find(|table| table.full_name() == name);
+    for table in &dumped.tables {
+        let name = table.full_name();
+        match found(&name) {
+            None => lines.push(format!("table {name} is missing")),
+            Some(other) if other.rows != table.rows => {
+                lines
+                    .push(format!("table {name} has {} rows, the dump {}", other.rows, table.rows));
+            }
+            Some(other) if other.digest != table.digest => {
+                lines.push(format!("table {name} has as many rows as the dump, and other content"));
+            }
+            Some(_) => {}
+        }
+    }
+    for table in &restored.tables {
+        let name = table.full_name();
+        if !dumped.tables.iter().any(|known| known.full_name() == name) {
+            lines.push(format!("table {name} is not in the dump"));
+        }
+    }
+    for sequence in &dumped.sequences {
+        let name = sequence.full_name();
+        match restored.sequences.iter().find(|other| other.full_name() == name) {
+            None => lines.push(format!("sequence {name} is missing")),
+            Some(other) if other.last_value < sequence.last_value => lines.push(format!(
+                "sequence {name} is at {}, the dump at {}",
+                other.last_value, sequence.last_value
+            )),
+            Some(_) => {}
+        }
+    }
+    if restored.large_objects != dumped.large_objects {
+        lines.push(format!(
+            "{} large objects, the dump has {}",
+            restored.large_objects, dumped.large_objects
+        ));
+    }
+    let newly = |kind: &str, now: &[String], then: &[String]| {
+        let fresh = now.iter().filter(|name| !then.contains(name));
+        fresh.map(|name| format!("{kind} {name} is not valid")).collect::<Vec<_>>()
+    };
+    lines.extend(newly("index", &restored.invalid_indexes, &dumped.invalid_indexes));
+    let (now, then) = (&restored.unvalidated_constraints, &dumped.unvalidated_constraints);
+    lines.extend(newly("constraint", now, then));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, rows: u64, digest: &str) -> Table {
+        Table { schema: "app".to_owned(), name: name.to_owned(), rows, digest: digest.to_owned() }
+    }
+
+    fn content() -> Content {
+        let next = |name: &str, last_value| Sequence {
+            schema: "app".to_owned(),
+            name: name.to_owned(),
+            last_value,
+            is_called: true,
+        };
+        Content {
+            tables: vec![table("orders", 3, "17"), table("users", 1, "5")],
+            sequences: vec![next("ids", 40)],
+            large_objects: 2,
+            invalid_indexes: vec!["app.old".to_owned()],
+            unvalidated_constraints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_same_content_does_not_differ_and_sequences_may_be_ahead() {
+        let mut ahead = content();
+        ahead.sequences[0].last_value = 99;
+        ahead.invalid_indexes.clear();
+        assert_eq!(differences(&content(), &ahead), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_that_differs_is_named() {
+        let restored = Content {
+            tables: vec![table("orders", 3, "18"), table("strange", 1, "5")],
+            sequences: vec![Sequence { last_value: 39, ..content().sequences[0].clone() }],
+            large_objects: 1,
+            invalid_indexes: vec!["app.new".to_owned()],
+            unvalidated_constraints: vec!["app.orders.positive".to_owned()],
+        };
+        assert_eq!(
+            differences(&content(), &restored),
+            [
+                "table app.orders has as many rows as the dump, and other content",
+                "table app.users is missing",
+                "table app.strange is not in the dump",
+                "sequence app.ids is at 39, the dump at 40",
+                "1 large objects, the dump has 2",
+                "index app.new is not valid",
+                "constraint app.orders.positive is not valid",
+            ]
+        );
+        let short =
+            Content { tables: vec![table("orders", 2, "17"), table("users", 1, "5")], ..content() };
+        assert_eq!(differences(&content(), &short), ["table app.orders has 2 rows, the dump 3"]);
+    }
+}

@@ -1,0 +1,338 @@
+//! `postgres.dump`: a dump of a database with a manifest of exactly what is in it, taken inside the dump's own snapshot.
+//!
+//! Reads the database and writes to the estate's directory of dumps. What it writes has a name nobody else uses until the
+//! manifest says that it is whole: a dump that was cut off is none, and an attempt that a dead process left running cannot
+//! write into this one's.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::content::{self, Content, Reading};
+use super::manifest::{Dumps, FileDigest, Manifest, digests};
+use super::server::{About, about, may_read};
+use crate::clients::Clients;
+use crate::clients::postgres::tools::{Found, Tool, find};
+use crate::clients::postgres::{Held, connect_to, database, login};
+use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::runbook::catalogue::actions::PostgresDump;
+use crate::sandbox::programs::Purpose;
+use crate::shell::line;
+
+/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
+const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A table that somebody holds exclusively is waited for this long, in milliseconds.
+const LOCK_LIMIT: &str = "--lock-wait-timeout=30000";
+
+/// Looks for the dump, and whether it could be made.
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresDump,
+) -> Result<Observation, ActionError> {
+    let dumps = Dumps::of(clients)?;
+    let name = name(call, with)?;
+    let state = |whole: bool| json!({ "dump": name, "whole": whole });
+    if let Some(manifest) = dumps.find(&name)? {
+        if manifest.token != call.token() {
+            let message = format!("a dump named {name} is there already, of another run");
+            return Err(ActionError::unchanged(FailureClass::Conflict, message)
+                .hint("give this one another `name`"));
+        }
+        dumps.sizes(&manifest)?;
+        let mut seen = Observation::new(state(true), state(true));
+        seen.outputs = outputs(&dumps, &manifest);
+        return Ok(seen);
+    }
+    let asked = of(clients, with)?;
+    let about = about(clients, &with.instance, asked).await?;
+    may_read(clients, &with.instance, asked).await?;
+    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let mut seen = Observation::new(state(false), state(true));
+    seen.evidence = vec![
+        format!("{asked} on {}: {}, {}", with.instance, about.said(), bytes(about.bytes)),
+        format!("{} in {}", tool.version, dumps.root().display()),
+    ];
+    seen.evidence.extend(room(&dumps, about.bytes)?);
+    seen.differences = vec![Difference {
+        what: format!("dump of {asked}"),
+        from: "none".to_owned(),
+        to: dumps.folder(&name).display().to_string(),
+    }];
+    seen.commands = vec![line(&argv(&tool, "SNAPSHOT", &dumps.folder(&name), asked, with.jobs))];
+    Ok(seen)
+}
+
+/// Dumps, and reads every table in the same snapshot beside it.
+pub(crate) async fn perform(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &PostgresDump,
+    _seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let dumps = Dumps::of(clients)?;
+    let (name, asked) = (name(call, with)?, of(clients, with)?);
+    let about = about(clients, &with.instance, asked).await?;
+    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let what = format!("take a snapshot of {asked} on {}", with.instance);
+    let session = connect_to(clients, &with.instance, asked).await?;
+    let leader = Held::begin(clients, &what, session).await?;
+    let snapshot = leader.export(&what).await?;
+    let (taken, lsn) = instant(&what, &leader).await?;
+    let draft = draft(&dumps, &name, clients);
+    let reading = Reading { instance: &with.instance, database: asked, jobs: with.jobs };
+    let argv = argv(&tool, &snapshot, &draft, asked, with.jobs);
+    let made = futures::try_join!(
+        dump(clients, call, with, &argv),
+        content::read(clients, call, reading, &leader, &snapshot),
+    );
+    let ((), content) = made.inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
+    drop(leader);
+    call.progress.tell("reading the files' digests", None);
+    let files = hashed(draft.clone()).await?;
+    let found = Of { name, taken, lsn, files, content, about, tool };
+    let manifest = found.manifest(call, with, asked);
+    keep(&dumps, &draft, manifest.clone()).await?;
+    Ok(Performed {
+        after: json!({ "dump": manifest.name, "whole": true }),
+        notes: vec![format!(
+            "dumped {asked}: {} tables, {} rows, {} in {} files, as of {}",
+            manifest.content.tables.len(),
+            manifest.rows(),
+            bytes(manifest.files.iter().map(|file| file.bytes).sum()),
+            manifest.files.len(),
+            manifest.taken,
+        )],
+        outputs: outputs(&dumps, &manifest),
+        obligations: Vec::new(),
+    })
+}
+
+/// A dump that was taken is kept: nothing of the estate is other than before.
+pub(crate) fn revert(call: &Call) -> Result<(), ActionError> {
+    let message = format!("the dump of the step {} is kept", call.step);
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("delete it by hand where nobody needs it"))
+}
+
+fn of<'a>(clients: &'a Clients, with: &'a PostgresDump) -> Result<&'a str, ActionError> {
+    Ok(with.database.as_deref().unwrap_or(&database(clients)?.name))
+}
+
+/// Returns the dump's name: the given one, else the run's own instant and the step.
+fn name(call: &Call, with: &PostgresDump) -> Result<String, ActionError> {
+    let name = match &with.name {
+        Some(name) => name.clone(),
+        None if call.generation == 0 => format!("{}-{}", call.run, call.step),
+        None => format!("{}-{}-{}", call.run, call.step, call.generation),
+    };
+    let sound = !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if sound {
+        return Ok(name);
+    }
+    let message = format!("`{name}` cannot name a dump");
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("use letters, digits, dots, dashes and underscores: it becomes part of file names"))
+}
+
+/// Returns where an attempt writes: a place of its own, so that no other attempt writes there too.
+fn draft(dumps: &Dumps, name: &str, clients: &Clients) -> PathBuf {
+    let now = clients.clock.now().as_microsecond();
+    dumps.root().join(format!(".{name}.{}-{now}.part", std::process::id()))
+}
+
+fn argv(
+    tool: &Found,
+    snapshot: &str,
+    file: &std::path::Path,
+    asked: &str,
+    jobs: u8,
+) -> Vec<String> {
+    vec![
+        tool.program.clone(),
+        "--format=directory".to_owned(),
+        format!("--jobs={jobs}"),
+        format!("--snapshot={snapshot}"),
+        LOCK_LIMIT.to_owned(),
+        "--no-password".to_owned(),
+        format!("--file={}", file.display()),
+        format!("--dbname={asked}"),
+    ]
+}
+
+async fn dump(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresDump,
+    argv: &[String],
+) -> Result<(), ActionError> {
+    clients.guard.pass(line(argv))?;
+    let login = login(clients, &with.instance).await?;
+    let program = Program {
+        argv,
+        env: &login.env,
+        scrub: Scrub::Connection,
+        cwd: None,
+        limit: LIMIT,
+        artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
+        purpose: Purpose::Perform(call.step.clone()),
+    };
+    let ended = process::run(clients, &program)
+        .await
+        .map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))?;
+    if ended.end == ProgramEnd::Exit(0) {
+        return Ok(());
+    }
+    let message = format!("pg_dump of {}: {}", with.instance, said(&ended));
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("nothing was kept of it; see its whole output in the run's artifacts"))
+}
+
+/// Returns what one of PostgreSQL's own programs failed by: what follows its first error is only the end of it.
+pub(super) fn said(ended: &Ended) -> String {
+    let first = ended.stderr.lines().find(|line| line.contains("error:"));
+    first.map_or_else(|| ended.say(LIMIT), str::to_owned)
+}
+
+/// Returns the snapshot's instant and the log's position.
+async fn instant(what: &str, leader: &Held) -> Result<(Timestamp, String), ActionError> {
+    let sql = "select (extract(epoch from transaction_timestamp()) * 1000000)::int8, \
+         (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end)::text";
+    let row = leader.read_one(what, sql, &[]).await?;
+    let internal =
+        |error: String| ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"));
+    let micros: i64 = row.try_get(0).map_err(|error| internal(error.to_string()))?;
+    let lsn = row.try_get(1).map_err(|error| internal(error.to_string()))?;
+    let taken = Timestamp::from_microsecond(micros).map_err(|error| internal(error.to_string()))?;
+    Ok((taken, lsn))
+}
+
+async fn hashed(folder: PathBuf) -> Result<Vec<FileDigest>, ActionError> {
+    let said = folder.display().to_string();
+    let failed = |error: String| {
+        ActionError::unchanged(FailureClass::Transient, format!("read {said}: {error}"))
+    };
+    let read = tokio::task::spawn_blocking(move || digests(&folder)).await;
+    read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// Gives the dump its name and then its manifest; parts of it that earlier attempts left go.
+async fn keep(
+    dumps: &Dumps,
+    draft: &std::path::Path,
+    manifest: Manifest,
+) -> Result<(), ActionError> {
+    let (dumps, draft, name) = (dumps.clone(), draft.to_owned(), manifest.name.clone());
+    let folder = dumps.folder(&name);
+    let kept = tokio::task::spawn_blocking(move || {
+        // Without a manifest it is what an attempt of this very step left between the two.
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::rename(&draft, &folder)?;
+        dumps.keep(manifest)?;
+        let start = format!(".{name}.");
+        for entry in std::fs::read_dir(dumps.root())? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if file.starts_with(&start) && file.ends_with(".part") {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
+    let failed = |error: String| {
+        ActionError::unknown(FailureClass::Transient, format!("keep the dump: {error}"))
+    };
+    kept.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// What a dump was found to be.
+struct Of {
+    name: String,
+    taken: Timestamp,
+    lsn: String,
+    files: Vec<FileDigest>,
+    content: Content,
+    about: About,
+    tool: Found,
+}
+
+impl Of {
+    fn manifest(self, call: &Call, with: &PostgresDump, asked: &str) -> Manifest {
+        Manifest {
+            format: Manifest::format(),
+            name: self.name,
+            token: call.token(),
+            instance: with.instance.clone(),
+            region: with.region.clone(),
+            database: asked.to_owned(),
+            taken: self.taken,
+            lsn: self.lsn,
+            server_version: self.about.version,
+            tool: self.tool.major,
+            encoding: self.about.encoding,
+            collate: self.about.collate,
+            ctype: self.about.ctype,
+            bytes: self.about.bytes,
+            files: self.files,
+            content: self.content,
+        }
+    }
+}
+
+/// Says how much room there is; an error where it cannot be enough.
+fn room(dumps: &Dumps, needed: u64) -> Result<Option<String>, ActionError> {
+    // Without an answer the dump itself will tell.
+    let Ok(found) = rustix::fs::statvfs(dumps.root()) else { return Ok(None) };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    // What compresses best takes a tenth.
+    if free < needed / 10 {
+        let message = format!(
+            "{} has {} free, and the database has {}",
+            dumps.root().display(),
+            bytes(free),
+            bytes(needed)
+        );
+        return Err(ActionError::unchanged(FailureClass::Capacity, message)
+            .hint("make room there, or name another directory in `database.dumps`"));
+    }
+    Ok(Some(format!("{} free there", bytes(free))))
+}
+
+fn outputs(dumps: &Dumps, manifest: &Manifest) -> Map<String, Value> {
+    Map::from_iter([
+        ("dump".to_owned(), json!(manifest.name)),
+        ("path".to_owned(), json!(dumps.folder(&manifest.name).display().to_string())),
+        ("taken".to_owned(), json!(manifest.taken.to_string())),
+        ("rows".to_owned(), json!(manifest.rows())),
+    ])
+}
+
+/// Returns a size as people say it.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} bytes");
+    }
+    let mut unit = 0;
+    let mut whole = count / 1024;
+    while whole >= 10 * 1024 && unit + 1 < UNITS.len() {
+        whole /= 1024;
+        unit += 1;
+    }
+    format!("{whole} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+#[path = "dump_tests.rs"]
+mod tests;

@@ -1,0 +1,275 @@
+//! Dumps, restores and proofs against a real server and PostgreSQL's own programs.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::actions::{observe, perform, revert};
+use crate::clients::postgres::testing::Server;
+use crate::clients::testing;
+use crate::engine::ports::{Armed, Image};
+use crate::outcome::Effect;
+use crate::runbook::catalogue::actions::ActionName;
+
+/// Several schemas, partitions, an identity, a large value, a foreign key, a privilege, a large object.
+const CONTENT: &str = "\
+    create schema lab; \
+    create table lab.experiments (id bigint generated always as identity primary key, name text not null, body bytea, \
+        at timestamptz default '2026-01-01'); \
+    insert into lab.experiments (name, body) select 'e' || g, decode(repeat(md5(g::text), 400), 'hex') \
+        from generate_series(1, 200) g; \
+    create table lab.runs (id int, experiment bigint references lab.experiments, score float8, day date) \
+        partition by range (day); \
+    create table lab.runs_1 partition of lab.runs for values from ('2026-01-01') to ('2026-02-01'); \
+    create table lab.runs_2 partition of lab.runs for values from ('2026-02-01') to ('2026-03-01'); \
+    insert into lab.runs select g, 1 + g % 200, g / 3.0, date '2026-01-01' + g % 50 from generate_series(1, 1000) g; \
+    create table public.\"Odd name\" (phoenix_dr text, t text); \
+    insert into public.\"Odd name\" values ('x', null), ('x', null), (null, 'ü'); \
+    create index on lab.runs_1 (score); \
+    create sequence lab.tickets start 500; select nextval('lab.tickets'); \
+    select lo_create(4711); alter large object 4711 owner to dr; \
+    grant usage on schema lab to app; grant select on lab.experiments to app; \
+    alter table lab.experiments owner to dr; grant pg_read_all_data to dr; alter role dr createdb";
+
+/// A server with content, and a directory of dumps.
+struct Lab {
+    server: Server,
+    dumps: tempfile::TempDir,
+}
+
+impl Lab {
+    async fn open() -> Option<Self> {
+        let server = Server::start()?;
+        server.prepare().await;
+        server.sql("phoenix", CONTENT).await;
+        Some(Self { server, dumps: tempfile::tempdir().expect("directory") })
+    }
+
+    fn clients(&self) -> (Clients, Armed) {
+        let dumps = self.dumps.path().display().to_string();
+        testing::armed(self.server.estate(&json!({ "dumps": dumps })))
+    }
+
+    /// Looks and does.
+    async fn done(&self, action: ActionName, with: Value) -> Result<Performed, ActionError> {
+        let (clients, armed) = self.clients();
+        let (call, _news) = testing::call(action, with);
+        let seen = observe(&clients, &call).await?;
+        perform(&clients, &armed, &call, &seen).await
+    }
+
+    async fn dumped(&self, name: &str) -> Performed {
+        self.done(ActionName::PostgresDump, dump_of(name)).await.expect("dumped")
+    }
+
+    async fn restored(&self, dump: &str, into: &str) -> Result<Performed, ActionError> {
+        self.done(ActionName::PostgresRestore, restore_of(dump, into)).await
+    }
+
+    async fn proved(&self, dump: &str, database: &str) -> Result<Performed, ActionError> {
+        let with = json!({
+            "instance": "phoenix-prod", "region": "us-east-1", "database": database, "dump": dump,
+        });
+        self.done(ActionName::PostgresProve, with).await
+    }
+
+    async fn databases(&self) -> Vec<String> {
+        let (client, _driver) =
+            self.server.client("dr", "operator-secret", "postgres").await.expect("connects");
+        let sql = "select datname::text from pg_database where not datistemplate order by 1";
+        let rows = client.query(sql, &[]).await.expect("listed");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The largest file of a dump: a table's data.
+    fn largest(&self, dump: &str) -> PathBuf {
+        let folder = std::fs::read_dir(self.dumps.path().join(format!("{dump}.dump")));
+        let files = folder.expect("listed").map(|entry| entry.expect("entry").path());
+        files.max_by_key(|path| path.metadata().expect("there").len()).expect("a file")
+    }
+}
+
+fn dump_of(name: &str) -> Value {
+    json!({ "instance": "phoenix-prod", "region": "us-east-1", "name": name })
+}
+
+fn restore_of(dump: &str, into: &str) -> Value {
+    json!({ "instance": "phoenix-prod", "region": "us-east-1", "dump": dump, "into": into })
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn what_was_dumped_comes_back_and_is_proved() {
+    let Some(lab) = Lab::open().await else { return };
+    let performed = lab.dumped("first").await;
+    assert_eq!(performed.outputs["rows"], 200 + 1000 + 3, "{performed:?}");
+    // What is written after the snapshot is in neither.
+    lab.server.sql("phoenix", "insert into lab.experiments (name) values ('later')").await;
+    let performed = lab.restored("first", "phoenix_restore").await.expect("restored");
+    assert_eq!(performed.outputs["database"], "phoenix_restore");
+    let performed = lab.proved("first", "phoenix_restore").await.expect("proved");
+    assert!(
+        performed.notes[0].contains("1203 rows, every digest the same"),
+        "{:?}",
+        performed.notes
+    );
+    // The application reads what it could read before.
+    let (app, _driver) =
+        lab.server.client("app", "operator-secret", "phoenix_restore").await.expect("connects");
+    let row = app.query_one("select count(*) from lab.experiments", &[]).await.expect("may read");
+    assert_eq!(row.get::<_, i64>(0), 200);
+}
+
+#[tokio::test]
+async fn a_proof_names_every_difference() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    lab.restored("first", "copy").await.expect("restored");
+    for (sql, said) in [
+        (
+            "delete from lab.experiments where id = 7 and not exists (select 1 from lab.runs where experiment = 7); \
+          delete from lab.runs_1 where id = 1",
+            "table lab.runs_1 has",
+        ),
+        (
+            "update lab.runs_2 set score = score + 1e-9 where id = (select min(id) from lab.runs_2)",
+            "table lab.runs_2 has as many rows as the dump, and other content",
+        ),
+        ("drop table public.\"Odd name\"", "table public.Odd name is missing"),
+        ("select setval('lab.tickets', 400)", "sequence lab.tickets is at 400, the dump at 500"),
+        (
+            "select setval('lab.experiments_id_seq', 100)",
+            "sequence lab.experiments_id_seq is at 100, and lab.experiments.id at 200",
+        ),
+        ("select lo_unlink(4711)", "0 large objects, the dump has 1"),
+        ("create table extra (x int)", "table public.extra is not in the dump"),
+    ] {
+        lab.server.sql("copy", sql).await;
+        let error = lab.proved("first", "copy").await.expect_err(said);
+        assert!(error.message.contains(said), "{said}: {error}");
+        assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+    }
+}
+
+#[tokio::test]
+async fn a_dump_that_is_not_what_it_says_is_not_restored() {
+    let Some(lab) = Lab::open().await else { return };
+    for (name, harm, said) in [
+        ("flipped", flip as fn(&Path), "has other content than was written"),
+        (
+            "short",
+            |path| {
+                let bytes = std::fs::read(path).expect("read");
+                std::fs::write(path, &bytes[..bytes.len() / 2]).expect("cut");
+            },
+            "bytes instead of",
+        ),
+        ("gone", |path| std::fs::remove_file(path).expect("removed"), "No such file"),
+    ] {
+        lab.dumped(name).await;
+        harm(&lab.largest(name));
+        let error = lab.restored(name, "copy").await.expect_err(said);
+        assert!(error.message.contains(said), "{name}: {error}");
+        assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+        assert!(!lab.databases().await.contains(&"copy".to_owned()), "nothing was made");
+    }
+    flip(&lab.dumps.path().join("gone.manifest.json"));
+    let error = lab.restored("gone", "copy").await.expect_err("a changed manifest");
+    assert!(error.message.contains("cannot be believed"), "{error}");
+    std::fs::remove_file(lab.dumps.path().join("short.manifest.json")).expect("removed");
+    let error = lab.restored("short", "copy").await.expect_err("no manifest");
+    assert!(error.message.contains("short is not in"), "{error}");
+}
+
+#[tokio::test]
+async fn the_newest_dump_is_taken_and_what_is_none_is_left_out_aloud() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("older").await;
+    lab.server.sql("phoenix", "insert into lab.experiments (name) values ('later')").await;
+    lab.dumped("newer").await;
+    std::fs::create_dir(lab.dumps.path().join("cut-off.dump")).expect("made");
+    let (clients, armed) = lab.clients();
+    let mut with = restore_of("", "copy");
+    with.as_object_mut().expect("arguments").remove("dump");
+    let (call, _news) = testing::call(ActionName::PostgresRestore, with);
+    let seen = observe(&clients, &call).await.expect("observed");
+    assert!(seen.evidence.iter().any(|line| line.contains("cut-off has no manifest")), "{seen:?}");
+    // A newer one that comes between the look and the deed is not what was approved.
+    lab.dumped("newest").await;
+    let performed = perform(&clients, &armed, &call, &seen).await.expect("restored");
+    assert_eq!(performed.outputs["dump"], "newer");
+}
+
+#[tokio::test]
+async fn a_restore_begins_anew_over_its_own_part_and_takes_back_only_its_own() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    let (clients, armed) = lab.clients();
+    let (call, _news) = testing::call(ActionName::PostgresRestore, restore_of("first", "copy"));
+    let before = observe(&clients, &call).await.expect("observed");
+    let performed = perform(&clients, &armed, &call, &before).await.expect("restored");
+    let after = observe(&clients, &call).await.expect("observed");
+    assert!(after.satisfied && after.live == performed.after, "{after:?}");
+    assert_eq!(after.outputs, performed.outputs, "adopted as it was");
+    // A process that died in the middle leaves a part with a session in it.
+    lab.server
+        .sql("postgres", "comment on database copy is 'phoenix-dr 01RUN/step/0 restoring'")
+        .await;
+    let (orphan, _driver) =
+        lab.server.client("dr", "operator-secret", "copy").await.expect("connects");
+    orphan.batch_execute("drop table lab.runs").await.expect("half done");
+    let part = observe(&clients, &call).await.expect("observed");
+    assert!(!part.satisfied && part.outputs.is_empty(), "{part:?}");
+    perform(&clients, &armed, &call, &part).await.expect("restored anew");
+    lab.proved("first", "copy").await.expect("whole");
+    // Somebody else's database of that name is neither restored over nor dropped.
+    let image = Image { before: before.live, ours: performed.after, now: after };
+    revert(&clients, &armed, &call, &image).await.expect("taken back");
+    assert_eq!(lab.databases().await, ["phoenix", "postgres"]);
+    lab.server.sql("postgres", "create database copy").await;
+    let error = observe(&clients, &call).await.expect_err("in the way");
+    assert!(error.message.contains("is on phoenix-prod already"), "{error}");
+    let error = revert(&clients, &armed, &call, &image).await.expect_err("not ours");
+    assert_eq!(error.class, FailureClass::Conflict, "{error}");
+    assert_eq!(lab.databases().await, ["copy", "phoenix", "postgres"]);
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_is_told_before_anything_is_written() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    lab.server.sql("postgres", "alter role dr nocreatedb; revoke pg_read_all_data from dr").await;
+    let error = lab.restored("first", "copy").await.expect_err("denied");
+    assert!(error.message.contains("may not create databases"), "{error}");
+    assert_eq!(error.hint.as_deref(), Some("as its administrator: alter role \"dr\" createdb"));
+    let error = lab.done(ActionName::PostgresDump, dump_of("second")).await.expect_err("denied");
+    assert!(error.message.contains("may not read lab.experiments, lab.runs_1"), "{error}");
+    assert_eq!(
+        error.hint.as_deref(),
+        Some("as its administrator: grant pg_read_all_data to \"dr\"")
+    );
+    lab.server.sql("phoenix", "grant pg_read_all_data to dr; select lo_create(99)").await;
+    let error = lab.done(ActionName::PostgresDump, dump_of("second")).await.expect_err("denied");
+    assert!(error.message.contains("may not read the large object 99"), "{error}");
+    let error = lab.done(ActionName::PostgresDump, dump_of("../x")).await.expect_err("a name");
+    assert!(error.message.contains("cannot name a dump"), "{error}");
+    let same = lab.done(ActionName::PostgresDump, dump_of("first")).await.expect("its own");
+    assert_eq!(same.outputs["dump"], "first");
+    let left: Vec<_> = std::fs::read_dir(lab.dumps.path()).expect("listed").collect();
+    assert_eq!(left.len(), 2, "the first dump and its manifest: {left:?}");
+}
+
+#[tokio::test]
+async fn a_dump_of_a_damaged_table_is_none() {
+    let Some(mut lab) = Lab::open().await else { return };
+    lab.server.damage("phoenix", "lab.experiments", 0).await;
+    let error = lab.done(ActionName::PostgresDump, dump_of("bad")).await.expect_err("damaged");
+    assert_eq!(error.effect, Effect::None, "{error}");
+    let left: Vec<_> = std::fs::read_dir(lab.dumps.path()).expect("listed").collect();
+    assert!(left.is_empty(), "nothing is kept: {left:?}");
+}

@@ -1,0 +1,106 @@
+//! What a server says of itself and of one of its databases.
+
+use crate::clients::Clients;
+use crate::clients::postgres::{connect_to, database, identifier};
+use crate::outcome::{ActionError, FailureClass};
+
+/// A server, as far as dumps are concerned.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    /// Version number, e.g. 150008
+    pub version: u32,
+    pub in_recovery: bool,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    /// Size of the database in bytes
+    pub bytes: u64,
+    /// The user may create databases
+    pub creates: bool,
+}
+
+impl About {
+    pub(super) const fn major(&self) -> u32 {
+        self.version / 10_000
+    }
+
+    /// Returns version and role in a few words.
+    pub(super) fn said(&self) -> String {
+        let role = if self.in_recovery { "a replica" } else { "takes writes" };
+        format!("PostgreSQL {}, {role}", self.major())
+    }
+}
+
+/// Asks an instance about itself and one of its databases.
+pub(super) async fn about(
+    clients: &Clients,
+    instance: &str,
+    database: &str,
+) -> Result<About, ActionError> {
+    let mut session = connect_to(clients, instance, database).await?;
+    let what = format!("ask {instance} about {database}");
+    let sql = "select current_setting('server_version_num')::int4, pg_is_in_recovery(), \
+         pg_encoding_to_char(db.encoding)::text, db.datcollate::text, db.datctype::text, \
+         pg_database_size(db.oid), me.rolsuper or me.rolcreatedb \
+         from pg_database db, pg_roles me \
+         where db.datname = current_database() and me.rolname = current_user";
+    let row = session.read_one(clients, &what, sql, &[]).await?;
+    let read = || -> Result<About, tokio_postgres::Error> {
+        let version: i32 = row.try_get(0)?;
+        let bytes: i64 = row.try_get(5)?;
+        Ok(About {
+            version: version.try_into().unwrap_or_default(),
+            in_recovery: row.try_get(1)?,
+            encoding: row.try_get(2)?,
+            collate: row.try_get(3)?,
+            ctype: row.try_get(4)?,
+            bytes: bytes.try_into().unwrap_or_default(),
+            creates: row.try_get(6)?,
+        })
+    };
+    read()
+        .map_err(|error| ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}")))
+}
+
+/// Tables named in one message.
+const NAMED_MAX: usize = 5;
+
+/// Says which tables the estate's user may not read, before anything is begun.
+pub(super) async fn may_read(
+    clients: &Clients,
+    instance: &str,
+    name: &str,
+) -> Result<(), ActionError> {
+    let mut session = connect_to(clients, instance, name).await?;
+    let what = format!("read the grants in {name} on {instance}");
+    // Large objects have no name, and `pg_read_all_data` does not cover them.
+    let sql = "select n.nspname || '.' || c.relname, false from pg_class c \
+         join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind = 'r' and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' \
+         and c.relpersistence <> 't' \
+         and not (has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')) \
+         union all \
+         select 'the large object ' || l.oid, true from pg_largeobject_metadata l, pg_roles me \
+         where me.rolname = current_user and not me.rolsuper and not pg_has_role(l.lomowner, 'USAGE') \
+         and not exists (select 1 from aclexplode(l.lomacl) acl where acl.privilege_type = 'SELECT' \
+             and (acl.grantee = 0 or pg_has_role(acl.grantee, 'USAGE'))) \
+         order by 2, 1";
+    let rows = session.read(clients, &what, sql, &[]).await?;
+    let tables: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let objects = rows.iter().any(|row| row.try_get(1).unwrap_or(false));
+    let more = tables.len().saturating_sub(NAMED_MAX);
+    let mut said = tables.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        said = format!("{said} and {more} more");
+    }
+    let user = &database(clients)?.connection.user;
+    let message = format!("{user} may not read {said} in {name} on {instance}");
+    let mut hint = format!("as its administrator: grant pg_read_all_data to {}", identifier(user));
+    if objects {
+        hint = format!("{hint}; grant select on large object … to {}", identifier(user));
+    }
+    Err(ActionError::unchanged(FailureClass::Denied, message).hint(hint))
+}
