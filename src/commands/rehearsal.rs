@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::context::{Context, chain};
+use super::journals;
 use super::resume::goes_on;
 use super::staging::{self, Staged};
-use super::journals;
 use crate::cli::{RunFlags, Speed, SurpriseArg, WhoFlags};
 use crate::clock::jump::{JumpClock, Pace};
 use crate::clock::since;

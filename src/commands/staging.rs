@@ -96,9 +96,8 @@ fn chosen(context: &Context, named: Option<&str>) -> Result<(World, Vec<String>)
             let here = Path::new(estate_file::FILE_NAME);
             let said = here.exists().then(|| {
                 format!(
-                    "REHEARSAL in the world `{}`; for one made from {}: --estate {}",
+                    "REHEARSAL in the world `{}`; in your own: --estate {}",
                     world::SHIPPED,
-                    here.display(),
                     here.display()
                 )
             });

@@ -258,9 +258,9 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:142:1
+       --> phoenix-dr.yaml:146:1
         |
-    142 | objectives:
+    146 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against

@@ -140,11 +140,23 @@ fn filled(statement: &str, schema: &str) -> String {
     text
 }
 
+/// Sources of what no rehearsal plays: [`ActionName::simulated`] holds every step with one of them back.
+///
+/// [`ActionName::simulated`]: crate::runbook::catalogue::actions::ActionName::simulated
+const UNPLAYED: [&str; 6] = [
+    "src/actions/postgres/content.rs",
+    "src/actions/postgres/dump.rs",
+    "src/actions/postgres/prove.rs",
+    "src/actions/postgres/restore/target.rs",
+    "src/actions/postgres/server.rs",
+    "src/clients/postgres/held.rs",
+];
+
 #[test]
 fn every_statement_this_program_sends_is_known() {
     let mut files: Vec<std::path::PathBuf> = SENDERS.iter().map(Into::into).collect();
     let mut shown = std::collections::BTreeSet::new();
-    let mut sent = 0;
+    let (mut sent, mut unplayed) = (0, 0);
     while let Some(path) = files.pop() {
         let name = path.display().to_string();
         if path.is_dir() {
@@ -153,6 +165,10 @@ fn every_statement_this_program_sends_is_known() {
             continue;
         }
         if name.ends_with("tests.rs") || name.contains("/tests/") || name.contains("testing") {
+            continue;
+        }
+        if UNPLAYED.contains(&name.as_str()) {
+            unplayed += 1;
             continue;
         }
         for statement in literals(&std::fs::read_to_string(&path).expect("a source")) {
@@ -179,6 +195,7 @@ fn every_statement_this_program_sends_is_known() {
             assert!(known(line).is_some(), "{}: not simulated: {line}", path.display());
         }
     }
+    assert_eq!(unplayed, UNPLAYED.len(), "what is not played is still in the sources");
     assert_eq!(shown.len(), SHOWN.len(), "what is never sent is still in the sources");
     assert!(sent > 25, "only {sent} statements were found: this looks for them in the wrong way");
 }
