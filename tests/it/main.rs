@@ -6,6 +6,7 @@ mod commands;
 mod databases;
 mod decided;
 mod dr001;
+mod dumps;
 mod estate;
 mod failover;
 mod faults;

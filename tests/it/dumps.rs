@@ -1,0 +1,155 @@
+//! A dump, restored beside its database and proved, by the real binary on a real server: killed after each record as well.
+
+use std::path::Path;
+
+use super::estate::{Estate, fresh};
+use super::harness::{Folder, of_step, ran};
+use super::killed::killer;
+
+const OPTIONS: &str = r#"{"primary_up": true}"#;
+const INSTANCE: &str = "phoenix-prod";
+/// How a process that SIGKILL ended is told.
+const KILLED: i32 = -9;
+
+const RUNBOOK: &str = r#"
+runbook: PROOF
+title: Prove that a dump can be restored
+command: prove-dump
+steps:
+  - id: dump
+    title: Dump the database
+    action: postgres.dump
+    with: { instance: "${{ estate.database.primary.id }}", region: "${{ estate.database.primary.region }}" }
+    rollback: { none: "a dump that was taken is kept" }
+  - id: restore
+    title: Restore it beside
+    action: postgres.restore
+    with:
+      instance: "${{ estate.database.primary.id }}"
+      region: "${{ estate.database.primary.region }}"
+      dump: "${{ steps.dump.outputs.dump }}"
+      into: phoenix_proof
+  - id: prove
+    title: Prove it
+    action: postgres.prove
+    with:
+      instance: "${{ estate.database.primary.id }}"
+      region: "${{ estate.database.primary.region }}"
+      dump: "${{ steps.dump.outputs.dump }}"
+      database: "${{ steps.restore.outputs.database }}"
+"#;
+
+const RUN: [&str; 4] = ["run", "proof.yaml", "--yes", "--non-interactive"];
+
+/// A folder whose estate keeps dumps, and whose user may make databases.
+fn folder(estate: &Estate) -> Folder {
+    estate.sql(INSTANCE, "grant pg_read_all_data to phoenix_dr");
+    estate.sql(INSTANCE, "alter role phoenix_dr createdb");
+    let folder = estate.folder();
+    let dumps = folder.path().join("dumps");
+    std::fs::create_dir(&dumps).expect("a directory of dumps");
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    let given = format!("database:\n  dumps: {}\n", dumps.display());
+    assert!(text.contains("\ndatabase:\n"));
+    std::fs::write(&file, text.replacen("database:\n", &given, 1)).expect("write");
+    folder.write("proof.yaml", RUNBOOK);
+    folder
+}
+
+fn databases(estate: &Estate) -> String {
+    let sql =
+        "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
+    estate.sql(INSTANCE, sql).as_str().expect("a list").to_owned()
+}
+
+/// What is in the directory of dumps: names without the run's own.
+fn kept(folder: &Folder) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder.path().join("dumps"))
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|name| match name.split_once("-dump.") {
+            Some((_, rest)) => format!("dump.{rest}"),
+            None => name,
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_dump_is_restored_beside_and_proved_and_a_rollback_keeps_the_dump() {
+    let estate = fresh(OPTIONS);
+    let folder = folder(&estate);
+    let before = databases(&estate);
+    let dry = folder.run(&["plan", "proof.yaml"]).exits(0);
+    assert!(dry.out.contains("pg_dump (PostgreSQL)"), "{}", dry.out);
+    assert_eq!(kept(&folder), Vec::<String>::new(), "a dry run writes nothing");
+    folder.run(&RUN).exits(0);
+    let (_, events) = folder.journals().remove(0);
+    let proved = of_step(&events, "attempt_finished", "prove")[0].to_string();
+    assert!(proved.contains("every digest the same"), "{proved}");
+    assert_eq!(kept(&folder), ["dump.dump", "dump.manifest.json"]);
+    assert!(databases(&estate).contains("phoenix_proof"));
+    // A journal with a password in it would be one more place to keep secret; so would a dump's manifest.
+    let secret = folder.environment["PHOENIX_DB_PASSWORD"].clone();
+    assert!(!holds(folder.path(), secret.as_bytes()), "the password is in a file");
+    let twice = folder.run(&RUN);
+    assert_ne!(twice.exit, 0, "nothing is restored over a database: {}", twice.out);
+    assert!(twice.err.contains("phoenix_proof is on phoenix-prod already"), "{}", twice.err);
+    let (runs, _) = folder.journals().remove(1);
+    let run = runs.file_name().expect("a run").to_string_lossy().into_owned();
+    folder.run(&["rollback", &run, "--yes"]).exits(5);
+    assert_eq!(databases(&estate), before);
+    assert!(kept(&folder).len() >= 2, "{:?}", kept(&folder));
+}
+
+/// Says whether any file below a folder holds these bytes.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).expect("listed").map(|entry| entry.expect("an entry").path()).any(
+        |path| {
+            if path.is_dir() {
+                return holds(&path, bytes);
+            }
+            let content = std::fs::read(&path).expect("read");
+            content.windows(bytes.len()).any(|window| window == bytes)
+        },
+    )
+}
+
+#[test]
+fn sigkill_after_each_record_and_resume_ends_with_one_dump_and_one_proved_database() {
+    let estate = fresh(OPTIONS);
+    let whole = folder(&estate);
+    whole.run(&RUN).exits(0);
+    let (_, records) = whole.journals().remove(0);
+    estate.sql(INSTANCE, "drop database phoenix_proof");
+    let mut cut = 0;
+    for number in 1..=records.len() {
+        let folder = folder(&estate);
+        let mut command = folder.command(&RUN);
+        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
+        let killed = ran(command.output().expect("run the binary"));
+        if killed.exit != KILLED {
+            // It needed fewer records this time.
+            assert_eq!(killed.exit, 0, "{number}: {}\n{}", killed.out, killed.err);
+            continue;
+        }
+        cut += 1;
+        let (_, events) = folder.journals().remove(0);
+        if !events.iter().any(|event| event["kind"] == "run_finished") {
+            let resumed = folder.run(&["resume", "--yes", "--non-interactive"]);
+            assert_eq!(resumed.exit, 0, "{number}: {}\n{}", resumed.out, resumed.err);
+        }
+        assert_eq!(kept(&folder), ["dump.dump", "dump.manifest.json"], "killed after {number}");
+        let comment = "select shobj_description(oid, 'pg_database') from pg_database where datname = 'phoenix_proof'";
+        let comment = estate.sql(INSTANCE, comment);
+        assert!(
+            comment.as_str().is_some_and(|said| said.contains(" restored ")),
+            "{number}: {comment}"
+        );
+        estate.sql(INSTANCE, "drop database phoenix_proof");
+        assert_eq!(databases(&estate), "phoenix postgres", "killed after {number}");
+    }
+    assert!(cut + 2 >= records.len(), "only {cut} of {} runs were cut", records.len());
+}
