@@ -24,7 +24,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::fence;
+use postgres::{assess, fence};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -88,6 +88,7 @@ impl Action for Actions {
             | ActionName::KubernetesRestart
             | ActionName::KubernetesScale
             | ActionName::Manual
+            | ActionName::PostgresAssess
             | ActionName::RdsChooseRecoveryPoint
             | ActionName::RdsPromoteReplica
             | ActionName::RdsProtect
@@ -140,6 +141,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsChooseRecoveryPoint => {
             candidates::observe(clients, call, &arguments(call)?).await
@@ -183,6 +185,9 @@ async fn perform(
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::PostgresAssess => {
+            assess::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::PostgresFence => {
             fence::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -241,7 +246,8 @@ async fn revert(
         ActionName::PostgresFence => {
             fence::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::RdsChooseRecoveryPoint => Ok(()),
+        // They change nothing.
+        ActionName::PostgresAssess | ActionName::RdsChooseRecoveryPoint => Ok(()),
         ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
         ActionName::RdsProtect => {
             protect::revert(clients, armed, call, &arguments(call)?, image).await

@@ -56,7 +56,8 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
-        ActionName::PostgresFence
+        ActionName::PostgresAssess
+        | ActionName::PostgresFence
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect

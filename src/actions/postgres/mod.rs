@@ -1,5 +1,6 @@
 //! Actions on PostgreSQL databases.
 
+pub(crate) mod assess;
 pub(crate) mod fence;
 mod grants;
 mod holds;

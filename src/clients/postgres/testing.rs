@@ -56,9 +56,26 @@ fn owned(path: &Path) {
     }
 }
 
+fn serve(bin: &Path, directory: &Path, data: &Path, address: SocketAddr) -> Child {
+    command(&bin.join("postgres"))
+        .arg("-D")
+        .arg(data)
+        .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
+        .args(["-c", &format!("port={}", address.port())])
+        .arg("-k")
+        .arg(directory)
+        .spawn()
+        .expect("postgres starts")
+}
+
 impl Server {
     /// Starts a server whose superuser is `postgres`; `None` where PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server whose data were made with further options of `initdb`, e.g. `-k` for checksums of pages.
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let bin = bin()?;
         let directory = tempfile::tempdir().expect("directory");
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
@@ -69,6 +86,7 @@ impl Server {
         owned(&secret);
         let data = directory.path().join("data");
         let made = command(&bin.join("initdb"))
+            .args(options)
             .args(["-N", "-U", "postgres", "-A", "scram-sha-256", "--pwfile"])
             .arg(&secret)
             .arg("-D")
@@ -80,16 +98,37 @@ impl Server {
 
     fn run(bin: PathBuf, directory: tempfile::TempDir, data: &Path) -> Self {
         let address = crate::clients::tcp::tests::closed();
-        let child = command(&bin.join("postgres"))
-            .arg("-D")
-            .arg(data)
-            .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
-            .args(["-c", &format!("port={}", address.port())])
-            .arg("-k")
-            .arg(directory.path())
-            .spawn()
-            .expect("postgres starts");
+        let child = serve(&bin, directory.path(), data, address);
         Self { address, directory, child, bin }
+    }
+
+    /// Stops the server as its administrator does, changes its files, and starts it again: what was in its memory is gone.
+    pub(crate) async fn while_stopped(&mut self, change: impl FnOnce(&Path)) {
+        let data = self.directory.path().join("data");
+        let stopped = command(&self.bin.join("pg_ctl"))
+            .args(["stop", "-m", "fast", "-w", "-D"])
+            .arg(&data)
+            .status();
+        assert!(stopped.expect("pg_ctl runs").success(), "the server does not stop");
+        drop(self.child.wait());
+        change(&data);
+        self.child = serve(&self.bin, self.directory.path(), &data, self.address);
+        self.sql("postgres", "select").await;
+    }
+
+    /// Returns where a file of its data is.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join("data").join(file)
+    }
+
+    /// Returns the one text a query of the superuser gives.
+    pub(crate) async fn text(&self, database: &str, sql: &str) -> String {
+        let (client, driver) = self.client("postgres", PASSWORD, database).await.expect("connects");
+        let row =
+            client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        drop(client);
+        drop(driver);
+        row.get(0)
     }
 
     /// Starts a replica of this server.

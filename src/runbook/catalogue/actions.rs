@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 pub(crate) use super::arguments::{
-    ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply, KubernetesRestart,
-    KubernetesScale, Manual, PostgresFence, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
+    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresFence, PromoteReplica,
+    Protect, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot,
+    TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -18,6 +19,7 @@ pub(crate) enum ActionName {
     KubernetesRestart,
     KubernetesScale,
     Manual,
+    PostgresAssess,
     PostgresFence,
     RdsChooseRecoveryPoint,
     RdsPromoteReplica,
@@ -33,13 +35,14 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
         Self::KubernetesRestart,
         Self::KubernetesScale,
         Self::Manual,
+        Self::PostgresAssess,
         Self::PostgresFence,
         Self::RdsChooseRecoveryPoint,
         Self::RdsPromoteReplica,
@@ -62,6 +65,7 @@ impl ActionName {
             Self::KubernetesRestart => "kubernetes.restart",
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
+            Self::PostgresAssess => "postgres.assess",
             Self::PostgresFence => "postgres.fence",
             Self::RdsChooseRecoveryPoint => "rds.choose_recovery_point",
             Self::RdsPromoteReplica => "rds.promote_replica",
@@ -94,6 +98,9 @@ impl ActionName {
                 "Scale workloads, or raise the autoscaler's minimum where one owns them"
             }
             Self::Manual => "Have a person do something and say how they know it is done",
+            Self::PostgresAssess => {
+                "Read a database in full and say what of it is damaged, and where; changes nothing"
+            }
             Self::PostgresFence => {
                 "Make a database refuse the application's writes, proved by a write that fails"
             }
@@ -126,6 +133,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::Manual
+            | Self::PostgresAssess
             | Self::PostgresFence
             | Self::RdsChooseRecoveryPoint
             | Self::RdsPromoteReplica
@@ -143,7 +151,9 @@ impl ActionName {
     /// Says whether the action changes the estate; the others only ask, choose or wait.
     pub(crate) const fn changes(self) -> bool {
         match self {
-            Self::Manual | Self::RdsChooseRecoveryPoint | Self::Wait => false,
+            Self::Manual | Self::PostgresAssess | Self::RdsChooseRecoveryPoint | Self::Wait => {
+                false
+            }
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -172,6 +182,7 @@ impl ActionName {
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresAssess
             | Self::PostgresFence
             | Self::RdsChooseRecoveryPoint
             | Self::RdsProtect
@@ -194,6 +205,7 @@ impl ActionName {
             Self::KubernetesRestart => schema_of::<KubernetesRestart>(),
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
+            Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::RdsChooseRecoveryPoint => schema_of::<ChooseRecoveryPoint>(),
             Self::RdsPromoteReplica => schema_of::<PromoteReplica>(),
@@ -218,6 +230,7 @@ impl ActionName {
             | Self::RdsRestorePointInTime
             | Self::RdsRestoreSnapshot => DATABASE_OUTPUTS,
             Self::Manual => MANUAL_OUTPUTS,
+            Self::PostgresAssess => ASSESS_OUTPUTS,
             Self::Route53Weights | Self::S3FailoverObject | Self::TrafficShift => TRAFFIC_OUTPUTS,
             Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -236,6 +249,35 @@ const COMMAND_OUTPUTS: &[Output] = &[
 ];
 const MANUAL_OUTPUTS: &[Output] =
     &[Output { name: "evidence", shape: Shape::String, say: "what the person said" }];
+const ASSESS_OUTPUTS: &[Output] = &[
+    Output { name: "damaged", shape: Shape::Boolean, say: "anything is damaged" },
+    Output {
+        name: "damaged_relations",
+        shape: Shape::List,
+        say: "names of what is damaged, the worst first, at most 1,000",
+    },
+    Output {
+        name: "damaged_tables",
+        shape: Shape::List,
+        say: "tables, views and sequences whose rows are damaged, which a restore brings back",
+    },
+    Output {
+        name: "unread_relations",
+        shape: Shape::List,
+        say: "names of what was not read, so that nothing is known of it, at most 1,000",
+    },
+    Output {
+        name: "sound",
+        shape: Shape::Boolean,
+        say: "everything was read and nothing is damaged; not the same as `!damaged`",
+    },
+    Output {
+        name: "whole_database",
+        shape: Shape::Boolean,
+        say: "restoring single tables will not do",
+    },
+    Output { name: "report", shape: Shape::String, say: "file with the whole report" },
+];
 const TRAFFIC_OUTPUTS: &[Output] =
     &[Output { name: "method", shape: Shape::String, say: "the method that moved the traffic" }];
 const POINT_OUTPUTS: &[Output] = &[
