@@ -13,6 +13,7 @@ mod report;
 mod scan;
 mod search;
 mod server;
+mod tail;
 mod work;
 
 use std::io::Write as _;

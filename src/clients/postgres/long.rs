@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(10);
 const OPTIONS: &str = "-c statement_timeout=60000 -c lock_timeout=5000 -c enable_seqscan=off -c enable_tidscan=on \
      -c max_parallel_workers_per_gather=0 -c jit=off -c row_security=off -c client_connection_check_interval=2000";
 
+/// One statement, with the settings it is to have; they hold until others are set, or the transaction ends.
+pub(crate) type Statement<'a> = (&'a [&'a str], &'a str);
+
 /// Why a long read has no rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoRows {
@@ -61,34 +64,44 @@ impl Session {
         sql: &str,
         limit: Duration,
     ) -> Result<Vec<Row>, NoRows> {
-        self.read_long_with(clients, what, &[], sql, limit).await
+        let plain: Statement<'_> = (&[], sql);
+        let rows = self.read_at_once(clients, what, &[plain], limit).await?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Does the same with settings that hold for this transaction alone.
-    pub(crate) async fn read_long_with(
+    /// Reads rows by statements that all see the same instant; each may take as long as `limit` allows.
+    pub(crate) async fn read_at_once(
         &mut self,
         clients: &Clients,
         what: &str,
-        settings: &[&str],
-        sql: &str,
+        statements: &[Statement<'_>],
         limit: Duration,
-    ) -> Result<Vec<Row>, NoRows> {
+    ) -> Result<Vec<Vec<Row>>, NoRows> {
+        // One statement sees one instant anyhow.
+        let isolation = match statements {
+            [_] => IsolationLevel::ReadCommitted,
+            _ => IsolationLevel::RepeatableRead,
+        };
         let builder = self.client.build_transaction().read_only(true);
         let work = async {
-            let transaction =
-                builder.isolation_level(IsolationLevel::ReadCommitted).start().await?;
+            let transaction = builder.isolation_level(isolation).start().await?;
             if limit != STATEMENT_LIMIT {
                 let set = format!("set local statement_timeout = {}", limit.as_millis().max(1));
                 transaction.execute(set.as_str(), &[]).await?;
             }
-            for setting in settings {
-                transaction.execute(format!("set local {setting}").as_str(), &[]).await?;
+            let mut rows = Vec::new();
+            for (settings, sql) in statements {
+                for setting in *settings {
+                    transaction.execute(format!("set local {setting}").as_str(), &[]).await?;
+                }
+                rows.push(transaction.query(*sql, &[]).await?);
             }
-            let rows = transaction.query(sql, &[]).await?;
             transaction.rollback().await?;
             Ok(rows)
         };
-        match within(clients.clock.as_ref(), limit.saturating_add(GRACE), work).await {
+        let count = u32::try_from(statements.len()).unwrap_or(u32::MAX);
+        let longest = limit.saturating_mul(count).saturating_add(GRACE);
+        match within(clients.clock.as_ref(), longest, work).await {
             Ok(rows) => rows.map_err(|error| no_rows(what, &error)),
             Err(elapsed) => {
                 let message = format!("{what}: {elapsed}");

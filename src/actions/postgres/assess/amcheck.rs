@@ -1,5 +1,4 @@
-//! What amcheck says, where it may be called: B-tree indexes, and the structure of tables. And whether the end of a table
-//! is there, which reading alone cannot tell.
+//! What amcheck says, where it may be called: B-tree indexes, and the structure of tables.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use super::reader::{Reader, Trouble, words};
-use super::relations::{Family, Relation};
+use super::relations::Relation;
 use super::report::{Means, Place, Verdict};
 use super::scan::{Extent, Findings, GoOn, at};
 use super::search::{gaps, hints, names};
@@ -29,7 +28,7 @@ enum Compared {
 }
 
 /// Returns the time a statement may take over so many bytes.
-fn time_for(bytes: u64) -> Duration {
+pub(super) fn time_for(bytes: u64) -> Duration {
     STATEMENT_LIMIT.saturating_add(Duration::from_secs(bytes / BYTES_PER_SECOND_LEAST))
 }
 
@@ -170,92 +169,7 @@ impl Reader<'_> {
         }
         Ok(Ok(()))
     }
-
-    /// Finds out whether blocks are missing at the end of a table: a scan of a file that was cut at a block's border ends
-    /// as that of a shorter one does. What was there shows in an index.
-    pub(super) async fn tail(
-        &mut self,
-        family: &Family,
-        relation: &Relation,
-        extent: &Extent,
-        found: &mut Findings,
-    ) -> Result<(), ActionError> {
-        if extent.known <= extent.blocks {
-            return Ok(());
-        }
-        let missing = format!(
-            "its file ends at block {}, and the last vacuum or analyze counted {} blocks",
-            extent.blocks, extent.known
-        );
-        let usable = |index: &&Relation| {
-            index.parent == Some(relation.oid) && index.valid && index.method == "btree"
-        };
-        let mut said = format!("{missing}: no index tells whether rows are missing");
-        for index in family.indexes.iter().filter(usable) {
-            let Some(sql) = self.by_index(relation, index).await? else { continue };
-            let read = self.ask(relation, &SETTINGS, &sql, time_for(relation.bytes)).await?;
-            let trouble = match read {
-                // Every row of the index was found: the count is of a time before the table became shorter.
-                Ok(_) => return Ok(()),
-                Err(trouble) => trouble,
-            };
-            match trouble {
-                Trouble::Damaged(refusal) | Trouble::Doubtful(refusal)
-                    if hints(&refusal.message, &relation.file)
-                        .iter()
-                        .any(|block| (extent.blocks..extent.known).contains(block)) =>
-                {
-                    found.places.push(Place {
-                        code: Some(refusal.code),
-                        said: format!(
-                            "{missing}; rows of them are in {}: {}",
-                            index.name, refusal.message
-                        ),
-                        ..at(Some(extent.blocks), Means::Size)
-                    });
-                    return Ok(());
-                }
-                Trouble::Damaged(refusal)
-                | Trouble::Doubtful(refusal)
-                | Trouble::TooLong(refusal) => {
-                    said = format!("{missing}: {}", words(&refusal));
-                }
-                Trouble::Unread(why) => said = format!("{missing}: {why}"),
-            }
-        }
-        found.unread.push(said);
-        Ok(())
-    }
-
-    /// Returns the statement that fetches every row of a table by an index; `None` where the server would not do it so.
-    async fn by_index(
-        &mut self,
-        relation: &Relation,
-        index: &Relation,
-    ) -> Result<Option<String>, ActionError> {
-        let sql = format!("select pg_get_indexdef({}, 1, true)", index.oid);
-        let Ok(rows) = self.ask(relation, &[], &sql, STATEMENT_LIMIT).await? else {
-            return Ok(None);
-        };
-        let first = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok().flatten());
-        let Some(first) = first else { return Ok(None) };
-        // The offset keeps the order from being planned away.
-        let sql = format!(
-            "select count(*) from (select from only {} t order by {first} offset 0) rows",
-            relation.name
-        );
-        let explain = format!("explain (costs off) {sql}");
-        let Ok(plan) = self.ask(relation, &SETTINGS, &explain, STATEMENT_LIMIT).await? else {
-            return Ok(None);
-        };
-        let scans =
-            |row: &Row| row.try_get::<_, String>(0).is_ok_and(|line| line.contains("Index Scan"));
-        Ok(plan.iter().any(scans).then_some(sql))
-    }
 }
-
-/// Settings with which an index is read row by row, and each row fetched from its table.
-const SETTINGS: [&str; 2] = ["enable_bitmapscan = off", "enable_indexonlyscan = off"];
 
 /// Adds what `verify_heapam` has found, but for rows that are known to be damaged.
 fn note_structure(rows: &[Row], found: &mut Findings) {

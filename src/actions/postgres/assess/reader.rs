@@ -12,7 +12,7 @@ use super::scan::Depth;
 use super::server::{Callable, Facts};
 use crate::clients::Clients;
 use crate::clients::postgres::Session;
-use crate::clients::postgres::long::{NoRows, Refusal, STATEMENT_LIMIT};
+use crate::clients::postgres::long::{NoRows, Refusal, STATEMENT_LIMIT, Statement};
 use crate::clock::since;
 use crate::engine::ports::Progress;
 use crate::outcome::{ActionError, FailureClass};
@@ -192,6 +192,17 @@ impl Reader<'_> {
         sql: &str,
         wanted: Duration,
     ) -> Result<Result<Vec<Row>, Trouble>, ActionError> {
+        let asked = self.ask_at_once(relation, &[(settings, sql)], wanted).await?;
+        Ok(asked.map(|rows| rows.into_iter().flatten().collect()))
+    }
+
+    /// Asks for rows of a relation by statements that see the same instant.
+    pub(super) async fn ask_at_once(
+        &mut self,
+        relation: &Relation,
+        statements: &[Statement<'_>],
+        wanted: Duration,
+    ) -> Result<Result<Vec<Vec<Row>>, Trouble>, ActionError> {
         let what = format!("read {} on {}", relation.name, self.shared.instance);
         let mut tries = 1;
         loop {
@@ -200,7 +211,7 @@ impl Reader<'_> {
                 Err(why) => return Ok(Err(Trouble::Unread(why))),
             };
             let clients = self.shared.clients;
-            let asked = self.session.read_long_with(clients, &what, settings, sql, limit).await;
+            let asked = self.session.read_at_once(clients, &what, statements, limit).await;
             let refusal = match asked {
                 Ok(rows) => return Ok(Ok(rows)),
                 Err(NoRows::Lost(error)) => return Err(lost(error, relation)),

@@ -112,10 +112,15 @@ fn places(verdict: &Value) -> String {
     places.iter().map(place).collect::<Vec<_>>().join(", ")
 }
 
-/// Assesses a server; reads the report back from its files.
+/// Assesses a server.
 async fn assess(server: &Server, more: &Value) -> Result<Assessed, ActionError> {
+    assess_in(server.estate(&json!({})), more).await
+}
+
+/// Assesses the primary of an estate; reads the report back from its files.
+async fn assess_in(estate: Value, more: &Value) -> Result<Assessed, ActionError> {
     let folder = tempfile::tempdir().expect("a folder");
-    let (clients, armed) = testing::armed(server.estate(&json!({})));
+    let (clients, armed) = testing::armed(estate);
     let clients = clients.with_artifacts(folder.path().join("artifacts"));
     let call = call(more);
     let seen = observe(&clients, &call).await?;

@@ -9,6 +9,7 @@ use super::relations::{Family, Kind};
 use super::report::{Entry, Verdict};
 use crate::clients::postgres::Session;
 use crate::outcome::ActionError;
+use crate::runbook::catalogue::actions::AssessTier;
 
 /// Assesses families in their order by as many sessions as there are. A connection that is lost ends all of it.
 pub(super) async fn assess_all(
@@ -54,13 +55,24 @@ impl Reader<'_> {
             }
             entries.push(Entry::new(family, toast, verdict.clone()));
         }
+        let mut proved = 0;
         for index in &family.indexes {
             let (table, of) = match &of_toast {
                 Some((toast, verdict)) if index.parent == Some(toast.oid) => (*toast, verdict),
                 Some(_) | None => (head, &of_head),
             };
             let verdict = self.index(index, table, of).await?;
+            proved += usize::from(table.oid == head.oid && verdict == Verdict::Sound);
             entries.push(Entry::new(family, index, verdict));
+        }
+        // Only an index that was proved is a witness.
+        let own = family.indexes.iter().filter(|index| index.parent == Some(head.oid)).count();
+        if self.shared.tier == AssessTier::Deep
+            && of_head == Verdict::Sound
+            && own > 0
+            && own == proved
+        {
+            entries[0].verdict = self.rows(head).await?;
         }
         Ok(entries)
     }

@@ -22,10 +22,11 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
             "select reltoastrelid::regclass::text from pg_class where relname = 'documents'",
         )
         .await;
-    let [orders, customers_key, large, events_2, log, short] = [
+    let [orders, customers_key, large, events_1, events_2, log, short] = [
         file(&server, "app.orders").await,
         file(&server, "app.customers_pkey").await,
         file(&server, &toast).await,
+        file(&server, "app.events_1").await,
         file(&server, "app.events_2").await,
         file(&server, "audit.log").await,
         file(&server, "audit.short").await,
@@ -38,6 +39,8 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
             change(data, &orders, |bytes| bytes[17 * BLOCK..17 * BLOCK + 24].fill(0));
             overwrite(data, &customers_key, 2);
             overwrite(data, &large, 5);
+            // A page of zeros is an empty page to PostgreSQL.
+            change(data, &events_1, |bytes| bytes[BLOCK..2 * BLOCK].fill(0));
             overwrite(data, &events_2, 0);
             // Half a block is left of the last one; and a file that was cut where a block ends.
             change(data, &log, |bytes| bytes.truncate(bytes.len() - BLOCK / 2));
@@ -56,6 +59,7 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
     let of_index = unsound.remove("app.customers_pkey").expect("an index");
     assert_eq!(of_index, "2 - - XX001");
     let expected = [
+        ("app.events_1", "- - - -".to_owned()),
         ("app.events_2", "0 - - XX001".to_owned()),
         ("app.orders", "3 - - XX001, 4 - - XX001, 17 - - XX001".to_owned()),
         ("audit.log", format!("{log_blocks} - - -")),
@@ -70,7 +74,8 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
     assert_eq!(found.outputs["whole_database"], false);
     let mut tables = found.names("damaged_tables");
     tables.sort_unstable();
-    let lost = ["app.documents", "app.events_2", "app.orders", "audit.log", "audit.short"];
+    let lost =
+        ["app.documents", "app.events_1", "app.events_2", "app.orders", "audit.log", "audit.short"];
     assert_eq!(tables, lost);
     assert!(found.names("unread_relations").is_empty());
     assert_eq!(found.names("damaged_relations").last(), Some(&"app.customers_pkey"), "worst first");
@@ -81,6 +86,28 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
             .iter()
             .any(|line| line.contains("app.orders (table") && line.contains("block 17"))
     );
+}
+
+#[tokio::test]
+async fn a_replica_is_assessed_as_its_primary_is() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let mut replica = server.replica();
+    replica.sql("postgres", "select").await;
+    let address = replica.address.to_string();
+    let primary = json!({ "id": "phoenix-prod", "region": "us-east-1", "address": address });
+    let of_replica = server.estate(&json!({ "primary": primary }));
+    let with = json!({ "tier": "deep", "schemas": ["app", "audit"] });
+    let sound = assess_in(of_replica.clone(), &with).await.expect("assessed");
+    assert_eq!((sound.unsound(), &sound.outputs["sound"]), (BTreeMap::new(), &json!(true)));
+    assert!(sound.text.contains("database phoenix, a replica"), "{}", sound.text);
+    // Damage of a replica's own disk is not its primary's.
+    let orders = file(&server, "app.orders").await;
+    replica.while_stopped(|data| overwrite(data, &orders, 3)).await;
+    let found = assess_in(of_replica, &with).await.expect("assessed");
+    let expected = BTreeMap::from([("app.orders".to_owned(), "3 - - XX001".to_owned())]);
+    assert_eq!(found.unsound(), expected, "{}", found.text);
+    assert_eq!(assess(&server, &with).await.expect("assessed").outputs["sound"], true);
 }
 
 #[tokio::test]
