@@ -117,6 +117,28 @@ async fn a_spent_budget_leaves_the_rest_unread() {
     );
 }
 
+#[test]
+fn reading_ends_before_the_steps_time_is_over_or_when_the_budget_is_spent() {
+    let at = |seconds: i64| jiff::Timestamp::from_second(seconds).expect("an instant");
+    let minutes = |minutes| Some(Span::minutes(minutes));
+    for (budget, deadline, expected) in [
+        (None, None, (None, None)),
+        (None, Some(600), (Some(585), None)),
+        (minutes(1), None, (Some(60), minutes(1))),
+        (minutes(1), Some(600), (Some(60), minutes(1))),
+        // What is over first is what the report names.
+        (minutes(60), Some(600), (Some(585), None)),
+    ] {
+        let mut call = call(&json!({}));
+        if let Some(deadline) = deadline {
+            call.progress = call.progress.until(at(deadline));
+        }
+        let ends = until(at(0), budget, &call);
+        let (second, spent) = (ends.at.map(jiff::Timestamp::as_second), ends.budget);
+        assert_eq!((second, spent), expected, "{budget:?} and {deadline:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused_before_anything_is_read() {
     let Some(server) = estate(&["-k"]).await else { return };
