@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::forecast::{Rate, range};
 use super::relations::{Family, Kind, LIST, Relation, families, limited, relation};
 use super::report::size;
-use super::server::{FACTS, Facts};
+use super::server::{FACTS, Facts, VERSION, supported};
 use crate::clients::Clients;
 use crate::clients::postgres::Session;
 use crate::clients::postgres::long::{NoRows, Refusal, STATEMENT_LIMIT};
@@ -40,12 +40,18 @@ pub(super) async fn look(
 ) -> Result<Look, ActionError> {
     let instance = &with.instance;
     let what = format!("read what {instance} says of itself");
-    let rows = match session.read_long(clients, &what, FACTS, STATEMENT_LIMIT).await {
+    let internal = |what: &str, why: String| {
+        ActionError::unchanged(FailureClass::Internal, format!("{what}: {why}"))
+    };
+    let rows = match session.read_long(clients, &what, VERSION, STATEMENT_LIMIT).await {
         Ok(rows) => rows,
         Err(no_rows) => return damaged(&what, no_rows),
     };
-    let internal = |what: &str, why: String| {
-        ActionError::unchanged(FailureClass::Internal, format!("{what}: {why}"))
+    let number = rows.first().and_then(|row| row.try_get(0).ok());
+    supported(number.ok_or_else(|| internal(&what, "no version".to_owned()))?, instance)?;
+    let rows = match session.read_long(clients, &what, FACTS, STATEMENT_LIMIT).await {
+        Ok(rows) => rows,
+        Err(no_rows) => return damaged(&what, no_rows),
     };
     let row = rows.first().ok_or_else(|| internal(&what, "no row".to_owned()))?;
     let facts = Facts::of(row, instance)?;

@@ -8,9 +8,11 @@ use crate::outcome::{ActionError, FailureClass};
 
 /// Ranges of row addresses are read as such since this version; before, each would read the whole table.
 const VERSION_LEAST: i32 = 140_000;
+/// Asked first: an older server would not understand the rest.
+pub(super) const VERSION: &str = "select current_setting('server_version_num')::int4";
 
 /// What reading rests on. All of it is one row, so that it is of one instant.
-pub(super) const FACTS: &str = "select current_setting('server_version_num')::int4, current_setting('server_version'), \
+pub(super) const FACTS: &str = "select current_setting('server_version'), \
          current_setting('data_checksums') = 'on', current_setting('block_size')::int4, pg_is_in_recovery(), \
          current_database()::text, current_user::text, \
          current_setting('zero_damaged_pages') = 'on', current_setting('ignore_checksum_failure') = 'on', \
@@ -27,6 +29,19 @@ pub(super) const FACTS: &str = "select current_setting('server_version_num')::in
          index_check on true \
      left join lateral (select to_regprocedure(amcheck.schema \
          || '.verify_heapam(regclass,boolean,boolean,text,bigint,bigint)')::text as name) heap_check on true";
+
+/// Refuses a server that is too old to be read in parts.
+pub(super) fn supported(number: i32, instance: &str) -> Result<(), ActionError> {
+    if number >= VERSION_LEAST {
+        return Ok(());
+    }
+    let message = format!(
+        "assess {instance}: it is PostgreSQL {}, and tables can be read in parts since version 14 only",
+        number / 10_000
+    );
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("use pg_amcheck and pg_dump, by the commands of this step"))
+}
 
 /// Whether one of amcheck's functions can be called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,15 +80,8 @@ impl Facts {
             ActionError::unchanged(FailureClass::Internal, message)
         };
         let found = Self::read(row).map_err(unreadable)?;
-        let number: i32 = row.try_get(0).map_err(unreadable)?;
-        let (zeroes, ignores) = (row.try_get(7), row.try_get(8));
+        let (zeroes, ignores) = (row.try_get(6), row.try_get(7));
         let mut wrong = Vec::new();
-        if number < VERSION_LEAST {
-            wrong.push(format!(
-                "it is PostgreSQL {}, and its tables can be read in parts since version 14 only: use pg_amcheck and pg_dump",
-                found.version
-            ));
-        }
         for (set, name) in [(zeroes, "zero_damaged_pages"), (ignores, "ignore_checksum_failure")] {
             if set.map_err(unreadable)? {
                 wrong.push(format!(
@@ -90,9 +98,9 @@ impl Facts {
     }
 
     fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
-        let block_bytes: i32 = row.try_get(3)?;
-        let (database, role): (String, String) = (row.try_get(5)?, row.try_get(6)?);
-        let schema: Option<String> = row.try_get(11)?;
+        let block_bytes: i32 = row.try_get(2)?;
+        let (database, role): (String, String) = (row.try_get(4)?, row.try_get(5)?);
+        let schema: Option<String> = row.try_get(10)?;
         let callable = |function: &str,
                         arguments: &str,
                         name: usize,
@@ -114,16 +122,16 @@ impl Facts {
                 (Some(schema), Some(_), true) => Callable::Yes(schema.clone()),
             })
         };
-        let index_check = callable("bt_index_check", "regclass, boolean", 12, 13)?;
+        let index_check = callable("bt_index_check", "regclass, boolean", 11, 12)?;
         let heap_arguments = "regclass, boolean, boolean, text, bigint, bigint";
-        let heap_check = callable("verify_heapam", heap_arguments, 14, 15)?;
+        let heap_check = callable("verify_heapam", heap_arguments, 13, 14)?;
         Ok(Self {
-            version: row.try_get(1)?,
-            checksums: row.try_get(2)?,
+            version: row.try_get(0)?,
+            checksums: row.try_get(1)?,
             block_bytes: block_bytes.try_into().unwrap_or(8192),
-            in_recovery: row.try_get(4)?,
-            checksum_failures: row.try_get(9)?,
-            checksum_last_failure: row.try_get(10)?,
+            in_recovery: row.try_get(3)?,
+            checksum_failures: row.try_get(8)?,
+            checksum_last_failure: row.try_get(9)?,
             index_check,
             heap_check,
             database,
@@ -174,5 +182,18 @@ impl Facts {
             }
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_told_what_to_use_in_its_place() {
+        assert_eq!(supported(140_000, "db"), Ok(()));
+        let error = supported(130_022, "db").expect_err("too old");
+        assert!(error.message.contains("it is PostgreSQL 13"), "{error}");
+        assert!(error.hint.expect("a hint").contains("pg_amcheck"));
     }
 }
