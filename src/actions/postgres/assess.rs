@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::by_hand;
 use crate::clients::Clients;
+use crate::clients::postgres::long::SINCE_14;
 use crate::clients::postgres::{NoSession, Opening, Session, connect_with, database};
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
@@ -34,6 +35,7 @@ use look::{Look, Seen, look};
 use reader::{Shared, Tally, Until};
 use relations::{Order, arrange};
 use report::{Entry, Report, worst_first};
+use server::too_old;
 use work::assess_all;
 
 /// Sessions side by side, where the runbook does not say.
@@ -86,7 +88,13 @@ fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'
 /// Opens a session for reads that take long.
 async fn open(clients: &Clients, wanted: &Wanted<'_>) -> Result<Session, NoSession> {
     let opening = Opening::for_long_reads(Some(wanted.database));
-    connect_with(clients, &wanted.with.instance, None, opening).await
+    let opened = connect_with(clients, &wanted.with.instance, None, opening).await;
+    opened.map_err(|error| match error {
+        NoSession::Failed(error) if error.message.contains(SINCE_14) => {
+            NoSession::Failed(too_old(&wanted.with.instance))
+        }
+        other => other,
+    })
 }
 
 /// Looks what would be read, how much that is and what is missing for it; the reading itself is left to `perform`.

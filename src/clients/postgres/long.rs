@@ -30,6 +30,9 @@ const OPTIONS: &str = "-c statement_timeout=60000 -c lock_timeout=5000 -c enable
 /// One statement, with the settings it is to have; they hold until others are set, or the transaction ends.
 pub(crate) type Statement<'a> = (&'a [&'a str], &'a str);
 
+/// The youngest of these settings: a server older than version 14 lets nobody in who asks for it, and names it.
+pub(crate) const SINCE_14: &str = "client_connection_check_interval";
+
 /// Why a long read has no rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoRows {
@@ -135,6 +138,11 @@ fn words(said: &DbError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_server_names_the_setting_it_does_not_know() {
+        assert!(OPTIONS.contains(SINCE_14));
+    }
 
     #[test]
     fn a_server_that_goes_down_is_told_from_one_that_says_no() {

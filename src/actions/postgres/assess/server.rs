@@ -35,12 +35,16 @@ pub(super) fn supported(number: i32, instance: &str) -> Result<(), ActionError> 
     if number >= VERSION_LEAST {
         return Ok(());
     }
+    Err(too_old(instance))
+}
+
+/// Returns the error of a server that is too old.
+pub(super) fn too_old(instance: &str) -> ActionError {
     let message = format!(
-        "assess {instance}: it is PostgreSQL {}, and tables can be read in parts since version 14 only",
-        number / 10_000
+        "assess {instance}: it is older than PostgreSQL 14, and tables can be read in parts since then only"
     );
-    Err(ActionError::unchanged(FailureClass::Invalid, message)
-        .hint("use pg_amcheck and pg_dump, by the commands of this step"))
+    ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("use pg_amcheck and pg_dump, by the commands of this step")
 }
 
 /// Whether one of amcheck's functions can be called.
@@ -193,7 +197,7 @@ mod tests {
     fn a_server_that_is_too_old_is_told_what_to_use_in_its_place() {
         assert_eq!(supported(140_000, "db"), Ok(()));
         let error = supported(130_022, "db").expect_err("too old");
-        assert!(error.message.contains("it is PostgreSQL 13"), "{error}");
+        assert!(error.message.contains("older than PostgreSQL 14"), "{error}");
         assert!(error.hint.expect("a hint").contains("pg_amcheck"));
     }
 }
