@@ -48,6 +48,7 @@ pub(crate) async fn foresee(
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale
         | ActionName::Manual
+        | ActionName::PostgresAssess
         | ActionName::PostgresDump
         | ActionName::PostgresFence
         | ActionName::PostgresProve

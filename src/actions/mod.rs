@@ -24,7 +24,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::{dump, fence, prove, restore};
+use postgres::{assess, dump, fence, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -88,6 +88,7 @@ impl Action for Actions {
             | ActionName::KubernetesRestart
             | ActionName::KubernetesScale
             | ActionName::Manual
+            | ActionName::PostgresAssess
             | ActionName::PostgresDump
             | ActionName::PostgresProve
             | ActionName::PostgresRestore
@@ -157,6 +158,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
@@ -203,6 +205,9 @@ async fn perform(
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        ActionName::PostgresAssess => {
+            assess::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         ActionName::PostgresDump => {
             dump::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -275,7 +280,7 @@ async fn revert(
         ActionName::PostgresRestore => {
             restore::revert(clients, armed, call, &arguments(call)?).await
         }
-        ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::PostgresAssess | ActionName::RdsChooseRecoveryPoint => Ok(()),
         ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
         ActionName::RdsProtect => {
             protect::revert(clients, armed, call, &arguments(call)?, image).await

@@ -54,6 +54,34 @@ fn psql_of(estate: &Estate, host: &str, port: &str, name: &str) -> String {
     format!("psql -h {host} -p {port} -U {user} -d {name}")
 }
 
+/// Returns the commands that find out what of a database is damaged; none of them changes it.
+pub(crate) fn assess(
+    estate: &Estate,
+    instance: &str,
+    name: &str,
+    schemas: &[String],
+    jobs: usize,
+) -> Vec<String> {
+    let (host, port) = address(estate, instance);
+    let user = estate.database.as_ref().map_or("USER", |found| found.connection.user.as_str());
+    let [host, user, name] = [host.as_str(), user, name].map(shell::word);
+    let at = format!("-h {host} -p {port} -U {user}");
+    let limit: String =
+        schemas.iter().map(|schema| format!(" --schema={}", shell::word(schema))).collect();
+    let failures =
+        "select datname, checksum_failures, checksum_last_failure from pg_stat_database".to_owned();
+    vec![
+        "# pages whose checksum was wrong; nothing is counted where data_checksums is off"
+            .to_owned(),
+        statements(&format!("psql {at} -d {name}"), &["show data_checksums".to_owned(), failures]),
+        "# tables and B-tree indexes; where amcheck is not installed: create extension amcheck"
+            .to_owned(),
+        format!("pg_amcheck {at} -d {name} -j {jobs} --heapallindexed{limit}"),
+        "# every row, large values too; it ends at the first that cannot be read".to_owned(),
+        format!("pg_dump {at} -d {name} -f /dev/null{limit}"),
+    ]
+}
+
 /// Returns the command that says where an instance is reached, where the estate does not.
 pub(super) fn find(estate: &Estate, region: &str, instance: &str) -> Option<String> {
     let (host, _) = address(estate, instance);

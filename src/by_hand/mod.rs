@@ -63,6 +63,7 @@ pub(crate) fn action(
         }
         ActionName::KubernetesScale => kubernetes::scale_all(estate, &region, with.0),
         ActionName::Manual => manual(with),
+        ActionName::PostgresAssess => assess(estate, with),
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
@@ -124,6 +125,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::TrafficShift => traffic::shift_back(estate, &with.text("from")),
         ActionName::KubernetesRestart
         | ActionName::Manual
+        | ActionName::PostgresAssess
         | ActionName::PostgresDump
         | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint
@@ -227,6 +229,15 @@ fn variable(value: &Value) -> String {
         return format!("\"$({})\"", shell::line(&argv));
     }
     shell::word(value.as_str().unwrap_or_default())
+}
+
+fn assess(estate: &Estate, with: With<'_>) -> Vec<String> {
+    let own = estate.database.as_ref().map(|database| database.name.as_str());
+    let name = with.maybe("database").or(own).unwrap_or("DATABASE");
+    let jobs =
+        with.0.get("jobs").and_then(Value::as_u64).and_then(|jobs| usize::try_from(jobs).ok());
+    let schemas = with.texts("schemas");
+    database::assess(estate, &with.text("instance"), name, &schemas, jobs.unwrap_or(4))
 }
 
 fn manual(with: With<'_>) -> Vec<String> {

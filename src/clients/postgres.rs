@@ -16,15 +16,19 @@ mod error;
 pub(crate) mod fence;
 mod heartbeat;
 mod held;
+pub(crate) mod long;
 mod proof;
 mod replay;
 mod server;
 mod simulated;
 mod tables;
 pub(crate) mod tools;
+mod trust;
 mod usage;
 
-pub(crate) use connect::{NoSession, address, connect, connect_to, database, login, password, way};
+pub(crate) use connect::{
+    NoSession, Opening, address, connect, connect_to, connect_with, database, login, password, way,
+};
 use error::explain;
 pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};

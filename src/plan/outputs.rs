@@ -26,6 +26,7 @@ pub(crate) enum OutputKind {
     Text,
     Integer,
     Boolean,
+    List,
     Object,
     Any,
 }
@@ -36,6 +37,7 @@ impl OutputKind {
             Shape::String => Self::Text,
             Shape::Integer => Self::Integer,
             Shape::Boolean => Self::Boolean,
+            Shape::List => Self::List,
             Shape::Object => Self::Object,
         }
     }
@@ -45,6 +47,7 @@ impl OutputKind {
             Self::Text => "a text",
             Self::Integer => "a whole number",
             Self::Boolean => "true or false",
+            Self::List => "a list, as JSON",
             Self::Object => "an object, as JSON",
             Self::Any => "a value",
         }
@@ -55,6 +58,7 @@ impl OutputKind {
             Self::Text => value.is_string(),
             Self::Integer => value.is_i64() || value.is_u64(),
             Self::Boolean => value.is_boolean(),
+            Self::List => value.is_array(),
             Self::Object => value.is_object(),
             Self::Any => true,
         }
@@ -74,7 +78,7 @@ impl WantedOutput {
             OutputKind::Any => {
                 Some(serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)))
             }
-            OutputKind::Integer | OutputKind::Boolean | OutputKind::Object => {
+            OutputKind::Integer | OutputKind::Boolean | OutputKind::List | OutputKind::Object => {
                 serde_json::from_str(text).ok()
             }
         };
@@ -187,10 +191,14 @@ mod tests {
         assert_eq!(read(OutputKind::Integer, "7"), Ok(json!(7)));
         assert_eq!(read(OutputKind::Boolean, "false"), Ok(json!(false)));
         assert_eq!(read(OutputKind::Object, r#"{"a":1}"#), Ok(json!({"a": 1})));
+        assert_eq!(read(OutputKind::List, r#"["a"]"#), Ok(json!(["a"])));
         assert_eq!(read(OutputKind::Any, "db:5432"), Ok(json!("db:5432")));
-        for (kind, text) in
-            [(OutputKind::Text, ""), (OutputKind::Integer, "7.5"), (OutputKind::Boolean, "yes")]
-        {
+        for (kind, text) in [
+            (OutputKind::Text, ""),
+            (OutputKind::Integer, "7.5"),
+            (OutputKind::Boolean, "yes"),
+            (OutputKind::List, "a, b"),
+        ] {
             let why = read(kind, text).expect_err(text);
             assert!(why.contains("`x`"), "{why}");
         }

@@ -56,7 +56,8 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
-        ActionName::PostgresDump
+        ActionName::PostgresAssess
+        | ActionName::PostgresDump
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

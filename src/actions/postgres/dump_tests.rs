@@ -269,7 +269,15 @@ async fn what_is_in_the_way_is_told_before_anything_is_written() {
 #[tokio::test]
 async fn a_dump_of_a_damaged_table_is_none() {
     let Some(mut lab) = Lab::open().await else { return };
-    lab.server.damage("phoenix", "lab.experiments", 0).await;
+    let path = "select pg_relation_filepath('lab.experiments')";
+    let path = lab.server.text("phoenix", path).await;
+    lab.server
+        .while_stopped(|data| {
+            let file = std::fs::OpenOptions::new().write(true).open(data.join(path));
+            let file = file.expect("opened");
+            std::os::unix::fs::FileExt::write_at(&file, &[0x5a; 24], 0).expect("overwritten");
+        })
+        .await;
     let error = lab.done(ActionName::PostgresDump, dump_of("bad")).await.expect_err("damaged");
     assert_eq!(error.effect, Effect::None, "{error}");
     let left: Vec<_> = std::fs::read_dir(lab.dumps.path()).expect("listed").collect();

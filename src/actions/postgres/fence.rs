@@ -82,7 +82,7 @@ impl From<NoSession> for NotBySql {
                 Self::Cannot { why: format!("{address}: {said}"), again: Again::IfAtOnce }
             }
             NoSession::NoPassword(error) => Self::NoPassword(error),
-            NoSession::Failed(error) => error.into(),
+            NoSession::Damaged(error) | NoSession::Failed(error) => error.into(),
         }
     }
 }

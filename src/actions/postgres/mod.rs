@@ -1,5 +1,6 @@
 //! Actions on PostgreSQL databases.
 
+pub(crate) mod assess;
 mod content;
 pub(crate) mod dump;
 pub(crate) mod fence;

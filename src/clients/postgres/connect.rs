@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::explain;
+use super::trust::trust;
 use super::{Purpose, Session, simulated};
 use crate::clients::tcp::{self, Failure};
 use crate::clients::{Clients, Network, via};
@@ -40,6 +39,8 @@ pub(crate) enum NoSession {
     Unclear { address: String, said: String },
     /// This host cannot read the password: the database was not asked
     NoPassword(ActionError),
+    /// It was reached, and what is damaged in it lets nobody in
+    Damaged(ActionError),
     /// It was reached and said no, or the estate does not say how
     Failed(ActionError),
 }
@@ -54,7 +55,9 @@ impl From<NoSession> for ActionError {
                 Self::unchanged(FailureClass::Transient, format!("connect to {address}: {said}"))
                     .hint("see this host's own resolver, routes and `via`")
             }
-            NoSession::NoPassword(error) | NoSession::Failed(error) => error,
+            NoSession::NoPassword(error) | NoSession::Damaged(error) | NoSession::Failed(error) => {
+                error
+            }
         }
     }
 }
@@ -139,14 +142,23 @@ async fn whereabouts(
     }
 }
 
-/// Connects to an instance's database of the estate as the estate's own user.
+/// How a session begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    /// Database in place of the estate's own
+    pub database: Option<&'a str>,
+    /// Settings it begins with
+    pub options: &'a str,
+}
+
+/// Connects to an instance as the estate's own user.
 pub(crate) async fn connect(
     clients: &Clients,
     instance: &str,
     given: Option<&str>,
 ) -> Result<Session, NoSession> {
-    let name = &database(clients).map_err(NoSession::Failed)?.name;
-    open(clients, instance, given, name).await
+    let opening = Opening { database: None, options: SERVER_LIMITS };
+    connect_with(clients, instance, given, opening).await
 }
 
 /// Connects to another database of an instance as the estate's own user.
@@ -155,14 +167,16 @@ pub(crate) async fn connect_to(
     instance: &str,
     name: &str,
 ) -> Result<Session, NoSession> {
-    open(clients, instance, None, name).await
+    let opening = Opening { database: Some(name), options: SERVER_LIMITS };
+    connect_with(clients, instance, None, opening).await
 }
 
-async fn open(
+/// Connects to an instance as the estate's own user, to the database and with the settings that are wanted.
+pub(crate) async fn connect_with(
     clients: &Clients,
     instance: &str,
     given: Option<&str>,
-    name: &str,
+    opening: Opening<'_>,
 ) -> Result<Session, NoSession> {
     let database = database(clients).map_err(NoSession::Failed)?;
     let address = whereabouts(clients, instance, given).await.map_err(NoSession::Failed)?;
@@ -186,9 +200,9 @@ async fn open(
     config
         .user(&connection.user)
         .password(password.expose_secret())
-        .dbname(name)
+        .dbname(opening.database.unwrap_or(&database.name))
         .application_name("phoenix-dr")
-        .options(SERVER_LIMITS);
+        .options(opening.options);
     let clock = clients.clock.as_ref();
     let stream = tcp::connect(clock, &address, CONNECT_LIMIT).await.map_err(|failure| {
         let (address, said) = (address.clone(), failure.to_string());
@@ -246,34 +260,12 @@ pub(super) fn no_greeting(instance: &str, address: String, error: &Error) -> NoS
         return NoSession::Unreachable { address, said };
     }
     let what = format!("connect to {instance} at {address}");
-    NoSession::Failed(explain(&what, error, Purpose::Read))
-}
-
-/// Returns the TLS settings: chain and host are verified against the estate's certificates.
-fn trust(connection: &Connection) -> Result<rustls::ClientConfig, ActionError> {
-    let invalid = |message: String| {
-        ActionError::unchanged(FailureClass::Invalid, message).hint(
-            "download the region's RDS certificate bundle and name it in `database.connection.root_cert`",
-        )
-    };
-    let path = connection
-        .root_cert
-        .as_deref()
-        .ok_or_else(|| invalid("`tls: require` needs `root_cert`".to_owned()))?;
-    let bad = |error: &dyn std::fmt::Display| invalid(format!("certificates in {path}: {error}"));
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
-        let certificate = certificate.map_err(|error| bad(&error))?;
-        roots.add(certificate).map_err(|error| bad(&error))?;
+    let explained = explain(&what, error, Purpose::Read);
+    let corrupted = [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED];
+    match error.code() {
+        Some(code) if corrupted.contains(code) => NoSession::Damaged(explained),
+        Some(_) | None => NoSession::Failed(explained),
     }
-    if roots.is_empty() {
-        return Err(invalid(format!("{path} holds no certificate")));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(&error))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// How PostgreSQL's own programs are told to connect: by variables, the password by a file that is in no directory.

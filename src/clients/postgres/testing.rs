@@ -56,10 +56,10 @@ fn owned(path: &Path) {
     }
 }
 
-fn serve(bin: &Path, directory: &Path, address: SocketAddr) -> Child {
+fn serve(bin: &Path, directory: &Path, data: &Path, address: SocketAddr) -> Child {
     command(&bin.join("postgres"))
         .arg("-D")
-        .arg(directory.join("data"))
+        .arg(data)
         .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "hot_standby=on"])
         .args(["-c", &format!("port={}", address.port())])
         .arg("-k")
@@ -71,6 +71,11 @@ fn serve(bin: &Path, directory: &Path, address: SocketAddr) -> Child {
 impl Server {
     /// Starts a server whose superuser is `postgres`; `None` where PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server whose data were made with further options of `initdb`, e.g. `-k` for checksums of pages.
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let bin = bin()?;
         let directory = tempfile::tempdir().expect("directory");
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))
@@ -81,19 +86,49 @@ impl Server {
         owned(&secret);
         let data = directory.path().join("data");
         let made = command(&bin.join("initdb"))
+            .args(options)
             .args(["-N", "-U", "postgres", "-A", "scram-sha-256", "--pwfile"])
             .arg(&secret)
             .arg("-D")
             .arg(&data)
             .status();
         assert!(made.expect("initdb runs").success(), "initdb failed");
-        Some(Self::run(bin, directory))
+        Some(Self::run(bin, directory, &data))
     }
 
-    fn run(bin: PathBuf, directory: tempfile::TempDir) -> Self {
+    fn run(bin: PathBuf, directory: tempfile::TempDir, data: &Path) -> Self {
         let address = crate::clients::tcp::tests::closed();
-        let child = serve(&bin, directory.path(), address);
+        let child = serve(&bin, directory.path(), data, address);
         Self { address, directory, child, bin }
+    }
+
+    /// Stops the server as its administrator does, changes its files, and starts it again: what was in its memory is gone.
+    pub(crate) async fn while_stopped(&mut self, change: impl FnOnce(&Path)) {
+        let data = self.directory.path().join("data");
+        let stopped = command(&self.bin.join("pg_ctl"))
+            .args(["stop", "-m", "fast", "-w", "-D"])
+            .arg(&data)
+            .status();
+        assert!(stopped.expect("pg_ctl runs").success(), "the server does not stop");
+        drop(self.child.wait());
+        change(&data);
+        self.child = serve(&self.bin, self.directory.path(), &data, self.address);
+        self.sql("postgres", "select").await;
+    }
+
+    /// Returns where a file of its data is.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join("data").join(file)
+    }
+
+    /// Returns the one text a query of the superuser gives.
+    pub(crate) async fn text(&self, database: &str, sql: &str) -> String {
+        let (client, driver) = self.client("postgres", PASSWORD, database).await.expect("connects");
+        let row =
+            client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        drop(client);
+        drop(driver);
+        row.get(0)
     }
 
     /// Starts a replica of this server.
@@ -110,7 +145,7 @@ impl Server {
             .arg(&data)
             .status();
         assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
-        Self::run(self.bin.clone(), directory)
+        Self::run(self.bin.clone(), directory, &data)
     }
 
     /// Promotes a replica and waits for it.
@@ -126,28 +161,6 @@ impl Server {
         client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         drop(client);
         drop(driver);
-    }
-
-    /// Overwrites the header of one block of a table on disk.
-    pub(crate) async fn damage(&mut self, database: &str, table: &str, block: u64) {
-        let (client, _driver) =
-            self.client("postgres", PASSWORD, database).await.expect("connects");
-        let sql = format!("select pg_relation_filepath('{table}')");
-        let path: String = client.query_one(&sql, &[]).await.expect("found").get(0);
-        // Only what is on disk and not in memory is read again.
-        client.batch_execute("checkpoint").await.expect("written");
-        drop(client);
-        let data = self.directory.path().join("data");
-        let ended = command(&self.bin.join("pg_ctl"))
-            .args(["stop", "-w", "-m", "fast", "-D"])
-            .arg(&data)
-            .status();
-        assert!(ended.expect("pg_ctl runs").success(), "the server did not stop");
-        drop(self.child.wait());
-        let file = std::fs::OpenOptions::new().write(true).open(data.join(path)).expect("opened");
-        std::os::unix::fs::FileExt::write_at(&file, &[0x5a; 24], block * 8192)
-            .expect("overwritten");
-        self.child = serve(&self.bin, self.directory.path(), self.address);
     }
 
     /// Connects as a role; retries while the server starts.

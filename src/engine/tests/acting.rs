@@ -103,6 +103,7 @@ impl World {
             Shape::String => json!(format!("of-{}", call.step)),
             Shape::Integer => json!(0),
             Shape::Boolean => json!(reversible),
+            Shape::List => json!([]),
             Shape::Object => point(reversible),
         };
         outputs.iter().map(|output| (output.name.to_owned(), value(output.shape))).collect()
@@ -167,7 +168,10 @@ impl World {
 
 /// Says whether an action leaves anything behind in the world.
 fn changes(call: &Call) -> bool {
-    !matches!(call.action.as_str(), "rds.choose_recovery_point" | "wait" | "manual")
+    !matches!(
+        call.action.as_str(),
+        "postgres.assess" | "rds.choose_recovery_point" | "wait" | "manual"
+    )
 }
 
 fn off() -> Value {

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 pub(crate) use super::arguments::{
-    ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply, KubernetesRestart,
-    KubernetesScale, Manual, PostgresDump, PostgresFence, PostgresProve, PostgresRestore,
-    PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime,
-    RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
+    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresFence,
+    PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover, RecoveryMethod,
+    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -19,6 +19,7 @@ pub(crate) enum ActionName {
     KubernetesRestart,
     KubernetesScale,
     Manual,
+    PostgresAssess,
     PostgresDump,
     PostgresFence,
     PostgresProve,
@@ -37,13 +38,14 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
         Self::KubernetesRestart,
         Self::KubernetesScale,
         Self::Manual,
+        Self::PostgresAssess,
         Self::PostgresDump,
         Self::PostgresFence,
         Self::PostgresProve,
@@ -69,6 +71,7 @@ impl ActionName {
             Self::KubernetesRestart => "kubernetes.restart",
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
+            Self::PostgresAssess => "postgres.assess",
             Self::PostgresDump => "postgres.dump",
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
@@ -104,6 +107,9 @@ impl ActionName {
                 "Scale workloads, or raise the autoscaler's minimum where one owns them"
             }
             Self::Manual => "Have a person do something and say how they know it is done",
+            Self::PostgresAssess => {
+                "Read a database in full and say what of it is damaged, and where; changes nothing"
+            }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
@@ -139,6 +145,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::Manual
+            | Self::PostgresAssess
             | Self::PostgresDump
             | Self::PostgresFence
             | Self::PostgresProve
@@ -159,7 +166,11 @@ impl ActionName {
     /// Says whether the action changes the estate; the others only ask, choose or wait.
     pub(crate) const fn changes(self) -> bool {
         match self {
-            Self::Manual | Self::PostgresProve | Self::RdsChooseRecoveryPoint | Self::Wait => false,
+            Self::Manual
+            | Self::PostgresAssess
+            | Self::PostgresProve
+            | Self::RdsChooseRecoveryPoint
+            | Self::Wait => false,
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -192,6 +203,7 @@ impl ActionName {
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresAssess
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
@@ -210,7 +222,10 @@ impl ActionName {
     /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
     pub(crate) const fn simulated(self) -> bool {
         match self {
-            Self::PostgresDump | Self::PostgresProve | Self::PostgresRestore => false,
+            Self::PostgresAssess
+            | Self::PostgresDump
+            | Self::PostgresProve
+            | Self::PostgresRestore => false,
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -240,6 +255,7 @@ impl ActionName {
             Self::KubernetesRestart => schema_of::<KubernetesRestart>(),
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
+            Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
@@ -270,6 +286,7 @@ impl ActionName {
             | Self::RdsRestorePointInTime
             | Self::RdsRestoreSnapshot => DATABASE_OUTPUTS,
             Self::Manual => MANUAL_OUTPUTS,
+            Self::PostgresAssess => ASSESS_OUTPUTS,
             Self::Route53Weights | Self::S3FailoverObject | Self::TrafficShift => TRAFFIC_OUTPUTS,
             Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -288,6 +305,35 @@ const COMMAND_OUTPUTS: &[Output] = &[
 ];
 const MANUAL_OUTPUTS: &[Output] =
     &[Output { name: "evidence", shape: Shape::String, say: "what the person said" }];
+const ASSESS_OUTPUTS: &[Output] = &[
+    Output { name: "damaged", shape: Shape::Boolean, say: "anything is damaged" },
+    Output {
+        name: "damaged_relations",
+        shape: Shape::List,
+        say: "names of what is damaged, the worst first, at most 1,000",
+    },
+    Output {
+        name: "damaged_tables",
+        shape: Shape::List,
+        say: "tables, views and sequences whose rows are damaged, which a restore brings back",
+    },
+    Output {
+        name: "unread_relations",
+        shape: Shape::List,
+        say: "names of what was not read, so that nothing is known of it, at most 1,000",
+    },
+    Output {
+        name: "sound",
+        shape: Shape::Boolean,
+        say: "everything was read and nothing is damaged; not the same as `!damaged`",
+    },
+    Output {
+        name: "whole_database",
+        shape: Shape::Boolean,
+        say: "restoring single tables will not do",
+    },
+    Output { name: "report", shape: Shape::String, say: "file with the whole report" },
+];
 const TRAFFIC_OUTPUTS: &[Output] =
     &[Output { name: "method", shape: Shape::String, say: "the method that moved the traffic" }];
 const POINT_OUTPUTS: &[Output] = &[

@@ -111,6 +111,42 @@ pub(crate) struct Manual {
     pub later: bool,
 }
 
+/// Arguments of `postgres.assess`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresAssess {
+    /// Instance to assess
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Database; the estate's own when left out
+    #[serde(default)]
+    pub database: Option<String>,
+    /// How much is read
+    #[serde(default)]
+    pub tier: AssessTier,
+    /// Schemas to read beside the catalogs; all when left out
+    #[serde(default)]
+    pub schemas: Option<Vec<String>>,
+    /// Time of the quick tier; 1m when left out
+    #[serde(default)]
+    pub budget: Option<Span>,
+    /// Sessions side by side, 1 to 16; 4 when left out
+    #[serde(default)]
+    pub jobs: Option<u8>,
+}
+
+/// How much of a database is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AssessTier {
+    /// The catalogs, then what is used most, until the budget is spent
+    #[default]
+    Quick,
+    /// All of it
+    Deep,
+}
+
 /// Arguments of `postgres.fence`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

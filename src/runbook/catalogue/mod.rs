@@ -16,6 +16,8 @@ pub(crate) enum Shape {
     String,
     Integer,
     Boolean,
+    /// Of texts
+    List,
     Object,
 }
 

@@ -87,6 +87,7 @@ impl Type {
             Shape::String => Self::Text,
             Shape::Integer => Self::Number,
             Shape::Boolean => Self::Bool,
+            Shape::List => Self::List(Box::new(Self::Text)),
             Shape::Object => Self::Map,
         }
     }

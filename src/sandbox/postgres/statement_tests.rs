@@ -38,6 +38,18 @@ fn knows_nothing_else_unless_the_world_answers_it() {
 
 /// Where statements are sent from.
 const SENDERS: [&str; 4] = ["src/actions", "src/capture", "src/checks", "src/clients"];
+/// Where statements are sent from that the simulation does not know: a rehearsal that comes to them has left it, and says
+/// so.
+const NOT_SIMULATED: [&str; 8] = [
+    "src/actions/postgres/assess",
+    "src/clients/postgres/long.rs",
+    "src/actions/postgres/content.rs",
+    "src/actions/postgres/dump.rs",
+    "src/actions/postgres/prove.rs",
+    "src/actions/postgres/restore",
+    "src/actions/postgres/server.rs",
+    "src/clients/postgres/held.rs",
+];
 /// How a statement begins.
 const BEGINNINGS: [&str; 9] = [
     "select ",
@@ -140,23 +152,12 @@ fn filled(statement: &str, schema: &str) -> String {
     text
 }
 
-/// Sources of what no rehearsal plays: [`ActionName::simulated`] holds every step with one of them back.
-///
-/// [`ActionName::simulated`]: crate::runbook::catalogue::actions::ActionName::simulated
-const UNPLAYED: [&str; 6] = [
-    "src/actions/postgres/content.rs",
-    "src/actions/postgres/dump.rs",
-    "src/actions/postgres/prove.rs",
-    "src/actions/postgres/restore/target.rs",
-    "src/actions/postgres/server.rs",
-    "src/clients/postgres/held.rs",
-];
-
 #[test]
 fn every_statement_this_program_sends_is_known() {
     let mut files: Vec<std::path::PathBuf> = SENDERS.iter().map(Into::into).collect();
     let mut shown = std::collections::BTreeSet::new();
-    let (mut sent, mut unplayed) = (0, 0);
+    let mut sent = 0;
+    let mut unknown = 0;
     while let Some(path) = files.pop() {
         let name = path.display().to_string();
         if path.is_dir() {
@@ -167,12 +168,13 @@ fn every_statement_this_program_sends_is_known() {
         if name.ends_with("tests.rs") || name.contains("/tests/") || name.contains("testing") {
             continue;
         }
-        if UNPLAYED.contains(&name.as_str()) {
-            unplayed += 1;
-            continue;
-        }
         for statement in literals(&std::fs::read_to_string(&path).expect("a source")) {
             if !BEGINNINGS.iter().any(|beginning| statement.starts_with(beginning)) {
+                continue;
+            }
+            if NOT_SIMULATED.iter().any(|place| name.starts_with(place)) {
+                unknown += 1;
+                assert!(known(&statement).is_none(), "{name}: it is simulated: {statement}");
                 continue;
             }
             if SHOWN.contains(&statement.as_str()) {
@@ -195,7 +197,7 @@ fn every_statement_this_program_sends_is_known() {
             assert!(known(line).is_some(), "{}: not simulated: {line}", path.display());
         }
     }
-    assert_eq!(unplayed, UNPLAYED.len(), "what is not played is still in the sources");
     assert_eq!(shown.len(), SHOWN.len(), "what is never sent is still in the sources");
+    assert!(unknown > 10, "only {unknown} statements of what is not simulated were found");
     assert!(sent > 25, "only {sent} statements were found: this looks for them in the wrong way");
 }

@@ -1,0 +1,299 @@
+//! Action `postgres.assess`: what in a database is damaged, and where; by reads only.
+//!
+//! Damage is a result, not a failure; a connection that is lost is a failure of which nothing is concluded, and what was
+//! not read is never called sound. Both tiers do the same work, catalogs first: `quick` in the order of use until its
+//! budget is spent, `deep` all of it, with the structure of tables and the agreement of indexes.
+
+mod amcheck;
+mod forecast;
+mod look;
+mod reader;
+mod relations;
+mod report;
+mod scan;
+mod search;
+mod server;
+mod tail;
+mod work;
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::by_hand;
+use crate::clients::Clients;
+use crate::clients::postgres::long::SINCE_14;
+use crate::clients::postgres::{NoSession, Opening, Session, connect_with, database};
+use crate::clock::since;
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::catalogue::actions::{AssessTier, PostgresAssess};
+use crate::span::Span;
+use look::{Look, Seen, look};
+use reader::{Shared, Tally, Until};
+use relations::{Order, arrange};
+use report::{Entry, Report, worst_first};
+use server::too_old;
+use work::assess_all;
+
+/// Sessions side by side, where the runbook does not say.
+const JOBS: u8 = 4;
+const JOBS_MAX: u8 = 16;
+/// Time of the quick tier, where the runbook does not say.
+const BUDGET: Span = Span::minutes(1);
+/// Before the step's time is over reading ends, so that what was found is written down.
+const MARGIN: Span = Span::seconds(15);
+/// Version of the report's JSON.
+const FORMAT: u32 = 1;
+
+/// Arguments that hold together.
+struct Wanted<'a> {
+    with: &'a PostgresAssess,
+    database: &'a str,
+    jobs: usize,
+    /// Of the quick tier
+    budget: Option<Span>,
+}
+
+/// Returns the arguments as they are meant, or everything that is wrong with them.
+fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'a>, ActionError> {
+    let mut wrong = Vec::new();
+    let jobs = with.jobs.unwrap_or(JOBS);
+    if jobs == 0 || jobs > JOBS_MAX {
+        wrong.push(format!("`jobs` is {jobs}; 1 to {JOBS_MAX} are possible"));
+    }
+    let budget = match (with.tier, with.budget) {
+        (AssessTier::Quick, budget) => Some(budget.unwrap_or(BUDGET)),
+        (AssessTier::Deep, None) => None,
+        (AssessTier::Deep, Some(_)) => {
+            wrong.push(
+                "`budget` is for the quick tier; the step's `timeout` bounds a deep one".to_owned(),
+            );
+            None
+        }
+    };
+    if with.schemas.as_ref().is_some_and(Vec::is_empty) {
+        wrong.push("`schemas` names none; leave it out to assess all".to_owned());
+    }
+    if wrong.is_empty() {
+        let database = with.database.as_deref().unwrap_or(&database(clients)?.name);
+        return Ok(Wanted { with, database, jobs: usize::from(jobs), budget });
+    }
+    let message = format!("postgres.assess: {}", wrong.join("; "));
+    Err(ActionError::unchanged(FailureClass::Invalid, message))
+}
+
+/// Opens a session for reads that take long.
+async fn open(clients: &Clients, wanted: &Wanted<'_>) -> Result<Session, NoSession> {
+    let opening = Opening::for_long_reads(Some(wanted.database));
+    let opened = connect_with(clients, &wanted.with.instance, None, opening).await;
+    opened.map_err(|error| match error {
+        NoSession::Failed(error) if error.message.contains(SINCE_14) => {
+            NoSession::Failed(too_old(&wanted.with.instance))
+        }
+        other => other,
+    })
+}
+
+/// Looks what would be read, how much that is and what is missing for it; the reading itself is left to `perform`.
+pub(crate) async fn observe(
+    clients: &Clients,
+    _call: &Call,
+    with: &PostgresAssess,
+) -> Result<Observation, ActionError> {
+    let wanted = wanted(clients, with)?;
+    let tier = with.tier;
+    let mut seen =
+        Observation::new(json!({ "assessed": null }), json!({ "assessed": { "tier": tier } }));
+    seen.commands = by_hand::database::assess(
+        &clients.estate,
+        &with.instance,
+        wanted.database,
+        with.schemas.as_deref().unwrap_or_default(),
+        wanted.jobs,
+    );
+    let mut session = match open(clients, &wanted).await {
+        Ok(session) => session,
+        Err(NoSession::Damaged(error)) => {
+            seen.evidence = vec![format!("{}: damage lets nobody in", error.message)];
+            return Ok(seen);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    match look(clients, &mut session, with).await? {
+        Look::Damaged { said, .. } => {
+            seen.evidence = vec![format!("the catalogs cannot be read: {said}")];
+        }
+        Look::Seen(looked) => {
+            let rate = forecast::measure(clients, &mut session, with, &looked).await?;
+            seen.evidence = looked.evidence(rate, wanted.jobs);
+        }
+    }
+    Ok(seen)
+}
+
+/// Reads, and reports what was found.
+pub(crate) async fn perform(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &PostgresAssess,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let wanted = wanted(clients, with)?;
+    let began = clients.clock.now();
+    let mut report = Report {
+        format: FORMAT,
+        instance: with.instance.clone(),
+        tier: with.tier,
+        schemas: with.schemas.clone(),
+        server: None,
+        began: began.to_string(),
+        took: Span::default(),
+        bytes_read: 0,
+        bytes: 0,
+        entries: Vec::new(),
+        remarks: Vec::new(),
+    };
+    match open(clients, &wanted).await {
+        Ok(session) => read(clients, call, &wanted, session, &mut report).await?,
+        Err(NoSession::Damaged(error)) => {
+            report.entries.push(Entry::of_catalogs(error.message, None));
+        }
+        Err(other) => return Err(other.into()),
+    }
+    report.took = Span(since(began, clients.clock.now()));
+    worst_first(&mut report.entries);
+    let file = keep(clients, call, &report)?;
+    let mut notes = report.notes();
+    notes.extend(file.iter().map(|file| format!("report: {file}")));
+    Ok(Performed {
+        after: seen.desired.clone(),
+        outputs: report.outputs(file.as_deref()),
+        obligations: Vec::new(),
+        notes,
+    })
+}
+
+/// Reads what is to be read, into the report.
+async fn read(
+    clients: &Clients,
+    call: &Call,
+    wanted: &Wanted<'_>,
+    mut session: Session,
+    report: &mut Report,
+) -> Result<(), ActionError> {
+    let with = wanted.with;
+    let Seen { facts, mut families } = match look(clients, &mut session, with).await? {
+        Look::Seen(looked) => *looked,
+        Look::Damaged { said, code } => {
+            report.entries.push(Entry::of_catalogs(said, Some(code)));
+            return Ok(());
+        }
+    };
+    let (order, budget) = match with.tier {
+        AssessTier::Quick => (Order::ByUse, wanted.budget),
+        AssessTier::Deep => (Order::BySize, None),
+    };
+    arrange(&mut families, order);
+    let sessions = more_sessions(clients, wanted, session, families.len(), report).await?;
+    report.bytes = families.iter().map(relations::Family::bytes).sum();
+    let tally = Tally::of(report.bytes);
+    let began = clients.clock.now();
+    let shared = Shared {
+        clients,
+        progress: &call.progress,
+        instance: &with.instance,
+        tier: with.tier,
+        facts: &facts,
+        until: until(began, budget, call),
+        tally: &tally,
+    };
+    report.entries = assess_all(shared, sessions, &families).await?;
+    report.bytes_read = tally.read();
+    let took = since(began, clients.clock.now());
+    if with.tier == AssessTier::Quick {
+        report.remarks.extend(forecast::of_deep(report.bytes, report.bytes_read, took));
+    }
+    report.server = Some(facts);
+    Ok(())
+}
+
+/// Returns when reading ends: when its budget is spent, or shortly before the step's own time is over.
+fn until(began: jiff::Timestamp, budget: Option<Span>, call: &Call) -> Until {
+    let of_budget = budget.and_then(|budget| Some((began.checked_add(budget.0).ok()?, budget)));
+    let of_step = call.progress.deadline().and_then(|at| at.checked_sub(MARGIN.0).ok());
+    match (of_budget, of_step) {
+        (Some((at, budget)), step) if step.is_none_or(|step| at <= step) => {
+            Until { at: Some(at), budget: Some(budget) }
+        }
+        (_, at) => Until { at, budget: None },
+    }
+}
+
+/// Opens the other sessions; where the server has no room for them, fewer do the work.
+async fn more_sessions(
+    clients: &Clients,
+    wanted: &Wanted<'_>,
+    first: Session,
+    families: usize,
+    report: &mut Report,
+) -> Result<Vec<Session>, ActionError> {
+    let mut sessions = vec![first];
+    while sessions.len() < wanted.jobs.min(families) {
+        match open(clients, wanted).await {
+            Ok(session) => sessions.push(session),
+            Err(NoSession::Failed(error)) if error.class == FailureClass::Transient => {
+                let had = sessions.len();
+                report.remarks.push(format!("read by {had} sessions: {}", error.message));
+                break;
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(sessions)
+}
+
+/// Writes the report among the run's artifacts, for programs and for people; returns where the first of them is.
+fn keep(clients: &Clients, call: &Call, report: &Report) -> Result<Option<String>, ActionError> {
+    let Some(folder) = &clients.artifacts else { return Ok(None) };
+    let name = format!("{}-{}.assessment", call.step, call.generation);
+    let value = serde_json::to_value(report).map_err(|error| {
+        let message = format!("write the report as JSON: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    })?;
+    let (json, text) = (folder.join(format!("{name}.json")), folder.join(format!("{name}.txt")));
+    let masked = pretty(&clients.masks.value(value));
+    for (path, content) in [(&json, masked), (&text, clients.masks.mask(&report.text()))] {
+        write(path, &content).map_err(|error| {
+            let message = format!("write the report {}: {error}", path.display());
+            ActionError::unchanged(FailureClass::Internal, message)
+                .hint("make room there, or the folder writable, then retry")
+        })?;
+    }
+    Ok(Some(json.display().to_string()))
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Writes a file in one piece: a report that is there is whole.
+fn write(path: &Path, content: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".new");
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&beside)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! What amcheck says, where it may be called: B-tree indexes, and the structure of tables.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use super::reader::{Reader, Trouble, words};
+use super::relations::Relation;
+use super::report::{Means, Place, Verdict};
+use super::scan::{Extent, Findings, GoOn, at};
+use super::search::{gaps, hints, names};
+use super::server::Callable;
+use crate::clients::postgres::long::{Refusal, STATEMENT_LIMIT};
+use crate::outcome::ActionError;
+use crate::runbook::catalogue::actions::AssessTier;
+
+/// Slower than this no disk is: an index, which is checked by one statement, gets time by its size.
+const BYTES_PER_SECOND_LEAST: u64 = 2 * 1024 * 1024;
+
+/// How an index is compared with its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    /// Its own structure alone
+    No,
+    /// Every row of the table must be in it
+    WithTable,
+}
+
+/// Returns the time a statement may take over so many bytes.
+pub(super) fn time_for(bytes: u64) -> Duration {
+    STATEMENT_LIMIT.saturating_add(Duration::from_secs(bytes / BYTES_PER_SECOND_LEAST))
+}
+
+impl Reader<'_> {
+    /// Checks an index; `of` is what is known of the table whose rows it is of.
+    pub(super) async fn index(
+        &mut self,
+        index: &Relation,
+        table: &Relation,
+        of: &Verdict,
+    ) -> Result<Verdict, ActionError> {
+        let schema = match self.checkable(index, table, of) {
+            Ok(schema) => schema,
+            Err(why) => {
+                self.passed(index, index.bytes);
+                return Ok(Verdict::unread(why));
+            }
+        };
+        // Rows that cannot be read would be taken for damage of the index.
+        let compared = match (self.shared.tier, of) {
+            (AssessTier::Deep, Verdict::Sound) => Compared::WithTable,
+            (AssessTier::Deep, Verdict::Damaged { .. } | Verdict::Unread { .. })
+            | (AssessTier::Quick, _) => Compared::No,
+        };
+        let mut checked = self.check_index(&schema, index, table, compared).await?;
+        if let Err(Trouble::Damaged(refusal) | Trouble::Doubtful(refusal)) = &checked
+            && compared == Compared::WithTable
+            && refusal.code != "XX002"
+            && !names(&refusal.message, &index.file)
+        {
+            // It may be the table that could not be read just now.
+            let of_table = words(refusal);
+            checked = match self.check_index(&schema, index, table, Compared::No).await? {
+                Ok(()) => Err(Trouble::Unread(format!("comparing it with its table: {of_table}"))),
+                of_itself => of_itself,
+            };
+        }
+        self.read(index, index.bytes);
+        let mut found = Findings::default();
+        match checked {
+            Ok(()) => {}
+            Err(Trouble::Damaged(refusal) | Trouble::Doubtful(refusal)) => {
+                self.shared.tally.found_damage();
+                found.places.push(of_index(index, &refusal));
+            }
+            Err(Trouble::TooLong(refusal)) => found.unread.push(words(&refusal)),
+            Err(Trouble::Unread(why)) => found.unread.push(why),
+        }
+        Ok(found.verdict())
+    }
+
+    /// Returns the schema of amcheck, where this index can be checked with it; else why not.
+    fn checkable(
+        &self,
+        index: &Relation,
+        table: &Relation,
+        of: &Verdict,
+    ) -> Result<String, String> {
+        if !index.valid {
+            return Err("it is not valid, no query uses it: drop it, or reindex it".to_owned());
+        }
+        if index.method != "btree" {
+            return Err(format!(
+                "amcheck knows B-tree indexes only, and this is {}: reindex makes it anew from its table",
+                index.method
+            ));
+        }
+        if let Verdict::Unread { why } = of
+            && table.barred.is_none()
+        {
+            return Err(format!("its table was not read: {why}"));
+        }
+        match &self.shared.facts.index_check {
+            Callable::Yes(schema) => Ok(schema.clone()),
+            Callable::No(why) => Err(why.clone()),
+        }
+    }
+
+    async fn check_index(
+        &mut self,
+        schema: &str,
+        index: &Relation,
+        table: &Relation,
+        compared: Compared,
+    ) -> Result<Result<(), Trouble>, ActionError> {
+        let (all, bytes) = match compared {
+            Compared::No => (false, index.bytes),
+            Compared::WithTable => (true, index.bytes.saturating_add(table.bytes)),
+        };
+        let sql = format!("select {schema}.bt_index_check({}::oid::regclass, {all})", index.oid);
+        let checked = self.ask(index, &[], &sql, time_for(bytes)).await?;
+        Ok(checked.map(drop))
+    }
+
+    /// Checks the structure of the blocks that could be read.
+    pub(super) async fn structure(
+        &mut self,
+        relation: &Relation,
+        extent: &Extent,
+        range: Range<u32>,
+        found: &mut Findings,
+    ) -> Result<GoOn, ActionError> {
+        let facts = self.shared.facts;
+        let Callable::Yes(schema) = &facts.heap_check else { return Ok(Ok(())) };
+        if self.shared.tier != AssessTier::Deep || relation.method != "heap" || extent.blocks == 0 {
+            return Ok(Ok(()));
+        }
+        let unreadable: Vec<u32> = found
+            .places
+            .iter()
+            .filter(|place| place.offset.is_none())
+            .filter_map(|p| p.block)
+            .collect();
+        for gap in gaps(range, &unreadable) {
+            let sql = format!(
+                "select blkno, offnum, attnum, msg from {schema}.verify_heapam({}::oid::regclass, false, false, 'none', \
+                     {}, {})",
+                relation.oid,
+                gap.start,
+                gap.end - 1
+            );
+            match self.ask(relation, &[], &sql, STATEMENT_LIMIT).await? {
+                Ok(rows) => note_structure(&rows, found),
+                Err(Trouble::Damaged(refusal)) => {
+                    let named = hints(&refusal.message, &relation.file);
+                    let block = named.into_iter().find(|block| gap.contains(block));
+                    found.place(block, None, None, &refusal);
+                }
+                Err(Trouble::Doubtful(refusal) | Trouble::TooLong(refusal)) => {
+                    let (first, last) = (gap.start, gap.end - 1);
+                    found.unread.push(format!(
+                        "the structure of blocks {first} to {last} was not checked: {}",
+                        words(&refusal)
+                    ));
+                }
+                Err(Trouble::Unread(why)) => return Ok(Err(why)),
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Adds what `verify_heapam` has found, but for rows that are known to be damaged.
+fn note_structure(rows: &[Row], found: &mut Findings) {
+    for row in rows {
+        let block = row.try_get::<_, Option<i64>>(0).ok().flatten();
+        let block = block.and_then(|block| u32::try_from(block).ok());
+        let offset = row.try_get::<_, Option<i32>>(1).ok().flatten();
+        let offset = offset.and_then(|offset| u32::try_from(offset).ok());
+        let known = |place: &Place| {
+            place.means == Means::Read && (place.block, place.offset) == (block, offset)
+        };
+        if found.places.iter().any(known) {
+            continue;
+        }
+        let column = row.try_get::<_, Option<i32>>(2).ok().flatten();
+        let said = row.try_get::<_, Option<String>>(3).ok().flatten();
+        found.places.push(Place {
+            offset,
+            column: column.map(|number| format!("number {}", number.saturating_add(1))),
+            said: said.unwrap_or_else(|| "verify_heapam names no reason".to_owned()),
+            ..at(block, Means::HeapCheck)
+        });
+    }
+}
+
+/// Returns the place of an index's damage: the block where exactly one number beside its file can be it.
+fn of_index(index: &Relation, refusal: &Refusal) -> Place {
+    let block = match hints(&refusal.message, &index.file).as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    };
+    Place {
+        code: Some(refusal.code.clone()),
+        said: refusal.message.clone(),
+        ..at(block, Means::IndexCheck)
+    }
+}

@@ -1,0 +1,205 @@
+//! What keeps an assessment from reading is said, and nothing is concluded from what was not read.
+
+use super::*;
+use crate::outcome::Effect;
+use crate::sandbox::tests::{Scene, phoenix};
+
+#[tokio::test]
+async fn what_the_role_may_not_read_is_unread_and_its_grant_named_beforehand() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    server.sql("postgres", "revoke pg_read_all_data from dr").await;
+    let sql = "create extension amcheck; grant usage on schema app to dr; \
+         grant select on app.orders, app.documents, app.customers to dr; \
+         alter table app.customers enable row level security";
+    server.sql("phoenix", sql).await;
+    let clients = testing::clients(server.estate(&json!({})));
+    let with = json!({ "tier": "deep", "schemas": ["app"] });
+    let evidence = observe(&clients, &call(&with)).await.expect("observed").evidence.join("\n");
+    for said in [
+        "dr may not read it; as its administrator: grant pg_read_all_data to \"dr\"",
+        "row security hides rows of it from dr; as its administrator: alter role \"dr\" bypassrls",
+        "indexes cannot be checked: dr may not call it; as its administrator: grant execute on function \
+         public.bt_index_check(regclass, boolean) to \"dr\"",
+        "the structure of tables cannot be checked: dr may not call it",
+    ] {
+        assert!(evidence.contains(said), "no `{said}` in:\n{evidence}");
+    }
+    let found = assess(&server, &with).await.expect("assessed");
+    let unsound = found.unsound();
+    assert_eq!(
+        (&found.outputs["damaged"], &found.outputs["sound"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(unsound["app.bulk"].contains("pg_read_all_data"), "{unsound:?}");
+    assert!(unsound["app.customers"].contains("bypassrls"), "{unsound:?}");
+    assert!(unsound["pg_catalog.pg_authid"].contains("pg_read_all_data"), "{unsound:?}");
+    assert!(unsound["app.orders_pkey"].contains("grant execute"), "{unsound:?}");
+    // Its large values were read through its rows.
+    let toast = "select reltoastrelid::regclass::text from pg_class where relname = 'documents'";
+    let toast = server.text("phoenix", toast).await;
+    for sound in ["app.orders", "app.documents", toast.as_str(), "pg_catalog.pg_class"] {
+        assert!(!unsound.contains_key(sound), "{sound}: {unsound:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_does_not_go_away_is_waited_for_no_longer_and_its_holder_named() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    server.sql("phoenix", "grant usage on schema app to app; grant all on app.orders to app").await;
+    let app = server.application().await.expect("the application connects");
+    app.batch_execute("begin; lock table app.orders in access exclusive mode")
+        .await
+        .expect("locked");
+    let found =
+        assess(&server, &json!({ "tier": "deep", "schemas": ["app"] })).await.expect("assessed");
+    let unsound = found.unsound();
+    let names: Vec<&String> = unsound.keys().collect();
+    assert_eq!(names, ["app.orders", "app.orders_pkey"], "{unsound:?}");
+    let why = &unsound["app.orders"];
+    assert!(
+        why.contains("it is locked exclusively by process ") && why.contains("(app, app-pod)"),
+        "{why}"
+    );
+    assert!(
+        unsound["app.orders_pkey"].contains("its table was not read: it is locked"),
+        "{unsound:?}"
+    );
+    assert_eq!(
+        (&found.outputs["damaged"], &found.outputs["sound"]),
+        (&json!(false), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_concludes_nothing() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    server.sql("phoenix", "grant usage on schema app to app; grant all on app.orders to app").await;
+    let app = server.application().await.expect("the application connects");
+    app.batch_execute("begin; lock table app.orders in access exclusive mode")
+        .await
+        .expect("locked");
+    let cut = async {
+        // The session that waits for the lock is in the middle of its work.
+        let waiting = "select coalesce((select pg_terminate_backend(pid) from pg_stat_activity \
+             where application_name = 'phoenix-dr' and wait_event_type = 'Lock'), false)::text";
+        while server.text("postgres", waiting).await != "true" {}
+    };
+    let with = json!({ "tier": "deep", "schemas": ["app"], "jobs": 2 });
+    let (found, ()) = futures::join!(assess(&server, &with), cut);
+    let error = found.err().expect("nothing is concluded");
+    assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::None), "{error:?}");
+    assert!(error.message.contains("read app.orders on phoenix-prod"), "{error}");
+    assert!(error.hint.expect("a hint").contains("see the server's log"));
+}
+
+#[tokio::test]
+async fn a_spent_budget_leaves_the_rest_unread() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    let found = assess(&server, &json!({ "budget": "0s" })).await.expect("assessed");
+    let unsound = found.unsound();
+    assert_eq!(unsound["app.orders"], "the budget of 0s was spent");
+    assert_eq!(
+        (&found.outputs["damaged"], &found.outputs["sound"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(found.report["bytes_read"], 0);
+    let read = assess(&server, &json!({ "budget": "5m" })).await.expect("assessed");
+    assert!(
+        read.unsound().values().all(|why| why.contains("amcheck is not installed")),
+        "{}",
+        read.text
+    );
+    assert!(
+        read.notes.iter().any(|line| line.contains("the deep tier takes about")),
+        "{:?}",
+        read.notes
+    );
+}
+
+#[test]
+fn reading_ends_before_the_steps_time_is_over_or_when_the_budget_is_spent() {
+    let at = |seconds: i64| jiff::Timestamp::from_second(seconds).expect("an instant");
+    let minutes = |minutes| Some(Span::minutes(minutes));
+    for (budget, deadline, expected) in [
+        (None, None, (None, None)),
+        (None, Some(600), (Some(585), None)),
+        (minutes(1), None, (Some(60), minutes(1))),
+        (minutes(1), Some(600), (Some(60), minutes(1))),
+        // What is over first is what the report names.
+        (minutes(60), Some(600), (Some(585), None)),
+    ] {
+        let mut call = call(&json!({}));
+        if let Some(deadline) = deadline {
+            call.progress = call.progress.until(at(deadline));
+        }
+        let ends = until(at(0), budget, &call);
+        let (second, spent) = (ends.at.map(jiff::Timestamp::as_second), ends.budget);
+        assert_eq!((second, spent), expected, "{budget:?} and {deadline:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_before_anything_is_read() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    let clients = testing::clients(server.estate(&json!({})));
+    for (with, said, hint) in [
+        (
+            json!({ "jobs": 0, "tier": "deep", "budget": "1m" }),
+            "1 to 16 are possible; `budget` is for the quick tier",
+            None,
+        ),
+        (json!({ "schemas": [] }), "`schemas` names none", None),
+        (
+            json!({ "schemas": ["audti", "app"] }),
+            "`audti` of phoenix is not there",
+            Some("did you mean `audit`?"),
+        ),
+        (json!({ "database": "phenix" }), "3D000", None),
+    ] {
+        let error = observe(&clients, &call(&with)).await.expect_err(said);
+        assert!(error.message.contains(said), "{error}");
+        assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None), "{error:?}");
+        assert!(hint.is_none_or(|hint| error.hint.as_deref() == Some(hint)), "{:?}", error.hint);
+    }
+    // Another database than the estate's own.
+    let seen =
+        observe(&clients, &call(&json!({ "database": "postgres" }))).await.expect("observed");
+    assert!(seen.evidence[0].contains("database postgres"), "{:?}", seen.evidence);
+    // Damage that is passed over is damage that is not seen.
+    server.sql("postgres", "alter database phoenix set zero_damaged_pages = on").await;
+    let error = observe(&clients, &call(&json!({}))).await.expect_err("it hides damage");
+    assert_eq!(error.class, FailureClass::Invalid);
+    assert!(error.message.contains("zero_damaged_pages is on"), "{error}");
+}
+
+#[tokio::test]
+async fn a_look_reads_little_and_says_what_would_be_read() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let clients = testing::clients(server.estate(&json!({})));
+    let seen = observe(&clients, &call(&json!({ "jobs": 2 }))).await.expect("observed");
+    let evidence = seen.evidence.join("\n");
+    assert!(evidence.contains("data checksums are on; no failure was counted"), "{evidence}");
+    assert!(
+        evidence.contains("to be read: ") && evidence.contains(" and the catalogs; "),
+        "{evidence}"
+    );
+    assert!(evidence.contains("one session reads "), "{evidence}");
+    assert!(seen.differences.is_empty() && !seen.satisfied);
+    assert!(serde_json::to_string(&seen).expect("JSON").len() < 4096, "it goes into the journal");
+    for command in ["pg_amcheck -h ", "pg_dump -h ", "psql -h "] {
+        assert!(seen.commands.iter().any(|line| line.starts_with(command)), "{:?}", seen.commands);
+    }
+}
+
+#[test]
+fn a_rehearsal_says_that_it_has_left_the_simulation() {
+    let scene = Scene::of(phoenix(), &[]);
+    let with = json!({ "instance": "phoenix-dr-replica", "region": "us-west-2" });
+    let (seen, _) = scene.run(observe(&scene.clients, &call(&with)));
+    let error = seen.expect_err("no simulated server knows what it is asked");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+    let said = "read what phoenix-dr-replica says of itself: this query is not simulated: select ";
+    assert!(error.message.starts_with(said) && error.message.len() < 160, "{error}");
+}
