@@ -42,17 +42,30 @@ const AWS: [&str; 9] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
-/// Variables libpq reads that are not given with each connection.
-const LIBPQ: [&str; 9] = [
+/// Variables of libpq and of the host's language that would make PostgreSQL's own programs do, or say, something else.
+const LIBPQ: [&str; 22] = [
+    "LC_ALL",
+    "PGAPPNAME",
+    "PGCHANNELBINDING",
+    "PGCLIENTENCODING",
     "PGDATABASE",
+    "PGGSSENCMODE",
     "PGHOSTADDR",
+    "PGLOADBALANCEHOSTS",
     "PGOPTIONS",
     "PGREQUIREAUTH",
     "PGREQUIREPEER",
     "PGSERVICE",
     "PGSSLCERT",
+    "PGSSLCERTMODE",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
     "PGSSLKEY",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLNEGOTIATION",
+    "PGSYSCONFDIR",
     "PGTARGETSESSIONATTRS",
+    "PGTZ",
 ];
 
 /// Which variables of this process a child does not get.

@@ -19,7 +19,13 @@ use crate::outcome::{ActionError, FailureClass};
 pub(super) struct Content {
     /// By schema and name
     pub tables: Vec<Table>,
+    /// Tables whose rows no dump of a replica holds, as `schema.name`
+    #[serde(default)]
+    pub unlogged: Vec<String>,
     pub sequences: Vec<Sequence>,
+    /// Sequences that were behind their column, as `schema.name`
+    #[serde(default)]
+    pub behind: Vec<String>,
     pub large_objects: u64,
     /// Indexes that were not valid, as `schema.name`
     pub invalid_indexes: Vec<String>,
@@ -52,11 +58,28 @@ pub(super) struct Sequence {
     pub name: String,
     pub last_value: i64,
     pub is_called: bool,
+    /// Which way it moves
+    pub increment: i64,
+    /// It begins anew at its end: its value tells nothing
+    pub cycles: bool,
 }
 
 impl Sequence {
     pub(super) fn full_name(&self) -> String {
         format!("{}.{}", self.schema, self.name)
+    }
+
+    /// Says whether it would give out again what `dumped` had given out.
+    fn is_before(&self, dumped: &Self) -> bool {
+        if dumped.cycles {
+            return false;
+        }
+        let way = if dumped.increment < 0 { -1 } else { 1 };
+        match (i128::from(self.last_value) * way).cmp(&(i128::from(dumped.last_value) * way)) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => dumped.is_called && !self.is_called,
+            std::cmp::Ordering::Greater => false,
+        }
     }
 }
 
@@ -65,10 +88,13 @@ struct Waiting {
     schema: String,
     name: String,
     bytes: u64,
+    /// Its columns, quoted, in the order of their names: an inherited one may be elsewhere in another database
+    columns: String,
+    unlogged: bool,
 }
 
 /// Relations that belong to the database itself: extensions bring their own.
-const OWN: &str = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' \
+pub(super) const OWN: &str = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' \
      and not exists (select 1 from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid \
          and d.deptype = 'e')";
 
@@ -77,7 +103,40 @@ const OWN: &str = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_sch
 pub(super) struct Reading<'a> {
     pub instance: &'a str,
     pub database: &'a str,
+    /// Major version of its server
+    pub major: u32,
+    /// It is a replica's
+    pub in_recovery: bool,
     pub jobs: u8,
+}
+
+impl Reading<'_> {
+    /// Begins a look that holds every table, as the dump's own does a moment later.
+    pub(super) async fn lead(self, clients: &Clients) -> Result<(Held, String), ActionError> {
+        let what = format!("take a snapshot of {} on {}", self.database, self.instance);
+        let mut session = connect_to(clients, self.instance, self.database).await?;
+        let sql = format!(
+            "select quote_ident(n.nspname) || '.' || quote_ident(c.relname) from pg_class c \
+             join pg_namespace n on n.oid = c.relnamespace \
+             where c.relkind in ('r', 'p') and c.relpersistence <> 't' and {OWN} order by 1"
+        );
+        let rows = session.read(clients, &what, &sql, &[]).await?;
+        let tables: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        let tables = tables.map_err(|error| unreadable(&what, &error))?;
+        let leader = Held::begin(clients, &what, session, self.major, &tables).await?;
+        let snapshot = leader.export(&what).await?;
+        Ok((leader, snapshot))
+    }
+}
+
+/// Reads where the sequences are. For a dump that must come before `pg_dump` begins: they move outside of every snapshot,
+/// and what the dump has must not be less.
+pub(super) async fn positions(
+    reading: Reading<'_>,
+    leader: &Held,
+) -> Result<Vec<Sequence>, ActionError> {
+    let what = format!("read the sequences of {} on {}", reading.database, reading.instance);
+    sequences(&what, leader, reading.in_recovery).await
 }
 
 /// Reads a database's content as `leader` sees it, in parallel sessions that share its snapshot.
@@ -85,11 +144,16 @@ pub(super) async fn read(
     clients: &Clients,
     call: &Call,
     reading: Reading<'_>,
-    leader: &Held,
-    snapshot: &str,
+    (leader, snapshot): (&Held, &str),
+    sequences: Vec<Sequence>,
 ) -> Result<Content, ActionError> {
     let what = format!("list what is in {} on {}", reading.database, reading.instance);
-    let waiting = waiting(&what, leader).await?;
+    let (unlogged, waiting): (Vec<_>, Vec<_>) = waiting(&what, leader)
+        .await?
+        .into_iter()
+        .partition(|table| table.unlogged && reading.in_recovery);
+    let unlogged =
+        unlogged.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
     let total: u64 = waiting.iter().map(|table| table.bytes).sum();
     let shared = Shared { queue: Mutex::new(waiting), done: Mutex::new((0, Vec::new())), total };
     let workers =
@@ -99,7 +163,9 @@ pub(super) async fn read(
     tables.sort_by(|a: &Table, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     Ok(Content {
         tables,
-        sequences: sequences(&what, leader).await?,
+        unlogged,
+        behind: behind(&what, leader, reading.in_recovery).await?,
+        sequences,
         large_objects: count(&what, leader, "select count(*) from pg_largeobject_metadata").await?,
         invalid_indexes: names(&what, leader, &invalid_indexes()).await?,
         unvalidated_constraints: names(&what, leader, &unvalidated_constraints()).await?,
@@ -122,7 +188,7 @@ async fn worker(
 ) -> Result<(), ActionError> {
     let what = format!("read {} on {}", reading.database, reading.instance);
     let session = connect_to(clients, reading.instance, reading.database).await?;
-    let held = Held::join(clients, &what, session, snapshot).await?;
+    let held = Held::join(clients, &what, session, reading.major, snapshot).await?;
     loop {
         let next = lock(&shared.queue).pop();
         let Some(table) = next else { return Ok(()) };
@@ -143,8 +209,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Lists the tables, the largest last: it is taken first.
 async fn waiting(what: &str, leader: &Held) -> Result<Vec<Waiting>, ActionError> {
     let sql = format!(
-        "select n.nspname::text, c.relname::text, pg_table_size(c.oid) from pg_class c \
-         join pg_namespace n on n.oid = c.relnamespace \
+        "select n.nspname::text, c.relname::text, pg_table_size(c.oid), \
+         coalesce((select string_agg(quote_ident(a.attname), ', ' order by a.attname collate \"C\") \
+             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), ''), \
+         c.relpersistence = 'u' \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where c.relkind = 'r' and c.relpersistence <> 't' and {OWN} order by 3, 1, 2"
     );
     let rows = leader.read(what, &sql, &[]).await?;
@@ -152,7 +221,13 @@ async fn waiting(what: &str, leader: &Held) -> Result<Vec<Waiting>, ActionError>
         .map(|row| {
             let bytes: i64 = row.try_get(2)?;
             let bytes = bytes.try_into().unwrap_or_default();
-            Ok(Waiting { schema: row.try_get(0)?, name: row.try_get(1)?, bytes })
+            Ok(Waiting {
+                schema: row.try_get(0)?,
+                name: row.try_get(1)?,
+                bytes,
+                columns: row.try_get(3)?,
+                unlogged: row.try_get(4)?,
+            })
         })
         .collect::<Result<_, tokio_postgres::Error>>()
         .map_err(|error| unreadable(what, &error))
@@ -160,11 +235,9 @@ async fn waiting(what: &str, leader: &Held) -> Result<Vec<Waiting>, ActionError>
 
 /// Reads one table in full.
 async fn digest(held: &Held, table: &Waiting) -> Result<Table, ActionError> {
-    let Waiting { schema, name, .. } = table;
-    // An alias no column has: a column of that name would be read in place of the row.
-    let row = "phoenix_dr_whole_row";
+    let Waiting { schema, name, columns, .. } = table;
     let sql = format!(
-        "select count(*), coalesce(sum(hashtextextended({row}::text, 0)), 0)::text from only {}.{} as {row}",
+        "select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)), 0)::text from only {}.{}",
         identifier(schema),
         identifier(name)
     );
@@ -177,15 +250,28 @@ async fn digest(held: &Held, table: &Waiting) -> Result<Table, ActionError> {
     Ok(Table { schema: schema.clone(), name: name.clone(), rows, digest })
 }
 
-async fn sequences(what: &str, leader: &Held) -> Result<Vec<Sequence>, ActionError> {
+/// What of sequences can be read: a replica has no rows of unlogged ones.
+fn there(in_recovery: bool) -> &'static str {
+    if in_recovery { "c.relpersistence = 'p'" } else { "true" }
+}
+
+async fn sequences(
+    what: &str,
+    leader: &Held,
+    in_recovery: bool,
+) -> Result<Vec<Sequence>, ActionError> {
     let sql = format!(
-        "select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind = 'S' and {OWN} order by 1, 2"
+        "select n.nspname::text, c.relname::text, q.seqincrement, q.seqcycle from pg_class c \
+         join pg_namespace n on n.oid = c.relnamespace join pg_sequence q on q.seqrelid = c.oid \
+         where c.relkind = 'S' and {} and {OWN} order by 1, 2",
+        there(in_recovery)
     );
     let mut found = Vec::new();
     for row in leader.read(what, &sql, &[]).await? {
         let schema: String = row.try_get(0).map_err(|error| unreadable(what, &error))?;
         let name: String = row.try_get(1).map_err(|error| unreadable(what, &error))?;
+        let increment = row.try_get(2).map_err(|error| unreadable(what, &error))?;
+        let cycles = row.try_get(3).map_err(|error| unreadable(what, &error))?;
         let sql = format!(
             "select last_value, is_called from {}.{}",
             identifier(&schema),
@@ -195,7 +281,45 @@ async fn sequences(what: &str, leader: &Held) -> Result<Vec<Sequence>, ActionErr
         let row = leader.read_one(&what, &sql, &[]).await?;
         let last_value = row.try_get(0).map_err(|error| unreadable(&what, &error))?;
         let is_called = row.try_get(1).map_err(|error| unreadable(&what, &error))?;
-        found.push(Sequence { schema, name, last_value, is_called });
+        found.push(Sequence { schema, name, last_value, is_called, increment, cycles });
+    }
+    Ok(found)
+}
+
+/// Returns the sequences that would give out a value their column has already.
+async fn behind(what: &str, leader: &Held, in_recovery: bool) -> Result<Vec<String>, ActionError> {
+    let sql = format!(
+        "select n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text, a.attname::text \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid \
+             and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i') \
+         join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace \
+         join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid \
+         join pg_sequence q on q.seqrelid = c.oid \
+         where c.relkind = 'S' and q.seqincrement > 0 and not q.seqcycle and {} \
+         and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) and {OWN} order by 1, 2",
+        there(in_recovery)
+    );
+    let mut found = Vec::new();
+    for row in leader.read(what, &sql, &[]).await? {
+        let mut names = Vec::with_capacity(5);
+        for index in 0..5 {
+            let name: String = row.try_get(index).map_err(|error| unreadable(what, &error))?;
+            names.push(name);
+        }
+        let [schema, sequence, of_schema, table, column] = names.as_slice() else { continue };
+        let sql = format!(
+            "select coalesce((select max({}) from {}.{})::int8 > s.last_value, false) from {}.{} s",
+            identifier(column),
+            identifier(of_schema),
+            identifier(table),
+            identifier(schema),
+            identifier(sequence)
+        );
+        let row = leader.read_one(what, &sql, &[]).await?;
+        if row.try_get(0).map_err(|error| unreadable(what, &error))? {
+            found.push(format!("{schema}.{sequence}"));
+        }
     }
     Ok(found)
 }
@@ -253,7 +377,8 @@ pub(super) fn differences(dumped: &Content, restored: &Content) -> Vec<String> {
     }
     for table in &restored.tables {
         let name = table.full_name();
-        if !dumped.tables.iter().any(|known| known.full_name() == name) {
+        let known = dumped.tables.iter().any(|known| known.full_name() == name);
+        if !known && !dumped.unlogged.contains(&name) {
             lines.push(format!("table {name} is not in the dump"));
         }
     }
@@ -261,13 +386,15 @@ pub(super) fn differences(dumped: &Content, restored: &Content) -> Vec<String> {
         let name = sequence.full_name();
         match restored.sequences.iter().find(|other| other.full_name() == name) {
             None => lines.push(format!("sequence {name} is missing")),
-            Some(other) if other.last_value < sequence.last_value => lines.push(format!(
+            Some(other) if other.is_before(sequence) => lines.push(format!(
                 "sequence {name} is at {}, the dump at {}",
                 other.last_value, sequence.last_value
             )),
             Some(_) => {}
         }
     }
+    let behind = restored.behind.iter().filter(|name| !dumped.behind.contains(name));
+    lines.extend(behind.map(|name| format!("sequence {name} is behind its column")));
     if restored.large_objects != dumped.large_objects {
         lines.push(format!(
             "{} large objects, the dump has {}",
@@ -298,10 +425,14 @@ mod tests {
             name: name.to_owned(),
             last_value,
             is_called: true,
+            increment: 1,
+            cycles: false,
         };
         Content {
             tables: vec![table("orders", 3, "17"), table("users", 1, "5")],
+            unlogged: Vec::new(),
             sequences: vec![next("ids", 40)],
+            behind: Vec::new(),
             large_objects: 2,
             invalid_indexes: vec!["app.old".to_owned()],
             unvalidated_constraints: Vec::new(),
@@ -320,7 +451,9 @@ mod tests {
     fn everything_that_differs_is_named() {
         let restored = Content {
             tables: vec![table("orders", 3, "18"), table("strange", 1, "5")],
+            unlogged: Vec::new(),
             sequences: vec![Sequence { last_value: 39, ..content().sequences[0].clone() }],
+            behind: vec!["app.ids".to_owned()],
             large_objects: 1,
             invalid_indexes: vec!["app.new".to_owned()],
             unvalidated_constraints: vec!["app.orders.positive".to_owned()],
@@ -332,6 +465,7 @@ mod tests {
                 "table app.users is missing",
                 "table app.strange is not in the dump",
                 "sequence app.ids is at 39, the dump at 40",
+                "sequence app.ids is behind its column",
                 "1 large objects, the dump has 2",
                 "index app.new is not valid",
                 "constraint app.orders.positive is not valid",

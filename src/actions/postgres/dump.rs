@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::content::{self, Content, Reading};
 use super::manifest::{Dumps, FileDigest, Manifest, digests};
+use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
@@ -79,25 +81,30 @@ pub(crate) async fn perform(
     let (name, asked) = (name(call, with)?, of(clients, with)?);
     let about = about(clients, &with.instance, asked).await?;
     let tool = find(clients, Tool::Dump, about.major()).await?;
-    let what = format!("take a snapshot of {asked} on {}", with.instance);
-    let session = connect_to(clients, &with.instance, asked).await?;
-    let leader = Held::begin(clients, &what, session).await?;
-    let snapshot = leader.export(&what).await?;
+    tidy(&dumps, call);
+    let mut session = connect_to(clients, &with.instance, asked).await?;
+    let what = format!("read what {asked} on {} begins with", with.instance);
+    let properties = properties(clients, &what, &mut session).await?;
+    let (major, in_recovery) = (about.major(), about.in_recovery);
+    let (instance, jobs) = (with.instance.as_str(), with.jobs);
+    let reading = Reading { instance, database: asked, major, in_recovery, jobs };
+    let (leader, snapshot) = reading.lead(clients).await?;
     let (taken, lsn) = instant(&what, &leader).await?;
-    let draft = draft(&dumps, &name, clients);
-    let reading = Reading { instance: &with.instance, database: asked, jobs: with.jobs };
+    let sequences = content::positions(reading, &leader).await?;
+    let draft = draft(&dumps, call, clients);
     let argv = argv(&tool, &snapshot, &draft, asked, with.jobs);
     let made = futures::try_join!(
         dump(clients, call, with, &argv),
-        content::read(clients, call, reading, &leader, &snapshot),
+        content::read(clients, call, reading, (&leader, &snapshot), sequences),
     );
     let ((), content) = made.inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
     drop(leader);
     call.progress.tell("reading the files' digests", None);
     let files = hashed(draft.clone()).await?;
-    let found = Of { name, taken, lsn, files, content, about, tool };
+    let found = Of { name, taken, lsn, files, content, about, properties, tool };
     let manifest = found.manifest(call, with, asked);
     keep(&dumps, &draft, manifest.clone()).await?;
+    tidy(&dumps, call);
     Ok(Performed {
         after: json!({ "dump": manifest.name, "whole": true }),
         notes: vec![format!(
@@ -143,10 +150,28 @@ fn name(call: &Call, with: &PostgresDump) -> Result<String, ActionError> {
         .hint("use letters, digits, dots, dashes and underscores: it becomes part of file names"))
 }
 
+/// Returns how the drafts of a step begin; nobody else's do.
+fn drafts(call: &Call) -> String {
+    let digest = Sha256::digest(call.token().as_bytes());
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!(".phoenix-dr-{short}-")
+}
+
 /// Returns where an attempt writes: a place of its own, so that no other attempt writes there too.
-fn draft(dumps: &Dumps, name: &str, clients: &Clients) -> PathBuf {
+fn draft(dumps: &Dumps, call: &Call, clients: &Clients) -> PathBuf {
     let now = clients.clock.now().as_microsecond();
-    dumps.root().join(format!(".{name}.{}-{now}.part", std::process::id()))
+    dumps.root().join(format!("{}{}-{now}", drafts(call), std::process::id()))
+}
+
+/// Removes what attempts of this step left; where that cannot be done, it is only in the way of nobody.
+fn tidy(dumps: &Dumps, call: &Call) {
+    let start = drafts(call);
+    let Ok(entries) = std::fs::read_dir(dumps.root()) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&start) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 fn argv(
@@ -192,7 +217,7 @@ async fn dump(
         return Ok(());
     }
     let message = format!("pg_dump of {}: {}", with.instance, said(&ended));
-    Err(ActionError::unchanged(FailureClass::Invalid, message)
+    Err(ActionError::unchanged(class(&ended), message)
         .hint("nothing was kept of it; see its whole output in the run's artifacts"))
 }
 
@@ -200,6 +225,24 @@ async fn dump(
 pub(super) fn said(ended: &Ended) -> String {
     let first = ended.stderr.lines().find(|line| line.contains("error:"));
     first.map_or_else(|| ended.say(LIMIT), str::to_owned)
+}
+
+/// Says whether another try can help one of PostgreSQL's own programs that failed.
+pub(super) fn class(ended: &Ended) -> FailureClass {
+    let said = |words: &str| ended.stderr.contains(words);
+    if said("No space left on device") {
+        return FailureClass::Capacity;
+    }
+    let passing = [
+        "connection to server",
+        "server closed the connection",
+        "lock timeout",
+        "conflict with recovery",
+    ];
+    if passing.iter().any(|words| said(words)) {
+        return FailureClass::Transient;
+    }
+    FailureClass::Invalid
 }
 
 /// Returns the snapshot's instant and the log's position.
@@ -224,36 +267,31 @@ async fn hashed(folder: PathBuf) -> Result<Vec<FileDigest>, ActionError> {
     read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
 }
 
-/// Gives the dump its name and then its manifest; parts of it that earlier attempts left go.
+/// Gives the dump its manifest and its name.
 async fn keep(
     dumps: &Dumps,
     draft: &std::path::Path,
     manifest: Manifest,
 ) -> Result<(), ActionError> {
-    let (dumps, draft, name) = (dumps.clone(), draft.to_owned(), manifest.name.clone());
-    let folder = dumps.folder(&name);
-    let kept = tokio::task::spawn_blocking(move || {
-        // Without a manifest it is what an attempt of this very step left between the two.
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
-        std::fs::rename(&draft, &folder)?;
-        dumps.keep(manifest)?;
-        let start = format!(".{name}.");
-        for entry in std::fs::read_dir(dumps.root())? {
-            let entry = entry?;
-            let file = entry.file_name().to_string_lossy().into_owned();
-            if file.starts_with(&start) && file.ends_with(".part") {
-                std::fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    })
-    .await;
+    let (own, draft, kept) = (dumps.clone(), draft.to_owned(), manifest.clone());
+    let done = tokio::task::spawn_blocking(move || own.keep(&draft, &kept)).await;
     let failed = |error: String| {
         ActionError::unknown(FailureClass::Transient, format!("keep the dump: {error}"))
     };
-    kept.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    let free = done
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(error.to_string()))?;
+    let ours = || {
+        Ok::<_, ActionError>(
+            dumps.find(&manifest.name)?.is_some_and(|known| known.token == manifest.token),
+        )
+    };
+    if free || ours()? {
+        return Ok(());
+    }
+    let message = format!("a dump named {} came up meanwhile, of another run", manifest.name);
+    Err(ActionError::unchanged(FailureClass::Conflict, message)
+        .hint("give this one another `name`"))
 }
 
 /// What a dump was found to be.
@@ -264,6 +302,7 @@ struct Of {
     files: Vec<FileDigest>,
     content: Content,
     about: About,
+    properties: Properties,
     tool: Found,
 }
 
@@ -280,9 +319,8 @@ impl Of {
             lsn: self.lsn,
             server_version: self.about.version,
             tool: self.tool.major,
-            encoding: self.about.encoding,
-            collate: self.about.collate,
-            ctype: self.about.ctype,
+            locale: self.about.locale,
+            properties: self.properties,
             bytes: self.about.bytes,
             files: self.files,
             content: self.content,

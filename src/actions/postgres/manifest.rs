@@ -1,25 +1,27 @@
-//! Dumps in the estate's directory, each with a manifest beside it: what was dumped, from where, and the digest of every
-//! file. A dump without one, or that is not what it says, is not restored.
+//! Dumps in the estate's directory, each with a manifest: what was dumped, from where, and the digest of every file. A
+//! dump without one, or that is not what it says, is not restored.
 //!
-//! `NAME.dump/` holds what `pg_dump` wrote, `NAME.manifest.json` says so; it is written last, so that a dump that was cut
-//! off has none.
+//! `NAME.dump/` holds what `pg_dump` wrote and `manifest.json`. It gets its name as a whole, and never over another: what
+//! was cut off has no name, and what has one is complete.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
+use super::properties::{Locale, Properties};
 use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::outcome::{ActionError, FailureClass};
 
 /// The format this program writes; it reads no other.
 const FORMAT: &str = "phoenix-dr/dump/1";
-const MANIFEST: &str = ".manifest.json";
+const MANIFEST: &str = "manifest.json";
 const DUMP: &str = ".dump";
 
 /// What is known of one dump.
@@ -41,9 +43,8 @@ pub(super) struct Manifest {
     pub server_version: u32,
     /// Major version of the `pg_dump` that wrote it
     pub tool: u32,
-    pub encoding: String,
-    pub collate: String,
-    pub ctype: String,
+    pub locale: Locale,
+    pub properties: Properties,
     /// Size of the database in bytes
     pub bytes: u64,
     pub files: Vec<FileDigest>,
@@ -99,7 +100,7 @@ impl Dumps {
     }
 
     fn manifest(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}{MANIFEST}"))
+        self.folder(name).join(MANIFEST)
     }
 
     /// Reads a dump's manifest; `None` where there is none.
@@ -110,12 +111,15 @@ impl Dumps {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(&path, &error.to_string())),
         };
-        let kept: Kept =
-            serde_json::from_slice(&text).map_err(|error| unreadable(&path, &error.to_string()))?;
-        if kept.manifest.format != FORMAT {
-            let why = format!("its format is `{}`, not `{FORMAT}`", kept.manifest.format);
+        let bad = |error: serde_json::Error| unreadable(&path, &error.to_string());
+        // A newer format may have fields nobody here knows.
+        let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
+        let format = found["manifest"]["format"].as_str().unwrap_or_default();
+        if format != FORMAT {
+            let why = format!("its format is `{format}`, and this program reads `{FORMAT}`");
             return Err(unreadable(&path, &why));
         }
+        let kept: Kept = serde_json::from_slice(&text).map_err(bad)?;
         if digest_of(&kept.manifest).map_err(|error| unreadable(&path, &error.to_string()))?
             != kept.sha256
         {
@@ -137,16 +141,14 @@ impl Dumps {
         let (mut found, mut others) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&self.root).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            if let Some(name) = name.strip_suffix(MANIFEST) {
-                match self.find(name) {
-                    Ok(Some(manifest)) if manifest.database == database => found.push(manifest),
-                    Ok(_) => {}
-                    Err(error) => others.push(error.message),
+            let Some(name) = name.strip_suffix(DUMP) else { continue };
+            match self.find(name) {
+                Ok(Some(manifest)) if manifest.database == database => found.push(manifest),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    others.push(format!("{name} has no manifest: nothing says what is in it"));
                 }
-            } else if let Some(name) = name.strip_suffix(DUMP)
-                && !self.manifest(name).exists()
-            {
-                others.push(format!("{name} has no manifest: nothing says what is in it"));
+                Err(error) => others.push(error.message),
             }
         }
         found.sort_by(|a, b| b.taken.cmp(&a.taken).then_with(|| a.name.cmp(&b.name)));
@@ -190,17 +192,21 @@ impl Dumps {
         if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
     }
 
-    /// Writes a manifest, durably; the dump exists from then on. Blocks.
-    pub(super) fn keep(&self, manifest: Manifest) -> io::Result<()> {
-        let (path, name) = (self.manifest(&manifest.name), manifest.name.clone());
-        let kept = Kept { sha256: digest_of(&manifest)?, manifest };
-        let draft = self.root.join(format!(".{name}{MANIFEST}.new"));
-        let mut file = File::create(&draft)?;
+    /// Writes a manifest to what was dumped and gives it its name, durably and never over another's; returns whether that
+    /// was free. Blocks.
+    pub(super) fn keep(&self, draft: &Path, manifest: &Manifest) -> io::Result<bool> {
+        let kept = Kept { sha256: digest_of(manifest)?, manifest: manifest.clone() };
+        let mut file = File::create(draft.join(MANIFEST))?;
         serde_json::to_writer_pretty(&mut file, &kept)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        std::fs::rename(&draft, &path)?;
-        File::open(&self.root)?.sync_all()
+        File::open(draft)?.sync_all()?;
+        let folder = self.folder(&manifest.name);
+        match renameat_with(CWD, draft, CWD, &folder, RenameFlags::NOREPLACE) {
+            Ok(()) => File::open(&self.root)?.sync_all().map(|()| true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod grants;
 mod holds;
 mod ladder;
 mod manifest;
+mod properties;
 pub(crate) mod prove;
 pub(crate) mod restore;
 mod server;

@@ -7,7 +7,6 @@ use super::content::{self, Reading, differences};
 use super::manifest::{Dumps, Manifest};
 use super::server::about;
 use crate::clients::Clients;
-use crate::clients::postgres::{Held, connect_to, identifier};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass};
 use crate::runbook::catalogue::actions::PostgresProve;
@@ -50,14 +49,18 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let manifest = manifest(clients, with)?;
-    let what = format!("read {} on {}", with.database, with.instance);
-    let session = connect_to(clients, &with.instance, &with.database).await?;
-    let leader = Held::begin(clients, &what, session).await?;
-    let snapshot = leader.export(&what).await?;
-    let reading = Reading { instance: &with.instance, database: &with.database, jobs: with.jobs };
-    let restored = content::read(clients, call, reading, &leader, &snapshot).await?;
-    let mut wrong = differences(&manifest.content, &restored);
-    wrong.extend(behind(&what, &leader).await?);
+    let found = about(clients, &with.instance, &with.database).await?;
+    let reading = Reading {
+        instance: &with.instance,
+        database: &with.database,
+        major: found.major(),
+        in_recovery: found.in_recovery,
+        jobs: with.jobs,
+    };
+    let (leader, snapshot) = reading.lead(clients).await?;
+    let sequences = content::positions(reading, &leader).await?;
+    let restored = content::read(clients, call, reading, (&leader, &snapshot), sequences).await?;
+    let wrong = differences(&manifest.content, &restored);
     if !wrong.is_empty() {
         return Err(unproved(with, &wrong));
     }
@@ -66,7 +69,8 @@ pub(crate) async fn perform(
         outputs: outputs(&manifest),
         obligations: Vec::new(),
         notes: vec![format!(
-            "{} holds what {} held at {}: {} tables, {} rows, every digest the same",
+            "{} holds what {} held at {}: {} tables, {} rows, every digest the same; the content of large objects and \
+             of materialized views is not compared",
             with.database,
             manifest.database,
             manifest.taken,
@@ -83,48 +87,6 @@ fn manifest(clients: &Clients, with: &PostgresProve) -> Result<Manifest, ActionE
         ActionError::unchanged(FailureClass::NotFound, message)
             .hint("a database is proved by the manifest of the dump it was restored from")
     })
-}
-
-/// Returns the sequences that would give out a value its column has already, a line each.
-async fn behind(what: &str, leader: &Held) -> Result<Vec<String>, ActionError> {
-    let sql = "select sn.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text \
-         from pg_class s join pg_namespace sn on sn.oid = s.relnamespace \
-         join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid \
-             and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i') \
-         join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace \
-         join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid \
-         join pg_sequence q on q.seqrelid = s.oid \
-         where s.relkind = 'S' and q.seqincrement > 0 and not q.seqcycle order by 1, 2";
-    let unreadable = |error: tokio_postgres::Error| {
-        ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
-    };
-    let mut lines = Vec::new();
-    for row in leader.read(what, sql, &[]).await? {
-        let mut names = Vec::with_capacity(5);
-        for index in 0..5 {
-            names.push(row.try_get::<_, String>(index).map_err(unreadable)?);
-        }
-        let [schema, sequence, of_schema, table, column] = names.as_slice() else { continue };
-        let sql = format!(
-            "select s.last_value, (select max({}) from {}.{})::int8 from {}.{} s",
-            identifier(column),
-            identifier(of_schema),
-            identifier(table),
-            identifier(schema),
-            identifier(sequence)
-        );
-        let row = leader.read_one(what, &sql, &[]).await?;
-        let last: i64 = row.try_get(0).map_err(unreadable)?;
-        let highest: Option<i64> = row.try_get(1).map_err(unreadable)?;
-        if let Some(highest) = highest
-            && highest > last
-        {
-            lines.push(format!(
-                "sequence {schema}.{sequence} is at {last}, and {of_schema}.{table}.{column} at {highest}"
-            ));
-        }
-    }
-    Ok(lines)
 }
 
 fn unproved(with: &PostgresProve, wrong: &[String]) -> ActionError {

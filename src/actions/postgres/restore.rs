@@ -1,8 +1,8 @@
 //! `postgres.restore`: a dump into a new database beside the damaged one, never over it.
 //!
-//! Every file is read against the manifest before anything is made. The new database gets its name only together with
-//! the word of whose it is: it is made under a name of the step's own, marked, then renamed. So each state a process can
-//! be killed in is recognised, and what is begun anew begins with an empty database.
+//! Every file is read against the manifest before anything is made. The new database is made under a name of the attempt's
+//! own, filled, and gets the wanted name last: so each state a process can be killed in is recognised, and what is begun
+//! anew begins with an empty database.
 
 mod target;
 
@@ -11,52 +11,74 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::dump::{bytes, said};
+use super::dump::{bytes, class, said};
 use super::manifest::{Dumps, Manifest};
 use super::server::{About, about};
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{database, identifier, login};
+use crate::clients::postgres::{connect_to, database, identifier, login};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, Difference, Effect, FailureClass};
+use crate::outcome::{ActionError, Difference, FailureClass};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
-use target::{State, Target};
+use target::{State, Target, begun};
 
 /// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The database every server has, to make and drop others from.
 pub(super) const MAINTENANCE: &str = "postgres";
 
-/// Looks at the dump, the server and the database that is to be.
+/// Looks at the database that is to be, and where it is not there yet, at the dump and the server.
+///
+/// What this step made can be taken back, or taken over, without the dump, the program and the rights it needed.
 pub(crate) async fn observe(
     clients: &Clients,
     call: &Call,
     with: &PostgresRestore,
 ) -> Result<Observation, ActionError> {
+    let target = Target::of(call, with);
+    let live = target.state(clients).await?;
+    match &live {
+        State::None | State::Part(None) => fresh(clients, with, &live).await,
+        State::Part(Some(of)) => {
+            let mut seen = Observation::new(live.seen(), State::whole(&of.dump));
+            seen.evidence = vec![format!("an attempt to restore {} came to no end", of.dump)];
+            seen.context = json!({ "dump": of.dump });
+            Ok(seen)
+        }
+        State::Whole(of) => {
+            let mut seen = Observation::new(live.seen(), live.seen());
+            seen.outputs = outputs(with, &of.dump, &of.taken);
+            Ok(seen)
+        }
+        State::Foreign { said } => {
+            let message = format!("a database {} is on {} already{said}", with.into, with.instance);
+            Err(ActionError::unchanged(FailureClass::Conflict, message)
+                .hint("nothing is restored over a database: give `into` another name"))
+        }
+    }
+}
+
+/// Looks at the dump and the server.
+async fn fresh(
+    clients: &Clients,
+    with: &PostgresRestore,
+    live: &State,
+) -> Result<Observation, ActionError> {
     let (dumps, manifest, others) = chosen(clients, with)?;
     dumps.sizes(&manifest)?;
     let server = about(clients, &with.instance, MAINTENANCE).await?;
-    fits(clients, with, &manifest, &server)?;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
-    let target = Target::of(call, with);
-    let live = target.state(clients).await?;
-    let mut seen =
-        Observation::new(live.seen(), State::Whole { dump: manifest.name.clone() }.seen());
-    match live {
-        State::None | State::Part => {}
-        State::Whole { .. } => seen.outputs = outputs(with, &manifest),
-        State::Foreign { said } => {
-            let message = format!("a database {} is on {} already{said}", with.into, with.instance);
-            return Err(ActionError::unchanged(FailureClass::Conflict, message)
-                .hint("nothing is restored over a database: give `into` another name"));
-        }
-    }
+    fits(clients, with, &manifest, &server, &tool)?;
+    let mut seen = Observation::new(live.seen(), State::whole(&manifest.name));
     seen.evidence = vec![format!(
-        "{} of {}, {} rows, server {}, as of {}",
+        "{} of {} on {} in {}: {}, {} rows, server {}, as of {}",
         manifest.name,
+        manifest.database,
+        manifest.instance,
+        manifest.region,
         bytes(manifest.bytes),
         manifest.rows(),
         manifest.server_major(),
@@ -74,7 +96,7 @@ pub(crate) async fn observe(
     Ok(seen)
 }
 
-/// Restores, gives back privileges, and gathers the planner's statistics, which no dump holds.
+/// Restores, gives back privileges and settings, and gathers the planner's statistics, which no dump holds.
 pub(crate) async fn perform(
     clients: &Clients,
     _armed: &Armed,
@@ -83,7 +105,9 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let (dumps, manifest) = same(clients, with, seen)?;
+    let server = about(clients, &with.instance, MAINTENANCE).await?;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
+    fits(clients, with, &manifest, &server, &tool)?;
     call.progress.tell(format!("reading {} against its manifest", manifest.name), None);
     let (reader, read) = (dumps.clone(), manifest.clone());
     let verified = tokio::task::spawn_blocking(move || reader.verify(&read)).await;
@@ -91,26 +115,27 @@ pub(crate) async fn perform(
         ActionError::unchanged(FailureClass::Internal, format!("read the dump: {error}"))
     })??;
     let target = Target::of(call, with);
-    target.make(clients, &manifest).await?;
+    let draft = target.make(clients, &manifest, server.major()).await?;
     let folder = dumps.folder(&manifest.name);
     call.progress.tell(format!("restoring {} rows", manifest.rows()), None);
-    let restored = run(clients, call, with, &argv(&tool, &folder, &with.into, with.jobs)).await;
+    let restored = run(clients, call, with, &argv(&tool, &folder, &draft, with.jobs)).await;
     let ended = restored.map_err(begun)?;
     if ended.end != ProgramEnd::Exit(0) {
-        let message = format!("pg_restore into {}: {}", with.into, said(&ended));
+        let message = format!("pg_restore of {}: {}", manifest.name, said(&ended));
         return Err(begun(
-            ActionError::unchanged(FailureClass::Invalid, message)
+            ActionError::unchanged(class(&ended), message)
                 .hint("see its whole output in the run's artifacts"),
         ));
     }
-    let notes = privileges(clients, call, with, &tool, &folder).await.map_err(begun)?;
+    let granting = Granting { tool: &tool, folder: &folder, draft: &draft };
+    let mut notes = granting.give(clients, call, with).await.map_err(begun)?;
     call.progress.tell("gathering statistics", None);
-    target.analyze(clients).await.map_err(begun)?;
-    target.finish(clients, &manifest).await.map_err(begun)?;
+    notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
+    notes.extend(target.finish(clients, &draft, &manifest).await.map_err(begun)?);
     let head = format!("restored {} into {}: {} rows", manifest.name, with.into, manifest.rows());
     Ok(Performed {
-        after: State::Whole { dump: manifest.name.clone() }.seen(),
-        outputs: outputs(with, &manifest),
+        after: State::whole(&manifest.name),
+        outputs: outputs(with, &manifest.name, &manifest.taken.to_string()),
         obligations: Vec::new(),
         notes: std::iter::once(head).chain(notes).collect(),
     })
@@ -124,11 +149,6 @@ pub(crate) async fn revert(
     with: &PostgresRestore,
 ) -> Result<(), ActionError> {
     Target::of(call, with).remove(clients).await
-}
-
-/// From here on there is a database that was not there before.
-fn begun(error: ActionError) -> ActionError {
-    ActionError { effect: Effect::Applied, ..error }
 }
 
 /// Returns the dump that is to be restored, and what was left out of the choice.
@@ -177,6 +197,7 @@ fn fits(
     with: &PostgresRestore,
     manifest: &Manifest,
     server: &About,
+    tool: &Found,
 ) -> Result<(), ActionError> {
     let instance = &with.instance;
     let no = |class, message: String| Err(ActionError::unchanged(class, message));
@@ -190,6 +211,17 @@ fn fits(
             format!("the dump is of PostgreSQL {theirs}, and {instance} is older: {ours}");
         return no(FailureClass::Invalid, message);
     }
+    // It begins with a setting that older servers do not know, and ends at the first error.
+    if tool.major >= 17 && server.major() < 17 {
+        let message = format!(
+            "pg_restore {} cannot restore on {instance}, PostgreSQL {}",
+            tool.major,
+            server.major()
+        );
+        return Err(ActionError::unchanged(FailureClass::Invalid, message)
+            .hint("take dumps with pg_dump 16 or older, or restore on a newer server"));
+    }
+    manifest.locale.clause(server.major())?;
     if !server.creates {
         let user = &database(clients)?.connection.user;
         let message = format!("{user} may not create databases on {instance}");
@@ -205,6 +237,8 @@ fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8) -> Vec<String> {
         "--exit-on-error".to_owned(),
         "--no-owner".to_owned(),
         "--no-privileges".to_owned(),
+        "--no-tablespaces".to_owned(),
+        "--no-subscriptions".to_owned(),
         "--no-password".to_owned(),
         format!("--jobs={jobs}"),
         format!("--dbname={into}"),
@@ -234,49 +268,78 @@ async fn run(
         .map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))
 }
 
-/// Gives the roles that are there their privileges back; what could not be given is told, a line each.
-///
-/// A role that is not on this server must not stop a restore: the data is there, and the application's own query shows
-/// whether it is enough.
-async fn privileges(
-    clients: &Clients,
-    call: &Call,
-    with: &PostgresRestore,
-    tool: &Found,
-    folder: &Path,
-) -> Result<Vec<String>, ActionError> {
-    let kept = clients.artifacts.clone().unwrap_or_else(std::env::temp_dir);
-    let list = kept.join(format!("{}-{}.list", call.step, std::process::id()));
-    let failed = |error: std::io::Error| {
-        let message = format!("write {}: {error}", list.display());
-        ActionError::unchanged(FailureClass::Invalid, message)
-    };
-    let (folder, file) = (folder.display().to_string(), list.display().to_string());
-    let listing = [&tool.program, "--list", &format!("--file={file}"), &folder].map(str::to_owned);
-    let ended = run(clients, call, with, &listing).await?;
-    if ended.end != ProgramEnd::Exit(0) {
-        let message = format!("list what is in {folder}: {}", ended.say(LIMIT));
-        return Err(ActionError::unchanged(FailureClass::Invalid, message));
-    }
-    let listed = std::fs::read_to_string(&list).map_err(failed)?;
-    let grants: Vec<&str> = listed.lines().filter(|line| is_grant(line)).collect();
-    if grants.is_empty() {
-        return Ok(Vec::new());
-    }
-    std::fs::write(&list, grants.join("\n")).map_err(failed)?;
-    let into = format!("--dbname={}", with.into);
-    let using = format!("--use-list={file}");
-    let giving = [&tool.program, "--no-owner", "--no-password", &into, &using, &folder];
-    let ended = run(clients, call, with, &giving.map(str::to_owned)).await?;
-    Ok(match ended.end {
-        ProgramEnd::Exit(0) => Vec::new(),
-        ProgramEnd::Exit(_) | ProgramEnd::Signal(_) | ProgramEnd::TimedOut => {
-            let said = ended.stderr.lines().filter(|line| line.contains("ERROR:"));
-            let notes = said.map(|line| format!("not every privilege was given back: {line}"));
-            let notes: Vec<String> = notes.collect();
-            if notes.is_empty() { vec![ended.say(LIMIT)] } else { notes }
+/// Gives privileges back in a database that was restored without.
+struct Granting<'a> {
+    tool: &'a Found,
+    folder: &'a Path,
+    draft: &'a str,
+}
+
+impl Granting<'_> {
+    /// Gives the roles that are there their privileges, one by one; returns what could not be given, a line each.
+    ///
+    /// A role that is not on this server must not stop a restore, nor take from others what they had.
+    async fn give(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        with: &PostgresRestore,
+    ) -> Result<Vec<String>, ActionError> {
+        let kept = clients.artifacts.as_ref().ok_or_else(|| {
+            let message = "there is no directory of the run's artifacts";
+            ActionError::unchanged(FailureClass::Internal, message)
+        })?;
+        let [list, script] = ["list", "sql"].map(|kind| kept.join(format!("{}.{kind}", call.step)));
+        let (folder, list_file) = (self.folder.display().to_string(), list.display().to_string());
+        let told = ["--list", &format!("--file={list_file}"), &folder];
+        self.run(clients, call, with, &told).await?;
+        let failed = |error: std::io::Error| {
+            ActionError::unchanged(FailureClass::Invalid, format!("{list_file}: {error}"))
+        };
+        let listed = std::fs::read_to_string(&list).map_err(failed)?;
+        let grants: Vec<&str> = listed.lines().filter(|line| is_grant(line)).collect();
+        if grants.is_empty() {
+            return Ok(Vec::new());
         }
-    })
+        std::fs::write(&list, grants.join("\n")).map_err(failed)?;
+        let (using, into) =
+            (format!("--use-list={list_file}"), format!("--file={}", script.display()));
+        self.run(clients, call, with, &["--no-owner", &using, &into, &folder]).await?;
+        let session = connect_to(clients, &with.instance, self.draft).await?;
+        let mut notes = Vec::new();
+        for statement in std::fs::read_to_string(&script).map_err(failed)?.lines() {
+            if !is_privilege(statement) {
+                continue;
+            }
+            if let Err(error) = session.command(clients, "give privileges", statement).await {
+                notes.push(format!("not done: {statement} {}", error.message));
+            }
+        }
+        Ok(notes)
+    }
+
+    async fn run(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        with: &PostgresRestore,
+        arguments: &[&str],
+    ) -> Result<(), ActionError> {
+        let words = std::iter::once(self.tool.program.as_str()).chain(arguments.iter().copied());
+        let argv: Vec<String> = words.map(str::to_owned).collect();
+        let ended = run(clients, call, with, &argv).await?;
+        if ended.end == ProgramEnd::Exit(0) {
+            return Ok(());
+        }
+        let message = format!("{}: {}", line(&argv), said(&ended));
+        Err(ActionError::unchanged(class(&ended), message))
+    }
+}
+
+/// Says whether a line of SQL gives or takes privileges.
+fn is_privilege(line: &str) -> bool {
+    let starts = ["GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES "];
+    line.ends_with(';') && starts.iter().any(|start| line.starts_with(start))
 }
 
 /// Says whether a line of an archive's list is about privileges, e.g. `3340; 0 0 ACL app TABLE orders dr`.
@@ -288,10 +351,10 @@ fn is_grant(line: &str) -> bool {
         )
 }
 
-fn outputs(with: &PostgresRestore, manifest: &Manifest) -> Map<String, Value> {
+fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value> {
     Map::from_iter([
         ("database".to_owned(), json!(with.into)),
-        ("dump".to_owned(), json!(manifest.name)),
-        ("taken".to_owned(), json!(manifest.taken.to_string())),
+        ("dump".to_owned(), json!(dump)),
+        ("taken".to_owned(), json!(taken)),
     ])
 }

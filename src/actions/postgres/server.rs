@@ -1,5 +1,7 @@
 //! What a server says of itself and of one of its databases.
 
+use super::content::OWN;
+use super::properties::{Locale, locale};
 use crate::clients::Clients;
 use crate::clients::postgres::{connect_to, database, identifier};
 use crate::outcome::{ActionError, FailureClass};
@@ -10,9 +12,7 @@ pub(super) struct About {
     /// Version number, e.g. 150008
     pub version: u32,
     pub in_recovery: bool,
-    pub encoding: String,
-    pub collate: String,
-    pub ctype: String,
+    pub locale: Locale,
     /// Size of the database in bytes
     pub bytes: u64,
     /// The user may create databases
@@ -40,22 +40,20 @@ pub(super) async fn about(
     let mut session = connect_to(clients, instance, database).await?;
     let what = format!("ask {instance} about {database}");
     let sql = "select current_setting('server_version_num')::int4, pg_is_in_recovery(), \
-         pg_encoding_to_char(db.encoding)::text, db.datcollate::text, db.datctype::text, \
          pg_database_size(db.oid), me.rolsuper or me.rolcreatedb \
          from pg_database db, pg_roles me \
          where db.datname = current_database() and me.rolname = current_user";
     let row = session.read_one(clients, &what, sql, &[]).await?;
-    let read = || -> Result<About, tokio_postgres::Error> {
+    let locale = locale(clients, &what, &mut session).await?;
+    let read = move || -> Result<About, tokio_postgres::Error> {
         let version: i32 = row.try_get(0)?;
-        let bytes: i64 = row.try_get(5)?;
+        let bytes: i64 = row.try_get(2)?;
         Ok(About {
             version: version.try_into().unwrap_or_default(),
             in_recovery: row.try_get(1)?,
-            encoding: row.try_get(2)?,
-            collate: row.try_get(3)?,
-            ctype: row.try_get(4)?,
+            locale,
             bytes: bytes.try_into().unwrap_or_default(),
-            creates: row.try_get(6)?,
+            creates: row.try_get(3)?,
         })
     };
     read()
@@ -74,18 +72,18 @@ pub(super) async fn may_read(
     let mut session = connect_to(clients, instance, name).await?;
     let what = format!("read the grants in {name} on {instance}");
     // Large objects have no name, and `pg_read_all_data` does not cover them.
-    let sql = "select n.nspname || '.' || c.relname, false from pg_class c \
-         join pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind = 'r' and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' \
-         and c.relpersistence <> 't' \
+    let sql = format!(
+        "select n.nspname || '.' || c.relname, false from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind in ('r', 'p', 'S') and c.relpersistence <> 't' and {OWN} \
          and not (has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')) \
          union all \
-         select 'the large object ' || l.oid, true from pg_largeobject_metadata l, pg_roles me \
+         (select 'the large object ' || l.oid, true from pg_largeobject_metadata l, pg_roles me \
          where me.rolname = current_user and not me.rolsuper and not pg_has_role(l.lomowner, 'USAGE') \
          and not exists (select 1 from aclexplode(l.lomacl) acl where acl.privilege_type = 'SELECT' \
-             and (acl.grantee = 0 or pg_has_role(acl.grantee, 'USAGE'))) \
-         order by 2, 1";
-    let rows = session.read(clients, &what, sql, &[]).await?;
+             and (acl.grantee = 0 or pg_has_role(acl.grantee, 'USAGE'))) limit 5) \
+         order by 2, 1"
+    );
+    let rows = session.read(clients, &what, &sql, &[]).await?;
     let tables: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
     if tables.is_empty() {
         return Ok(());

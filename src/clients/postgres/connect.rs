@@ -301,6 +301,8 @@ pub(crate) async fn login(clients: &Clients, instance: &str) -> Result<Login, Ac
         ("PGPASSFILE".to_owned(), path),
         ("PGAPPNAME".to_owned(), "phoenix-dr".to_owned()),
         ("PGCONNECT_TIMEOUT".to_owned(), "10".to_owned()),
+        // What they say is looked at.
+        ("LC_MESSAGES".to_owned(), "C".to_owned()),
     ]);
     match connection.tls {
         TlsMode::Disable => drop(env.insert("PGSSLMODE".to_owned(), "disable".to_owned())),
@@ -311,17 +313,19 @@ pub(crate) async fn login(clients: &Clients, instance: &str) -> Result<Login, Ac
             }
             // A port forward has another name than the certificate.
             if let Some(name) = certified(database, instance, None).filter(|name| name != host) {
-                env.insert("PGHOSTADDR".to_owned(), numeric(host).to_owned());
+                let found =
+                    tcp::resolve(clients.clock.as_ref(), host, port).await.map_err(|failure| {
+                        let message = format!("address of {instance}: {failure}");
+                        ActionError::unchanged(FailureClass::Transient, message)
+                    })?;
+                let numeric =
+                    found.first().map_or_else(|| host.to_owned(), |at| at.ip().to_string());
+                env.insert("PGHOSTADDR".to_owned(), numeric);
                 env.insert("PGHOST".to_owned(), name);
             }
         }
     }
     Ok(Login { env, _password: file })
-}
-
-/// Returns an address as `PGHOSTADDR` takes it: a number.
-fn numeric(host: &str) -> &str {
-    if host == "localhost" { "127.0.0.1" } else { host }
 }
 
 /// Returns a password as a line that fits every connection.

@@ -15,6 +15,8 @@ use crate::outcome::{ActionError, FailureClass};
 /// every server. Rows that a policy hides would be missing without a word: that is an error instead.
 const BEGIN: &str = "begin isolation level repeatable read read only; \
      set local statement_timeout = 0; \
+     set local lock_timeout = '30s'; \
+     set local idle_in_transaction_session_timeout = 0; \
      set local row_security = off; \
      set local search_path = pg_catalog; \
      set local datestyle = 'ISO, YMD'; \
@@ -25,20 +27,39 @@ const BEGIN: &str = "begin isolation level repeatable read read only; \
      set local lc_monetary = 'C'; \
      set local client_connection_check_interval = '10s'";
 
+/// What version 17 ends a long transaction by.
+const BEGIN_17: &str = "set local transaction_timeout = 0";
+
 /// A session in a REPEATABLE READ READ ONLY transaction; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Held {
     session: Session,
 }
 
+/// Tables in one statement.
+const LOCKED_AT_ONCE: usize = 100;
+
+fn begin(major: u32) -> String {
+    if major >= 17 { format!("{BEGIN}; {BEGIN_17}") } else { BEGIN.to_owned() }
+}
+
 impl Held {
-    /// Begins a look of its own.
+    /// Begins a look of its own on a server of this major version, once these tables are held against being emptied or
+    /// written anew: what reads them after it sees what it sees.
     pub(crate) async fn begin(
         clients: &Clients,
         what: &str,
         session: Session,
+        major: u32,
+        tables: &[String],
     ) -> Result<Self, ActionError> {
-        Self::start(clients, what, session, BEGIN).await
+        let held = Self::start(clients, what, session, &begin(major)).await?;
+        for some in tables.chunks(LOCKED_AT_ONCE) {
+            let sql = format!("lock table {} in access share mode", some.join(", "));
+            let locked = held.session.client.batch_execute(&sql).await;
+            locked.map_err(|error| explain(what, &error, Purpose::Read))?;
+        }
+        Ok(held)
     }
 
     /// Begins a look at what another one sees, by the name of its snapshot.
@@ -46,10 +67,11 @@ impl Held {
         clients: &Clients,
         what: &str,
         session: Session,
+        major: u32,
         snapshot: &str,
     ) -> Result<Self, ActionError> {
         // It must come before the first query of the transaction; settings are none.
-        let sql = format!("{BEGIN}; set transaction snapshot {}", literal(snapshot));
+        let sql = format!("{}; set transaction snapshot {}", begin(major), literal(snapshot));
         Self::start(clients, what, session, &sql).await
     }
 

@@ -1,4 +1,7 @@
-//! The database a restore makes: whose it is stands in its comment, as `phoenix-dr TOKEN STATE DUMP`.
+//! The database a restore makes. Until it is whole it has a name nobody uses, so that what bears the wanted name is whole.
+//!
+//! Whose a database is, and of which dump, stands in its comment: `phoenix-dr TOKEN DUMP TAKEN`. Each attempt has a name of
+//! its own: what a dead process left running cannot write into this one's.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -6,23 +9,29 @@ use sha2::{Digest as _, Sha256};
 use super::MAINTENANCE;
 use crate::actions::postgres::manifest::Manifest;
 use crate::clients::Clients;
-use crate::clients::postgres::{Session, connect_to, identifier, literal};
+use crate::clients::postgres::{Session, connect_to, database, identifier, literal};
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, Effect, FailureClass};
 use crate::runbook::catalogue::actions::PostgresRestore;
 
 const MARK: &str = "phoenix-dr";
 
-/// What there is under the name of the new database.
+/// Which dump a database is of, as its own comment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Of {
+    pub dump: String,
+    /// Instant of the dump's snapshot
+    pub taken: String,
+}
+
+/// What there is of the new database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
     None,
-    /// This step's, not restored in full
-    Part,
+    /// Attempts of this step that did not come to their end; of which dump, as far as that was written
+    Part(Option<Of>),
     /// This step's, restored in full
-    Whole {
-        dump: String,
-    },
+    Whole(Of),
     /// Somebody else's; `said` is what its comment says
     Foreign {
         said: String,
@@ -30,14 +39,19 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Returns it as a before-image. What a step leaves half done is no state anybody wants back.
+    /// Returns it as a before-image: of one that was begun, a part is as before and a part is this step's.
     pub(super) fn seen(&self) -> Value {
         match self {
-            Self::None => json!({ "database": null }),
-            Self::Part => json!({ "database": "part" }),
-            Self::Whole { dump } => json!({ "database": dump }),
-            Self::Foreign { .. } => json!({ "database": "foreign" }),
+            Self::None => json!({ "begun": null, "whole": null }),
+            Self::Part(_) => json!({ "begun": true, "whole": null }),
+            Self::Whole(of) => Self::whole(&of.dump),
+            Self::Foreign { .. } => json!({ "begun": "by somebody else", "whole": null }),
         }
+    }
+
+    /// Returns the state that is wanted.
+    pub(super) fn whole(dump: &str) -> Value {
+        json!({ "begun": true, "whole": dump })
     }
 }
 
@@ -45,8 +59,8 @@ impl State {
 pub(super) struct Target {
     instance: String,
     name: String,
-    /// Name until it is marked; nobody else's
-    draft: String,
+    /// How the names of this step's attempts begin
+    drafts: String,
     token: String,
 }
 
@@ -58,7 +72,7 @@ impl Target {
         Self {
             instance: with.instance.clone(),
             name: with.into.clone(),
-            draft: format!("phoenix_dr_{short}"),
+            drafts: format!("phoenix_dr_{short}_"),
             token,
         }
     }
@@ -70,80 +84,125 @@ impl Target {
     /// Looks at what is there.
     pub(super) async fn state(&self, clients: &Clients) -> Result<State, ActionError> {
         let mut session = self.maintenance(clients).await?;
-        self.found(clients, &mut session).await
-    }
-
-    async fn found(&self, clients: &Clients, session: &mut Session) -> Result<State, ActionError> {
-        let what = format!("look for the database {} on {}", self.name, self.instance);
-        let sql = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_database where datname = $1";
-        let rows = session.read(clients, &what, sql, &[&self.name]).await?;
-        let Some(row) = rows.first() else { return Ok(State::None) };
-        let comment: String = row.try_get(0).map_err(|error| {
-            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
-        })?;
-        Ok(self.read(&comment))
-    }
-
-    fn read(&self, comment: &str) -> State {
-        let ours =
-            comment.strip_prefix(MARK).and_then(|rest| rest.trim().strip_prefix(&self.token));
-        match ours.map(str::trim) {
-            Some("restoring") => State::Part,
-            Some(rest) if rest.starts_with("restored ") => {
-                State::Whole { dump: rest["restored ".len()..].to_owned() }
-            }
-            Some(_) | None if comment.is_empty() => State::Foreign { said: String::new() },
-            Some(_) | None => State::Foreign { said: format!(" ({comment})") },
+        if let Some(comment) = self.comment(clients, &mut session, &self.name).await? {
+            return Ok(match self.read(&comment) {
+                Some(of) => State::Whole(of),
+                None if comment.is_empty() => State::Foreign { said: String::new() },
+                None => State::Foreign { said: format!(" ({comment})") },
+            });
         }
+        let mut found = None;
+        for draft in self.left(clients, &mut session).await? {
+            let comment = self.comment(clients, &mut session, &draft).await?;
+            found = Some(comment.and_then(|comment| self.read(&comment)));
+        }
+        Ok(found.map_or(State::None, State::Part))
     }
 
-    /// Makes an empty database of that name, in the place of what an earlier attempt left.
+    /// Returns a database's comment; `None` where there is no such database.
+    async fn comment(
+        &self,
+        clients: &Clients,
+        session: &mut Session,
+        name: &str,
+    ) -> Result<Option<String>, ActionError> {
+        let what = format!("look for the database {name} on {}", self.instance);
+        let sql = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_database where datname = $1";
+        let rows = session.read(clients, &what, sql, &[&name]).await?;
+        let comment = rows.first().map(|row| row.try_get(0)).transpose();
+        comment.map_err(|error| {
+            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+        })
+    }
+
+    /// Returns the databases attempts of this step left.
+    async fn left(
+        &self,
+        clients: &Clients,
+        session: &mut Session,
+    ) -> Result<Vec<String>, ActionError> {
+        let what = format!("look for what this step began on {}", self.instance);
+        let sql =
+            "select datname::text from pg_database where starts_with(datname::text, $1) order by 1";
+        let rows = session.read(clients, &what, sql, &[&self.drafts]).await?;
+        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+    }
+
+    fn read(&self, comment: &str) -> Option<Of> {
+        let mut words = comment.split(' ');
+        let ours = words.next() == Some(MARK) && words.next() == Some(self.token.as_str());
+        let (dump, taken) = (words.next()?, words.next()?);
+        ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned() })
+    }
+
+    /// Makes an empty database that nobody but its owner may enter, in the place of what earlier attempts left; returns its
+    /// name.
     pub(super) async fn make(
         &self,
         clients: &Clients,
         manifest: &Manifest,
-    ) -> Result<(), ActionError> {
+        major: u32,
+    ) -> Result<String, ActionError> {
+        let locale = manifest.locale.clause(major)?;
         let mut session = self.maintenance(clients).await?;
-        match self.found(clients, &mut session).await? {
-            State::None => {}
-            // What is still running there, left by a process that died, is ended with it.
-            State::Part | State::Whole { .. } => self.drop(clients, &session, &self.name).await?,
-            State::Foreign { said } => {
-                let message = format!("a database {} came up meanwhile{said}", self.name);
-                return Err(ActionError::unchanged(FailureClass::Conflict, message));
-            }
+        if self.comment(clients, &mut session, &self.name).await?.is_some() {
+            let message = format!("a database {} came up meanwhile", self.name);
+            return Err(ActionError::unchanged(FailureClass::Conflict, message));
         }
-        self.drop(clients, &session, &self.draft).await?;
-        let what = format!("make the database {} on {}", self.name, self.instance);
-        let create = format!(
-            "create database {} template template0 encoding {} lc_collate {} lc_ctype {}",
-            identifier(&self.draft),
-            literal(&manifest.encoding),
-            literal(&manifest.collate),
-            literal(&manifest.ctype)
-        );
+        self.clear(clients, &mut session).await?;
+        let draft = format!("{}{}", self.drafts, clients.clock.now().as_microsecond());
+        let what = format!("make a database on {}", self.instance);
+        let name = identifier(&draft);
+        let create = format!("create database {name} template template0 {locale}");
         session.command(clients, &what, &create).await?;
-        self.mark(clients, &session, &self.draft, "restoring").await?;
-        let (draft, name) = (identifier(&self.draft), identifier(&self.name));
-        let rename = format!("alter database {draft} rename to {name}");
-        session.command(clients, &what, &rename).await.map_err(|error| ActionError {
-            // The draft is there, whatever became of the name.
-            effect: Effect::Applied,
-            ..error
-        })
+        let (dump, taken) = (&manifest.name, manifest.taken);
+        let comment = literal(&format!("{MARK} {} {dump} {taken}", self.token));
+        for statement in [
+            format!("comment on database {name} is {comment}"),
+            format!("revoke connect, temporary on database {name} from public"),
+        ] {
+            session.command(clients, &what, &statement).await.map_err(begun)?;
+        }
+        Ok(draft)
     }
 
-    async fn mark(
+    /// Gathers the planner's statistics; what keeps it from that is no reason to restore anew.
+    pub(super) async fn analyze(
         &self,
         clients: &Clients,
-        session: &Session,
-        database: &str,
-        state: &str,
-    ) -> Result<(), ActionError> {
-        let what = format!("mark the database {database} on {}", self.instance);
-        let comment = literal(&format!("{MARK} {} {state}", self.token));
-        let sql = format!("comment on database {} is {comment}", identifier(database));
-        session.command(clients, &what, &sql).await
+        draft: &str,
+    ) -> Result<Option<String>, ActionError> {
+        let session = connect_to(clients, &self.instance, draft).await?;
+        let done = session.command(clients, "gather statistics", "analyze").await;
+        Ok(done.err().map(|error| format!("not done: analyze: {}", error.message)))
+    }
+
+    /// Gives it what the dumped database had besides its objects, and then its name; returns what could not be given.
+    pub(super) async fn finish(
+        &self,
+        clients: &Clients,
+        draft: &str,
+        manifest: &Manifest,
+    ) -> Result<Vec<String>, ActionError> {
+        let inside = connect_to(clients, &self.instance, draft).await?;
+        let user = &database(clients)?.connection.user;
+        let notes = manifest.properties.give(clients, &inside, draft, user).await;
+        // Nobody may be in it when it gets another name, this program included.
+        drop(inside);
+        let session = self.maintenance(clients).await?;
+        let what = format!("give the restored database its name on {}", self.instance);
+        let (old, new) = (identifier(draft), identifier(&self.name));
+        let rename = format!("alter database {old} rename to {new}");
+        session.command(clients, &what, &rename).await?;
+        Ok(notes)
+    }
+
+    /// Drops what attempts of this step left, with whatever still runs in it.
+    async fn clear(&self, clients: &Clients, session: &mut Session) -> Result<(), ActionError> {
+        for draft in self.left(clients, session).await? {
+            self.drop(clients, session, &draft).await?;
+        }
+        Ok(())
     }
 
     async fn drop(
@@ -157,33 +216,18 @@ impl Target {
         session.command(clients, &what, &sql).await
     }
 
-    /// Gathers the planner's statistics.
-    pub(super) async fn analyze(&self, clients: &Clients) -> Result<(), ActionError> {
-        let session = connect_to(clients, &self.instance, &self.name).await?;
-        session.command(clients, &format!("analyze {}", self.name), "analyze").await
-    }
-
-    /// Says in the database itself that it was restored in full.
-    pub(super) async fn finish(
-        &self,
-        clients: &Clients,
-        manifest: &Manifest,
-    ) -> Result<(), ActionError> {
-        let session = self.maintenance(clients).await?;
-        let state = format!("restored {}", manifest.name);
-        self.mark(clients, &session, &self.name, &state).await
-    }
-
     /// Drops what this step made; what is somebody else's is not touched.
     pub(super) async fn remove(&self, clients: &Clients) -> Result<(), ActionError> {
         let mut session = self.maintenance(clients).await?;
-        self.drop(clients, &session, &self.draft).await?;
-        match self.found(clients, &mut session).await? {
-            State::None => Ok(()),
-            State::Part | State::Whole { .. } => self.drop(clients, &session, &self.name).await,
-            State::Foreign { said } => {
+        self.clear(clients, &mut session).await?;
+        match self.comment(clients, &mut session, &self.name).await? {
+            None => Ok(()),
+            Some(comment) if self.read(&comment).is_some() => {
+                self.drop(clients, &session, &self.name).await
+            }
+            Some(comment) => {
                 let message = format!(
-                    "the database {} on {} is not the one this step made{said}",
+                    "the database {} on {} is not the one this step made ({comment})",
                     self.name, self.instance
                 );
                 Err(ActionError::unchanged(FailureClass::Conflict, message)
@@ -191,4 +235,9 @@ impl Target {
             }
         }
     }
+}
+
+/// From here on there is a database that was not there before.
+pub(super) fn begun(error: ActionError) -> ActionError {
+    ActionError { effect: Effect::Applied, ..error }
 }
