@@ -30,7 +30,10 @@ pub(super) fn abandon(
     let store = context.store()?;
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
-        None => the_stopped_run(&store, Namespace::Live)?,
+        None => {
+            let next = |run: &str, _: &str| format!("abandon {run} --reason WHY");
+            the_stopped_run(&store, Namespace::Live, next)?
+        }
     };
     let GaveUp { still, mode } = give_up(context, &store, &run, reason)?;
     if context.json() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::about::About;
 use super::rehearsal::Rehearsal;
 use crate::cli::{ColorChoice as Color, Global, OutputFormat, Usage};
 use crate::clock::{Clock, RealClock};
@@ -15,6 +16,7 @@ use crate::journal::store::{FindError as RunFindError, Namespace, Store, StoreEr
 use crate::mask::Masker;
 use crate::report::terminal::{ColorChoice, Look, Terminal, Tone, Volume};
 use crate::report::text::count;
+use crate::report::words::PRACTICE;
 use crate::runbook::load::{self, FindError, Loaded};
 use crate::runbook::problem::Problems;
 use crate::runbook::schema::Runbook;
@@ -35,6 +37,8 @@ pub(crate) struct Context {
     pub known: Vec<Runbook>,
     /// The words behind the program's name
     pub typed: Vec<String>,
+    /// What they are about
+    pub about: About,
     /// A runbook's own command was typed, which takes inputs as flags; `run`, `plan` and `show` take them by `--set`
     pub inputs_are_flags: bool,
 }
@@ -98,6 +102,7 @@ impl Context {
             directories,
             known,
             typed: Vec::new(),
+            about: About::default(),
             inputs_are_flags: true,
         }
     }
@@ -112,6 +117,7 @@ impl Context {
             directories: self.directories.clone(),
             known: self.known.clone(),
             typed: self.typed.clone(),
+            about: self.about.clone(),
             inputs_are_flags: self.inputs_are_flags,
         }
     }
@@ -142,8 +148,11 @@ impl Context {
         self.global.output == OutputFormat::Json
     }
 
-    /// Prints an error with its hints and returns its exit code.
+    /// Prints an error with its hints and returns its exit code; one that a rehearsal is told says that it is one.
     pub(super) fn complain(&self, error: &UserError) -> Exit {
+        if self.about.practice(|| self.store().ok()) {
+            self.terminal.loud(Tone::Warn, PRACTICE);
+        }
         self.terminal.loud(Tone::Bad, &error.message);
         for hint in &error.hints {
             self.terminal.loud(Tone::Plain, &format!("hint: {hint}"));

@@ -385,7 +385,12 @@ pub(super) fn run_with(store: &Store, obligation: &str) -> Result<RunId, UserErr
 /// Returns the one run that stopped; several, or none, are an error that names them.
 ///
 /// A run that cannot be read may have stopped as well: where no other has, it is named instead of saying that all is over.
-pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<RunId, UserError> {
+/// `next` words the command for one that stopped elsewhere, by its name and what says that it is a rehearsal.
+pub(super) fn the_stopped_run(
+    store: &Store,
+    namespace: Namespace,
+    next: impl Fn(&str, &str) -> String,
+) -> Result<RunId, UserError> {
     let found = store.unfinished_anywhere(namespace).map_err(|error| store_error(&error))?;
     match (found.runs.as_slice(), found.unreadable.first()) {
         ([summary], _) => Ok(summary.run.clone()),
@@ -395,7 +400,7 @@ pub(super) fn the_stopped_run(store: &Store, namespace: Namespace) -> Result<Run
             let mut error = UserError::new(Exit::Usage, message);
             for (short, flag) in stopped_elsewhere(store, namespace)? {
                 let what = if flag.is_empty() { "run" } else { "rehearsal" };
-                error = error.hint(format!("a {what} has: phoenix-dr resume {short}{flag}"));
+                error = error.hint(format!("a {what} has: phoenix-dr {}", next(&short, flag)));
             }
             let error = error.hint("see the runs: phoenix-dr runs");
             Err(never_begun(store)?.into_iter().fold(error, UserError::hint))

@@ -44,7 +44,9 @@ fn run_with_step(
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
         None if ledger::run_with(store, what).is_ok() => return Ok(None),
-        None => match ledger::the_stopped_run(store, Namespace::Live) {
+        None => match ledger::the_stopped_run(store, Namespace::Live, |run, _| {
+            format!("mark-done {what} --run {run} --evidence WHY")
+        }) {
             Ok(run) => run,
             // Whoever is called as no run's step is called as something open, which is then said to be unknown.
             Err(_) => return Ok(None),

@@ -1,6 +1,7 @@
 //! One file per command; the only place where everything is composed, and where a run is armed.
 
 mod abandon;
+mod about;
 mod answers;
 mod causes;
 mod completions;
@@ -67,6 +68,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     let mut context = Context::new(global, directories, known);
     context.typed =
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    context.about = about::About::of(&typed);
     context.inputs_are_flags = !matches!(&typed, Typed::Builtin { .. });
     if let Some(usage) = wrong {
         return unusable(&context, &typed, &usage, &broken);

@@ -21,7 +21,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let store = context.store()?;
     let who = &given.flags.who;
     dry_run::refuse_without(who)?;
-    let run = named(&store, given.run.as_deref(), who)?;
+    let run = named(&store, given.run.as_deref(), who, "resume")?;
     rehearsal::refuse_another(&store, &run, who, "resume")?;
     if who.dry_run {
         let (state, records) = looked_at(&store, &run)?;
@@ -78,12 +78,19 @@ pub(super) struct Taken {
     pub records: Vec<Record>,
 }
 
-/// Returns the run that was named, or the one that stopped.
-pub(super) fn named(store: &Store, text: Option<&str>, who: &WhoFlags) -> Result<RunId, UserError> {
+/// Returns the run that was named, or the one that stopped. `verb` is the command that was typed.
+pub(super) fn named(
+    store: &Store,
+    text: Option<&str>,
+    who: &WhoFlags,
+    verb: &str,
+) -> Result<RunId, UserError> {
     let namespace = if who.rehearse.is_some() { Namespace::Rehearsal } else { Namespace::Live };
     match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error)),
-        None => ledger::the_stopped_run(store, namespace),
+        None => {
+            ledger::the_stopped_run(store, namespace, |run, flag| format!("{verb} {run}{flag}"))
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let store = context.store()?;
     let who = &given.flags;
     dry_run::refuse_without(who)?;
-    let run = named(&store, given.run.as_deref(), who)?;
+    let run = named(&store, given.run.as_deref(), who, "rollback")?;
     rehearsal::refuse_another(&store, &run, who, "rollback")?;
     if who.dry_run {
         let (state, records) = looked_at(&store, &run)?;

@@ -35,7 +35,7 @@ pub(super) fn staged(
     // Of faults in a world that cannot be read, all is told but for their regions.
     let world = chosen.as_ref().ok().map(|(world, _)| world);
     let injected = injected::faults(context, &flags.inject, world);
-    let live = refuse_live_only(&flags.how.who);
+    let live = refuse_live_only(context, &flags.how.who);
     match (live, chosen, injected) {
         (Ok(()), Ok((world, said)), Ok(injected)) => Ok(Staged { world, injected, said }),
         (live, chosen, injected) => {
@@ -71,14 +71,17 @@ pub(super) fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
         .hint("add --rehearse, and nothing real is touched"))
 }
 
-fn refuse_live_only(who: &WhoFlags) -> Result<(), UserError> {
-    if who.allow_endpoint_override {
-        return Err(UserError::new(
-            Exit::Usage,
-            "--allow-endpoint-override is for live runs; a rehearsal calls no endpoint",
-        ));
+fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> {
+    if !who.allow_endpoint_override {
+        return Ok(());
     }
-    Ok(())
+    let (flag, variable) = ("--allow-endpoint-override", "PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE");
+    let said = |name: &str| format!("{name} is for live runs; a rehearsal calls no endpoint");
+    // Whoever typed no flag would look for one in vain.
+    match context.typed.iter().any(|word| word.starts_with(flag)) {
+        true => Err(UserError::new(Exit::Usage, said(flag))),
+        false => Err(UserError::new(Exit::Usage, said(variable)).hint(format!("unset {variable}"))),
+    }
 }
 
 /// Returns the world to rehearse in, and what is to be said of it: the one that was named, one made from the estate that

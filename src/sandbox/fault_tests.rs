@@ -44,6 +44,8 @@ fn a_slip_is_told_with_what_was_meant() {
     for (text, words, said, help) in [
         ("throtled@rds", "throtled", "`throtled` is no fault", "did you mean `throttled`?"),
         ("dark@rout53", "rout53", "`rout53` is no service", "did you mean `route53`?"),
+        ("dark@", "@", "no service behind `@`", "there are rds, "),
+        ("dark@,region=us-west-2", "@", "no service behind `@`", "leave the `@` out"),
         ("dark,regoin=x", "regoin=x", "`regoin` is no part of a fault", "mean `region`?"),
         ("dark, from=5", "from=5", "length of time", ""),
         ("dark,times", "times", "`times` has no value", "NAME=VALUE"),
@@ -67,6 +69,9 @@ fn what_can_never_strike_is_told_with_what_would() {
         ("dark,until=0s", "until=0s", "no time from 0s until 0s", "later than 0s"),
         ("denied@rds,delay=4s", "delay=4s", "`denied` has no `delay`", "only `latency`"),
         ("latency,delay=0s", "delay=0s", "delays nothing", "5s"),
+        ("dark@rds/", "/", "the operation is empty", "PromoteReadReplica"),
+        ("dark@kubernetes/,times=1", "/", "the operation is empty", "VERB"),
+        ("dark@/", "/", "the operation is empty", "FAULT@/OPERATION"),
         ("throttled@rds/Promte", "Promte", "no operation of rds", "mean `Promote`?"),
         ("throttled@rds/describedb", "describedb", "no operation of rds", "mean `Describe`?"),
         ("denied@s3/Frobnicate", "Frobnicate", "no operation of s3", "PutObject"),

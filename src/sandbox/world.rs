@@ -328,8 +328,10 @@ fn startup() -> Timed<Span> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Endpoint {
     /// Names it is reached by
+    #[schemars(inner(length(min = 1)))]
     pub hosts: Vec<String>,
-    /// Address its names resolve to
+    /// IP address its names resolve to
+    #[schemars(extend("format" = "ip"))]
     pub address: String,
     /// Ports it listens on; on any other a connection is refused
     #[schemars(inner(range(min = 1)))]

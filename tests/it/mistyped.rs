@@ -108,6 +108,15 @@ fn every_mistake_in_the_flags_is_told_at_once() {
     assert!(!told.err.contains("has no region"), "{}", told.err);
 }
 
+/// A flag that nobody typed is named as what it was given by.
+#[test]
+fn a_variable_that_is_for_live_runs_is_named_in_a_rehearsal() {
+    let mut folder = Folder::new();
+    folder.environment.insert("PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE".to_owned(), "true".to_owned());
+    let told = typed(&folder, &["--rehearse"]);
+    says(&told, &["PHOENIX_DR_ALLOW_ENDPOINT_OVERRIDE is for live runs", "unset PHOENIX_DR_"]);
+}
+
 #[test]
 fn who_goes_on_with_a_rehearsal_is_told_that_it_keeps_its_faults() {
     let folder = Folder::new();

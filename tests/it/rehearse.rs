@@ -54,8 +54,14 @@ fn what_is_open_is_marked_done_as_shown() {
 fn a_rehearsal_that_stopped_is_named_where_only_a_live_run_was_looked_for() {
     let folder = Folder::new();
     rehearsed(&folder, &["--inject=denied@rds/PromoteReadReplica"]);
-    for command in [&["resume"][..], &["rollback"]] {
-        folder.run(command).exits(2).says("a rehearsal has: phoenix-dr resume");
+    let run = run_of(&folder).file_name().expect("a name").to_string_lossy().into_owned();
+    let short = &run[run.len() - 4..];
+    for (command, next) in [
+        (&["resume"][..], format!("resume {short} --rehearse")),
+        (&["rollback"], format!("rollback {short} --rehearse")),
+        (&["abandon", "--reason=enough of it"], format!("abandon {short} --reason WHY")),
+    ] {
+        folder.run(command).exits(2).says(&format!("a rehearsal has: phoenix-dr {next}\n"));
     }
 }
 

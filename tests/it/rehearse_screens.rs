@@ -127,6 +127,42 @@ fn every_screen_of_a_rehearsal_that_is_over_says_that_it_is_one() {
     says("status of one that was given up", &folder.run(&["status", &run]).exits(0).out);
 }
 
+/// Holds that a command is refused, that what it says begins with the word, and that its answer to a program stays one.
+#[track_caller]
+fn refused(folder: &Folder, arguments: &[&str], exit: i32, part: &str) {
+    let ran = folder.run(arguments).exits(exit).says(part);
+    let first = ran.err.lines().next().unwrap_or_default();
+    assert!(first.starts_with(WORD), "{arguments:?} is refused without a word of it:\n{}", ran.err);
+    assert_eq!(ran.err.matches("practice in a simulated estate").count(), 1, "{}", ran.err);
+    let json = folder.run(&[arguments, &["--output=json"]].concat()).exits(exit);
+    for line in json.out.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{arguments:?}: {}", json.out);
+    }
+}
+
+#[test]
+fn every_refusal_of_a_rehearsal_says_that_it_is_one() {
+    let folder = Folder::new();
+    let nobody = [&FAILOVER[..], &["--yes"]].concat();
+    refused(&folder, &nobody, 8, "nobody can be asked");
+    let fault = "--inject=throttled@rds/Describe,region=us-west-2,times=2";
+    refused(&folder, &[&nobody[..], &[fault]].concat(), 8, "nobody can be asked");
+    refused(&folder, &[&nobody[..], &["--inject=dark@"]].concat(), 2, "no service behind");
+    rehearsed(&folder, &[DENIED]).exits(14);
+    let run = name_of(&folder);
+    refused(&folder, &["resume", "--rehearse", "--non-interactive"], 8, "add ");
+    refused(&folder, &["rollback", &run, "--rehearse", "--non-interactive"], 8, "add --yes");
+    refused(&folder, &[&FAILOVER[..], &ANSWERS].concat(), 9, "is not finished");
+    // What is about a rehearsal by its name alone.
+    refused(&folder, &["resume", &run], 2, "is a rehearsal, and `resume` must say so");
+    folder.run(&["abandon", &run, "--reason=enough of it"]).exits(0);
+    refused(&folder, &["abandon", &run, "--reason=enough of it"], 2, "is over already");
+    refused(&folder, &["resume", &run, "--rehearse"], 2, "is over");
+    refused(&folder, &["resume", "--rehearse"], 2, "no run has stopped");
+    let live = folder.run(&["resume"]).exits(2);
+    assert!(!live.err.contains("practice in a simulated estate"), "{}", live.err);
+}
+
 /// Waits for a question, and holds that its heading and the row above its prompt say that it is practice.
 #[track_caller]
 fn asked_in_practice(person: &mut Person<'_>, heading: &str, prompt: &str) {

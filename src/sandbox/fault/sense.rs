@@ -55,6 +55,14 @@ pub(crate) fn senseless(rule: &Rule, regions: &[&str]) -> Vec<Senseless> {
         let said = "`times` 0 strikes nothing".to_owned();
         wrong(Part::Times, said, "leave it out for every call, or say how many: 1".to_owned());
     }
+    if rule.operation.as_deref() == Some("") {
+        let all = match rule.service {
+            Some(service) => all_of(service),
+            None => "write FAULT@/OPERATION".to_owned(),
+        };
+        let help = format!("{all}; or leave it out for all of them");
+        wrong(Part::Operation, "the operation is empty".to_owned(), help);
+    }
     let from = rule.from.unwrap_or_default();
     if let Some(until) = rule.until.filter(|until| *until <= from) {
         let said = format!("there is no time from {from} until {until}");

@@ -84,6 +84,17 @@ impl Written {
         let Some(service) = service else { return rule };
         let place = place.end + 1..place.end + 1 + service.len();
         self.places.insert(Part::Service, place.clone());
+        // A word that was forgotten is no wish for all of them.
+        if service.is_empty() && operation.is_none() {
+            let all = Service::ALL.map(Service::name).join(", ");
+            let help = format!("there are {all}; for all of them leave the `@` out");
+            self.slip(
+                place.start - 1..place.end,
+                "there is no service behind `@`".to_owned(),
+                Some(help),
+            );
+            return rule;
+        }
         let known = Service::signed(service);
         if known.is_none() && !service.is_empty() {
             let meant = near::hint(service, Service::ALL.iter().map(|known| known.name()));
@@ -94,7 +105,9 @@ impl Written {
             return rule;
         }
         if let Some(operation) = operation {
-            self.places.insert(Part::Operation, range.end - operation.len()..range.end);
+            // Of none the stroke before it can be shown.
+            let shown = operation.len().max(1);
+            self.places.insert(Part::Operation, range.end - shown..range.end);
         }
         if let Some(rule) = &mut rule {
             (rule.service, rule.operation) = (known, operation.map(str::to_owned));

@@ -1,5 +1,7 @@
 //! What objects say of themselves: bodies against the fields of their kind, manifests against their types.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -69,6 +71,9 @@ impl Checks<'_> {
 
     fn fields(&mut self, kind: Kind, part: Part, at: &Path, body: &Value) {
         let Value::Object(fields) = body else { return };
+        if kind == Kind::Endpoint {
+            self.reached(at, fields);
+        }
         let found = bodies::check(kind, part, fields);
         if found.is_empty() && part == Part::Whole {
             return self.typed(kind, at, body);
@@ -81,6 +86,26 @@ impl Checks<'_> {
                 Place::Value => self.places.at(&whole),
             };
             self.problems.push(Problem::at(range, message).maybe_help(help));
+        }
+    }
+
+    /// Holds what an endpoint is reached by: a name that resolves to what is no address would be no answer of any resolver.
+    fn reached(&mut self, at: &Path, fields: &Map<String, Value>) {
+        let address = fields.get("address").and_then(Value::as_str);
+        if let Some(address) = address.filter(|address| address.parse::<IpAddr>().is_err()) {
+            let problem = Problem::at(
+                self.places.at(&at.key("address")),
+                format!("`{address}` is no IP address"),
+            );
+            self.problems.push(problem.help("write one without a port, like 203.0.113.10"));
+        }
+        let hosts = fields.get("hosts").and_then(Value::as_array).into_iter().flatten();
+        for (i, host) in hosts.enumerate() {
+            if host.as_str().is_some_and(|host| host.trim().is_empty()) {
+                let place = self.places.at(&at.key("hosts").item(i));
+                let problem = Problem::at(place, "a host without a name");
+                self.problems.push(problem.help("name it, or leave it out"));
+            }
         }
     }
 

@@ -103,7 +103,7 @@ fn mistakes_of_three_stages_are_told_at_once_of_lines() {
 }
 
 /// One mistake each, in what others refer to.
-const ALONE: [(&str, &str, &str); 18] = [
+const ALONE: [(&str, &str, &str); 22] = [
     ("type: rds.subnet_group", "type: rds.subnet_gruop", "rds.subnet_gruop"),
     (
         "    region: us-west-2\n    id: phoenix-dr-replica\n    body:\n      DB",
@@ -137,6 +137,10 @@ const ALONE: [(&str, &str, &str); 18] = [
         "address: 203.0.113.10\n      ports: [https]",
         "expected a whole number",
     ),
+    ("address: 203.0.113.10\n", "address: nowhere\n", "`nowhere` is no IP address"),
+    ("address: 203.0.113.10\n", "address: 203.0.113.10:443\n", "is no IP address"),
+    ("address: 203.0.113.10\n", "address: \"\"\n", "`` is no IP address"),
+    ("hosts: [api.us-west-2.phoenix.example]", "hosts: [\"\"]", "a host without a name"),
     (
         "replayed: now-7s\n      roles: { phoenix_app: true }",
         "replayed: now-7s\n      roles: [phoenix_app]",
