@@ -33,6 +33,7 @@ fn good(schema: &Schema, node: &Value) -> Value {
     match way {
         _ if words.is_some() => words.expect("words").clone(),
         _ if way["format"] == "instant" => json!("now-1h"),
+        _ if way["format"] == "ip" => json!("192.0.2.1"),
         _ if is(way, "string") => json!("x"),
         _ if is(way, "integer") => way.get("minimum").cloned().unwrap_or_else(|| json!(1)),
         _ if is(way, "boolean") => json!(true),

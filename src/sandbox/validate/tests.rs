@@ -140,7 +140,11 @@ const ALONE: [(&str, &str, &str); 22] = [
     ("address: 203.0.113.10\n", "address: nowhere\n", "`nowhere` is no IP address"),
     ("address: 203.0.113.10\n", "address: 203.0.113.10:443\n", "is no IP address"),
     ("address: 203.0.113.10\n", "address: \"\"\n", "`` is no IP address"),
-    ("hosts: [api.us-west-2.phoenix.example]", "hosts: [\"\"]", "a host without a name"),
+    (
+        "hosts: [api.us-west-2.phoenix.example]",
+        "hosts: [api.us-west-2.phoenix.example, \"\"]",
+        "a host without a name",
+    ),
     (
         "replayed: now-7s\n      roles: { phoenix_app: true }",
         "replayed: now-7s\n      roles: [phoenix_app]",
