@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::Digest as _;
-
 use super::*;
 use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::Server;
@@ -222,7 +220,7 @@ async fn a_restore_begins_anew_over_its_own_part_and_takes_back_only_its_own() {
     assert!(after.satisfied && after.live == performed.after, "{after:?}");
     assert_eq!(after.outputs, performed.outputs, "adopted as it was");
     // A process that died in the middle leaves a part with a session in it.
-    let digest = sha2::Sha256::digest(b"01RUN/step/0");
+    let digest = Sha256::digest(b"01RUN/step/0");
     let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let draft = format!("phoenix_dr_{short}_1");
     lab.server.sql("postgres", &format!("alter database copy rename to {draft}")).await;

@@ -198,8 +198,8 @@ fn a_rehearsal_says_that_it_has_left_the_simulation() {
     let scene = Scene::of(phoenix(), &[]);
     let with = json!({ "instance": "phoenix-dr-replica", "region": "us-west-2" });
     let (seen, _) = scene.run(observe(&scene.clients, &call(&with)));
-    let error = seen.expect_err("no simulated server knows what it is asked");
+    let error = seen.expect_err("no simulated server has pages");
     assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
-    let said = "read what phoenix-dr-replica says of itself: this query is not simulated: select ";
-    assert!(error.message.starts_with(said) && error.message.len() < 160, "{error}");
+    assert!(error.message.contains("postgres.assess is not simulated"), "{error}");
+    assert_eq!(scene.sandbox.told().left, ["postgres.assess"]);
 }
