@@ -1,13 +1,11 @@
 //! Worlds: captured from a live estate, looked into, compared, rehearsed on without any network.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::decided::{Names, decisions, names};
 use super::dr001::live;
 use super::estate::fresh;
-use super::harness::{BINARY, Folder, Ran, ran};
+use super::harness::{BINARY, Folder, Ran, flat, ran};
 use super::rehearsal::ANSWERS;
 
 /// Rehearses DR-001 on a world's file.
@@ -18,38 +16,35 @@ fn rehearsed(folder: &Folder, world: &str, more: &[&str]) -> Ran {
     folder.run(&arguments)
 }
 
-/// A file of the tests' folder; the library's own tests hold it to what a capture gives.
-fn kept(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/worlds").join(name);
-    path.display().to_string()
-}
-
 #[test]
 fn a_captured_world_is_rehearsed_to_the_same_end() {
-    for (world, lost) in [
+    for (name, lost) in [
         ("captured.jsonl", "dark,region=us-east-1"),
         ("pseudonyms.jsonl", "dark,region=us-east-1"),
         ("captured-dark.jsonl", "latency@rds,times=1"),
     ] {
         let folder = Folder::new();
-        let ran = rehearsed(&folder, &kept(world), &["--inject", lost]).exits(0);
+        let world = folder.world(name);
+        let ran = rehearsed(&folder, &world, &["--inject", lost]).exits(0);
+        let out = flat(&ran.out);
         for said in ["restored and verified", "captured on", "nothing real was touched"] {
-            assert!(ran.out.contains(said), "{world}: {said}: {}", ran.out);
+            assert!(out.contains(said), "{name}: {said}: {}", ran.out);
         }
-        assert!(!ran.out.contains("left the simulation"), "{world}: {}", ran.out);
-        assert!(!ran.out.contains("not your estate"), "{world}: {}", ran.out);
+        assert!(!out.contains("left the simulation"), "{name}: {}", ran.out);
+        assert!(!out.contains("not your estate"), "{name}: {}", ran.out);
     }
     let folder = Folder::new();
-    let ran = rehearsed(&folder, &kept("captured-dark.jsonl"), &[]).exits(0);
+    let ran = rehearsed(&folder, &folder.world("captured-dark.jsonl"), &[]).exits(0);
     assert!(ran.out.contains("Not seen") && ran.out.contains("us-east-1"), "{}", ran.out);
     // Nothing is lost in a world where nothing was.
-    rehearsed(&Folder::new(), &kept("captured.jsonl"), &[]).exits(10);
+    let folder = Folder::new();
+    rehearsed(&folder, &folder.world("captured.jsonl"), &[]).exits(10);
 }
 
 #[test]
 fn a_rehearsal_on_lines_is_taken_up_again() {
     let folder = Folder::new();
-    let world = kept("captured-dark.jsonl");
+    let world = folder.world("captured-dark.jsonl");
     folder.write("answers.yaml", "go: 'no'\n");
     rehearsed(&folder, &world, &["--answers", "answers.yaml"]).exits(13);
     let (run, _) = folder.journals().remove(0);
@@ -64,7 +59,7 @@ fn a_rehearsal_on_lines_is_taken_up_again() {
 #[test]
 fn worlds_are_shown_checked_and_compared() {
     let folder = Folder::new();
-    let (whole, dark) = (kept("captured.jsonl"), kept("captured-dark.jsonl"));
+    let (whole, dark) = (folder.world("captured.jsonl"), folder.world("captured-dark.jsonl"));
     let ran = folder.run(&["world", "show", &dark]).exits(0);
     for said in ["of rds.instance in us-east-1", "Not seen", "dark,region=us-east-1", "guesses"] {
         assert!(ran.out.contains(said), "{said}: {}", ran.out);
@@ -74,7 +69,7 @@ fn worlds_are_shown_checked_and_compared() {
     assert_eq!(shown["format"], "phoenix-dr/world");
     assert_eq!(shown["captured"], Value::Null);
     folder.run(&["world", "validate", &whole]).exits(0);
-    let text = std::fs::read_to_string(&whole).expect("a world");
+    let text = std::fs::read_to_string(folder.path().join(&whole)).expect("a world");
     let broken = text.replacen("rds.instance", "rds.instanz", 2);
     folder.write("cut.jsonl", &broken[..broken.len() - 9]);
     let ran = folder.run(&["world", "validate", "cut.jsonl"]).exits(2);

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::harness::{Folder, of_step, ran};
+use super::harness::{Folder, flat, of_step, ran};
 
 const ESTATE: &str = "estate: t
 primary: { region: us-east-1 }
@@ -190,7 +190,7 @@ fn a_torn_last_line_is_set_aside() {
     let length = text.len() - text.rfind('\n').map_or(0, |end| end + 1);
     std::fs::write(&journal, text).expect("write it back");
     let ran = folder.run(&["rollback", "--yes"]).exits(5);
-    let words = ran.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = flat(&ran.err);
     let copy = path.join("journal.torn-1");
     for said in [format!("its {length} bytes are taken off"), copy.display().to_string()] {
         assert!(words.contains(&said), "`{said}` is not in:\n{}", ran.err);

@@ -9,8 +9,8 @@ const LOST: [&str; 4] =
 
 /// Nothing is waived: what cannot be fenced ends the rehearsal.
 fn rehearsed(folder: &Folder, more: &[&str]) -> super::harness::Ran {
-    let world = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/worlds/captured.jsonl");
-    let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse", world];
+    let world = folder.world("captured.jsonl");
+    let mut arguments = vec!["failover", "--region", "us-west-2", "--rehearse", world.as_str()];
     arguments.extend(LOST);
     arguments.extend(["--yes", "--approve=all", "--recovery-point=replica", "--non-interactive"]);
     arguments.extend(["--speed=max", "--on-failure=stop"]);

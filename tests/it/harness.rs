@@ -23,7 +23,17 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
+/// Returns a text without the breaks of lines that fit the screen.
+pub(crate) fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 impl Ran {
+    /// Everything that was said, without the breaks of lines.
+    pub(crate) fn said(&self) -> String {
+        flat(&format!("{}\n{}", self.out, self.err))
+    }
+
     /// Holds the exit code, showing everything when it is another.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
@@ -61,6 +71,14 @@ impl Folder {
         let path = self.path().join(name);
         std::fs::write(&path, text).expect("write a file of the test");
         path
+    }
+
+    /// Puts a world of the tests' folder here and returns its name: what is printed of it does not depend on where the
+    /// sources are. The library's own tests hold these files to what a capture gives.
+    pub(crate) fn world(&self, name: &str) -> String {
+        let worlds = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/worlds");
+        std::fs::copy(worlds.join(name), self.path().join(name)).expect("copy the world");
+        name.to_owned()
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {

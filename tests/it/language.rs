@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::commands::folder as chain;
-use super::harness::{Folder, Ran};
+use super::harness::Folder;
 
 const ESTATE: &str = "estate: t
 primary: { region: us-east-1 }
@@ -16,11 +16,6 @@ const WAIT: &str = "  - { id: w, action: wait, with: { for: 0s } }\n";
 
 fn runbook(inputs: &str, steps: &str) -> String {
     format!("runbook: T-1\ntitle: Test\ncommand: test\ninputs:\n{inputs}steps:\n{steps}")
-}
-
-fn said(ran: &Ran) -> String {
-    let all = format!("{}\n{}", ran.out, ran.err);
-    all.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Takes back by hand what the chain's steps did.
@@ -53,7 +48,7 @@ fn a_damaged_run_is_listed_and_can_be_given_up() {
     folder.run(&[&["--estate", "other.yaml"][..], &again].concat()).exits(14);
 
     let ran = folder.run(&["abandon", &name, "--reason", "finished by hand"]).exits(0);
-    assert!(said(&ran).contains("still changed: one"), "{}", said(&ran));
+    assert!(ran.said().contains("still changed: one"), "{}", ran.said());
     assert_eq!(std::fs::read_to_string(&journal).expect("a journal"), damaged, "evidence stays");
     let ran = folder.run(&["runs"]).exits(0);
     assert!(ran.out.contains("finished by hand"), "{}", ran.out);
@@ -140,7 +135,7 @@ fn a_damaged_run_is_named_by_whatever_would_go_on_with_a_stopped_one() {
         ] {
             let ran = folder.run(arguments).exits(12).says(&name);
             for next in &next {
-                assert!(said(&ran).contains(next), "{what}: {arguments:?}: `{next}`\n{}", ran.err);
+                assert!(ran.said().contains(next), "{what}: {arguments:?}: `{next}`\n{}", ran.err);
             }
         }
         assert_eq!(std::fs::read_to_string(&journal).expect("a journal"), damaged, "{what}");
@@ -201,7 +196,7 @@ fn a_secret_input_reaches_the_program_and_nothing_else() {
     let run = ["run", "t.yaml", "--yes", "--set", "s=env:MY_SECRET"];
     for extra in [&["--dry-run"][..], &["--verbose"]] {
         let ran = folder.run(&[&run[..], extra].concat()).exits(0);
-        assert!(!said(&ran).contains(SECRET), "{}", said(&ran));
+        assert!(!ran.said().contains(SECRET), "{}", ran.said());
     }
     let seen = std::fs::read_to_string(folder.path().join("seen")).expect("the program ran");
     assert_eq!(seen, SECRET);
@@ -215,14 +210,14 @@ fn a_secret_input_reaches_the_program_and_nothing_else() {
     folder.write("secret", SECRET);
     folder.run(&["run", "t.yaml", "--yes", "--set", "s=file:secret"]).exits(0);
     let ran = folder.run(&["run", "t.yaml", "--yes", "--set", "s=env:NOT_SET"]).exits(10);
-    assert!(said(&ran).contains("NOT_SET is not set"), "{}", said(&ran));
+    assert!(ran.said().contains("NOT_SET is not set"), "{}", ran.said());
 }
 
 #[test]
 fn a_secret_input_anywhere_else_is_refused_in_its_place() {
     for env in ["a ${{ inputs.s }}", "${{ inputs.s + 'x' }}"] {
         let ran = secret_folder(env).run(&["validate", "t.yaml"]).exits(3);
-        let said = said(&ran);
+        let said = ran.said();
         assert!(said.contains("the secret `s` cannot be used here"), "{said}");
         assert!(said.contains("t.yaml:11:") && said.contains("as all of a variable"), "{said}");
     }
@@ -238,9 +233,9 @@ fn a_secret_input_anywhere_else_is_refused_in_its_place() {
         folder.write("t.yaml", &text);
         let ran = folder.run(&["validate", "t.yaml"]).exits(3);
         assert!(
-            said(&ran).contains("the secret `s` cannot be used here"),
+            ran.said().contains("the secret `s` cannot be used here"),
             "{step}: {}",
-            said(&ran)
+            ran.said()
         );
     }
 }
@@ -252,7 +247,7 @@ fn inputs_named_as_flags_or_variables_are_refused_and_never_panic() {
     for name in ["seed", "waive", "inject", "surprise", "log", "run", "token", "step"] {
         folder.write("own/t.yaml", &runbook(&format!("  {name}: {{ type: string }}\n"), WAIT));
         let ran = folder.run(&["--runbooks", "own", "validate", "own/t.yaml"]).exits(3);
-        assert!(said(&ran).contains("choose another name"), "{}", said(&ran));
+        assert!(ran.said().contains("choose another name"), "{}", ran.said());
         folder.run(&["--runbooks", "own", "xx"]).exits(2);
         folder.run(&["--runbooks", "own", "completions", "bash"]).exits(0);
     }
@@ -301,7 +296,7 @@ fn what_deserves_a_look_in_the_estate_is_shown() {
     assert_ne!(balancer, text);
     folder.write("phoenix-dr.yaml", &balancer);
     let ran = folder.run(&["failover", "--region", "us-west-2"]).exits(2);
-    let said = said(&ran);
+    let said = ran.said();
     assert!(said.contains("`estate.regions.us-west-2.load_balancer`"), "{said}");
     assert!(said.contains("add `load_balancer:` under `regions: us-west-2:`"), "{said}");
 }
@@ -420,7 +415,7 @@ fn words_are_those_of_the_command_that_was_typed() {
         assert!(!ran.err.contains("`--region`"), "{}", ran.err);
     }
     let ran = folder.run(&["failover", "--region", "us-east-1"]).exits(2);
-    let said = said(&ran);
+    let said = ran.said();
     assert!(said.contains("give another `--region`: us-west-2"), "{said}");
     assert!(!said.contains("DR-001-regional-failover.yaml:"), "{said}");
     folder.run(&["resume", "NOPE"]).exits(2).says("there is no run `NOPE`");

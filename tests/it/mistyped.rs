@@ -1,6 +1,6 @@
 //! What a person mistypes at a rehearsal: all of it is told at once, with where it was looked for and what was meant.
 
-use super::harness::{Folder, Ran};
+use super::harness::{Folder, Ran, flat};
 use super::rehearsal::ANSWERS;
 
 const FAILOVER: [&str; 3] = ["failover", "--region", "us-west-2"];
@@ -141,7 +141,7 @@ fn a_rehearsal_without_a_loss_says_how_to_rehearse_one() {
     folder.write("healthy.yaml", &world.replace(&format!("faults:\n{lost}"), ""));
     let ran = folder.run(&[&FAILOVER[..], &["--rehearse=healthy.yaml"], &ANSWERS].concat());
     let ran = ran.exits(10);
-    let words = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = flat(&ran.out);
     for said in [
         "nothing of us-east-1 is down in this world",
         "phoenix-dr failover --region us-west-2 --rehearse=healthy.yaml",

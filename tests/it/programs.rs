@@ -1,6 +1,6 @@
 //! Programs in a rehearsal: none is started; what their runbook says of them happens to the world.
 
-use super::harness::{Folder, of_step};
+use super::harness::{Folder, flat, of_step};
 
 const RUNBOOK: &str = r#"runbook: T-2
 title: Programs
@@ -109,7 +109,7 @@ fn a_program_nobody_says_anything_of_is_listed_and_leaves_the_simulation() {
     assert_ne!(ran.exit, 0);
     assert!(ran.out.contains("left the simulation: the program `helm`"), "{}", ran.out);
     let last = ran.out.rsplit("\nResult ").next().expect("last lines");
-    let last = last.split_whitespace().collect::<Vec<_>>().join(" ");
+    let last = flat(last);
     assert!(last.starts_with("LEFT THE SIMULATION, which proves nothing: "), "{last}");
     assert!(last.contains(&format!("(exit {})", ran.exit)), "{last}");
     let report = folder.run(&["report"]).exits(0).out;

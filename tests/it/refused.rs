@@ -9,17 +9,11 @@ use super::dr001::{quick, quick_folder, resume};
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, Ran, ran};
 
-/// What was said, without the breaks of lines that fit the screen.
-fn said(ran: &Ran) -> String {
-    let all = format!("{}\n{}", ran.out, ran.err);
-    all.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Holds that a run was refused with these words, a hint, and nothing begun or changed.
 #[track_caller]
 fn refused(estate: &Estate, folder: &Folder, ran: Ran, exit: i32, words: &[&str]) {
     let ran = ran.exits(exit);
-    let said = said(&ran);
+    let said = ran.said();
     for word in words {
         assert!(said.contains(word), "`{word}` is not in:\n{}\n{}", ran.out, ran.err);
     }
@@ -99,7 +93,7 @@ fn what_is_needed_late_is_looked_at_early() {
     let mut balancer = text.lines().filter_map(|line| line.split_once("load_balancer: "));
     let (_, balancer) = balancer.next_back().expect("a load balancer");
     std::fs::write(file, text.replace(balancer, "nowhere.invalid:80")).expect("write");
-    let said = said(&folder.run(&["doctor"]));
+    let said = folder.run(&["doctor"]).said();
     for word in [
         "no pod of us-west-2 has the labels database=phenix",
         "database.application.pods",
@@ -116,12 +110,12 @@ fn an_estate_file_that_was_corrected_is_told_not_to_be_read_again() {
     let estate = fresh("{}");
     let folder = with(&estate, "us-west-2: usw2", "us-west-2: usw9");
     let ran = folder.run(&quick(&[])).exits(10);
-    assert!(said(&ran).contains("starts again, with files that were corrected"), "{}", ran.out);
+    assert!(ran.said().contains("starts again, with files that were corrected"), "{}", ran.out);
     let file = folder.path().join("phoenix-dr.yaml");
     let text = std::fs::read_to_string(&file).expect("the estate file");
     std::fs::write(file, text.replace("us-west-2: usw9", "us-west-2: usw2")).expect("write");
     let ran = folder.run(&resume(&[])).exits(10);
-    let words = said(&ran);
+    let words = ran.said();
     for word in ["usw9", "not what this run was planned with", "dns.records", "start again"] {
         assert!(words.contains(word), "`{word}` is not in:\n{}\n{}", ran.out, ran.err);
     }
@@ -162,7 +156,7 @@ fn credentials_that_will_expire_during_the_run_are_said_to() {
     folder.environment.remove("AWS_ACCESS_KEY_ID");
     // A warning: it is for a person to say whether the time left is enough.
     let ran = folder.run(&quick(&["--dry-run"])).exits(0);
-    let said = said(&ran);
+    let said = ran.said();
     for words in ["they expire in 0:0", "before P0 is restored", "renew them now"] {
         assert!(said.contains(words), "`{words}` is not in:\n{}", ran.out);
     }
@@ -209,7 +203,7 @@ fn a_recovery_point_that_was_named_and_is_not_there_is_not_replaced_by_another()
     for named in [&["--recovery-point", "replica"][..], &[]] {
         let folder = with(&estate, "id: phoenix-dr-replica", "id: phoenix-no-replica");
         let ran = folder.run(&quick(named)).exits(8);
-        let said = said(&ran);
+        let said = ran.said();
         assert!(
             said.contains("phoenix-no-replica") && said.contains("--recovery-point"),
             "{}",
@@ -247,7 +241,7 @@ fn a_run_that_is_held_or_finished_is_not_resumed() {
     {
         let ran = folder.run(arguments).exits(9);
         assert!(
-            said(&ran).contains(short) && said(&ran).contains("phoenix-dr status"),
+            ran.said().contains(short) && ran.said().contains("phoenix-dr status"),
             "{}",
             ran.err
         );
@@ -257,7 +251,7 @@ fn a_run_that_is_held_or_finished_is_not_resumed() {
     for command in ["resume", "rollback"] {
         let ran = folder.run(&[command, short, "--yes"]).exits(2);
         assert!(
-            said(&ran).contains("is over") && said(&ran).contains("phoenix-dr audit"),
+            ran.said().contains("is over") && ran.said().contains("phoenix-dr audit"),
             "{}",
             ran.err
         );

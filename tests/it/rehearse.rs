@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::Folder;
+use crate::harness::{Folder, flat};
 use crate::pty::GO;
 use crate::rehearsal::{ANSWERS, run_of, timeless};
 
@@ -315,7 +315,7 @@ fn a_loss_that_is_accepted_as_advised_is_enough() {
     arguments.extend(ANSWERS.iter().filter(|flag| !flag.starts_with("--recovery-point")));
     let refused = Folder::new().run(&arguments).exits(8);
     // Where the line ends is nobody's concern.
-    let said = refused.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = flat(&refused.err);
     let rest = said.split("--accept-loss ").nth(1).expect("advice");
     let advised = rest.split_whitespace().next().expect("a length of time").trim_matches('`');
     let flag = format!("--accept-loss={advised}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::harness::{Folder, Ran};
+use super::harness::{Folder, Ran, flat};
 use super::rehearsal::ANSWERS;
 
 fn rehearsed(folder: &Folder, world: &str, more: &[&str]) -> Ran {
@@ -57,10 +57,10 @@ fn a_world_of_ones_own_is_told_with_its_file_wherever_it_is_told() {
     let file = own_world(&folder);
     let flown = rehearsed(&folder, "--rehearse=mine.yaml", &[]).exits(0);
     // A path is cut where the screen ends.
-    let flat = |text: &str| text.split_whitespace().collect::<String>();
+    let bare = |text: &str| text.split_whitespace().collect::<String>();
     let told = |screen: &str, text: &str| {
         let named = format!("`phoenix-two`of{file}");
-        assert!(flat(text).contains(&named), "{screen}: {text}");
+        assert!(bare(text).contains(&named), "{screen}: {text}");
     };
     told("the log", &flown.err);
     told("the debrief", &flown.out);
@@ -89,7 +89,7 @@ fn a_rehearsal_that_waits_is_not_given_up_in_silence() {
     let name = waits.file_name().expect("a name").to_string_lossy().into_owned();
     let short = &name[name.len() - 4..];
     let second = rehearsed(&folder, "--rehearse", &[]).exits(0);
-    let said = second.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = flat(&second.err);
     let wanted = format!("REHEARSAL: run {short}, which waited, is given up for this one");
     assert!(said.contains(&wanted), "{}", second.err);
     assert!(said.contains("nothing real was touched"), "{}", second.err);

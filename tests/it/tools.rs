@@ -254,9 +254,7 @@ fn where_a_tool_cannot_be_confined_it_is_refused() {
     folder.write("tools.yaml", &format!("{head}  - id: tool\n{step}"));
     let ran = rehearsed(&folder);
     assert_ne!(ran.exit, 0, "{}", ran.out);
-    let all = format!("{}{}", ran.out, ran.err);
-    let words: Vec<&str> = all.split_whitespace().collect();
-    let all = words.join(" ");
+    let all = ran.said();
     for part in ["does not let it be cut off", "Operation not permitted", "instead of `start`"] {
         assert!(all.contains(part), "{part}: {all}");
     }
