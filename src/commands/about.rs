@@ -1,5 +1,7 @@
 //! What a command line is about: a refusal that a rehearsal is told begins with the word, as every screen of one does.
 
+use std::ffi::OsString;
+
 use crate::cli::{Builtin, Typed};
 use crate::event::Mode;
 use crate::journal::store::Store;
@@ -70,4 +72,10 @@ impl About {
         };
         self.rehearses || of_run().unwrap_or(false)
     }
+}
+
+/// Says whether a command line asks for a rehearsal, where it could not be read as a whole.
+pub(super) fn types_rehearsal(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().map(|word| word.to_string_lossy());
+    words.any(|word| word == "--rehearse" || word.starts_with("--rehearse="))
 }

@@ -61,8 +61,9 @@ pub(super) fn command_runbooks(directories: &[PathBuf]) -> (Vec<Runbook>, Vec<Fi
     (known, broken)
 }
 
-/// Prints help or what was wrong with the command line; a command may be missing because its file cannot be read.
-pub(super) fn print_usage(usage: &Usage, broken: &[FindError]) -> Exit {
+/// Prints help, a version or what is wrong with a command line; of a rehearsal's, after the word.
+/// A command may be missing because its file cannot be read.
+pub(super) fn print_usage(usage: &Usage, broken: &[FindError], practice: bool) -> Exit {
     let look = Look::detect(ColorChoice::Auto, Volume::Normal, true);
     let terminal = Terminal::new(look, Masker::default());
     let text = usage.text.trim_end();
@@ -70,6 +71,9 @@ pub(super) fn print_usage(usage: &Usage, broken: &[FindError]) -> Exit {
         terminal.out(text);
         Exit::Ok
     } else {
+        if practice {
+            terminal.loud(Tone::Warn, PRACTICE);
+        }
         terminal.loud(Tone::Plain, text);
         if !broken.is_empty() {
             let said =
@@ -148,9 +152,14 @@ impl Context {
         self.global.output == OutputFormat::Json
     }
 
+    /// Says whether what was typed is about a rehearsal.
+    pub(super) fn practises(&self) -> bool {
+        self.about.practice(|| self.store().ok())
+    }
+
     /// Prints an error with its hints and returns its exit code; one that a rehearsal is told says that it is one.
     pub(super) fn complain(&self, error: &UserError) -> Exit {
-        if self.about.practice(|| self.store().ok()) {
+        if self.practises() {
             self.terminal.loud(Tone::Warn, PRACTICE);
         }
         self.terminal.loud(Tone::Bad, &error.message);

@@ -47,6 +47,10 @@ pub(super) fn faults(
     if refused.is_empty() {
         return Ok(rules);
     }
+    for i in 1..refused.len() {
+        let (before, after) = refused.split_at_mut(i);
+        after[0].help_once(&mut before[i - 1]);
+    }
     let told = refused.iter().map(|problems| context.invalid(problems, Exit::Usage).message);
     Err(UserError::new(Exit::Usage, told.collect::<Vec<_>>().join("\n\n")).hint(FORM))
 }

@@ -58,7 +58,9 @@ pub(crate) fn run(arguments: &[OsString]) -> Exit {
     let (known, broken) = context::command_runbooks(&directories);
     let Parsed { typed, wrong } = match cli::parse(arguments, &known) {
         Ok(parsed) => parsed,
-        Err(usage) => return context::print_usage(&usage, &broken),
+        Err(usage) => {
+            return context::print_usage(&usage, &broken, about::types_rehearsal(arguments));
+        }
     };
     let global = match &typed {
         Typed::Bare { global } | Typed::Builtin { global, .. } | Typed::Runbook { global, .. } => {
@@ -93,8 +95,9 @@ fn unusable(context: &Context, typed: &Typed, usage: &Usage, broken: &[FindError
     if let Some(Err(error)) = flags.map(|flags| staging::looked_at(context, flags)) {
         context.complain(&error);
         context.terminal.loud(Tone::Plain, "");
+        return context::print_usage(usage, broken, false);
     }
-    context::print_usage(usage, broken)
+    context::print_usage(usage, broken, context.practises())
 }
 
 fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {

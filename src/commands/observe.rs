@@ -34,7 +34,10 @@ use crate::runbook::expression::Scope;
 use crate::runbook::graph::Graph;
 
 /// All looks together: the go screen must be there in time although a region is dark.
-const LIMIT: Duration = Duration::from_secs(13);
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// What a look has at least: a service that answers was not silent because others had taken their time before it.
+const LOOK_LEAST: Duration = Duration::from_secs(3);
 
 /// One look: less than all of them, so that what depends on its failing can still be looked at.
 const LOOK_LIMIT: Duration = Duration::from_secs(11);
@@ -77,7 +80,7 @@ pub(super) async fn plan(sight: &Sight<'_>) -> (DryRunReport, Vec<Unseen>) {
         changing: last_upstream(&graph, changes),
         graph,
         scope: late::scope(sight.plan, &sight.about(now)),
-        until: now + SignedDuration::try_from(LIMIT).unwrap_or_default(),
+        until: now + SignedDuration::try_from(LIMIT.saturating_sub(LOOK_LEAST)).unwrap_or_default(),
         given: sight.ended(),
         foreseen: BTreeMap::new(),
         found: BTreeMap::new(),
@@ -143,6 +146,7 @@ struct Looker<'a> {
     /// The last step upstream of each, by order, that will change something
     changing: Vec<Option<usize>>,
     scope: Scope,
+    /// No look is begun later than this
     until: Timestamp,
     /// Outputs of steps that are as desired already, or have ended
     given: BTreeMap<StepId, Map<String, Value>>,
@@ -176,8 +180,9 @@ enum Look {
 }
 
 impl Looker<'_> {
-    fn left(&self) -> Duration {
-        since(self.sight.ports.clock.now(), self.until)
+    /// Says whether there is time for another look.
+    fn may_begin(&self) -> bool {
+        self.sight.ports.clock.now() < self.until
     }
 
     /// Looks at what can be looked at; what that tells lets others be looked at.
@@ -189,8 +194,9 @@ impl Looker<'_> {
         };
         let mut pending = FuturesUnordered::new();
         let (ports, until) = (self.sight.ports, self.until);
-        while !self.left().is_zero() {
-            while pending.len() < LOOKS_MAX
+        loop {
+            while self.may_begin()
+                && pending.len() < LOOKS_MAX
                 && let Some(i) = line.waiting.pop()
             {
                 if line.begun.contains(&i) || self.found.contains_key(&i) {
@@ -205,17 +211,12 @@ impl Looker<'_> {
                     }
                 }
             }
-            match within(&*ports.clock, self.left(), pending.next()).await {
-                Ok(Some((i, look))) => {
-                    if self.take(i, look) {
-                        line.gave(&self.sight.plan.steps[i].id);
-                    }
-                }
-                Ok(None) => return,
-                Err(_) => break,
+            let Some((i, look)) = pending.next().await else { break };
+            if self.take(i, look) {
+                line.gave(&self.sight.plan.steps[i].id);
             }
         }
-        self.give_up(line.begun.iter().chain(&line.waiting).copied());
+        self.give_up(line.waiting.iter().copied());
     }
 
     /// Names what there was no time left for.
@@ -374,9 +375,14 @@ fn last_upstream(graph: &Graph, wanted: impl Fn(usize) -> bool) -> Vec<Option<us
     last
 }
 
-/// Looks once, for as long as one look may take or is left of all of them.
+/// Returns how long a look that begins now may take, where none begins later than `until`.
+fn granted(ports: &Ports, until: Timestamp) -> Duration {
+    (since(ports.clock.now(), until) + LOOK_LEAST).min(LOOK_LIMIT)
+}
+
+/// Looks once.
 async fn look(ports: &Ports, task: Task, until: Timestamp) -> Look {
-    let limit = LOOK_LIMIT.min(since(ports.clock.now(), until));
+    let limit = granted(ports, until);
     match task {
         Task::Gate(checks) => Look::Gate(look_at_gate(&checks, ports, limit).await),
         Task::Action(call) => {

@@ -28,13 +28,15 @@ enum Sees {
     Fails(ActionError),
     /// Fails the first time it is asked
     Passes(ActionError, Box<Observation>),
+    /// Takes its time
+    After(Duration, Box<Observation>),
     Silence,
 }
 
 /// A world that answers by step, and remembers with what it was asked.
-#[derive(Default)]
 struct World {
     steps: BTreeMap<String, Sees>,
+    clock: ManualClock,
     asked: Mutex<BTreeMap<String, Map<String, Value>>>,
 }
 
@@ -48,6 +50,11 @@ impl Action for World {
             Some(Sees::Passes(error, seen)) => {
                 futures::future::ready(before.map_or(Err(error), |_| Ok(*seen))).boxed()
             }
+            Some(Sees::After(time, seen)) => async move {
+                self.clock.sleep(time).await;
+                Ok(*seen)
+            }
+            .boxed(),
             Some(Sees::Silence) => futures::future::pending().boxed(),
             None => panic!("`{}` is not looked at", call.step),
         }
@@ -102,11 +109,16 @@ impl Scene {
         let steps_seen = sees.into_iter().map(|(id, sees)| (id.to_owned(), sees)).collect();
         let estate = estate(|_| {});
         let plan = Arc::new(Plan { steps, estate: (*estate).clone(), ..dr_001() });
+        let clock = ManualClock::new();
         Self {
             plan,
-            world: Arc::new(World { steps: steps_seen, ..World::default() }),
+            world: Arc::new(World {
+                steps: steps_seen,
+                clock: clock.clone(),
+                asked: Mutex::default(),
+            }),
             clients: Arc::new(guarded(estate, &script)),
-            clock: ManualClock::new(),
+            clock,
         }
     }
 
@@ -180,7 +192,7 @@ async fn a_silent_service_costs_no_more_than_the_limit_and_holds_nothing_else_up
     let scene = Scene::new(steps, sees, nothing());
     let began = scene.clock.now();
     let (report, unseen) = scene.look().await;
-    // What could begin only after another look had ended has no time of its own.
+    // What could begin only after another look had ended has what is left.
     let took = since(began, scene.clock.now());
     assert!(took <= LIMIT, "{took:?}");
     assert_eq!(scene.asked("after").expect("it was looked at")["of"], "known");
@@ -204,6 +216,25 @@ async fn thousands_of_steps_are_not_all_looked_at_at_once_and_none_is_forgotten(
     assert_eq!((report.steps.len(), unseen.len()), (500, 500));
     let asked = scene.world.asked.lock().expect("one thread").len();
     assert!(asked <= 2 * LOOKS_MAX, "{asked}");
+}
+
+#[tokio::test]
+async fn what_is_looked_at_late_has_time_to_answer() {
+    let steps = vec![
+        act("slow", &[], "kubernetes.scale", json!({})),
+        act("after", &["slow"], "kubernetes.scale", json!({ "of": "${{ steps.slow.outputs.x }}" })),
+    ];
+    let slow = Observation { satisfied: true, ..open() };
+    let outputs = json!({ "x": "known" }).as_object().cloned().unwrap_or_default();
+    let slow = Observation { outputs, ..slow };
+    let sees = vec![
+        ("slow", Sees::After(LOOK_LIMIT - Duration::from_millis(1), Box::new(slow))),
+        ("after", Sees::After(LOOK_LEAST - Duration::from_millis(1), Box::new(open()))),
+    ];
+    let scene = Scene::new(steps, sees, nothing());
+    let (report, unseen) = scene.look().await;
+    assert_eq!(unseen, []);
+    assert!(matches!(found(&report, "after").found, Found::State { .. }));
 }
 
 /// A choice, a recovery from it, and what waits for that.

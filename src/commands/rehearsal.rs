@@ -129,6 +129,7 @@ fn struck<'a>(estate: &'a Estate, inputs: &[(String, String)]) -> &'a str {
 /// Refuses to take a run up as what it is not: a rehearsal is one and nothing else, where the estate's own is meant none.
 /// `verb` is the command that was typed.
 pub(super) fn refuse_another(
+    context: &Context,
     store: &Store,
     run: &RunId,
     who: &WhoFlags,
@@ -155,8 +156,17 @@ pub(super) fn refuse_another(
         .hint(format!(
             "or begin another in it: phoenix-dr failover --region REGION --rehearse {name}"
         ))),
+        (true, Some(_)) if names_estate(&context.typed) => Err(refused(format!(
+            "the estate of rehearsal {run} is that of its world; `--estate` names another"
+        ))
+        .hint(format!("leave it out: phoenix-dr {verb} {} --rehearse", run.short()))),
         (true, Some(_)) => Ok(()),
     }
+}
+
+/// Says whether an estate was typed; one that is in the environment is meant for whatever needs one.
+fn names_estate(typed: &[String]) -> bool {
+    typed.iter().any(|word| word == "--estate" || word.starts_with("--estate="))
 }
 
 /// Returns the context in which a run that stopped is taken up, where it is a rehearsal. Its lock is held, but for a dry

@@ -22,7 +22,7 @@ pub(super) fn resume(context: &Context, given: &ResumeArgs) -> Result<Exit, User
     let who = &given.flags.who;
     dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who, "resume")?;
-    rehearsal::refuse_another(&store, &run, who, "resume")?;
+    rehearsal::refuse_another(context, &store, &run, who, "resume")?;
     if who.dry_run {
         let (state, records) = looked_at(&store, &run)?;
         let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;

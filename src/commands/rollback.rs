@@ -30,7 +30,7 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     let who = &given.flags;
     dry_run::refuse_without(who)?;
     let run = named(&store, given.run.as_deref(), who, "rollback")?;
-    rehearsal::refuse_another(&store, &run, who, "rollback")?;
+    rehearsal::refuse_another(context, &store, &run, who, "rollback")?;
     if who.dry_run {
         let (state, records) = looked_at(&store, &run)?;
         let rehearsal = rehearsal::taken_up(context, &store, &state, &records, who)?;

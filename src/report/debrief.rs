@@ -175,7 +175,7 @@ fn took(records: &[Record], start: Timestamp, step: &StepId) -> Option<Took> {
                 began.get_or_insert(record.time);
                 last = Some(record.time);
                 attempts += 1;
-                given_up = None;
+                (ended, given_up) = (None, None);
             }
             Event::StepFinished { step: id, .. } if id == step => ended = Some(record.time),
             // What undoing it and the others takes is not the step's time.

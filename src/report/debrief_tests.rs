@@ -94,6 +94,18 @@ fn a_step_that_did_not_finish_has_its_time() {
 }
 
 #[test]
+fn a_step_that_begins_anew_ends_when_it_ends_again() {
+    let script = fixtures::Script::started().done("02:19:00", "02:20:00", "capacity");
+    let again = script.start("02:30:00", "capacity");
+    let stopped = Event::RunStopped { why: "it failed".to_owned(), exit: 14 };
+    let open = again.clone().event("02:40:00", stopped);
+    let found = debrief_of(&open.records, &[], &[]);
+    assert_eq!((found.steps[0].length, found.steps[0].finished), (Span::minutes(21), false));
+    let found = debrief_of(&again.done("02:31:00", "02:50:00", "capacity").records, &[], &[]);
+    assert_eq!((found.steps[0].length, found.steps[0].finished), (Span::minutes(31), true));
+}
+
+#[test]
 fn where_the_time_went_is_all_of_it() {
     let form = crate::event::AnswerForm::YesNo;
     let go = fixtures::question(QuestionKey::Go, form);

@@ -338,7 +338,7 @@ pub(crate) fn question(key: QuestionKey, form: crate::event::AnswerForm) -> Ques
 }
 
 /// Writes a journal line by line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Script {
     pub records: Vec<Record>,
 }

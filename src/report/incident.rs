@@ -100,7 +100,8 @@ fn objectives(text: &mut String, summary: &Summary) {
 fn loss(loss: &LossReached) -> [String; 3] {
     let reached = loss.loss.map_or("not known".to_owned(), about);
     let objective = format!("{}, at most {}", about(loss.objective), about(loss.most));
-    ["data loss".to_owned(), format!("{reached} ({})", loss.from), objective]
+    let yet = if loss.recovered { "" } else { "none yet; chosen: " };
+    ["data loss".to_owned(), format!("{yet}{reached} ({})", loss.from), objective]
 }
 
 fn changes(text: &mut String, summary: &Summary) {

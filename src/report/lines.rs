@@ -252,9 +252,9 @@ impl Page<'_> {
                     notes.iter().for_each(|note| self.under(Weight::Detail, note));
                 }
                 AttemptResult::Failed { error } => {
-                    // In one line: where no retry helps, the failure is told in full right after.
+                    // In two lines: where no retry helps, the failure is told in full right after.
                     let room = self.layout.columns.saturating_sub(LEAD + self.layout.ids + 2);
-                    let said = text::clip(&format!("attempt {attempt}: {error}"), room);
+                    let said = text::clip(&format!("attempt {attempt}: {error}"), 2 * room);
                     self.head(Weight::Normal, Tone::Warn, "tried", &step.0, &said);
                 }
             },

@@ -170,7 +170,7 @@ fn carried(records: &[Record], until: Timestamp) -> Carried {
             Event::RunStopped { .. } => {
                 well.extend(std::mem::take(&mut open).into_values().map(|from| (from, now)));
             }
-            Event::RunResumed { .. } => {
+            Event::RunResumed { .. } | Event::RunAbandoned { .. } => {
                 well.extend(std::mem::take(&mut open).into_values().map(|from| (from, last)));
             }
             _ => {}
@@ -288,8 +288,12 @@ mod tests {
         let lost = Script::started().event("02:20:00", put("one")).start("02:20:40", "p1");
         let settings = crate::journal::fixtures::settings();
         let resumed = Event::RunResumed { settings, version: "0".to_owned() };
-        let lost = lost.event("03:00:00", resumed);
-        assert_eq!(spent(&lost, "03:00:00").people.as_secs(), 40);
+        let given_up = Event::RunAbandoned { reason: "so".into(), still_changed: vec![] };
+        for later in [resumed, given_up] {
+            let lost = lost.clone().event("03:00:00", later);
+            let spent = spent(&lost, "03:00:00");
+            assert_eq!((spent.people.as_secs(), spent.cloud.as_secs()), (40, 0));
+        }
     }
 
     #[test]

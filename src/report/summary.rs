@@ -11,7 +11,7 @@ use super::forecast::{Assume, Network, Outlook};
 use super::human::objective;
 use super::spent::Spent;
 use super::text;
-use super::view::{Ending, StepStatus, ViewState};
+use super::view::{Ending, StepStatus, StepView, ViewState};
 use super::words;
 use crate::clock::since;
 use crate::estate::types::Priority;
@@ -19,6 +19,8 @@ use crate::event::{Event, Mode, Record, RunEnd};
 use crate::exit::Exit;
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Effect, Obligation, StepEnd, Verdict};
+use crate::plan::Body;
+use crate::runbook::catalogue::actions::ActionName;
 use crate::span::Span;
 
 pub(crate) use lines::lines;
@@ -81,6 +83,8 @@ pub(crate) struct RestoredPriority {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LossReached {
     pub from: String,
+    /// The database was recovered from it; until then nothing is lost yet
+    pub recovered: bool,
     /// `None`: nobody could measure it
     pub loss: Option<Span>,
     pub objective: Span,
@@ -123,6 +127,7 @@ pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
         verified: verified(records),
         loss: view.chosen.as_ref().map(|chosen| LossReached {
             from: chosen.title.clone(),
+            recovered: recovered(&view),
             loss: chosen.loss,
             objective: plan.objectives.rpo,
             most: plan.objectives.rpo_max,
@@ -131,6 +136,21 @@ pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
         waited_for_cloud: Span(spent.cloud + spent.retries),
         next: next(&view, &run, !still.is_empty()),
         run,
+    })
+}
+
+/// Says whether a database was recovered, or may have been.
+fn recovered(view: &ViewState) -> bool {
+    view.plan.iter().flat_map(|plan| &plan.steps).any(|planned| {
+        let Body::Action { action, .. } = &planned.body else { return false };
+        let ended = |step: &StepView| {
+            matches!(
+                step.status,
+                StepStatus::Ended(StepEnd::Done | StepEnd::Satisfied | StepEnd::Marked)
+            )
+        };
+        ActionName::parse(action).is_some_and(ActionName::recovers)
+            && view.steps.get(&planned.id).is_some_and(|step| step.in_place() || ended(step))
     })
 }
 

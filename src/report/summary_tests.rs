@@ -56,6 +56,24 @@ fn text_of(script: &Script) -> String {
 }
 
 #[test]
+fn nothing_is_lost_before_a_database_is_recovered() {
+    let whole = restored(7);
+    let before = |kind: &str| {
+        let at = whole.records.iter().position(|record| match &record.event {
+            Event::StepStarted { step, .. } => kind == step.0,
+            _ => false,
+        });
+        let records = whole.records[..at.expect("it begins")].to_vec();
+        let stopped = Event::RunStopped { why: "SIGINT".to_owned(), exit: 13 };
+        text_of(&Script { records }.event("02:50:00", stopped))
+    };
+    let chosen = before("database");
+    assert!(chosen.contains("Data loss      none yet; chosen: 7 s of 5 min"), "{chosen}");
+    let recovered = before("repoint");
+    assert!(recovered.contains("Data loss      7 s of 5 min"), "{recovered}");
+}
+
+#[test]
 fn a_restored_run_ends_like_this() {
     insta::assert_snapshot!(text_of(&restored(7)), @r#"
     Result         completed with exceptions (exit 7)

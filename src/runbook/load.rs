@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use super::decode;
 use super::near;
 use super::partly::{self, Partly};
 use super::path::{Path, Segment};
@@ -198,11 +199,7 @@ pub(crate) fn read_within(path: &FilePath) -> std::io::Result<FileText> {
         // What is no file says nothing of its size.
         return Ok(FileText::TooLarge(size.max(bytes.len() as u64)));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let message = format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to());
-        std::io::Error::new(ErrorKind::InvalidData, message)
-    })?;
-    Ok(FileText::Whole(text))
+    decode::text(bytes).map(FileText::Whole)
 }
 
 /// Reads a file's text; one that is too large is an error.

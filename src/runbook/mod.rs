@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod catalogue;
+pub(crate) mod decode;
 pub(crate) mod draw;
 pub(crate) mod expression;
 pub(crate) mod graph;

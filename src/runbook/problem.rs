@@ -180,6 +180,13 @@ impl Problems {
         self
     }
 
+    /// Takes from those that are told right before these the help these begin with: it is told once, after both.
+    pub(crate) fn help_once(&self, before: &mut Self) {
+        if let (Some(last), Some(first)) = (before.items.last_mut(), self.items.first()) {
+            last.help.take_if(|help| Some(&*help) == first.help.as_ref());
+        }
+    }
+
     /// Returns every problem with its line and column, for programs.
     pub(crate) fn json(&self) -> Value {
         let items = self.items.iter().map(|item| {

@@ -352,4 +352,13 @@ fn a_region_is_dark_where_all_that_is_its_own_is() {
     assert!(dark(own.clone()));
     assert!(!dark(own[1..].to_vec()));
     assert!(!dark(vec![rule(Some(Service::Rds))]));
+    // Of some calls alone nothing is lost.
+    let of_calls = [
+        Rule { times: Some(2), ..rule(None) },
+        Rule { spare: Some(1), ..rule(None) },
+        Rule { operation: Some("DescribeDBInstances".to_owned()), ..rule(None) },
+    ];
+    for rule in of_calls {
+        assert!(!dark(vec![rule.clone()]), "{rule}");
+    }
 }

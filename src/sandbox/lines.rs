@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::salvage::{self, Lost, Salvaged, salvage};
 use super::validate::{self, Depth, Places, Rows};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
+use crate::runbook::decode;
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};
 use crate::runbook::yaml;
@@ -94,14 +95,14 @@ impl<'de> Deserialize<'de> for Skipped {
 /// Reads the text of a world's file.
 pub(crate) fn read_text(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read as _;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let most = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
-    let read = std::fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    let read = std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if read > BYTES_MAX {
         let message = format!("it has more than {} MiB", BYTES_MAX >> 20);
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
     }
-    Ok(text)
+    decode::text(bytes)
 }
 
 /// Says whether a text is a file of lines.

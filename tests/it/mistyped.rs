@@ -49,6 +49,9 @@ fn a_file_of_faults_that_cannot_be_had_is_told_as_a_file() {
     says(&inject("comment.yaml"), &["`comment.yaml` lists none", "is a list: - { fault: "]);
     // What might be a fault is told as one.
     says(&inject("throtled"), &["`throtled` is no fault", "did you mean `throttled`?"]);
+    // What helps with both is told once.
+    let two = typed(&folder, &["--rehearse", "--inject", "qqqqqq", "--inject", "xxxxxx"]);
+    says(&two, &["`qqqqqq` is no fault", "`xxxxxx` is no fault", "there are dark, refused"]);
 }
 
 #[test]
@@ -72,6 +75,23 @@ fn a_world_that_cannot_be_had_is_told_with_what_was_meant() {
     says(&typed(&folder, &["--rehearse", "worlds"]), &folders);
     says(&folder.run(&["world", "show", "worlds"]), &folders);
     says(&folder.run(&["world", "show", "pheonix"]), &["did you mean `phoenix`?"]);
+    std::fs::write(folder.path().join("packed.jsonl"), b"\x1f\x8b\x08\x00").expect("write it");
+    says(&typed(&folder, &["--rehearse", "packed.jsonl"]), &["compressed by gzip", "gunzip"]);
+    folder.world("captured.jsonl");
+    let text = std::fs::read_to_string(folder.path().join("captured.jsonl")).expect("a world");
+    folder.write("marked.jsonl", &format!("\u{feff}{text}"));
+    folder.run(&["world", "validate", "marked.jsonl"]).exits(0);
+}
+
+#[test]
+fn what_is_wrong_with_the_flags_of_a_rehearsal_is_told_as_of_one() {
+    let folder = Folder::new();
+    let practice = "REHEARSAL: practice in a simulated estate, nothing real is touched";
+    // The second is so wrong that nothing can be read of it.
+    for wrong in ["--bogus", "--speed=none"] {
+        says(&typed(&folder, &["--rehearse", wrong]), &[practice]);
+        assert!(!typed(&folder, &[wrong]).err.contains("REHEARSAL"));
+    }
 }
 
 #[test]
@@ -130,6 +150,19 @@ fn who_goes_on_with_a_rehearsal_is_told_that_it_keeps_its_faults() {
         ],
     );
     assert!(!told.err.contains("as a value"), "{}", told.err);
+}
+
+#[test]
+fn who_goes_on_with_a_rehearsal_is_told_that_it_keeps_its_estate() {
+    let folder = Folder::new();
+    folder.write("answers.yaml", "go: 'no'\n");
+    let begun = ["--rehearse", "--answers", "answers.yaml"];
+    folder.run(&[&FAILOVER[..], &ANSWERS, &begun].concat()).exits(13);
+    folder.write("mine.yaml", "estate: mine\n");
+    for estate in [&["--estate", "mine.yaml"][..], &["--estate=mine.yaml"]] {
+        let told = folder.run(&[&["resume", "--rehearse"], estate].concat());
+        says(&told, &["is that of its world; `--estate` names another", "hint: leave it out: "]);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Map, Value};
 
-use super::{Look, Looker, Ready, Task, Unseen, look};
+use super::{Look, Looker, Ready, Task, Unseen, granted, look};
 use crate::actions::foresee::{bears_placeholders, foresee};
 use crate::clock::within;
 use crate::engine::ports::{Call, Observation};
@@ -17,7 +17,7 @@ impl Looker<'_> {
         self.foresee_choice().await;
         let plan = self.sight.plan;
         let mut tried: Vec<usize> = Vec::new();
-        while !self.foreseen.is_empty() && !self.left().is_zero() {
+        while !self.foreseen.is_empty() && self.may_begin() {
             let open = |i: &usize| {
                 !self.found.contains_key(i) && !self.sight.has_ended(*i) && !tried.contains(i)
             };
@@ -74,7 +74,8 @@ impl Looker<'_> {
 
     async fn foresee(&mut self, i: usize, call: &Call, seen: &Observation) {
         let foreseen = foresee(self.sight.clients, call, seen);
-        let foreseen = within(&*self.sight.ports.clock, self.left(), foreseen).await;
+        let limit = granted(self.sight.ports, self.until);
+        let foreseen = within(&*self.sight.ports.clock, limit, foreseen).await;
         // What cannot be foreseen is known when it is done: nothing is concluded from it.
         if let Ok(Ok(Some(foreseen))) = foreseen {
             self.foreseen.insert(self.sight.plan.steps[i].id.clone(), foreseen);

@@ -111,7 +111,8 @@ impl Earlier {
     }
 
     fn reached(&self) -> String {
-        let loss = self.loss.as_ref().map(|loss| match loss.loss {
+        let loss = self.loss.as_ref().filter(|loss| loss.recovered);
+        let loss = loss.map(|loss| match loss.loss {
             Some(lost) => format!(" · lost {}", text::about(lost)),
             None => " · loss not known".to_owned(),
         });

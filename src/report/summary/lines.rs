@@ -115,8 +115,9 @@ pub(in crate::report) fn loss_line(loss: &LossReached) -> String {
         Some(lost) if lost > loss.objective => ", over the objective",
         Some(_) | None => "",
     };
+    let yet = if loss.recovered { "" } else { "none yet; chosen: " };
     format!(
-        "{lost} of {}, at most {}{over}; {}",
+        "{yet}{lost} of {}, at most {}{over}; {}",
         about(loss.objective),
         about(loss.most),
         loss.from

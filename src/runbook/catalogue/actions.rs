@@ -219,6 +219,18 @@ impl ActionName {
         }
     }
 
+    /// Says whether a database is recovered by it, with what the recovery point loses.
+    pub(crate) const fn recovers(self) -> bool {
+        matches!(
+            self,
+            Self::RdsRecover
+                | Self::RdsPromoteReplica
+                | Self::RdsRestorePointInTime
+                | Self::RdsRestoreSnapshot
+                | Self::PostgresRestore
+        )
+    }
+
     /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
     pub(crate) const fn simulated(self) -> bool {
         match self {

@@ -238,7 +238,8 @@ impl Faults {
         for rule in rules.filter(|rule| rule.fault == Fault::Dark && self.timely(rule, now)) {
             let Some(region) = &rule.region else { continue };
             let whole = rule.operation.is_none() && rule.times.is_none() && rule.spare.is_none();
-            if rule.service.is_some() && !whole {
+            // A part of what is asked goes unanswered: nothing is lost for that.
+            if !whole {
                 continue;
             }
             let at = rule.from.map_or(self.began, |from| self.after(from));

@@ -99,7 +99,7 @@ impl<'a> Doubts<'a> {
                 Sort::Manifest(_) => wanted == Kind::Kubernetes,
                 Sort::Unread => true,
             };
-            alike && text.contains(name)
+            alike && names(text, name)
         })
     }
 
@@ -115,7 +115,7 @@ impl<'a> Doubts<'a> {
                 }
                 Sort::Unread => true,
             };
-            alike && text.contains(name)
+            alike && names(text, name)
         })
     }
 
@@ -142,6 +142,11 @@ impl<'a> Doubts<'a> {
         let faults = Path::root().key("faults");
         !lost.iter().any(|path| path.is_within(&faults))
     }
+}
+
+/// Says whether a text has a name in it; every text has the empty one, and none speaks of it.
+fn names(text: &str, name: &str) -> bool {
+    !name.is_empty() && text.contains(name)
 }
 
 /// Returns the kind of a manifest by its id.

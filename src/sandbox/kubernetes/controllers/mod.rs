@@ -63,7 +63,7 @@ pub(super) fn settle(store: &mut Store, now: Timestamp) {
 
 fn look(store: &mut Store) {
     for _ in 0..LOOKS_MAX {
-        let Some(key) = store.dirty.pop_first() else { return };
+        let Some(key) = next(store) else { return };
         if !garbage::reconcile(store, &key) {
             continue;
         }
@@ -80,6 +80,12 @@ fn look(store: &mut Store) {
             _ => {}
         }
     }
+}
+
+/// Returns what is looked at next. A cluster that is being made comes to rest from below, pods before what owns them: a
+/// workload then reports once, and not after each of its pods.
+fn next(store: &mut Store) -> Option<Key> {
+    if store.loading { store.dirty.pop_last() } else { store.dirty.pop_first() }
 }
 
 /// A claim gets its volume at once.

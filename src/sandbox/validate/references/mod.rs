@@ -251,6 +251,7 @@ impl<'a> Look<'a> {
                 && rule.from.is_none()
                 && rule.until.is_none()
                 && rule.times.is_none()
+                && rule.spare.is_none()
         });
         dark || region == self.world.estate.primary.region || !self.doubts.knows_faults()
     }
