@@ -210,10 +210,11 @@ pub(super) fn points(estate: &Estate, region: &str) -> Vec<String> {
     lines
 }
 
+/// A copy's `SnapshotCreateTime` is that of the copying; what it loses counts from the original's.
 fn snapshots(region: &str, primary: &str) -> String {
     format!(
         "aws rds describe-db-snapshots --region {region} --query \
-         \"reverse(sort_by(DBSnapshots[?DBInstanceIdentifier=='{primary}'],&SnapshotCreateTime))[].[DBSnapshotIdentifier,SnapshotCreateTime,Status]\" \
+         \"reverse(sort_by(DBSnapshots[?DBInstanceIdentifier=='{primary}'],&OriginalSnapshotCreateTime))[].[DBSnapshotIdentifier,OriginalSnapshotCreateTime,Status]\" \
          --output text"
     )
 }
@@ -221,7 +222,26 @@ fn snapshots(region: &str, primary: &str) -> String {
 pub(crate) fn promote(estate: &Estate, region: &str, replica: &str) -> Vec<String> {
     let days = estate.database.as_ref().map(|found| found.recovered.backup_retention_days);
     let days = days.map(|days| format!(" --backup-retention-period {days}")).unwrap_or_default();
-    vec![format!("{}{days}", rds("promote-read-replica", region, replica)), wait(region, replica)]
+    let mut lines = vec![
+        format!("{}{days}", rds("promote-read-replica", region, replica)),
+        wait(region, replica),
+    ];
+    lines.extend(lift(estate, region, replica));
+    lines
+}
+
+/// Returns what lifts a fence that came over, by replication or in a backup: until then nobody writes to what was
+/// recovered, and the application cannot log in to it.
+pub(crate) fn lift(estate: &Estate, region: &str, recovered: &str) -> Vec<String> {
+    let lifts = unfence(estate, recovered);
+    if lifts.is_empty() {
+        return lifts;
+    }
+    let why = "# the old primary was fenced by SQL: its fence came over, and must be lifted here";
+    let mut lines = vec![why.to_owned()];
+    lines.extend(find(estate, region, recovered));
+    lines.extend(lifts);
+    lines
 }
 
 /// Where a restore puts its instance; what is left out RDS fills with its defaults.
@@ -281,6 +301,7 @@ pub(super) fn restore_backup(
     let target = target(estate, given);
     lines.push(restore_to(region, &Origin::Backup { arn, time }, &target, &placed(estate, region)));
     lines.push(wait(region, &target));
+    lines.extend(lift(estate, region, &target));
     lines
 }
 
@@ -333,6 +354,7 @@ pub(super) fn restore_snapshot(
     let target = target(estate, given);
     lines.push(restore_to(region, &Origin::Snapshot(id), &target, &placed(estate, region)));
     lines.push(wait(region, &target));
+    lines.extend(lift(estate, region, &target));
     lines
 }
 

@@ -88,13 +88,16 @@ pub(super) fn settings(how: &HowFlags, before: Option<&RunSettings>) -> RunSetti
         OnFailureArg::Rollback => OnFailureFlag::Rollback,
         OnFailureArg::Stop => OnFailureFlag::Stop,
     });
+    let interactive = interactive(&how.who);
+    // What was said for a run that nobody watches is not said for a person who takes it up.
+    let alike = before.filter(|before| before.interactive || !interactive);
     let mut overrides = before.map(|before| before.overrides.clone()).unwrap_or_default();
     overrides.extend(how.overrides.iter().cloned());
     RunSettings {
         jobs: how.jobs.or(before.map(|before| before.jobs)).unwrap_or(JOBS),
-        on_failure: said.or(before.map(|before| before.on_failure)).unwrap_or(OnFailureFlag::Auto),
+        on_failure: said.or(alike.map(|before| before.on_failure)).unwrap_or(OnFailureFlag::Auto),
         confirm_each: how.confirm.is_some() || before.is_some_and(|before| before.confirm_each),
-        interactive: interactive(&how.who),
+        interactive,
         overrides,
         failures_answered: BTreeSet::new(),
         reverts_answered: BTreeSet::new(),

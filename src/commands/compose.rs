@@ -74,7 +74,7 @@ pub(super) fn operator(
     hung_up: Option<watch::Receiver<bool>>,
 ) -> Chain {
     let Some(hung_up) = hung_up else { return Chain::alone(given, state.mode) };
-    let objective = Some((state.incident_started, state.plan.objectives.rto_max));
+    let objective = Some((state.incident_started, state.plan.rto_max()));
     let (terminal, clock) = (context.terminal.clone(), Arc::clone(&context.clock));
     let person = TerminalOperator::new(terminal, clock, objective, hung_up);
     let person: Arc<dyn Operator> = match context.rehearsal() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 
@@ -23,7 +24,9 @@ use crate::outcome::Candidate;
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
+use crate::report::screens::candidates::{self, Back};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
+use crate::report::terminal::{Terminal, Tone};
 use crate::report::text::hour;
 use crate::report::view::ViewState;
 
@@ -42,6 +45,8 @@ pub(super) struct Before {
     pub store: Option<Store>,
     /// What a new run would read
     pub estate_file: Option<PathBuf>,
+    /// Where the recovery points are shown when nobody is asked to choose
+    pub terminal: Terminal,
 }
 
 /// Returns what builds the go question of a run.
@@ -83,10 +88,33 @@ fn build(state: &RunState, before: &Before, seen: Preflight) -> Go {
     let mode = state.mode;
     let asked = answers::Run { plan: &state.plan, given, mode, state: Some(state) };
     let missing = asked.missing(state.settings.confirm_each, &seen.report.steps, seen.alone);
+    if !state.settings.interactive {
+        let now = ports.clock.now();
+        for line in offered(&seen.report, &missing, state.incident_started, now) {
+            before.terminal.loud(Tone::Plain, &line);
+        }
+    }
     let mut findings = seen.report.findings.clone();
     findings.extend(gone(state));
     let view = view(state, ports, first, seen.report, findings.clone());
     Go { question: question(&view), findings, missing }
+}
+
+/// Returns the table of the recovery points where it is missing which one to take: nobody is asked, and whoever reads
+/// what came of it chooses by what each costs.
+pub(super) fn offered(
+    report: &DryRunReport,
+    missing: &[String],
+    incident_started: Timestamp,
+    now: Timestamp,
+) -> Vec<String> {
+    if !missing.iter().any(|flag| flag.starts_with("--recovery-point")) {
+        return Vec::new();
+    }
+    let (candidates, best) = observe::candidates(report);
+    let (rto_max, rpo_max) = (report.plan.rto_max(), report.plan.objectives.rpo_max);
+    let back = Back { incident_started, now, rto_max };
+    candidates::table(&candidates, best.as_deref(), Some(rpo_max), Some(&back))
 }
 
 /// Gates that were passed and do not stand any more.
@@ -147,7 +175,7 @@ fn view(
     }
 }
 
-fn gates(state: &RunState, now: jiff::Timestamp) -> Vec<GateView> {
+fn gates(state: &RunState, now: Timestamp) -> Vec<GateView> {
     let gates = state.plan.steps.iter().zip(&state.steps).filter(|(step, _)| step.is_gate());
     gates
         .filter(|(_, seen)| !seen.reports.is_empty())
@@ -225,7 +253,9 @@ fn no_return(
     best: Option<&str>,
 ) -> Option<StepId> {
     let chosen = candidates.iter().find(|candidate| Some(candidate.id.as_str()) == best);
-    let by_choice = chosen.is_some_and(|candidate| !candidate.reversible);
+    let for_good = |candidate: &Candidate| !candidate.reversible && candidate.unusable.is_none();
+    // Where none is taken before a person says so, any of them may be.
+    let by_choice = chosen.map_or_else(|| candidates.iter().any(for_good), for_good);
     let found = by_step(&report.steps);
     plan.steps
         .iter()
@@ -274,6 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn the_last_moment_is_that_of_any_way_that_may_be_taken() {
+        let plan = fixtures::plan();
+        let report = DryRunReport {
+            mode: crate::event::Mode::DryRun,
+            plan: Arc::new(plan.clone()),
+            seen: Timestamp::UNIX_EPOCH,
+            steps: Vec::new(),
+            findings: Vec::new(),
+        };
+        let mut all = fixtures::candidates();
+        let at = |all: &[Candidate], best| no_return(&plan, &report, all, best).map(|id| id.0);
+        assert_eq!(at(&all, Some("replica")).as_deref(), Some("database"));
+        assert_eq!(at(&all, Some("backup")), None);
+        // Nobody knows which: the replica is on offer.
+        assert_eq!(at(&all, None).as_deref(), Some("database"));
+        all[0].unusable = Some("backing up".to_owned());
+        assert_eq!(at(&all, None), None);
+    }
+
+    #[test]
     fn writes_go_to_what_was_recovered_whatever_became_of_the_old_primary() {
         let mut plan = fixtures::plan();
         plan.inputs.insert("region".to_owned(), json!("us-west-2"));
@@ -299,7 +349,7 @@ mod tests {
             let report = DryRunReport {
                 mode: crate::event::Mode::DryRun,
                 plan: Arc::new(plan.clone()),
-                seen: jiff::Timestamp::UNIX_EPOCH,
+                seen: Timestamp::UNIX_EPOCH,
                 steps,
                 findings: Vec::new(),
             };

@@ -24,7 +24,7 @@ use crate::engine::dispatcher::{self, Setup};
 use crate::engine::ports::{Armed, Lease};
 use crate::engine::state::RunState;
 use crate::error::UserError;
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, RunSettings};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::lock::{FileLock, Holder, LockError};
@@ -68,7 +68,7 @@ pub(super) fn run(
     let estate_lock = lock_estate(context, &store, &plan, &run)?;
     let superseded = unfinished(context, &store, &plan)?;
     if !settings.interactive {
-        demand(context, &plan, &given, settings.confirm_each)?;
+        demand(context, &plan, &given, settings.confirm_each, incident_started)?;
     }
     typed::ask_for(context, &wanted)?;
     let mut open = store.create_run(&run, now).map_err(|error| store_error(&error))?;
@@ -145,6 +145,7 @@ fn demand(
     plan: &Arc<Plan>,
     given: &Given,
     confirm_each: bool,
+    incident_started: Timestamp,
 ) -> Result<(), UserError> {
     let run = answers::Run { plan, given, mode: context.mode(), state: None };
     if answers::certain(run.missing(confirm_each, &[], false)).is_empty() {
@@ -156,8 +157,13 @@ fn demand(
     if missing.is_empty() {
         return Ok(());
     }
+    let mut refusal = answers::refusal(&missing);
+    let now = context.clock.now();
+    for line in go::offered(&seen.report, &missing, incident_started, now) {
+        refusal.message = format!("{}\n{line}", refusal.message);
+    }
     // Whoever added the flags alone would be refused for what blocks next.
-    Err(answers::beside(answers::refusal(&missing), &seen.report.findings))
+    Err(answers::beside(refusal, &seen.report.findings))
 }
 
 /// A run to be carried on, with everything it takes.
@@ -191,7 +197,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         compose::clients(context, &state.plan, guard.clone(), Some(open.dir.artifacts()))?;
     compose::learn_secrets(context, &clients, &state.plan).await;
     open.chain = open.chain.masked_by(clients.masks.clone());
-    let interactive = state.settings.interactive && attended();
+    let interactive = settings(&state, &opening).interactive && attended();
     let mut signals = crate::signals::listen(restore)
         .map_err(|error| UserError::new(Exit::Internal, format!("listen to signals: {error}")))?;
     let hung_up = signals.hung_up.clone();
@@ -216,6 +222,7 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
         given,
         store,
         estate_file: drift::file(context),
+        terminal: context.terminal.clone(),
     };
     let setup = Setup {
         go: go::builder(before),
@@ -245,6 +252,16 @@ async fn engine(context: &Context, job: Job) -> Result<Exit, UserError> {
     let exit = debriefed::debriefed(context, &dir.journal(), &run, exit)?;
     last_lines(context, &dir.journal(), &run, exit)?;
     Ok(exit)
+}
+
+/// Returns how a run goes on: as the command says that takes it up, whoever began it. What a pipeline began, a person may
+/// finish at a terminal.
+fn settings<'a>(state: &'a RunState, opening: &'a [Event]) -> &'a RunSettings {
+    let taken_up = opening.iter().find_map(|event| match event {
+        Event::RunResumed { settings, .. } => Some(settings),
+        _ => None,
+    });
+    taken_up.unwrap_or(&state.settings)
 }
 
 /// Returns what opens the guard for changes, and tells who waits for that.

@@ -467,7 +467,7 @@ pub(super) fn candidates(report: &DryRunReport) -> (Vec<Candidate>, Option<Strin
         _ => None,
     });
     let choices = choices.unwrap_or_default();
-    let best = Candidate::best(&choices, report.plan.objectives.rto_max).map(|c| c.id.clone());
+    let best = Candidate::best(&choices, report.plan.rto_max()).map(|c| c.id.clone());
     (choices, best)
 }
 

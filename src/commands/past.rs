@@ -37,6 +37,12 @@ pub(super) fn scope(state: &RunState, id: &str) -> Result<RollbackScope, UserErr
         return Err(UserError::new(Exit::ChangesLeft, message)
             .hint(format!("go on with the run: phoenix-dr resume {short}")));
     }
+    // What it did is for good, whatever its runbook says of steps of its kind: a rollback could only fail.
+    if let Some(why) = &state.steps[i].irreversible {
+        let message = format!("`{id}` cannot be reverted: {why}; nothing was reverted");
+        return Err(UserError::new(Exit::ChangesLeft, message)
+            .hint(format!("go on with the run: phoenix-dr resume {short}{}", state.mode.flag())));
+    }
     if !state.sealed().contains(&i) {
         return Err(refuse(format!("no point of no return seals `{id}`; nothing was reverted"))
             .hint(format!("it is reverted with the rest: phoenix-dr rollback {short}")));

@@ -65,6 +65,19 @@ fn stopped() -> RunState {
 }
 
 #[test]
+fn what_was_done_for_good_is_not_taken_back_whatever_the_runbook_allows() {
+    let mut state = stopped();
+    let i = state.graph.of_step(&"database".into()).expect("a step");
+    let mut plan = (*state.plan).clone();
+    plan.steps[i].rollback =
+        plan.steps[state.graph.of_step(&"capacity".into()).expect("a step")].rollback.clone();
+    state.plan = std::sync::Arc::new(plan);
+    let refused = scope(&state, "database").expect_err("it is for good");
+    assert_eq!(refused.exit, Exit::ChangesLeft);
+    assert!(refused.message.contains("cannot be reverted: a promotion"), "{}", refused.message);
+}
+
+#[test]
 fn the_word_says_where_traffic_and_writes_then_go() {
     let state = stopped();
     for (step, expected) in [

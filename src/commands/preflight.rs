@@ -129,18 +129,15 @@ fn nothing_scaled(plan: &Plan) -> Vec<Finding> {
     let urgent = |step: &&PlannedStep| step.priority == Some(Priority::P0);
     let steps = plan.steps.iter().filter(urgent).filter(nothing);
     let finding = |step: &PlannedStep| {
-        let (level, said) = if plan.estate.services.is_empty() {
-            (FindingLevel::Warning, "it scales nothing: the estate has no services")
+        let said = if plan.estate.services.is_empty() {
+            "it scales nothing: the estate has no `services`"
         } else {
-            (
-                FindingLevel::Blocking,
-                "it scales nothing: no P0 service of the estate has a workload",
-            )
+            "it scales nothing: no P0 service of the estate has a workload"
         };
         let hint =
             "give what must run first `priority: P0`, `workload` and `replicas` under `services:`";
         Finding {
-            level,
+            level: FindingLevel::Blocking,
             about: step.title.clone(),
             said: said.to_owned(),
             hint: Some(hint.to_owned()),

@@ -100,7 +100,7 @@ impl Driver {
         among: &str,
         choices: &[Candidate],
     ) -> Result<Option<Candidate>, Park> {
-        let best = Candidate::best(choices, self.plan.objectives.rto_max);
+        let best = Candidate::best(choices, self.plan.rto_max());
         let form = AnswerForm::Candidates {
             candidates: choices.to_vec(),
             loss_max: Some(self.plan.objectives.rpo_max),

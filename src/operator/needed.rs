@@ -143,7 +143,7 @@ fn of_choice(
     step: &PlannedStep,
     choices: &[Candidate],
 ) -> Vec<Question> {
-    let max = plan.objectives.rto_max;
+    let max = plan.rto_max();
     let least = Candidate::best(choices, max);
     let loss_max: Span = plan.objectives.rpo_max;
     let form = AnswerForm::Candidates {

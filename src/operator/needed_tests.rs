@@ -84,7 +84,8 @@ fn a_loss_that_would_be_asked_about_is_needed_beforehand() {
     let Found::State { state } = &mut found[1].found else { panic!("the choice") };
     state.choices[1].forecast = None;
     let flags = missing(&Given::default(), &found);
-    assert!(flags.contains(&"--recovery-point ID, one of backup".to_owned()), "{flags:?}");
+    let point = "--recovery-point ID, one of backup: backup an unknown loss, an unknown time, can be undone";
+    assert!(flags.contains(&point.to_owned()), "{flags:?}");
 
     let named = Given { recovery_point: Some("backup".to_owned()), ..Given::default() };
     assert!(missing(&named, &found).contains(&"--accept-loss unknown".to_owned()));

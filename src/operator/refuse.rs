@@ -6,6 +6,7 @@ use super::scripted::{Given, loss, name};
 use crate::engine::ports::Operator;
 use crate::event::{Answer, AnswerForm, FailureChoice, MenuOption, Question, QuestionKey};
 use crate::outcome::Candidate;
+use crate::report::text::about;
 use crate::report::words;
 
 /// Answers in place of a person who is not there: never yes.
@@ -130,6 +131,16 @@ fn way(option: &MenuOption) -> String {
     format!("{name}{rest}{}", outputs.collect::<String>())
 }
 
+/// Says what a candidate costs.
+fn cost(candidate: &Candidate) -> String {
+    let Candidate { id, loss, forecast, reversible, .. } = candidate;
+    let loses = loss.map_or("an unknown loss".to_owned(), |loss| format!("loses {}", about(loss)));
+    let takes =
+        forecast.map_or("an unknown time".to_owned(), |time| format!("takes {}", about(time)));
+    let undo = if *reversible { "can be undone" } else { "cannot be undone" };
+    format!("{id} {loses}, {takes}, {undo}")
+}
+
 /// Returns what answers a question.
 fn wanted(question: &Question) -> String {
     match &question.form {
@@ -139,11 +150,12 @@ fn wanted(question: &Question) -> String {
         AnswerForm::Evidence { prompt } => prompt.clone(),
         AnswerForm::Candidates { candidates, .. } => {
             let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
-            let ids: Vec<&str> = usable.map(|candidate| candidate.id.as_str()).collect();
+            let (ids, costs): (Vec<&str>, Vec<String>) =
+                usable.map(|candidate| (candidate.id.as_str(), cost(candidate))).unzip();
             if ids.is_empty() {
                 "but none can be taken".to_owned()
             } else {
-                format!("one of {}", ids.join(", "))
+                format!("one of {}: {}", ids.join(", "), costs.join("; "))
             }
         }
         AnswerForm::Menu { options } => {

@@ -53,6 +53,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the longest time the most urgent services may take to be back: the estate's own, else the runbook's.
+    pub(crate) fn rto_max(&self) -> Span {
+        let most = self.objectives.rto_max;
+        match self.estate.objectives.get(&Priority::P0) {
+            // An objective that is longer than the runbook's maximum is its own.
+            Some(objective) => objective.rto_max.unwrap_or(most.max(objective.rto)),
+            None => most,
+        }
+    }
+
     /// Returns the plan with a recovery point named beforehand for every step that chooses one and names none itself:
     /// it wins over whatever the step finds.
     #[must_use]

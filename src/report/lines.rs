@@ -252,9 +252,9 @@ impl Page<'_> {
                     notes.iter().for_each(|note| self.under(Weight::Detail, note));
                 }
                 AttemptResult::Failed { error } => {
-                    // In two lines: where no retry helps, the failure is told in full right after.
+                    // In one line: where no retry helps, the failure is told in full right after.
                     let room = self.layout.columns.saturating_sub(LEAD + self.layout.ids + 2);
-                    let said = text::clip(&format!("attempt {attempt}: {error}"), 2 * room);
+                    let said = text::clip(&format!("attempt {attempt}: {error}"), room);
                     self.head(Weight::Normal, Tone::Warn, "tried", &step.0, &said);
                 }
             },
@@ -465,7 +465,7 @@ pub(crate) fn header(view: &ViewState, now: Timestamp, layout: &Layout) -> Vec<L
         text::hour_both(began, &layout.zone),
         text::minutes(view.gone(now)),
         text::minutes(plan.objectives.rto.duration()),
-        text::minutes(plan.objectives.rto_max.duration()),
+        text::minutes(plan.rto_max().duration()),
         plan.severity,
     );
     let mut lines = Vec::new();

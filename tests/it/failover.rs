@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::dr001::{FAILOVER, live, quick, quick_folder, runbook};
 use super::estate::fresh;
@@ -69,6 +69,19 @@ fn a_dry_run_says_nothing_to_a_database_that_would_change_it() {
     }
 }
 
+/// Workloads of the estate's services, and how many replicas each is to have.
+const WORKLOADS: [(&str, u64); 9] = [
+    ("phoenix-api", 5),
+    ("api-gateway", 3),
+    ("experiment-controller", 2),
+    ("config-generator", 2),
+    ("pipeline-operator", 2),
+    ("dashboard", 1),
+    ("monitoring", 1),
+    ("process-simulator", 2),
+    ("analytics", 1),
+];
+
 #[test]
 fn a_live_run_restores_the_platform_and_a_second_one_finds_nothing_to_do() {
     let estate = fresh("{}");
@@ -79,6 +92,22 @@ fn a_live_run_restores_the_platform_and_a_second_one_finds_nothing_to_do() {
         let ends = of_step(&events, "step_finished", step);
         assert_eq!(ends.len(), 1, "{step}");
         assert_eq!(ends[0]["end"], "done", "{step}");
+    }
+    let world = estate.world();
+    assert_eq!(world["weights"], json!({ "use1": 0, "usw2": 100 }));
+    assert_eq!(world["secret"], "phoenix-dr-replica");
+    let recovered =
+        json!({ "application_may_log_in": true, "in_recovery": false, "running": true });
+    assert_eq!(world["databases"]["phoenix-dr-replica"], recovered);
+    assert_eq!(world["autoscalers"]["phoenix-api"], 5);
+    // What the estate wants of each of its services, and what writes is on the recovered database, all of it.
+    for (workload, replicas) in WORKLOADS {
+        let wanted = json!({ "ready": replicas, "replicas": replicas });
+        assert_eq!(world["workloads"][workload], wanted, "{workload}");
+    }
+    for (app, replicas) in [("phoenix-api", 5), ("experiment-controller", 2)] {
+        let connected = format!("{app} phoenix-dr-replica connected true");
+        assert_eq!(world["pods"][connected], replicas, "{app}: {}", world["pods"]);
     }
     let promoted = |estate: &super::estate::Estate| {
         let calls = estate.mutating();

@@ -380,6 +380,35 @@ fn after_a_failure_the_run_stops_and_keeps_what_it_did() {
     assert!(is_there(&folder, "three"));
 }
 
+/// What a pipeline began, a person finishes: the questions are put, whoever began it.
+#[test]
+fn a_run_that_nobody_watched_is_finished_by_a_person() {
+    let approve = "    approve: \"Nobody works on two meanwhile.\"\n";
+    let steps = format!("{}{}", leaves_file("one", ""), leaves_file("two", approve));
+    let folder = folder(&steps);
+    folder.write("answers.yaml", "approve:two: 'no'\n");
+    let begun = folder.run(&[&RUN[..], &["--yes", "--answers", "answers.yaml"]].concat());
+    assert_ne!(begun.exit, 0, "{}", begun.out);
+    assert!(!is_there(&folder, "two"));
+    let mut person = folder.at_terminal(&["resume"]);
+    person.asked_about("? Leave the file two", YES_NO).types("y");
+    person.exits(0);
+    assert!(is_there(&folder, "two"));
+}
+
+#[test]
+fn a_failure_that_nobody_saw_is_decided_by_a_person() {
+    let folder = folder(&failing());
+    folder.run(&[&RUN[..], &["--yes", "--on-failure", "stop"]].concat()).exits(14);
+    let mut person = folder.at_terminal(&["resume"]);
+    person.asked_about(FAILED.0, FAILED.1).types("q");
+    person.exits(14);
+    let mut person = folder.at_terminal(&["rollback"]);
+    person.asked("Roll back? [y/n]").types("y");
+    person.exits(5);
+    assert!(!is_there(&folder, "one"));
+}
+
 /// A step that cannot be taken back as long as there is no file `mended`, and one that fails.
 fn not_to_be_undone() -> String {
     let undo = "undo: [rm, -f, DIR/one]";

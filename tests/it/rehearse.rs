@@ -96,6 +96,46 @@ fn each_fault_ends_as_documented() {
 }
 
 #[test]
+fn an_estate_without_services_is_not_failed_over() {
+    let folder = Folder::new();
+    let world = include_str!("../../src/sandbox/worlds/phoenix.yaml");
+    let (head, rest) = world.split_once("  services:\n").expect("services");
+    let (_, rest) = rest.split_once("  objectives:\n").expect("what comes after them");
+    folder.write("bare.yaml", &format!("{head}  objectives:\n{rest}"));
+    let refused = folder.run(
+        &[&["failover", "--region", "us-west-2", "--rehearse=bare.yaml"], &ANSWERS[..]].concat(),
+    );
+    let said = refused.exits(10).said();
+    assert!(said.contains("it scales nothing: the estate has no `services`"), "{said}");
+    assert!(said.contains("Changed nothing"), "{said}");
+}
+
+/// Nobody is asked, and no recovery point is back in time: what each costs is told, and nothing is taken.
+#[test]
+fn what_the_recovery_points_cost_is_told_where_none_is_taken() {
+    let folder = Folder::new();
+    let world = include_str!("../../src/sandbox/worlds/phoenix.yaml");
+    let hasty = world.replace("P0: { rto: 30m, rpo: 5m }", "P0: { rto: 2m, rto_max: 3m, rpo: 5m }");
+    assert_ne!(hasty, world);
+    folder.write("hasty.yaml", &hasty);
+    let answers: Vec<&str> =
+        ANSWERS.into_iter().filter(|flag| !flag.starts_with("--recovery-point")).collect();
+    let flags = ["failover", "--region", "us-west-2", "--rehearse=hasty.yaml"];
+    let refused = folder.run(&[&flags[..], &answers].concat()).exits(8);
+    let said = refused.said();
+    for part in ["which loses takes data back undo", "of 0:03 LATE", "NO", "--recovery-point ID"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("replica loses") && said.contains("cannot be undone"), "{said}");
+    // Before anything begins as well, where more than that is missing.
+    let folder = Folder::new();
+    folder.write("hasty.yaml", &hasty);
+    let refused =
+        folder.run(&[&flags[..], &["--non-interactive", "--speed=max"]].concat()).exits(8);
+    assert!(refused.said().contains("of 0:03 LATE"), "{}", refused.err);
+}
+
+#[test]
 fn a_fault_that_never_struck_is_told_with_why() {
     let folder = Folder::new();
     let inject = [

@@ -68,6 +68,8 @@ pub(super) async fn observe(
     let desired = json!({ "exists": true, "run": call.run.0 });
     let mut seen = Observation::new(image_of(found.as_ref()), desired);
     seen.commands = vec![command(restore, &place)];
+    let lift = by_hand::database::lift(&clients.estate, &restore.region, &restore.target);
+    seen.commands.extend(lift);
     let Some(found) = found else {
         seen.evidence.push(format!("{} does not exist yet", restore.target));
         seen.evidence.extend(prerequisites(clients, &restore.region, &place).await?);

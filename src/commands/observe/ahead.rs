@@ -66,8 +66,7 @@ impl Looker<'_> {
             let usable = |choice: &&Candidate| choice.id == point && choice.unusable.is_none();
             seen.choices.iter().find(usable)
         });
-        let taken =
-            named.or_else(|| Candidate::best(&seen.choices, self.sight.plan.objectives.rto_max));
+        let taken = named.or_else(|| Candidate::best(&seen.choices, self.sight.plan.rto_max()));
         call.choice = taken.cloned();
         self.foresee(i, &call, &seen).await;
     }

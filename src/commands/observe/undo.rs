@@ -69,7 +69,7 @@ impl Choice {
             })
             .unwrap_or_default();
         let named = sight.point.and_then(|point| choices.iter().find(|choice| choice.id == point));
-        let best = || Candidate::best(choices, sight.plan.objectives.rto_max);
+        let best = || Candidate::best(choices, sight.plan.rto_max());
         let taken = named.or_else(best);
         let method =
             taken.and_then(|taken| RecoveryPoint::of(taken).ok()).map(|point| point.method);

@@ -55,7 +55,8 @@ impl Checks<'_> {
         let root = Path::root().key("services");
         let urgent =
             |service: &Service| service.priority == Priority::P0 && service.workload.is_some();
-        if !self.estate.services.is_empty() && !self.estate.services.iter().any(urgent) {
+        let has_services = !self.estate.services.is_empty() || !self.estate.clusters.is_empty();
+        if has_services && !self.estate.services.iter().any(urgent) {
             let message = "no P0 service has a workload";
             let help = "a failover scales nothing up before it moves the database and the traffic";
             self.doubtful(&root, message, help);

@@ -176,7 +176,7 @@ pub(super) fn heading(view: &GoView) -> Vec<String> {
             "incident began {} · P0 objective {}, maximum {}",
             text::hour_both(view.incident_started, &view.zone),
             minutes(rto.duration()),
-            minutes(plan.objectives.rto_max.duration()),
+            minutes(plan.rto_max().duration()),
         ),
     ]
 }
