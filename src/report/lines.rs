@@ -15,7 +15,7 @@ use crate::event::{
     RollbackScope,
 };
 use crate::ids::StepId;
-use crate::outcome::{ActionError, CheckReport, Obligation, StepEnd, Verdict};
+use crate::outcome::{ActionError, CheckReport, Obligation, StepEnd, Verdict, WARNS};
 
 /// Columns of the time, the word and the gaps before the step's id.
 const LEAD: usize = 16;
@@ -232,6 +232,19 @@ impl Page<'_> {
         self.head(Weight::Normal, Tone::Strong, "hand", &step.0, &said);
     }
 
+    /// Tells what an attempt did; what is other than expected is told to everybody.
+    fn performed(&mut self, step: &str, notes: &[String]) {
+        let (warn, rest): (Vec<&String>, Vec<&String>) =
+            notes.iter().partition(|note| note.starts_with(WARNS));
+        let (weight, tone) = match warn.is_empty() {
+            true => (Weight::Detail, Tone::Faint),
+            false => (Weight::Normal, Tone::Warn),
+        };
+        self.head(weight, tone, "did", step, "performed; verifying");
+        warn.into_iter().for_each(|note| self.under(Weight::Normal, note));
+        rest.into_iter().for_each(|note| self.under(Weight::Detail, note));
+    }
+
     fn step(&mut self, event: &Event, view: &ViewState) {
         match event {
             Event::StepReady { step, .. } => {
@@ -247,10 +260,7 @@ impl Page<'_> {
                 self.started(step, *attempt, irreversible.as_deref(), view);
             }
             Event::AttemptFinished { step, attempt, result } => match result {
-                AttemptResult::Performed { notes, .. } => {
-                    self.head(Weight::Detail, Tone::Faint, "did", &step.0, "performed; verifying");
-                    notes.iter().for_each(|note| self.under(Weight::Detail, note));
-                }
+                AttemptResult::Performed { notes, .. } => self.performed(&step.0, notes),
                 AttemptResult::Failed { error } => {
                     // In one line: where no retry helps, the failure is told in full right after.
                     let room = self.layout.columns.saturating_sub(LEAD + self.layout.ids + 2);

@@ -28,7 +28,7 @@ use crate::clients::postgres::long::SINCE_14;
 use crate::clients::postgres::{NoSession, Opening, Session, connect_with, database};
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::{AssessTier, PostgresAssess};
 use crate::span::Span;
 use look::{Look, Seen, look};
@@ -169,10 +169,14 @@ pub(crate) async fn perform(
     let file = keep(clients, call, &report)?;
     let mut notes = report.notes();
     notes.extend(file.iter().map(|file| format!("report: {file}")));
+    if !report.is_sound() {
+        notes.iter_mut().for_each(|note| note.insert_str(0, WARNS));
+    }
+    let database = wanted.database;
     Ok(Performed {
         after: seen.desired.clone(),
         outputs: report.outputs(file.as_deref()),
-        obligations: Vec::new(),
+        obligations: report.obligation(database, file.as_deref()).into_iter().collect(),
         notes,
     })
 }

@@ -298,7 +298,8 @@ async fn behind(what: &str, leader: &Held, in_recovery: bool) -> Result<Vec<Stri
          join pg_sequence q on q.seqrelid = c.oid \
          where c.relkind = 'S' and q.seqincrement > 0 and not q.seqcycle and {} \
          and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) and {OWN} order by 1, 2",
-        there(in_recovery)
+        // A logged sequence may be that of an unlogged table, which a replica does not have.
+        if in_recovery { "c.relpersistence = 'p' and t.relpersistence = 'p'" } else { "true" }
     );
     let mut found = Vec::new();
     for row in leader.read(what, &sql, &[]).await? {

@@ -223,8 +223,13 @@ async fn dump(
 
 /// Returns what one of PostgreSQL's own programs failed by: what follows its first error is only the end of it.
 pub(super) fn said(ended: &Ended) -> String {
-    let first = ended.stderr.lines().find(|line| line.contains("error:"));
-    first.map_or_else(|| ended.say(LIMIT), str::to_owned)
+    let find = |words: &str| ended.stderr.lines().find(|line| line.contains(words));
+    let Some(first) = find("error:") else { return ended.say(LIMIT) };
+    // What the server said stands in a line of its own.
+    match find("Error message from server:").and_then(|line| line.split_once("server:")) {
+        Some((_, server)) => format!("{first}: {}", server.trim()),
+        None => first.to_owned(),
+    }
 }
 
 /// Says whether another try can help one of PostgreSQL's own programs that failed.
@@ -245,9 +250,12 @@ pub(super) fn class(ended: &Ended) -> FailureClass {
     FailureClass::Invalid
 }
 
-/// Returns the snapshot's instant and the log's position.
+/// Returns the snapshot's instant and the log's position. A replica has what it has replayed: the instant is that of the
+/// last commit among that, for a clock that runs on says nothing of data that does not come.
 async fn instant(what: &str, leader: &Held) -> Result<(Timestamp, String), ActionError> {
-    let sql = "select (extract(epoch from transaction_timestamp()) * 1000000)::int8, \
+    let sql = "select (extract(epoch from case when pg_is_in_recovery() \
+             then least(transaction_timestamp(), pg_last_xact_replay_timestamp()) \
+             else transaction_timestamp() end) * 1000000)::int8, \
          (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end)::text";
     let row = leader.read_one(what, sql, &[]).await?;
     let internal =

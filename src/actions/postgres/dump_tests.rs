@@ -7,7 +7,7 @@ use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
 use crate::engine::ports::{Armed, Image};
-use crate::outcome::Effect;
+use crate::outcome::{Effect, WARNS};
 use crate::runbook::catalogue::actions::ActionName;
 
 /// Several schemas, partitions, an identity, a large value, a foreign key, a privilege, a large object.
@@ -296,6 +296,7 @@ async fn a_dump_of_a_damaged_table_is_none() {
         .await;
     let error = lab.done(ActionName::PostgresDump, dump_of("bad")).await.expect_err("damaged");
     assert_eq!(error.effect, Effect::None, "{error}");
+    assert!(error.message.contains("invalid page"), "{error}");
     let left: Vec<_> = std::fs::read_dir(lab.dumps.path()).expect("listed").collect();
     assert!(left.is_empty(), "nothing is kept: {left:?}");
 }
@@ -313,9 +314,10 @@ async fn what_belongs_to_the_database_itself_comes_back_too() {
     lab.server.sql("phoenix", "revoke all on lab.runs from gone").await;
     lab.server.sql("postgres", "drop role gone").await;
     let performed = lab.restored("first", "copy").await.expect("restored");
-    let lost =
-        performed.notes.iter().filter(|note| note.starts_with("not done")).collect::<Vec<_>>();
-    assert!(lost.len() == 1 && lost[0].contains("gone"), "{lost:?}");
+    let lost = performed.notes.iter().filter(|note| note.starts_with(WARNS)).collect::<Vec<_>>();
+    assert!(lost.len() == 1 && lost[0].contains("not done: GRANT"), "{lost:?}");
+    let [open] = performed.obligations.as_slice() else { panic!("{performed:?}") };
+    assert!(open.id == "lacks-copy" && open.say.contains("gone"), "{open:?}");
     let (app, _driver) =
         lab.server.client("app", "operator-secret", "copy").await.expect("it may connect");
     let row = app.query_one("select count(*), current_setting('work_mem') from runs", &[]).await;
@@ -324,6 +326,105 @@ async fn what_belongs_to_the_database_itself_comes_back_too() {
     let asked = "select has_database_privilege('public', 'copy', 'CONNECT')::text || \
         has_table_privilege('team', 'lab.runs', 'INSERT')::text";
     assert_eq!(lab.server.text("copy", asked).await, "falsetrue");
+}
+
+/// The application owned everything; the restored database is the estate's user's, and it can do what it could.
+#[tokio::test]
+async fn former_owners_can_do_what_they_could() {
+    let Some(lab) = Lab::open().await else { return };
+    let owned = "alter database phoenix owner to app; revoke all on database phoenix from public; grant connect on database phoenix to dr; \
+        alter database phoenix set statement_timeout = '30s'; alter role dr bypassrls; \
+        create function lab.count() returns bigint language sql as 'select count(*) from lab.runs'; \
+        revoke execute on function lab.count() from public; alter function lab.count() owner to app; \
+        grant select on lab.runs to app; alter large object 4711 owner to app; grant select on large object 4711 to dr; \
+        create table lab.notes (t text); insert into lab.notes values ('a'), ('b'); \
+        alter table lab.notes enable row level security; alter table lab.notes owner to app";
+    lab.server.sql("phoenix", owned).await;
+    lab.dumped("first").await;
+    let performed = lab.restored("first", "copy").await.expect("restored");
+    lab.proved("first", "copy").await.expect("whole");
+    let (app, _driver) =
+        lab.server.client("app", "operator-secret", "copy").await.expect("it may connect");
+    let does = "create table public.made (id int); select lab.count(); select lo_get(4711)";
+    app.batch_execute(does).await.expect("as before");
+    let row = app.query_one("select current_setting('statement_timeout')", &[]).await;
+    assert_eq!(row.expect("asked").get::<_, &str>(0), "30s");
+    // Its owner saw rows that a policy hides from everybody else: nobody must find that out by their absence.
+    let row = app.query_one("select count(*) from lab.notes", &[]).await.expect("may read");
+    assert_eq!(row.get::<_, i64>(0), 0);
+    let hidden = performed.notes.iter().find(|note| note.contains("policies hide the rows of"));
+    assert!(hidden.is_some_and(|note| note.contains("lab.notes")), "{:?}", performed.notes);
+    assert!(performed.obligations[0].say.contains("lab.notes"), "{:?}", performed.obligations);
+}
+
+#[tokio::test]
+async fn a_table_whose_rows_a_policy_hides_is_told_before_the_dump() {
+    let Some(lab) = Lab::open().await else { return };
+    let hides = "create table lab.notes (t text); alter table lab.notes enable row level security";
+    lab.server.sql("phoenix", hides).await;
+    let error = lab.done(ActionName::PostgresDump, dump_of("first")).await.expect_err("hidden");
+    assert!(error.message.contains("may not read lab.notes"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("bypassrls")));
+}
+
+#[tokio::test]
+async fn what_was_written_since_is_not_dropped() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    let (clients, armed) = lab.clients();
+    let (call, _news) = testing::call(ActionName::PostgresRestore, restore_of("first", "copy"));
+    let before = observe(&clients, &call).await.expect("observed");
+    let performed = perform(&clients, &armed, &call, &before).await.expect("restored");
+    let now = observe(&clients, &call).await.expect("observed");
+    let image = Image { before: before.live, ours: performed.after, now };
+    let refused = async |said: &str| {
+        let error = revert(&clients, &armed, &call, &image).await.expect_err("in use");
+        assert_eq!(error.class, FailureClass::Conflict, "{error}");
+        assert!(error.message.contains(said), "{error}");
+        assert!(lab.databases().await.contains(&"copy".to_owned()));
+    };
+    let (app, driver) =
+        lab.server.client("app", "operator-secret", "copy").await.expect("connects");
+    app.query_one("select 1", &[]).await.expect("it is there");
+    refused("has 1 sessions of app").await;
+    drop(app);
+    driver.await.expect("it ends");
+    lab.server.sql("copy", "insert into lab.experiments (name) values ('only here')").await;
+    let counts = "select (sum(n_tup_ins) > 1203)::text from pg_stat_user_tables";
+    while lab.server.text("copy", counts).await != "true" {}
+    // A session that has ended is seen for a moment longer.
+    let gone = "select (count(*) = 0)::text from pg_stat_activity where datname = 'copy' and usename = 'app'";
+    while lab.server.text("postgres", gone).await != "true" {}
+    let error = revert(&clients, &armed, &call, &image).await.expect_err("written to");
+    assert!(error.message.contains("is not dropped"), "{error}");
+    assert!(lab.databases().await.contains(&"copy".to_owned()));
+}
+
+#[tokio::test]
+async fn a_replica_dumps_what_it_has_and_says_as_of_when() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.server.sql("phoenix", "create unlogged table lab.fast (id serial)").await;
+    let standby = lab.server.replica();
+    let caught_up = "select (pg_last_xact_replay_timestamp() is not null)::text";
+    lab.server.sql("phoenix", "insert into lab.experiments (name) values ('last')").await;
+    let rows = "select (count(*) = 201)::text from lab.experiments";
+    while standby.text("phoenix", rows).await != "true" {}
+    assert_eq!(standby.text("phoenix", caught_up).await, "true");
+    standby.sql("phoenix", "select pg_wal_replay_pause()").await;
+    let paused = "select pg_get_wal_replay_pause_state()";
+    while standby.text("phoenix", paused).await != "paused" {}
+    lab.server.sql("phoenix", "insert into lab.experiments (name) values ('after')").await;
+    let last = standby.text("phoenix", "select pg_last_xact_replay_timestamp()::text").await;
+    let dumps = lab.dumps.path().display().to_string();
+    std::fs::copy(lab.server.secret(), standby.secret()).expect("the same password");
+    let (clients, armed) = testing::armed(standby.estate(&json!({ "dumps": dumps })));
+    let clients = clients.with_artifacts(lab.artifacts.path().to_owned());
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("behind"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let performed = perform(&clients, &armed, &call, &seen).await.expect("dumped");
+    let taken = performed.outputs["taken"].as_str().expect("an instant");
+    let same = format!("select ('{taken}'::timestamptz = '{last}'::timestamptz)::text");
+    assert_eq!(standby.text("phoenix", &same).await, "true", "{taken} is not {last}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::content::OWN;
 use crate::clients::Clients;
 use crate::clients::postgres::{Session, identifier, literal};
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::{ActionError, FailureClass, WARNS};
 
 /// How a database sorts and compares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +66,11 @@ pub(super) struct Properties {
     pub public: bool,
     /// Roles with a privilege on the database itself
     pub grants: Vec<(String, String)>,
-    /// Whose the schemas, tables, views and sequences are, where it is not a superuser
+    /// Whose the objects are, where it is not a superuser
     pub owners: Vec<Owner>,
+    /// Tables of others whose rows are hidden by policies from all but their owner
+    #[serde(default)]
+    pub hidden: Vec<String>,
 }
 
 /// A setting of a database, or of a role in it.
@@ -84,7 +87,7 @@ pub(super) struct Setting {
 #[serde(deny_unknown_fields)]
 pub(super) struct Owner {
     pub role: String,
-    /// `schema`, `table` or `sequence`, as `grant` names it
+    /// `schema`, `table`, `sequence`, `routine` or `large object`, as `grant` names it
     pub kind: String,
     /// Quoted
     pub object: String,
@@ -123,18 +126,28 @@ pub(super) async fn properties(
     let settings = "select r.rolname::text, split_part(entry, '=', 1), substr(entry, strpos(entry, '=') + 1) \
          from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) entry \
          where s.setdatabase = (select oid from pg_database where datname = current_database()) order by 1, 2";
+    // Its owner has what others are given: in the restored one he is nobody's owner.
     let grants = "select coalesce(r.rolname::text, ''), acl.privilege_type::text \
          from pg_database db, aclexplode(coalesce(db.datacl, acldefault('d', db.datdba))) acl \
          left join pg_roles r on r.oid = acl.grantee \
-         where db.datname = current_database() and acl.grantee <> db.datdba order by 1, 2";
+         where db.datname = current_database() and not (acl.grantee = db.datdba and r.rolsuper) order by 1, 2";
     let owners = format!(
         "select r.rolname::text, case c.relkind when 'S' then 'sequence' else 'table' end, \
          quote_ident(n.nspname) || '.' || quote_ident(c.relname) \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles r on r.oid = c.relowner \
          where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relpersistence <> 't' and not r.rolsuper and {OWN} \
          union all select r.rolname::text, 'schema', quote_ident(n.nspname) from pg_namespace n \
-         join pg_roles r on r.oid = n.nspowner where n.nspname not like 'pg\\_%' \
-         and n.nspname <> 'information_schema' and not r.rolsuper order by 2, 3"
+         join pg_roles o on o.oid = n.nspowner join pg_database db on db.datname = current_database() \
+         join pg_roles r on r.oid = case o.rolname when 'pg_database_owner' then db.datdba else o.oid end \
+         where n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' and not r.rolsuper \
+         union all select r.rolname::text, 'routine', quote_ident(n.nspname) || '.' || quote_ident(p.proname) \
+         || '(' || pg_get_function_identity_arguments(p.oid) || ')' \
+         from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner \
+         where n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' and not r.rolsuper \
+         and not exists (select 1 from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid \
+             and d.deptype = 'e') \
+         union all select r.rolname::text, 'large object', l.oid::text from pg_largeobject_metadata l \
+         join pg_roles r on r.oid = l.lomowner where not r.rolsuper order by 2, 3"
     );
     let unreadable = |error: tokio_postgres::Error| unreadable(what, &error);
     let mut found = Properties::default();
@@ -161,6 +174,12 @@ pub(super) async fn properties(
             object: row.try_get(2).map_err(unreadable)?,
         });
     }
+    let hidden = "select quote_ident(n.nspname) || '.' || quote_ident(c.relname) from pg_class c \
+         join pg_namespace n on n.oid = c.relnamespace join pg_roles r on r.oid = c.relowner \
+         where c.relrowsecurity and not c.relforcerowsecurity and not r.rolsuper and not r.rolbypassrls order by 1";
+    for row in session.read(clients, what, hidden, &[]).await? {
+        found.hidden.push(row.try_get(0).map_err(unreadable)?);
+    }
     Ok(found)
 }
 
@@ -168,47 +187,99 @@ impl Properties {
     /// Gives a restored database what the dumped one had; returns what could not be given, a line each.
     ///
     /// What was somebody else's belongs to the estate's user now: its former owner gets every privilege instead.
+    ///
+    /// # Errors
+    ///
+    /// A lost connection: nothing is concluded from it.
     pub(super) async fn give(
         &self,
         clients: &Clients,
         session: &Session,
         database: &str,
         user: &str,
-    ) -> Vec<String> {
+    ) -> Result<Vec<String>, ActionError> {
         let name = identifier(database);
-        let mut statements = Vec::new();
-        for setting in &self.settings {
-            // Its own value is taken on first: a list is quoted item by item, which only the server can do.
-            let (key, value) = (literal(&setting.name), literal(&setting.value));
-            let whose = match &setting.role {
-                Some(role) => format!("alter role {} in database {name}", identifier(role)),
-                None => format!("alter database {name}"),
-            };
-            let key_word = identifier(&setting.name);
-            statements.push(format!("select set_config({key}, {value}, false)"));
-            statements.push(format!("{whose} set {key_word} from current"));
-            statements.push(format!("reset {key_word}"));
-        }
-        for (role, privilege) in &self.grants {
-            statements
-                .push(format!("grant {privilege} on database {name} to {}", identifier(role)));
+        let mut all: Vec<Given> =
+            self.settings.iter().map(|setting| setting.given(&name)).collect();
+        let plain = |sql: String| Given { said: sql.clone(), sql };
+        for (role, privilege) in self.grants.iter().filter(|(role, _)| role != user) {
+            let role = identifier(role);
+            all.push(plain(format!("grant {privilege} on database {name} to {role}")));
         }
         for owner in self.owners.iter().filter(|owner| owner.role != user) {
             let role = identifier(&owner.role);
-            statements.push(format!("grant all on {} {} to {role}", owner.kind, owner.object));
+            all.push(plain(format!("grant all on {} {} to {role}", owner.kind, owner.object)));
         }
-        if self.public {
-            statements.push(format!("grant connect, temporary on database {name} to public"));
-        }
-        let mut notes = Vec::new();
         let what = format!("give {database} what the dumped database had");
-        for statement in statements {
-            if let Err(error) = session.command(clients, &what, &statement).await {
-                notes.push(format!("not done: {statement}: {}", error.message));
-            }
+        let mut notes = give(clients, session, &what, &all).await?;
+        if let Some(first) = self.hidden.first() {
+            let more = self.hidden.len() - 1;
+            let others = if more > 0 { format!(" and {more} more") } else { String::new() };
+            notes.push(format!(
+                "{WARNS}policies hide the rows of {first}{others} from the former owner, whom they did not bind before: \
+                 make him its owner again (alter table … owner to …)"
+            ));
         }
-        notes
+        Ok(notes)
     }
+}
+
+impl Setting {
+    /// Returns how a database gets it. Its own value is taken on first, for a list is quoted item by item, which only the
+    /// server can do; all or nothing is done of it, and its value is told to nobody.
+    fn given(&self, database: &str) -> Given {
+        let (key, value) = (literal(&self.name), literal(&self.value));
+        let whose = match &self.role {
+            Some(role) => format!("alter role {} in database {database}", identifier(role)),
+            None => format!("alter database {database}"),
+        };
+        let word = identifier(&self.name);
+        Given {
+            said: format!("{whose} set {word}"),
+            sql: format!(
+                "select set_config({key}, {value}, false); {whose} set {word} from current; reset {word}"
+            ),
+        }
+    }
+}
+
+/// A statement that gives a restored database something, and how it is told.
+pub(super) struct Given {
+    pub said: String,
+    pub sql: String,
+}
+
+/// Carries statements out one by one; returns what could not be done, a line for each reason. A role that is not on the
+/// server must not stop a restore, nor take from others what they had.
+///
+/// # Errors
+///
+/// A lost connection: nothing is concluded from it.
+pub(super) async fn give(
+    clients: &Clients,
+    session: &Session,
+    what: &str,
+    all: &[Given],
+) -> Result<Vec<String>, ActionError> {
+    let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
+    for Given { said, sql } in all {
+        let Err(error) = session.command(clients, what, sql).await else { continue };
+        if session.is_closed() {
+            return Err(error);
+        }
+        match failed.iter_mut().find(|(why, _)| *why == error.message) {
+            Some((_, those)) => those.push(said),
+            None => failed.push((error.message, vec![said])),
+        }
+    }
+    let told = failed.iter().map(|(why, those)| match those.as_slice() {
+        [one] => format!("{WARNS}not done: {one}: {why}"),
+        [first, more @ ..] => {
+            format!("{WARNS}not done: {first} and {} more of the same: {why}", more.len())
+        }
+        [] => format!("{WARNS}{why}"),
+    });
+    Ok(told.collect())
 }
 
 fn unreadable(what: &str, error: &tokio_postgres::Error) -> ActionError {

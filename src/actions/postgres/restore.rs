@@ -13,13 +13,14 @@ use serde_json::{Map, Value, json};
 
 use super::dump::{bytes, class, said};
 use super::manifest::{Dumps, Manifest};
+use super::properties::{Given, give};
 use super::server::{About, about};
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
 use crate::clients::postgres::{connect_to, database, identifier, login};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
@@ -115,7 +116,7 @@ pub(crate) async fn perform(
         ActionError::unchanged(FailureClass::Internal, format!("read the dump: {error}"))
     })??;
     let target = Target::of(call, with);
-    let draft = target.make(clients, &manifest, server.major()).await?;
+    let (draft, mut notes) = target.make(clients, &manifest, server.major()).await?;
     let folder = dumps.folder(&manifest.name);
     call.progress.tell(format!("restoring {} rows", manifest.rows()), None);
     let restored = run(clients, call, with, &argv(&tool, &folder, &draft, with.jobs)).await;
@@ -128,7 +129,7 @@ pub(crate) async fn perform(
         ));
     }
     let granting = Granting { tool: &tool, folder: &folder, draft: &draft };
-    let mut notes = granting.give(clients, call, with).await.map_err(begun)?;
+    notes.extend(granting.give(clients, call, with).await.map_err(begun)?);
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
     notes.extend(target.finish(clients, &draft, &manifest).await.map_err(begun)?);
@@ -136,8 +137,26 @@ pub(crate) async fn perform(
     Ok(Performed {
         after: State::whole(&manifest.name),
         outputs: outputs(with, &manifest.name, &manifest.taken.to_string()),
-        obligations: Vec::new(),
+        obligations: not_given(&with.into, &notes).into_iter().collect(),
         notes: std::iter::once(head).chain(notes).collect(),
+    })
+}
+
+/// Returns what stays open where the restored database lacks something the dumped one had.
+fn not_given(database: &str, notes: &[String]) -> Option<Obligation> {
+    let mut lacks = notes.iter().filter_map(|note| note.strip_prefix(WARNS));
+    let (first, more) = (lacks.next()?, lacks.count());
+    let others = if more > 0 {
+        format!("; and {more} more, see its notes in the audit")
+    } else {
+        String::new()
+    };
+    Some(Obligation {
+        id: format!("lacks-{database}"),
+        say: format!("{database} lacks what the dumped database had: {first}{others}"),
+        how: "do it by hand as the server's administrator before the application is let in"
+            .to_owned(),
+        closed_by: None,
     })
 }
 
@@ -239,6 +258,8 @@ fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8) -> Vec<String> {
         "--no-privileges".to_owned(),
         "--no-tablespaces".to_owned(),
         "--no-subscriptions".to_owned(),
+        // A copy beside the original sends nothing to its subscribers; and only a superuser may publish all tables.
+        "--no-publications".to_owned(),
         "--no-password".to_owned(),
         format!("--jobs={jobs}"),
         format!("--dbname={into}"),
@@ -306,16 +327,12 @@ impl Granting<'_> {
             (format!("--use-list={list_file}"), format!("--file={}", script.display()));
         self.run(clients, call, with, &["--no-owner", &using, &into, &folder]).await?;
         let session = connect_to(clients, &with.instance, self.draft).await?;
-        let mut notes = Vec::new();
-        for statement in std::fs::read_to_string(&script).map_err(failed)?.lines() {
-            if !is_privilege(statement) {
-                continue;
-            }
-            if let Err(error) = session.command(clients, "give privileges", statement).await {
-                notes.push(format!("not done: {statement} {}", error.message));
-            }
-        }
-        Ok(notes)
+        let script = std::fs::read_to_string(&script).map_err(failed)?;
+        let given: Vec<Given> = statements(&script)
+            .filter(|sql| is_privilege(sql))
+            .map(|sql| Given { said: sql.to_owned(), sql: sql.to_owned() })
+            .collect();
+        give(clients, &session, "give privileges", &given).await
     }
 
     async fn run(
@@ -336,10 +353,46 @@ impl Granting<'_> {
     }
 }
 
-/// Says whether a line of SQL gives or takes privileges.
-fn is_privilege(line: &str) -> bool {
+/// Returns the statements of a script, each without the lines before it that are no part of it.
+///
+/// A line that ends in a semicolon ends a statement only outside of quotes: whoever may name a table must not be able to
+/// write statements into its name.
+fn statements(script: &str) -> impl Iterator<Item = &str> {
+    let mut rest = script;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_start();
+            if rest.is_empty() {
+                return None;
+            }
+            if rest.starts_with("--") {
+                rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+                continue;
+            }
+            let mut quote = None;
+            let end = rest.char_indices().find(|(_, c)| match quote {
+                // A quote that is doubled ends and begins again.
+                Some(open) => {
+                    quote = (*c != open).then_some(open);
+                    false
+                }
+                None => {
+                    quote = matches!(*c, '"' | '\'').then_some(*c);
+                    *c == ';'
+                }
+            });
+            let end = end.map_or(rest.len(), |(at, _)| at + 1);
+            let (statement, after) = rest.split_at(end);
+            rest = after;
+            return Some(statement);
+        }
+    })
+}
+
+/// Says whether a statement gives or takes privileges.
+fn is_privilege(sql: &str) -> bool {
     let starts = ["GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES "];
-    line.ends_with(';') && starts.iter().any(|start| line.starts_with(start))
+    sql.ends_with(';') && starts.iter().any(|start| sql.starts_with(start))
 }
 
 /// Says whether a line of an archive's list is about privileges, e.g. `3340; 0 0 ACL app TABLE orders dr`.
@@ -357,4 +410,27 @@ fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value
         ("dump".to_owned(), json!(dump)),
         ("taken".to_owned(), json!(taken)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_no_statement() {
+        let script = "--\n-- Name: x; Type: ACL\n--\n\nGRANT SELECT ON TABLE public.\"x\nGRANT dr TO evil;\n\" TO app;\n\
+            SET x = 'a;b';\nREVOKE ALL ON TABLE \"a\"\";\" FROM app;\n";
+        let all: Vec<&str> = statements(script).collect();
+        assert_eq!(
+            all,
+            [
+                "GRANT SELECT ON TABLE public.\"x\nGRANT dr TO evil;\n\" TO app;",
+                "SET x = 'a;b';",
+                "REVOKE ALL ON TABLE \"a\"\";\" FROM app;",
+            ]
+        );
+        let privileges: Vec<bool> = all.iter().map(|sql| is_privilege(sql)).collect();
+        assert_eq!(privileges, [true, false, true]);
+        assert_eq!(statements("GRANT x TO y").collect::<Vec<_>>(), ["GRANT x TO y"]);
+    }
 }

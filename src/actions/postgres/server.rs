@@ -73,11 +73,13 @@ pub(super) async fn may_read(
     let what = format!("read the grants in {name} on {instance}");
     // Large objects have no name, and `pg_read_all_data` does not cover them.
     let sql = format!(
-        "select n.nspname || '.' || c.relname, false from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+        "select n.nspname || '.' || c.relname, case when has_table_privilege(c.oid, 'SELECT') and c.relkind <> 'S' \
+             and row_security_active(c.oid) then 'hidden' else 'table' end from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where c.relkind in ('r', 'p', 'S') and c.relpersistence <> 't' and {OWN} \
-         and not (has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')) \
+         and not (has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT') \
+             and not (c.relkind <> 'S' and row_security_active(c.oid))) \
          union all \
-         (select 'the large object ' || l.oid, true from pg_largeobject_metadata l, pg_roles me \
+         (select 'the large object ' || l.oid, 'object' from pg_largeobject_metadata l, pg_roles me \
          where me.rolname = current_user and not me.rolsuper and not pg_has_role(l.lomowner, 'USAGE') \
          and not exists (select 1 from aclexplode(l.lomacl) acl where acl.privilege_type = 'SELECT' \
              and (acl.grantee = 0 or pg_has_role(acl.grantee, 'USAGE'))) limit 5) \
@@ -88,7 +90,7 @@ pub(super) async fn may_read(
     if tables.is_empty() {
         return Ok(());
     }
-    let objects = rows.iter().any(|row| row.try_get(1).unwrap_or(false));
+    let lacks = |kind: &str| rows.iter().any(|row| row.try_get(1).is_ok_and(|of: &str| of == kind));
     let more = tables.len().saturating_sub(NAMED_MAX);
     let mut said = tables.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
     if more > 0 {
@@ -96,9 +98,13 @@ pub(super) async fn may_read(
     }
     let user = &database(clients)?.connection.user;
     let message = format!("{user} may not read {said} in {name} on {instance}");
-    let mut hint = format!("as its administrator: grant pg_read_all_data to {}", identifier(user));
-    if objects {
-        hint = format!("{hint}; grant select on large object … to {}", identifier(user));
-    }
+    let user = identifier(user);
+    let ways = [
+        ("table", format!("grant pg_read_all_data to {user}")),
+        ("hidden", format!("alter role {user} bypassrls, for policies hide rows from it")),
+        ("object", format!("grant select on large object … to {user}")),
+    ];
+    let ways = ways.into_iter().filter(|(kind, _)| lacks(kind)).map(|(_, way)| way);
+    let hint = format!("as its administrator: {}", ways.collect::<Vec<_>>().join("; "));
     Err(ActionError::unchanged(FailureClass::Denied, message).hint(hint))
 }

@@ -30,6 +30,11 @@ pub(super) const GREET_LIMIT: Duration = Duration::from_secs(4);
 /// The server gives up before this side does, so that the answer is known.
 const SERVER_LIMITS: &str = "-c statement_timeout=8000 -c lock_timeout=5000";
 
+/// How sessions begin whose statements are all this program's own: names are those of the server itself, and what
+/// somebody put into `public` is never called by the estate's user.
+const OWN_STATEMENTS: &str =
+    "-c search_path=pg_catalog -c statement_timeout=8000 -c lock_timeout=5000";
+
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoSession {
@@ -161,13 +166,13 @@ pub(crate) async fn connect(
     connect_with(clients, instance, given, opening).await
 }
 
-/// Connects to another database of an instance as the estate's own user.
+/// Connects to another database of an instance as the estate's own user, for this program's own statements.
 pub(crate) async fn connect_to(
     clients: &Clients,
     instance: &str,
     name: &str,
 ) -> Result<Session, NoSession> {
-    let opening = Opening { database: Some(name), options: SERVER_LIMITS };
+    let opening = Opening { database: Some(name), options: OWN_STATEMENTS };
     connect_with(clients, instance, None, opening).await
 }
 

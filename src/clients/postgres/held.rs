@@ -139,6 +139,11 @@ impl Held {
 }
 
 impl Session {
+    /// Says whether the connection is gone: what it was asked last may or may not have been done.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// Carries out one statement that no transaction may hold, such as `create database`.
     ///
     /// Where no answer came its effect is not known.

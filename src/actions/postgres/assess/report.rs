@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::relations::{Family, Kind, Relation};
 use super::server::Facts;
+use crate::outcome::Obligation;
 use crate::runbook::catalogue::actions::AssessTier;
 use crate::span::Span;
 
@@ -135,6 +136,11 @@ impl Entry {
         self.is_damaged() && self.kind.holds_rows()
     }
 
+    /// Says whether it holds what the planner knows, which `analyze` gathers anew.
+    fn is_statistics(&self) -> bool {
+        self.restored().trim_start_matches("pg_catalog.").starts_with("pg_statistic")
+    }
+
     fn is_damaged(&self) -> bool {
         matches!(self.verdict, Verdict::Damaged { .. })
     }
@@ -209,8 +215,14 @@ impl Report {
     /// Says whether restoring single relations will not do: the catalogs are damaged, or more than half of all rows'
     /// bytes belong to what would have to be restored.
     fn whole_database(&self) -> bool {
-        if self.entries.iter().any(|entry| entry.catalog && entry.is_damaged()) {
+        // An index is made anew from its table, and what the planner knows by `analyze`.
+        let lost = |entry: &Entry| entry.catalog && entry.loses_rows() && !entry.is_statistics();
+        if self.entries.iter().any(lost) {
             return true;
+        }
+        // What was left out may be the greater part.
+        if self.schemas.is_some() {
+            return false;
         }
         let lost = self.to_restore();
         let rows = self.entries.iter().filter(|entry| entry.kind.holds_rows() && !entry.catalog);
@@ -222,6 +234,26 @@ impl Report {
             }
         }
         damaged * 2 > all
+    }
+
+    /// Says whether everything was read and nothing is damaged.
+    pub(super) fn is_sound(&self) -> bool {
+        self.damaged().is_empty() && self.unread().is_empty()
+    }
+
+    /// Returns what stays open where something is damaged: that a step is done is not that a database is sound.
+    pub(super) fn obligation(&self, database: &str, file: Option<&str>) -> Option<Obligation> {
+        let damaged = self.damaged();
+        let (first, more) = (damaged.first()?, damaged.len() - 1);
+        let others = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let report = file.map(|file| format!("; all of it: {file}")).unwrap_or_default();
+        Some(Obligation {
+            id: format!("damaged-{database}"),
+            say: format!("{database} on {} is damaged: {first}{others}{report}", self.instance),
+            how: "restore what is damaged, or make its indexes anew, then assess it again"
+                .to_owned(),
+            closed_by: None,
+        })
     }
 
     /// Returns what later steps may use; `files` is where the report is.

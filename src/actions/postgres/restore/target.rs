@@ -1,7 +1,10 @@
 //! The database a restore makes. Until it is whole it has a name nobody uses, so that what bears the wanted name is whole.
 //!
-//! Whose a database is, and of which dump, stands in its comment: `phoenix-dr TOKEN DUMP TAKEN`. Each attempt has a name of
-//! its own: what a dead process left running cannot write into this one's.
+//! Whose a database is, and of which dump, stands in its comment: `phoenix-dr TOKEN DUMP TAKEN`, and once it is whole how
+//! many rows the restore has written, so that what others write after it is seen. Each attempt has a name of its own: what
+//! a dead process left running cannot write into this one's.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -11,10 +14,16 @@ use crate::actions::postgres::manifest::Manifest;
 use crate::clients::Clients;
 use crate::clients::postgres::{Session, connect_to, database, identifier, literal};
 use crate::engine::ports::Call;
-use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::outcome::{ActionError, Effect, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
 
 const MARK: &str = "phoenix-dr";
+
+/// SQLSTATE of a database that somebody is in.
+const IN_USE: &str = "(55006)";
+/// How often a name is given, and what is waited between: PostgreSQL itself waits five seconds for sessions to end.
+const RENAMES: u32 = 24;
+const BETWEEN_RENAMES: Duration = Duration::from_secs(5);
 
 /// Which dump a database is of, as its own comment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +31,8 @@ pub(super) struct Of {
     pub dump: String,
     /// Instant of the dump's snapshot
     pub taken: String,
+    /// Rows that were written in it by the time it got its name
+    pub written: Option<i64>,
 }
 
 /// What there is of the new database.
@@ -132,38 +143,45 @@ impl Target {
         let mut words = comment.split(' ');
         let ours = words.next() == Some(MARK) && words.next() == Some(self.token.as_str());
         let (dump, taken) = (words.next()?, words.next()?);
-        ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned() })
+        let written = words.next().and_then(|count| count.parse().ok());
+        ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned(), written })
+    }
+
+    /// Returns what the comment says.
+    fn comment_of(&self, manifest: &Manifest) -> String {
+        format!("{MARK} {} {} {}", self.token, manifest.name, manifest.taken)
     }
 
     /// Makes an empty database that nobody but its owner may enter, in the place of what earlier attempts left; returns its
-    /// name.
+    /// name, and what of them is left.
     pub(super) async fn make(
         &self,
         clients: &Clients,
         manifest: &Manifest,
         major: u32,
-    ) -> Result<String, ActionError> {
+    ) -> Result<(String, Vec<String>), ActionError> {
         let locale = manifest.locale.clause(major)?;
         let mut session = self.maintenance(clients).await?;
         if self.comment(clients, &mut session, &self.name).await?.is_some() {
             let message = format!("a database {} came up meanwhile", self.name);
             return Err(ActionError::unchanged(FailureClass::Conflict, message));
         }
-        self.clear(clients, &mut session).await?;
+        let kept = self.clear(clients, &mut session).await?;
         let draft = format!("{}{}", self.drafts, clients.clock.now().as_microsecond());
         let what = format!("make a database on {}", self.instance);
         let name = identifier(&draft);
         let create = format!("create database {name} template template0 {locale}");
         session.command(clients, &what, &create).await?;
-        let (dump, taken) = (&manifest.name, manifest.taken);
-        let comment = literal(&format!("{MARK} {} {dump} {taken}", self.token));
+        let comment = literal(&self.comment_of(manifest));
         for statement in [
             format!("comment on database {name} is {comment}"),
             format!("revoke connect, temporary on database {name} from public"),
         ] {
             session.command(clients, &what, &statement).await.map_err(begun)?;
         }
-        Ok(draft)
+        // Each attempt has a database of its own: one that cannot be dropped is in nobody's way.
+        let kept = kept.iter().map(|error| format!("{WARNS}{}", error.message));
+        Ok((draft, kept.collect()))
     }
 
     /// Gathers the planner's statistics; what keeps it from that is no reason to restore anew.
@@ -186,46 +204,141 @@ impl Target {
     ) -> Result<Vec<String>, ActionError> {
         let inside = connect_to(clients, &self.instance, draft).await?;
         let user = &database(clients)?.connection.user;
-        let notes = manifest.properties.give(clients, &inside, draft, user).await;
+        let notes = manifest.properties.give(clients, &inside, draft, user).await?;
         // Nobody may be in it when it gets another name, this program included.
         drop(inside);
+        let written = self.written(clients, draft).await?;
         let session = self.maintenance(clients).await?;
         let what = format!("give the restored database its name on {}", self.instance);
-        let (old, new) = (identifier(draft), identifier(&self.name));
-        let rename = format!("alter database {old} rename to {new}");
-        session.command(clients, &what, &rename).await?;
+        let comment = literal(&format!("{} {written}", self.comment_of(manifest)));
+        let comment = format!("comment on database {} is {comment}", identifier(draft));
+        session.command(clients, &what, &comment).await?;
+        self.rename(clients, &session, draft).await?;
+        if manifest.properties.public {
+            let new = identifier(&self.name);
+            let public = format!("grant connect, temporary on database {new} to public");
+            session.command(clients, &what, &public).await?;
+        }
         Ok(notes)
     }
 
-    /// Drops what attempts of this step left, with whatever still runs in it.
-    async fn clear(&self, clients: &Clients, session: &mut Session) -> Result<(), ActionError> {
-        for draft in self.left(clients, session).await? {
-            self.drop(clients, session, &draft).await?;
-        }
-        Ok(())
-    }
-
-    async fn drop(
+    /// Gives it its name. Whoever is in it, such as a monitoring agent that looks into every database, is sent away as far
+    /// as the estate's user may; a restore of hours is not begun anew for that.
+    async fn rename(
         &self,
         clients: &Clients,
         session: &Session,
-        database: &str,
+        draft: &str,
     ) -> Result<(), ActionError> {
-        let what = format!("drop the database {database} this step made on {}", self.instance);
-        let sql = format!("drop database if exists {} with (force)", identifier(database));
+        let what = format!("give the restored database its name on {}", self.instance);
+        let rename =
+            format!("alter database {} rename to {}", identifier(draft), identifier(&self.name));
+        let mut tries = RENAMES;
+        loop {
+            let Err(error) = session.command(clients, &what, &rename).await else { return Ok(()) };
+            tries -= 1;
+            if tries == 0 || session.is_closed() || !error.message.contains(IN_USE) {
+                return Err(error);
+            }
+            let end = format!(
+                "select pg_terminate_backend(a.pid) from pg_stat_activity a join pg_roles r on r.rolname = a.usename \
+                 where a.datname = {} and not r.rolsuper",
+                literal(draft)
+            );
+            // Without the right to it they may still go by themselves; the last try tells what is in the way.
+            if let Err(denied) = session.command(clients, &what, &end).await
+                && session.is_closed()
+            {
+                return Err(denied);
+            }
+            clients.clock.sleep(BETWEEN_RENAMES).await;
+        }
+    }
+
+    /// Returns how many rows were ever written in a database, as its server counts them.
+    async fn written(&self, clients: &Clients, database: &str) -> Result<i64, ActionError> {
+        let mut inside = connect_to(clients, &self.instance, database).await?;
+        let what = format!("count what was written in {database} on {}", self.instance);
+        let sql = "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 from pg_stat_user_tables";
+        let row = inside.read_one(clients, &what, sql, &[]).await?;
+        row.try_get(0).map_err(|error| {
+            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+        })
+    }
+
+    /// Drops what attempts of this step left, with whatever still runs in it; returns why one is still there.
+    async fn clear(
+        &self,
+        clients: &Clients,
+        session: &mut Session,
+    ) -> Result<Vec<ActionError>, ActionError> {
+        let mut kept = Vec::new();
+        for draft in self.left(clients, session).await? {
+            let what = format!("drop the database {draft} this step began on {}", self.instance);
+            let sql = format!("drop database if exists {} with (force)", identifier(&draft));
+            if let Err(error) = session.command(clients, &what, &sql).await {
+                if session.is_closed() {
+                    return Err(error);
+                }
+                kept.push(error);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Drops the whole database this step made, unless somebody uses it: what was written in it is nowhere else.
+    async fn drop(
+        &self,
+        clients: &Clients,
+        session: &mut Session,
+        of: &Of,
+    ) -> Result<(), ActionError> {
+        let (name, instance) = (&self.name, &self.instance);
+        let used = |said: String| {
+            let message = format!("{name} on {instance} {said}: it is not dropped");
+            Err(ActionError::unchanged(FailureClass::Conflict, message).hint(
+                "point the application elsewhere first and see what it wrote, or keep the database: skip this step's \
+                 revert with a reason",
+            ))
+        };
+        let what = format!("ask who is in {name} on {instance}");
+        let sql = "select count(*), coalesce(string_agg(distinct usename::text, ', '), '') from pg_stat_activity \
+                   where datname = $1 and backend_type = 'client backend' and application_name <> 'phoenix-dr'";
+        let row = session.read_one(clients, &what, sql, &[name]).await?;
+        let unreadable = |error: tokio_postgres::Error| {
+            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+        };
+        let (sessions, users): (i64, String) =
+            (row.try_get(0).map_err(unreadable)?, row.try_get(1).map_err(unreadable)?);
+        if sessions > 0 {
+            return used(format!("has {sessions} sessions of {users}"));
+        }
+        let written = self.written(clients, name).await?;
+        match of.written {
+            Some(known) if known == written => {}
+            Some(known) if written > known => {
+                return used(format!("was written to {} times since the restore", written - known));
+            }
+            Some(_) | None => {
+                return used("may have been written to since the restore".to_owned());
+            }
+        }
+        let what = format!("drop the database {name} this step made on {instance}");
+        let sql = format!("drop database if exists {}", identifier(name));
         session.command(clients, &what, &sql).await
     }
 
     /// Drops what this step made; what is somebody else's is not touched.
     pub(super) async fn remove(&self, clients: &Clients) -> Result<(), ActionError> {
         let mut session = self.maintenance(clients).await?;
-        self.clear(clients, &mut session).await?;
-        match self.comment(clients, &mut session, &self.name).await? {
+        if let Some(kept) = self.clear(clients, &mut session).await?.into_iter().next() {
+            return Err(kept);
+        }
+        let comment = self.comment(clients, &mut session, &self.name).await?;
+        match comment.map(|comment| (self.read(&comment), comment)) {
             None => Ok(()),
-            Some(comment) if self.read(&comment).is_some() => {
-                self.drop(clients, &session, &self.name).await
-            }
-            Some(comment) => {
+            Some((Some(of), _)) => self.drop(clients, &mut session, &of).await,
+            Some((None, comment)) => {
                 let message = format!(
                     "the database {} on {} is not the one this step made ({comment})",
                     self.name, self.instance
