@@ -295,26 +295,21 @@ impl Sandbox {
 
     /// Answers a call to AWS.
     fn aws(&self, call: &Call, request: &Request<'_>, fault: Option<Fault>) -> Answer {
-        let (answer, left) = match fault {
-            Some(Fault::Stale) => {
-                let mut state = self.state();
-                let (dark, began) = (state.dark(), state.faults.began);
-                let State { objects, random, .. } = &mut *state;
-                let (durations, account) = (self.durations(), self.0.world.account.as_str());
-                objects.stale(|objects| {
-                    let (region, dark) = (call.region.as_str(), &dark);
-                    let desk =
-                        &mut Desk { objects, durations, account, region, dark, began, random };
-                    aws::answer(desk, call, request)
-                })
+        let (answer, left) = {
+            let mut state = self.state();
+            let (dark, began) = (state.dark(), state.faults.began);
+            let State { objects, random, .. } = &mut *state;
+            let (durations, account) = (self.durations(), self.0.world.account.as_str());
+            let mut answer = |objects: &mut Objects| {
+                let (region, dark) = (call.region.as_str(), &dark);
+                let desk = &mut Desk { objects, durations, account, region, dark, began, random };
+                aws::answer(desk, call, request)
+            };
+            match fault {
+                Some(Fault::Stale) => objects.stale(answer),
+                Some(Fault::Stuck) => objects.stuck(answer),
+                Some(_) | None => answer(objects),
             }
-            _ => self.desk(&call.region, |desk| {
-                let answer = aws::answer(desk, call, request);
-                if fault == Some(Fault::Stuck) {
-                    desk.objects.stick();
-                }
-                answer
-            }),
         };
         if let Some(what) = left {
             self.left(&what);
