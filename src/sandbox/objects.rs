@@ -169,15 +169,20 @@ impl Objects {
         self.log = Some(log);
     }
 
-    /// Takes an entry of a log back in.
+    /// Takes an entry of a log back in. What had come about by then is let come about first: it is how things were before
+    /// that change, for stale reads.
     pub(super) fn replay(&mut self, entry: Entry) {
         match entry {
-            Entry::Put { key, object, named, .. } => {
+            Entry::Put { at, key, object, named } => {
+                self.settle(at);
                 self.named = self.named.max(named);
-                self.place(key, Held::Decoded(object));
+                let before = self.place(key.clone(), Held::Decoded(object));
+                self.before.insert(key, before);
             }
-            Entry::Gone { key, .. } => {
-                self.take(&key);
+            Entry::Gone { at, key } => {
+                self.settle(at);
+                let before = self.take(&key);
+                self.before.insert(key, before);
             }
             Entry::World { .. }
             | Entry::Clock { .. }
