@@ -39,7 +39,7 @@ pub(super) fn abandon(
     let GaveUp { still, mode } = give_up(context, &store, &run, reason)?;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
-            "still_changed": still });
+            "mode": mode, "still_changed": still });
         context.terminal.out(&answer.to_string());
     } else {
         let whose = mode.map_or("", Mode::heading);

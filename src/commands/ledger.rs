@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::context::{Context, chain, find_error, store_error};
-use super::meant::{named_or_newest, run_with};
+use super::meant::{named_or_meant, run_with};
 use super::{journals, obligations, rollback};
 use crate::cli::AuditForm;
 use crate::engine::ports::Journal;
@@ -115,11 +115,16 @@ fn run_lines(
 
 /// Says what is known of a run whose journal cannot be read, and what can be done about it.
 fn damaged_line(damaged: &Unreadable) -> String {
-    let Unreadable { name, why, begins, given_up } = damaged;
-    let of = begins.as_ref().map_or_else(String::new, |begins| {
-        let rehearsal = if begins.mode == Mode::Rehearsal { ", a rehearsal" } else { "" };
-        format!(" ({} of {}{rehearsal})", begins.runbook, begins.estate)
-    });
+    let Unreadable { name, why, begins, given_up, .. } = damaged;
+    let rehearsal = damaged.mode() == Some(Mode::Rehearsal);
+    let of = match begins {
+        Some(begins) => {
+            let rehearsal = if rehearsal { ", a rehearsal" } else { "" };
+            format!(" ({} of {}{rehearsal})", begins.runbook, begins.estate)
+        }
+        None if rehearsal => " (a rehearsal)".to_owned(),
+        None => String::new(),
+    };
     let next = match given_up {
         Some(given_up) => format!("given up by {}: {}", given_up.who, given_up.reason),
         // A directory in which nothing began is nobody's run.
@@ -185,7 +190,7 @@ pub(super) fn status(
     follow: bool,
 ) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let run = named_or_newest(&store, text)?;
+    let run = named_or_meant(&store, text)?;
     if follow {
         return follow_run(context, &store, &run);
     }
@@ -277,7 +282,8 @@ fn status_json(store: &Store, state: &RunState) -> serde_json::Value {
             json!({ "step": step.id, "end": seen.ended(), "effect": seen.effect, "attempts": seen.attempts })
         })
         .collect();
-    json!({ "format": "phoenix-dr/status", "version": 1, "run": state.run, "steps": steps,
+    json!({ "format": "phoenix-dr/status", "version": 1, "run": state.run,
+        "mode": state.mode, "steps": steps,
         "obligations": state.obligations.values().map(|owed| &owed.obligation).collect::<Vec<_>>(),
         "marked": obligations::marked(store, &state.run) })
 }
@@ -290,7 +296,7 @@ pub(super) fn audit(
     verify: bool,
 ) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let run = named_or_newest(&store, text)?;
+    let run = named_or_meant(&store, text)?;
     let path = store.dir(&run).journal();
     if verify {
         let found = reader::verify(&path, Some(&run));
@@ -353,7 +359,7 @@ pub(super) fn mark_done(
     }
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/mark-done", "version": 1, "run": run,
-            "obligation": what, "recorded": !held });
+            "mode": state.mode, "obligation": what, "recorded": !held });
         context.terminal.out(&answer.to_string());
     } else if held {
         let said = format!(

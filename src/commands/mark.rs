@@ -81,7 +81,7 @@ fn step(
     append(&mut open, &[record])?;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/mark-done", "version": 1, "run": run,
-            "step": id, "recorded": true });
+            "mode": state.mode, "step": id, "recorded": true });
         context.terminal.out(&answer.to_string());
         return Ok(Exit::Ok);
     }

@@ -9,12 +9,12 @@ use crate::journal::listed::{Listed, Unreadable};
 use crate::journal::store::{Namespace, Store};
 
 /// Returns the run that is named, or the one that is meant where none is.
-pub(super) fn named_or_newest(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
+pub(super) fn named_or_meant(store: &Store, text: Option<&str>) -> Result<RunId, UserError> {
     if let Some(text) = text {
         return store.find(text).map_err(|error| find_error(&error));
     }
-    if let Some(newest) = store.newest().map_err(|error| store_error(&error))? {
-        return Ok(newest);
+    if let Some(meant) = store.meant().map_err(|error| store_error(&error))? {
+        return Ok(meant);
     }
     // Of a run that cannot be read nobody may say that there was none.
     for listed in store.list().map_err(|error| store_error(&error))? {
