@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::commands::folder as chain;
 use super::harness::{Folder, Ran};
 use super::rehearsal::ANSWERS;
+use super::rehearse_told::own_world;
 
 const LIVE: [&str; 5] = ["run", "chain.yaml", "--yes", "--on-failure", "stop"];
 
@@ -74,4 +75,52 @@ fn a_variable_that_is_empty_asks_for_no_rehearsal_and_a_typed_world_that_is_empt
     assert_eq!(folder.journals()[0].1[0]["mode"], "live");
     rehearsed(&folder, "--rehearse=").exits(0);
     assert_eq!(folder.journals()[0].1[0]["mode"], "rehearsal");
+}
+
+#[test]
+fn a_live_run_that_is_gone_on_with_takes_no_flag_of_a_rehearsal() {
+    let mut folder = chain(&[]);
+    folder.run(&LIVE).exits(14);
+    let (live, before) = (newest(&folder), folder.journals()[0].1.len());
+    let short = live[live.len() - 4..].to_owned();
+    let says = |folder: &Folder, verb: &str, more: &[&str]| {
+        let ran = folder.run(&[&[verb, &live][..], more].concat()).exits(2);
+        let said = ran.says("is live, and --speed is for rehearsals").err;
+        assert!(said.contains(&format!("out: phoenix-dr {verb} {short}")), "{said}");
+    };
+    for verb in ["resume", "rollback"] {
+        says(&folder, verb, &["--yes", "--speed", "max"]);
+        says(&folder, verb, &["--dry-run", "--speed=60"]);
+    }
+    folder.environment.insert("PHOENIX_DR_SPEED".to_owned(), "max".to_owned());
+    says(&folder, "resume", &["--yes"]);
+    assert_eq!(folder.journals()[0].1.len(), before, "nothing was done");
+}
+
+#[test]
+fn a_rehearsal_that_is_gone_on_with_takes_neither_another_world_nor_a_flag_of_a_live_run() {
+    let folder = Folder::new();
+    own_world(&folder);
+    let arguments = ["failover", "--region=us-west-2", "--rehearse=mine.yaml"];
+    let denied = ["--inject=denied@rds/PromoteReadReplica,times=1"];
+    folder.run(&[&arguments[..], &ANSWERS, &denied].concat()).exits(14);
+    let (run, before) = (newest(&folder), folder.journals()[0].1.len());
+    for verb in ["resume", "rollback"] {
+        let goes_on = |more: &[&str]| folder.run(&[&[verb, &run, "--yes"][..], more].concat());
+        let another = "`phoenix` is another";
+        goes_on(&["--rehearse", "phoenix"]).exits(2).says(another).says("without a world");
+        let endpoint = "--allow-endpoint-override is for live runs";
+        goes_on(&["--allow-endpoint-override", "--rehearse"]).exits(2).says(endpoint);
+        // All of it at once.
+        let both = ["--allow-endpoint-override", "--rehearse", "phoenix", "--estate", "x.yaml"];
+        goes_on(&both).exits(2).says(another).says(endpoint).says("`--estate` names another");
+    }
+    assert_eq!(folder.journals()[0].1.len(), before, "nothing was done");
+    folder.run(&[&["resume", &*run, "--rehearse="][..], &ANSWERS].concat()).exits(0);
+    // One that began in the world that comes with the program may name it.
+    let folder = Folder::new();
+    let arguments = ["failover", "--region=us-west-2", "--rehearse"];
+    folder.run(&[&arguments[..], &ANSWERS, &denied].concat()).exits(14);
+    let resume = ["resume", &newest(&folder), "--rehearse=phoenix"];
+    folder.run(&[&resume[..], &ANSWERS].concat()).exits(0);
 }
