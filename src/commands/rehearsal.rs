@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::Store;
 use crate::operator::terminal::attended;
-use crate::report::debrief::{NeverStruck, WorldTold};
+use crate::report::debrief::{NeverStruck, StruckFirst, WorldTold};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
@@ -323,11 +323,18 @@ impl Rehearsal {
     pub(super) fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, mut told) = (sandbox.world(), sandbox.told());
+        let surprise = told.own.is_some();
         let own = told.own.filter(|_| stopped);
         told.faults.truncate(own.unwrap_or(told.faults.len()));
         let never = told.faults.iter().filter_map(|told| {
             let (fault, never) = (told.fault.clone(), told.never.as_ref()?);
             Some(NeverStruck { fault, because: never.because(), said: never.to_string() })
+        });
+        let first = told.faults.iter().filter_map(|told| {
+            let first = told.first.clone()?;
+            let after = Span::seconds(since(sandbox.began(), first.at).as_secs());
+            let (fault, at, call) = (told.fault.clone(), first.at, first.call);
+            Some(StruckFirst { fault, after, at, call })
         });
         let durations = lengths(world);
         let primary = &world.estate.primary.region;
@@ -346,6 +353,8 @@ impl Rehearsal {
             durations,
             seed: told.seed,
             never_struck: never.collect(),
+            struck_first: first.collect(),
+            surprise,
             faults: told.faults.into_iter().map(|told| (told.fault, told.struck)).collect(),
             untold: own.is_some(),
             left: told.left,
