@@ -8,8 +8,9 @@ mod options;
 mod tests;
 mod wrong;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
+use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 pub(crate) use builtin::{
@@ -76,7 +77,7 @@ pub(crate) struct Parsed {
 
 /// Parses arguments, the first being the program's name.
 pub(crate) fn parse(arguments: &[OsString], runbooks: &[Runbook]) -> Result<Parsed, Usage> {
-    let mut command = command(runbooks);
+    let mut command = without_empty_variables(command(runbooks));
     let wrong::Read { matches, wrong } = wrong::read(&mut command, arguments)?;
     let usage = |error: clap::Error| Usage { asked_for: false, text: error.render().to_string() };
     let wrong = wrong.map(|text| Usage { text, asked_for: false });
@@ -111,7 +112,7 @@ pub(crate) fn runbook_directory(arguments: &[OsString]) -> Option<std::path::Pat
             return Some(directory.into());
         }
     }
-    std::env::var_os("PHOENIX_DR_RUNBOOKS").map(Into::into)
+    std::env::var_os("PHOENIX_DR_RUNBOOKS").filter(|value| !value.is_empty()).map(Into::into)
 }
 
 /// Returns the whole command line, runbook commands included.
@@ -124,6 +125,17 @@ pub(crate) fn command(runbooks: &[Runbook]) -> clap::Command {
         }
     }
     command
+}
+
+/// Takes an empty variable as one that is not set: `PHOENIX_DR_REHEARSE=` in a shell asks for no rehearsal. What is typed
+/// stays what it is: whoever types `--rehearse ""` does not mean a live run.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let unset = |argument: clap::Arg| match argument.get_env() {
+        Some(name) if empty(name) => argument.env(Resettable::Reset),
+        Some(_) | None => argument,
+    };
+    command.mut_args(unset).mut_subcommands(without_empty_variables)
 }
 
 /// Writes the completion script of a shell.

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::context::{Context, chain, find_error, store_error};
 use super::debriefed;
 use super::journals::{fold, instant};
-use super::ledger::{the_stopped_run, write};
+use super::ledger::write;
+use super::meant::the_stopped_run;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::event::{Event, Mode, Record};
@@ -38,7 +39,7 @@ pub(super) fn abandon(
     let GaveUp { still, mode } = give_up(context, &store, &run, reason)?;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/abandon", "version": 1, "run": run,
-            "still_changed": still });
+            "mode": mode, "still_changed": still });
         context.terminal.out(&answer.to_string());
     } else {
         let whose = mode.map_or("", Mode::heading);

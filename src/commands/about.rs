@@ -17,7 +17,7 @@ pub(crate) struct About {
 #[derive(Debug, Clone)]
 enum Run {
     Named(String),
-    Newest,
+    Unnamed,
 }
 
 impl About {
@@ -29,7 +29,7 @@ impl About {
         };
         let looks = |run: Option<&String>| Self {
             rehearses: false,
-            run: Some(run.cloned().map_or(Run::Newest, Run::Named)),
+            run: Some(run.cloned().map_or(Run::Unnamed, Run::Named)),
         };
         let command = match typed {
             Typed::Bare { .. } => return Self::default(),
@@ -66,7 +66,7 @@ impl About {
             let (run, store) = (self.run.as_ref()?, store()?);
             let run = match run {
                 Run::Named(text) => store.find(text).ok()?,
-                Run::Newest => store.newest().ok()??,
+                Run::Unnamed => store.meant().ok()??,
             };
             Some(start_of(&store.dir(&run).journal())?.mode == Mode::Rehearsal)
         };

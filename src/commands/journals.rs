@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::ledger::what_to_do_about;
+use super::meant::what_to_do_about;
 use crate::engine::state::{FoldError, Folding, RunState};
 use crate::error::UserError;
 use crate::event::{Mode, Record};

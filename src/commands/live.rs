@@ -332,7 +332,7 @@ fn unfinished(context: &Context, store: &Store, plan: &Plan) -> Result<Vec<RunId
     let found =
         store.unfinished(estate, context.namespace()).map_err(|error| store_error(&error))?;
     if let Some(damaged) = found.unreadable.first() {
-        return Err(super::ledger::unreadable(damaged));
+        return Err(super::meant::unreadable(damaged));
     }
     let mut superseded = Vec::new();
     for summary in found.runs {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::context::{Context, find_error, store_error};
 use super::live::append;
 use super::resume::rolls_back;
-use super::{journals, ledger};
+use super::{journals, ledger, meant};
 use crate::cli::MarkDoneArgs;
 use crate::engine::state::RunState;
 use crate::engine::step::Stage;
@@ -43,8 +43,8 @@ fn run_with_step(
 ) -> Result<Option<RunId>, UserError> {
     let run = match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error))?,
-        None if ledger::run_with(store, what).is_ok() => return Ok(None),
-        None => match ledger::the_stopped_run(store, Namespace::Live, |run, _| {
+        None if meant::run_with(store, what).is_ok() => return Ok(None),
+        None => match meant::the_stopped_run(store, Namespace::Live, |run, _| {
             format!("mark-done {what} --run {run} --evidence WHY")
         }) {
             Ok(run) => run,
@@ -81,7 +81,7 @@ fn step(
     append(&mut open, &[record])?;
     if context.json() {
         let answer = json!({ "format": "phoenix-dr/mark-done", "version": 1, "run": run,
-            "step": id, "recorded": true });
+            "mode": state.mode, "step": id, "recorded": true });
         context.terminal.out(&answer.to_string());
         return Ok(Exit::Ok);
     }

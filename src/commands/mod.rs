@@ -21,6 +21,7 @@ mod journals;
 mod ledger;
 mod live;
 mod mark;
+mod meant;
 mod named;
 mod obligations;
 mod observe;

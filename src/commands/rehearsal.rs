@@ -15,12 +15,12 @@ use crate::clock::since;
 use crate::engine::state::RunState;
 use crate::error::UserError;
 use crate::estate::types::Estate;
-use crate::event::{Mode, Record, WorldNamed};
+use crate::event::{Event, Mode, Record, WorldNamed};
 use crate::exit::Exit;
 use crate::ids::RunId;
 use crate::journal::store::Store;
 use crate::operator::terminal::attended;
-use crate::report::debrief::{NeverStruck, WorldTold};
+use crate::report::debrief::{NeverStruck, StruckFirst, WorldTold};
 use crate::report::terminal::{Line, Tone, Weight};
 use crate::report::text::wrap;
 use crate::report::world::{Lengths, NotSeen};
@@ -137,31 +137,66 @@ pub(super) fn refuse_another(
 ) -> Result<(), UserError> {
     let records = journals::read(&store.dir(run).journal(), run)?;
     let state = goes_on(journals::fold(run, &records)?)?;
-    let refused = |said: String| UserError::new(Exit::Usage, said);
+    let short = run.short();
     match (state.mode == Mode::Rehearsal, &who.rehearse) {
+        (false, None) if who.speed.is_some() => {
+            let said = format!("run {run} is live, and --speed is for rehearsals");
+            let hint =
+                "it goes on in real time: leave --speed (and PHOENIX_DR_SPEED) out: phoenix-dr";
+            Err(UserError::new(Exit::Usage, said).hint(format!("{hint} {verb} {short}")))
+        }
         (false, None) => Ok(()),
         (false, Some(_)) => {
-            let hint = format!("leave --rehearse out: phoenix-dr {verb} {}", run.short());
-            Err(refused(format!("run {run} is live, not a rehearsal")).hint(hint))
+            let hint = format!("leave --rehearse out: phoenix-dr {verb} {short}");
+            let said = format!("run {run} is live, not a rehearsal");
+            Err(UserError::new(Exit::Usage, said).hint(hint))
         }
         (true, None) => {
-            let hint = format!("write phoenix-dr {verb} {} --rehearse", run.short());
+            let hint = format!("write phoenix-dr {verb} {short} --rehearse");
             let said = format!("run {run} is a rehearsal, and `{verb}` must say so");
-            Err(refused(said).hint(hint))
+            Err(UserError::new(Exit::Usage, said).hint(hint))
         }
-        (true, Some(Some(name))) if name != world::SHIPPED => Err(refused(format!(
-            "the world of rehearsal {run} is its own; `{name}` is another"
-        ))
-        .hint("write --rehearse last, without a world: it keeps its world, its seed and its faults")
-        .hint(format!(
-            "or begin another in it: phoenix-dr failover --region REGION --rehearse {name}"
-        ))),
-        (true, Some(_)) if names_estate(&context.typed) => Err(refused(format!(
-            "the estate of rehearsal {run} is that of its world; `--estate` names another"
-        ))
-        .hint(format!("leave it out: phoenix-dr {verb} {} --rehearse", run.short()))),
-        (true, Some(_)) => Ok(()),
+        (true, Some(named)) => {
+            let world = named.as_deref().filter(|name| !name.is_empty());
+            let wrong = [
+                world.and_then(|name| another_world(run, &records, name)),
+                names_estate(&context.typed).then(|| another_estate(run, verb)),
+                staging::refuse_live_only(context, who).err(),
+            ];
+            wrong.into_iter().flatten().reduce(UserError::and).map_or(Ok(()), Err)
+        }
     }
+}
+
+/// Words that a rehearsal is not in the world that was named. Of a file nobody knows whether it still is what it was; the
+/// one that comes with the program is told by its name, where the rehearsal began in no file's and in none made for it.
+fn another_world(run: &RunId, records: &[Record], name: &str) -> Option<UserError> {
+    let began = records.first().and_then(|record| match &record.event {
+        Event::RunStarted { world, .. } => world.as_ref(),
+        _ => None,
+    });
+    let shipped = began.is_none_or(|world| {
+        world.name == world::SHIPPED && world.file.is_none() && world.made_from.is_none()
+    });
+    if name == world::SHIPPED && shipped {
+        return None;
+    }
+    let said = format!("the world of rehearsal {run} is its own; `{name}` is another");
+    let begin = format!("phoenix-dr failover --region REGION --rehearse {name}");
+    Some(
+        UserError::new(Exit::Usage, said)
+            .hint(
+                "write --rehearse last, without a world: it keeps its world, its seed and its faults",
+            )
+            .hint(format!("or begin another in it: {begin}")),
+    )
+}
+
+fn another_estate(run: &RunId, verb: &str) -> UserError {
+    let said =
+        format!("the estate of rehearsal {run} is that of its world; `--estate` names another");
+    let hint = format!("leave it out: phoenix-dr {verb} {} --rehearse", run.short());
+    UserError::new(Exit::Usage, said).hint(hint)
 }
 
 /// Says whether an estate was typed; one that is in the environment is meant for whatever needs one.
@@ -288,11 +323,18 @@ impl Rehearsal {
     pub(super) fn told(&self, stopped: bool) -> Option<(WorldTold, Option<String>)> {
         let sandbox = self.begun.get()?;
         let (world, mut told) = (sandbox.world(), sandbox.told());
+        let surprise = told.own.is_some();
         let own = told.own.filter(|_| stopped);
         told.faults.truncate(own.unwrap_or(told.faults.len()));
         let never = told.faults.iter().filter_map(|told| {
             let (fault, never) = (told.fault.clone(), told.never.as_ref()?);
             Some(NeverStruck { fault, because: never.because(), said: never.to_string() })
+        });
+        let first = told.faults.iter().filter_map(|told| {
+            let first = told.first.clone()?;
+            let after = Span::seconds(since(sandbox.began(), first.at).as_secs());
+            let (fault, at, call) = (told.fault.clone(), first.at, first.call);
+            Some(StruckFirst { fault, after, at, call })
         });
         let durations = lengths(world);
         let primary = &world.estate.primary.region;
@@ -311,6 +353,8 @@ impl Rehearsal {
             durations,
             seed: told.seed,
             never_struck: never.collect(),
+            struck_first: first.collect(),
+            surprise,
             faults: told.faults.into_iter().map(|told| (told.fault, told.struck)).collect(),
             untold: own.is_some(),
             left: told.left,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::context::Context;
-use super::ledger;
+use super::meant;
 use crate::error::UserError;
 use crate::event::{Mode, Record};
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ use crate::sandbox::log;
 /// Prints the report of a run on stdout.
 pub(super) fn run(context: &Context, text: Option<&str>) -> Result<Exit, UserError> {
     let store = context.store()?;
-    let run = ledger::named_or_newest(&store, text)?;
+    let run = meant::named_or_meant(&store, text)?;
     let mut entries: Vec<Entry> = Vec::new();
     reader::read(&store.dir(&run).journal(), |entry| entries.push(entry))
         .map_err(|error| error.user())?;

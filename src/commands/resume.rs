@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::context::{Context, find_error, store_error};
 use super::live::{Job, carry_on, lock_estate};
-use super::{answers, drift, dry_run, journals, ledger, rehearsal, typed};
+use super::{answers, drift, dry_run, journals, meant, rehearsal, typed};
 use crate::cli::{ResumeArgs, WhoFlags};
 use crate::engine::state::{RunPhase, RunState};
 use crate::error::UserError;
@@ -88,9 +88,7 @@ pub(super) fn named(
     let namespace = if who.rehearse.is_some() { Namespace::Rehearsal } else { Namespace::Live };
     match text {
         Some(text) => store.find(text).map_err(|error| find_error(&error)),
-        None => {
-            ledger::the_stopped_run(store, namespace, |run, flag| format!("{verb} {run}{flag}"))
-        }
+        None => meant::the_stopped_run(store, namespace, |run, flag| format!("{verb} {run}{flag}")),
     }
 }
 
@@ -100,7 +98,7 @@ pub(super) fn take(context: &Context, store: &Store, run: &RunId) -> Result<Take
     let open = store.open_run(run, context.clock.now(), |record| records.push(record)).map_err(
         |error| match &error {
             StoreError::Read(read) if read.is_damage() => {
-                ledger::what_to_do_about(store_error(&error), &run.0)
+                meant::what_to_do_about(store_error(&error), &run.0)
             }
             StoreError::Read(_)
             | StoreError::NoHome

@@ -22,6 +22,7 @@ use crate::ids::{RunId, StepId};
 use crate::journal::store::OpenRun;
 use crate::outcome::Effect;
 use crate::plan::Rollback;
+use crate::report::screens::MARGIN;
 use crate::report::{text, words};
 
 /// Reverts what a run changed, as far as it may be reverted.
@@ -58,13 +59,10 @@ pub(super) fn rollback(context: &Context, given: &RollbackArgs) -> Result<Exit, 
     } else {
         let view = View::of(&state, &scope, context.clock.now())?;
         view.refuse()?;
+        let columns = context.terminal.columns().saturating_sub(MARGIN);
         let question = match &scope {
-            RollbackScope::Past { step } => {
-                past::question(&state, step, view.lines(context.terminal.columns()))?
-            }
-            RollbackScope::Run | RollbackScope::Another { .. } => {
-                view.question(context.terminal.columns())
-            }
+            RollbackScope::Past { step } => past::question(&state, step, view.lines(columns))?,
+            RollbackScope::Run | RollbackScope::Another { .. } => view.question(columns),
         };
         Some(Box::new(Consent { question, scope }))
     };
@@ -334,3 +332,7 @@ impl View {
             "mode": self.mode, "reverts": reverts, "stays": stays })
     }
 }
+
+#[cfg(test)]
+#[path = "rollback_tests.rs"]
+mod tests;

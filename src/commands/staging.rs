@@ -71,7 +71,8 @@ pub(super) fn refuse_without(flags: &RunFlags) -> Result<(), UserError> {
         .hint("add --rehearse, and nothing real is touched"))
 }
 
-fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> {
+/// Refuses in a rehearsal what only a live run can mean.
+pub(super) fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), UserError> {
     if !who.allow_endpoint_override {
         return Ok(());
     }

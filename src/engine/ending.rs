@@ -31,18 +31,17 @@ impl Dispatcher {
     pub(super) fn finish(&mut self) -> Exit {
         let mut events = Vec::new();
         for (step, state) in self.state.plan.steps.iter().zip(&self.state.steps) {
+            let failed = state.last_error().map(|error| (StepEnd::Failed, error.message.clone()));
             let (end, reason) = match &state.stage {
                 Stage::Ended(_) => continue,
-                Stage::Failed { error } => (StepEnd::Failed, error.message.clone()),
-                Stage::AttemptFailed { error } | Stage::Doubtful { error } => {
-                    (StepEnd::Failed, error.message.clone())
-                }
-                Stage::Waiting | Stage::Ready => {
+                Stage::Waiting | Stage::Ready => failed.unwrap_or_else(|| {
                     (StepEnd::NotRun, "the run ended before it could start".to_owned())
-                }
-                Stage::Started | Stage::Performed | Stage::AsDesired | Stage::Marked { .. } => {
-                    (StepEnd::Failed, "the run was rolled back before it was verified".to_owned())
-                }
+                }),
+                Stage::Failed { .. }
+                | Stage::AttemptFailed { .. }
+                | Stage::Doubtful { .. }
+                | Stage::Started => failed.unwrap_or_else(unverified),
+                Stage::Performed | Stage::AsDesired | Stage::Marked { .. } => unverified(),
             };
             let (step, outputs) = (step.id.clone(), serde_json::Map::new());
             events.push(Event::StepFinished { step, end, outputs, reason: Some(reason) });
@@ -86,6 +85,11 @@ impl Dispatcher {
         let events = events.collect();
         self.record(events);
     }
+}
+
+/// Returns the end of a step that was begun and of which nobody knows more.
+fn unverified() -> (StepEnd, String) {
+    (StepEnd::Failed, "the run was rolled back before it was verified".to_owned())
 }
 
 /// Says why a run that nobody stopped cannot go on, and its exit code.

@@ -78,6 +78,8 @@ pub(crate) struct StepState {
     pub notes: Vec<String>,
     pub reports: Vec<CheckReport>,
     pub reason: Option<String>,
+    /// What it had failed with when it was opened to be tried again, until it is done
+    last_error: Option<ActionError>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
 }
@@ -105,6 +107,7 @@ impl Default for StepState {
             notes: Vec::new(),
             reports: Vec::new(),
             reason: None,
+            last_error: None,
             started_at: None,
             ended_at: None,
         }
@@ -133,6 +136,22 @@ impl StepState {
             | Stage::AsDesired
             | Stage::Marked { .. }
             | Stage::Failed { .. } => None,
+        }
+    }
+
+    /// Returns what it failed with last, whether or not it was opened since to be tried again.
+    pub(super) const fn last_error(&self) -> Option<&ActionError> {
+        match &self.stage {
+            Stage::Doubtful { error }
+            | Stage::AttemptFailed { error }
+            | Stage::Failed { error } => Some(error),
+            Stage::Waiting
+            | Stage::Ready
+            | Stage::Started
+            | Stage::Performed
+            | Stage::AsDesired
+            | Stage::Marked { .. }
+            | Stage::Ended(_) => self.last_error.as_ref(),
         }
     }
 
@@ -184,6 +203,9 @@ impl StepState {
                 self.outputs.extend(outputs.clone());
                 self.reason.clone_from(reason);
                 self.ended_at = Some(at);
+                if end.satisfies() {
+                    self.last_error = None;
+                }
                 self.stage = Stage::Ended(*end);
                 Ok(())
             }
@@ -382,6 +404,7 @@ impl StepState {
             failures: self.failures,
             revert_failures: self.revert_failures,
             tried,
+            last_error: self.last_error().cloned(),
             ..Self::default()
         }
     }
@@ -402,6 +425,7 @@ impl StepState {
     /// Lets a failed step be tried anew; an effect nobody knows is probed first.
     pub(super) fn reopen_for_resume(&mut self) {
         self.attempts = 0;
+        self.last_error = self.last_error().cloned();
         self.stage = if self.effect == Effect::Unknown { Stage::Started } else { Stage::Ready };
     }
 
@@ -425,56 +449,5 @@ impl StepState {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn started(before: Value) -> Event {
-        Event::StepStarted {
-            step: "restore".into(),
-            attempt: 1,
-            generation: 0,
-            token: "run/restore/0".to_owned(),
-            before,
-            desired: json!({ "exists": true, "run": "R" }),
-            digest: String::new(),
-            irreversible: None,
-            choice: None,
-        }
-    }
-
-    /// A step whose first answer was lost, and whose probe found nothing yet.
-    fn probed_too_early() -> StepState {
-        let mut step = StepState { stage: Stage::Ready, ..StepState::default() };
-        let error = ActionError::unknown(FailureClass::Transient, "lost");
-        let lost = AttemptResult::Failed { error };
-        let absent = json!({ "exists": false });
-        for event in [
-            started(absent.clone()),
-            Event::AttemptFinished { step: "restore".into(), attempt: 1, result: lost },
-            Event::Probed {
-                step: "restore".into(),
-                effect: Effect::None,
-                live: absent,
-                outputs: Map::new(),
-                said: String::new(),
-            },
-        ] {
-            step.apply(&event, Timestamp::UNIX_EPOCH).expect("legal");
-        }
-        step
-    }
-
-    #[test]
-    fn what_shows_late_is_this_run_s_own_work_and_no_before_image() {
-        let mut step = probed_too_early();
-        let ours = json!({ "exists": true, "run": "R" });
-        step.apply(&started(ours), Timestamp::UNIX_EPOCH).expect("legal");
-        assert_eq!(step.before, Some(json!({ "exists": false })), "to be reverted to");
-        let mut step = probed_too_early();
-        let others = json!({ "exists": true, "run": "S" });
-        step.apply(&started(others.clone()), Timestamp::UNIX_EPOCH).expect("legal");
-        assert_eq!(step.before, Some(others), "somebody else's is what was there before");
-    }
-}
+#[path = "step_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::io;
 use super::damaged::GivenUp;
 use super::store::{Namespace, RunDir};
 use super::summary::{Summary, SummaryError};
+use crate::event::Mode;
 
 /// One entry of the list of runs.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Unreadable {
     pub why: SummaryError,
     /// What its first record says of it, where that is intact
     pub begins: Option<Summary>,
+    /// The log of a rehearsal's world is beside it
+    pub(super) practice: bool,
     /// It was given up as it is
     pub given_up: Option<GivenUp>,
 }
@@ -49,10 +52,18 @@ impl Listed {
 impl Unreadable {
     /// Says whether it may be an unfinished run of that estate, or of any.
     pub(super) fn stands_in_the_way(&self, estate: Option<&str>, namespace: Namespace) -> bool {
-        let may_be_ours = self.begins.as_ref().is_none_or(|begins| {
-            estate.is_none_or(|estate| begins.estate == estate) && namespace.acts(begins.mode)
-        });
-        may_be_ours && self.may_be_unfinished()
+        let begins = self.begins.as_ref();
+        let of_estate =
+            begins.is_none_or(|begins| estate.is_none_or(|estate| begins.estate == estate));
+        let may_be_ours = self.mode().is_none_or(|mode| namespace.acts(mode));
+        of_estate && may_be_ours && self.may_be_unfinished()
+    }
+
+    /// Returns what kind of a run it was, where that can be known: its first record says it, or the world beside it, in
+    /// which alone it can have acted.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        let begins = self.begins.as_ref().map(|begins| begins.mode);
+        begins.or_else(|| self.practice.then_some(Mode::Rehearsal))
     }
 
     /// Says whether a run may have begun that nobody ended or gave up.

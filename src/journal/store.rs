@@ -63,6 +63,11 @@ impl RunDir {
         self.path.join("journal.jsonl")
     }
 
+    /// Returns the log of the world a rehearsal takes place in: no other run has one.
+    pub(super) fn world(&self) -> PathBuf {
+        self.path.join("world.jsonl")
+    }
+
     /// Returns the directory of what the run's steps leave behind.
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
@@ -236,22 +241,30 @@ impl Store {
             };
             let begins = summary::start_of(&dir.journal()).filter(|begins| begins.run.0 == name);
             let given_up = damaged::read(&dir);
-            Listed::Unreadable(Box::new(Unreadable { name, why, begins, given_up }))
+            let practice = dir.world().exists();
+            Listed::Unreadable(Box::new(Unreadable { name, why, begins, practice, given_up }))
         };
         let mut all: Vec<Listed> = self.names()?.into_iter().map(listed).collect();
         all.sort_by(|a, b| b.name().cmp(a.name()));
         Ok(all)
     }
 
-    /// Returns the newest run whose journal can be begun with.
-    pub(crate) fn newest(&self) -> Result<Option<RunId>, StoreError> {
+    /// Returns the run that is meant where none is named: the newest whose journal can be begun with; but a live run
+    /// that has not ended comes before a newer rehearsal, which whoever is in an incident did not ask about.
+    pub(crate) fn meant(&self) -> Result<Option<RunId>, StoreError> {
         let mut names = self.names()?;
         names.sort_unstable();
         let begins = |name: &String| {
             let journal = self.runs().join(name).join("journal.jsonl");
             summary::run_of(&journal).is_ok_and(|run| run.0 == *name)
         };
-        Ok(names.into_iter().rev().find(begins).map(RunId))
+        let Some(newest) = names.into_iter().rev().find(begins).map(RunId) else { return Ok(None) };
+        let start = summary::start_of(&self.dir(&newest).journal());
+        if start.is_none_or(|start| start.mode != Mode::Rehearsal) {
+            return Ok(Some(newest));
+        }
+        let live = self.unfinished_anywhere(Namespace::Live)?.runs.into_iter().next();
+        Ok(Some(live.map_or(newest, |live| live.run)))
     }
 
     /// A run whose journal can be listed but not relied on may have been given up beside it.

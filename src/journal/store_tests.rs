@@ -117,7 +117,7 @@ fn a_torn_run_goes_on_and_a_damaged_one_does_not() {
 fn lists_are_newest_first_and_hide_nothing() {
     let scene = Scene::new();
     assert!(scene.store.list().expect("no directory yet").is_empty());
-    assert_eq!(scene.store.newest().expect("no directory yet"), None);
+    assert_eq!(scene.store.meant().expect("no directory yet"), None);
     scene.add(OLD, Mode::Live, "phoenix", vec![finished()]);
     scene.add(NEW, Mode::Rehearsal, "phoenix", vec![]);
     let runs = scene.store.root.join("runs");
@@ -157,7 +157,35 @@ fn lists_are_newest_first_and_hide_nothing() {
     for (seen, start) in seen.iter().zip(starts) {
         assert!(seen.starts_with(start), "{seen} does not start with {start}");
     }
-    assert_eq!(scene.store.newest().expect("list"), Some(id(NEW)), "not the file named later");
+    assert_eq!(scene.store.meant().expect("list"), Some(id(NEW)), "not the file named later");
+}
+
+#[test]
+fn a_live_run_that_has_not_ended_is_meant_before_a_newer_rehearsal() {
+    let scene = Scene::new();
+    let meant = || scene.store.meant().expect("list").expect("a run").0;
+    scene.add("A1", Mode::Live, "phoenix", vec![finished()]);
+    scene.add("A2", Mode::Rehearsal, "phoenix", vec![]);
+    assert_eq!(meant(), "A2", "what is over is not asked about");
+    scene.add("A3", Mode::Live, "other", vec![]);
+    scene.add("A4", Mode::DryRun, "phoenix", vec![]);
+    assert_eq!(meant(), "A4", "newer, and no practice");
+    scene.add("A5", Mode::Rehearsal, "phoenix", vec![]);
+    assert_eq!(meant(), "A3");
+}
+
+#[test]
+fn a_rehearsal_that_cannot_be_read_stands_in_the_way_of_rehearsals_alone() {
+    let scene = Scene::new();
+    let journal = scene.add(NEW, Mode::Rehearsal, "phoenix", vec![]);
+    std::fs::write(&journal, "garbage\n").expect("damage");
+    let stands = |namespace| {
+        let found = scene.store.unfinished("phoenix", namespace).expect("list");
+        found.unreadable.len()
+    };
+    assert_eq!(stands(Namespace::Live), 1, "nobody can tell what it was");
+    std::fs::write(scene.store.dir(&id(NEW)).world(), "").expect("write");
+    assert_eq!((stands(Namespace::Live), stands(Namespace::Rehearsal)), (0, 1));
 }
 
 #[test]

@@ -7,20 +7,21 @@ use serde::Serialize;
 mod decisions;
 mod earlier;
 mod lines;
+mod timeline;
 
 use super::spent::Spent;
 use super::summary::{LossReached, RestoredPriority, Summary};
 use super::view::ViewState;
 use super::world::Lengths;
 use crate::clock::since;
-use crate::event::{Event, Record};
+use crate::event::Record;
 use crate::exit::Exit;
-use crate::ids::StepId;
 use crate::span::Span;
 
 use decisions::Decided;
 pub(crate) use earlier::{Earlier, Setup};
 pub(crate) use lines::lines;
+use timeline::{TakenBack, Took};
 
 /// Whose world a rehearsal took place in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +51,10 @@ pub(crate) struct WorldTold {
     pub faults: Vec<(String, u32)>,
     /// Those of them that never did
     pub never_struck: Vec<NeverStruck>,
+    /// Those of them that did
+    pub struck_first: Vec<StruckFirst>,
+    /// Faults besides the world's own were drawn
+    pub surprise: bool,
     /// There are others, which are told when the rehearsal has ended
     pub untold: bool,
     /// What was asked that the simulation does not know
@@ -66,18 +71,15 @@ pub(crate) struct NeverStruck {
     pub said: String,
 }
 
-/// A step that took time.
+/// When a fault struck first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Took {
-    pub step: String,
-    /// Since the run began
+pub(crate) struct StruckFirst {
+    pub fault: String,
+    /// Since the world began
     pub after: Span,
-    pub length: Span,
-    pub attempts: u32,
-    /// From the first attempt to the last one's start
-    pub retries: Span,
-    /// It ended; what did not is counted up to a rollback, or as far as there are records
-    pub finished: bool,
+    pub at: Timestamp,
+    /// The call it struck
+    pub call: String,
 }
 
 /// A rehearsal, looked back at.
@@ -101,11 +103,15 @@ pub(crate) struct Debrief {
     pub program: Span,
     /// In the order they began
     pub steps: Vec<Took>,
+    /// What was to be taken back, in the order it was begun
+    pub reverts: Vec<TakenBack>,
     /// Recovery times against their objectives
     pub restored: Vec<RestoredPriority>,
     /// Data lost against its objective
     pub loss: Option<LossReached>,
     pub decisions: Vec<Decided>,
+    /// The flags with which the same faults strike again
+    pub again: String,
     pub world: WorldTold,
     /// What was typed, with the loss there was none of
     pub with_loss: Option<String>,
@@ -135,14 +141,33 @@ pub(crate) fn of(
         cloud,
         retries,
         program,
-        steps: steps(records, summary.started),
+        steps: timeline::steps(records, summary.started),
+        reverts: timeline::reverts(records, summary.started),
         restored: summary.restored.clone(),
         loss: summary.loss.clone(),
         decisions: decisions::of(records, summary.until, people),
+        again: again(records, &world),
         world,
         with_loss,
         earlier,
     }
+}
+
+/// Returns the flags with which the same faults strike again. Which surprise it was, what was typed says.
+fn again(records: &[Record], world: &WorldTold) -> String {
+    let seed = format!("--seed {}", world.seed);
+    if !world.surprise {
+        return seed;
+    }
+    const FLAG: &str = "--surprise";
+    let typed = ViewState::fold(records).typed;
+    let mut words = typed.iter().skip_while(|word| !word.starts_with(FLAG));
+    let level = match words.next().map(|word| word.strip_prefix("--surprise=")) {
+        Some(Some(level)) => Some(level),
+        Some(None) => words.next().map(String::as_str),
+        None => None,
+    };
+    format!("{seed} {FLAG} {}", level.unwrap_or("LEVEL, as before"))
 }
 
 /// Returns what was typed at the beginning, with a region's loss.
@@ -154,47 +179,6 @@ fn with_loss_of(records: &[Record], region: &str) -> String {
 
 fn whole(length: std::time::Duration) -> Span {
     Span::seconds(length.as_secs())
-}
-
-fn steps(records: &[Record], start: Timestamp) -> Vec<Took> {
-    let view = ViewState::fold(records);
-    let mut taken = Vec::new();
-    for step in view.plan.iter().flat_map(|plan| &plan.steps) {
-        taken.extend(took(records, start, &step.id).filter(|took| took.length.0.as_secs() > 0));
-    }
-    taken.sort_by_key(|took| took.after);
-    taken
-}
-
-fn took(records: &[Record], start: Timestamp, step: &StepId) -> Option<Took> {
-    let (mut began, mut last, mut attempts) = (None, None, 0);
-    let (mut ended, mut given_up) = (None, None);
-    for record in records {
-        match &record.event {
-            Event::StepStarted { step: id, .. } if id == step => {
-                began.get_or_insert(record.time);
-                last = Some(record.time);
-                attempts += 1;
-                (ended, given_up) = (None, None);
-            }
-            Event::StepFinished { step: id, .. } if id == step => ended = Some(record.time),
-            // What undoing it and the others takes is not the step's time.
-            Event::RollbackStarted { .. } if ended.is_none() => {
-                given_up.get_or_insert(record.time);
-            }
-            _ => {}
-        }
-    }
-    let (began, last) = (began?, last?);
-    let until = given_up.or(ended).or_else(|| records.last().map(|record| record.time))?;
-    Some(Took {
-        step: step.0.clone(),
-        after: whole(since(start, began)),
-        length: whole(since(began, until)),
-        attempts,
-        retries: whole(since(began, last)),
-        finished: ended.is_some() && given_up.is_none(),
-    })
 }
 
 #[cfg(test)]

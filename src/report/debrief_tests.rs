@@ -1,6 +1,6 @@
 use super::earlier::Differs;
 use super::*;
-use crate::event::{Answer, AttemptResult, Question, QuestionKey};
+use crate::event::{Answer, AttemptResult, Event, Question, QuestionKey, RevertResult};
 use crate::report::{fixtures, summary, text};
 
 fn debrief(faults: &[(&str, u32)], left: &[&str]) -> Debrief {
@@ -33,6 +33,8 @@ fn debrief_of(records: &[Record], faults: &[(&str, u32)], left: &[&str]) -> Debr
         durations: Lengths::default(),
         seed: 7,
         never_struck: never,
+        struck_first: Vec::new(),
+        surprise: false,
         faults,
         untold: false,
         left,
@@ -230,7 +232,7 @@ fn a_decision_tells_what_was_asked_what_was_known_and_whose_answer_it_was() {
             best: Some("replica".to_owned()),
         },
     );
-    let lines_of = (1..=10).map(|line| format!("what is line {line}")).collect();
+    let lines_of = (1..=14).map(|line| format!("what is line {line}")).collect();
     let choice = Question { title: "Which point?".to_owned(), lines: lines_of, ..choice };
     let chosen = Answer::Chosen { id: "replica".to_owned() };
     let script = fixtures::Script::started()
@@ -251,7 +253,7 @@ fn a_decision_tells_what_was_asked_what_was_known_and_whose_answer_it_was() {
         "known: vote AWS Health: no vote, no support plan, no vote",
         "answer: yes, by kim@bastion, after 30s",
         "02:19:00 Which point? known: what is line 1",
-        "known: what is line 8 known: and 2 more lines",
+        "known: what is line 12 known: and 2 more lines",
         "known: replica: loses 7 s in 12 min, cannot be undone (best)",
         "known: backup: loses 6 min in 44 min",
         "known: snapshot: unusable, status is `creating`, 40 % done",
@@ -323,4 +325,146 @@ fn tells_whose_world_it_was_and_how_old() {
     assert!(words.contains("Durations measured: promote; guesses: modify, answer"), "{text}");
     assert!(words.contains("Not seen RDS (us-east-1): no answer"), "{text}");
     assert!(!words.contains("not your estate"), "{text}");
+}
+
+#[test]
+fn what_failed_is_in_the_timeline_with_its_reason_and_what_was_taken_back_as_well() {
+    let error =
+        || crate::outcome::ActionError { message: "AccessDenied".into(), ..fixtures::failure() };
+    let failed = |step: &str| Event::StepFailed { step: step.into(), error: error() };
+    let scope = crate::event::RollbackScope::Run;
+    let back = Event::RollbackStarted { why: "asked for".to_owned(), scope };
+    let revert = |step: &str| Event::RevertStarted { step: step.into(), attempt: 1 };
+    let reverted = |step: &str, result| Event::RevertFinished { step: step.into(), result };
+    let refused = RevertResult::Failed { error: error() };
+    // One is refused in the second it is asked for, one fails before its first attempt, one is mended.
+    let script = fixtures::Script::started()
+        .done("02:19:00", "02:20:00", "capacity")
+        .start("02:20:00", "database")
+        .event("02:20:00.400", failed("database"))
+        .event("02:20:01", failed("p1"))
+        .event("02:20:02", back)
+        .event("02:20:02", revert("database"))
+        .event("02:20:12", reverted("database", refused))
+        .event("02:20:12", revert("capacity"))
+        .event("02:21:12", reverted("capacity", RevertResult::Reverted))
+        .event("02:21:12", Event::RunStopped { why: "a revert failed".to_owned(), exit: 6 });
+    let found = debrief_of(&script.records, &[], &[]);
+    let steps: Vec<_> =
+        found.steps.iter().map(|took| (took.step.as_str(), took.failed.as_deref())).collect();
+    let why = Some("AccessDenied");
+    assert_eq!(steps, [("capacity", None), ("database", why), ("p1", why)]);
+    assert_eq!(found.steps[2].attempts, 0);
+    let results: Vec<_> = found.reverts.iter().map(|back| back.result).collect();
+    assert_eq!(results, [Some("failed"), Some("reverted")]);
+    let text = flat(&found);
+    for said in [
+        "database 2s, not finished, FAILED: AccessDenied",
+        "p1 0s, not finished, FAILED: AccessDenied",
+        "database NOT taken back, 10s: AccessDenied",
+        "capacity taken back, 1m",
+    ] {
+        assert!(text.contains(said), "`{said}` is not in: {text}");
+    }
+    let mended = fixtures::Script::started()
+        .event("02:20:01", failed("capacity"))
+        .done("02:20:02", "02:20:04", "capacity");
+    assert_eq!(debrief_of(&mended.records, &[], &[]).steps[0].failed, None);
+}
+
+#[test]
+fn a_fault_is_told_with_when_it_struck_first_and_the_call() {
+    let mut found =
+        debrief(&[("stale@rds", 0), ("dark,region=us-east-1", 1), ("denied@s3", 3)], &[]);
+    let first = |fault: &str, seconds: u64, call: &str| StruckFirst {
+        fault: fault.to_owned(),
+        after: Span::seconds(seconds),
+        at: fixtures::at("02:19:00"),
+        call: call.to_owned(),
+    };
+    found.world.struck_first = vec![
+        first("dark,region=us-east-1", 0, "rds DescribeDBInstances in us-east-1"),
+        first("denied@s3", 46, "s3 PutObject in us-west-2"),
+    ];
+    let text = flat(&found);
+    for said in [
+        "stale@rds never struck: rds was not called",
+        "dark,region=us-east-1 struck, first after 0s at rds DescribeDBInstances in us-east-1",
+        "denied@s3 struck 3 times, first after 46s at s3 PutObject in us-west-2",
+    ] {
+        assert!(text.contains(said), "`{said}` is not in: {text}");
+    }
+}
+
+#[test]
+fn what_decides_comes_before_the_votes_and_nothing_known_is_cut() {
+    let finding = crate::event::Finding {
+        level: crate::event::FindingLevel::Warning,
+        about: "failover object".to_owned(),
+        said: "whether it moves traffic is not proved".to_owned(),
+        hint: None,
+        step: None,
+    };
+    let question = |key, lines: &[&str]| Question {
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        ..fixtures::question(key, crate::event::AnswerForm::YesNo)
+    };
+    let go = question(QuestionKey::Go, &["title", "", "! failover object: whether it mov…"]);
+    let key = QuestionKey::Approve { step: "database".into(), digest: "d1".to_owned() };
+    let mut lines = vec!["us-east-1 is down: 3 of 3 hold".to_owned()];
+    lines.extend((1..=12).map(|vote| format!("  vote {vote}: no answer")));
+    lines.extend(["takes writes by itself".to_owned(), "Cannot be undone".to_owned()]);
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let script = fixtures::Script::started()
+        .event("02:18:05", Event::Preflight { findings: vec![finding] })
+        .ask("02:18:10", "02:18:11", go, Answer::Yes)
+        .ask("02:19:00", "02:19:01", question(key, &lines), Answer::Yes);
+    let found = debrief_of(&script.records, &[], &[]);
+    let whole = "! failover object: whether it moves traffic is not proved";
+    assert_eq!(found.decisions[0].known[2], whole);
+    assert_eq!(found.decisions[0].brief, [whole]);
+    assert_eq!(found.decisions[1].known, lines);
+    let text = flat(&found);
+    let said = "known: us-east-1 is down: 3 of 3 hold known: takes writes by itself known: Cannot be undone \
+                known: vote 1: no answer";
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
+fn a_part_of_a_wait_is_never_longer_than_the_wait() {
+    let form = || crate::event::AnswerForm::YesNo;
+    let ask = |key| Event::Asked { question: Box::new(fixtures::question(key, form())) };
+    let yes = |question| Event::Decided { question, answer: Answer::Yes };
+    let step = QuestionKey::Manual { step: "notify".into() };
+    let script = fixtures::Script::started()
+        .event("02:18:20", ask(QuestionKey::Go))
+        .event("02:18:25.900", yes(QuestionKey::Go))
+        .event("02:18:30", ask(step.clone()))
+        .event("02:18:30.400", yes(step))
+        .event("02:19:00", Event::RunStopped { why: "so".to_owned(), exit: 13 });
+    let found = debrief_of(&script.records, &[], &[]);
+    assert_eq!(found.decisions[0].waited, Span::seconds(6), "the seconds make up the whole");
+    assert!(flat(&found).contains("after 6s"), "{}", flat(&found));
+    assert!(!flat(&found).contains("with nothing else going on"), "{}", flat(&found));
+}
+
+#[test]
+fn a_surprise_comes_again_by_its_seed_and_its_level() {
+    let script = fixtures::Script::started().done("02:19:00", "02:25:00", "capacity");
+    let again = |typed: &[&str]| {
+        let mut records = script.records.clone();
+        if let Event::RunStarted { settings, .. } = &mut records[0].event {
+            settings.typed = typed.iter().map(|word| (*word).to_owned()).collect();
+        }
+        let world = WorldTold { surprise: true, ..debrief(&[], &[]).world };
+        let summary = summary::of(&records, fixtures::at("02:30:00")).expect("a run");
+        flat(&of(&records, &summary, world, Vec::new()))
+    };
+    for (typed, said) in [
+        (&["failover", "--surprise=cruel"][..], "with --seed 7 --surprise cruel"),
+        (&["failover", "--surprise", "mild", "--yes"], "with --seed 7 --surprise mild"),
+        (&["failover"], "with --seed 7 --surprise LEVEL, as before"),
+    ] {
+        assert!(again(typed).contains(said), "`{said}` is not in: {}", again(typed));
+    }
 }

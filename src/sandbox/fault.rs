@@ -15,8 +15,8 @@ use super::aws;
 use crate::span::Span;
 
 pub(crate) use sense::{Part, Senseless, senseless};
-pub(crate) use strikes::Never;
 pub(super) use strikes::{Faults, Missed, Strike};
+pub(crate) use strikes::{First, Never};
 pub(crate) use text::Written;
 
 /// What is done to a call.

@@ -245,15 +245,16 @@ fn why_a_fault_never_struck_is_told_by_what_was_called() {
         let rules = || vec![rule("dark,region=lost"), rule(text)];
         let (mut faults, mut resumed) = (Faults::new(rules(), began), Faults::new(rules(), began));
         for (call, second) in calls {
-            let strike = faults.strike(&call, began + SignedDuration::from_secs(second));
+            let at = began + SignedDuration::from_secs(second);
+            let strike = faults.strike(&call, at);
             // What is told of it in the log is enough to know it again.
             let text = call.to_string();
-            strike.struck.iter().for_each(|(rule, _, _)| resumed.struck_before(*rule, &text));
+            strike.struck.iter().for_each(|(rule, _, _)| resumed.struck_before(*rule, &text, at));
             strike.spared.iter().for_each(|rule| resumed.spared_before(*rule));
             strike.missed.into_iter().for_each(|(rule, how)| resumed.missed_before(rule, how));
         }
         for faults in [&faults, &resumed] {
-            let (_, struck, never) = faults.told().last().expect("two rules");
+            let strikes::Outcome { struck, never, .. } = faults.told().last().expect("two rules");
             let never = never.expect(text);
             assert_eq!((struck, never.because()), (0, because), "{text}: {never}");
             assert_eq!(never.to_string(), said, "{text}");
@@ -269,7 +270,7 @@ fn strikes_only_what_it_can_befall() {
         let now = Timestamp::UNIX_EPOCH;
         let struck = faults.strike(&call(service, "us-west-2", operation), now).struck;
         assert_eq!(
-            faults.told().map(|(_, struck, _)| struck).sum::<u32>(),
+            faults.told().map(|outcome| outcome.struck).sum::<u32>(),
             u32::from(struck.is_some())
         );
         struck.is_some()

@@ -48,7 +48,7 @@ pub(crate) use network::NoWay;
 use crate::clock::{Clock, since};
 use aws::{Answer, Desk, Request};
 use dns::{Dark, Resolvers};
-use fault::{Call, Fault, Faults, Never, Rule, Strike};
+use fault::{Call, Fault, Faults, First, Never, Rule, Strike};
 use kubernetes::{Behaviour, Cluster};
 use log::{Entry, Log, LogError};
 use objects::{GLOBAL, Objects};
@@ -214,7 +214,7 @@ impl Sandbox {
         }
         for entry in &entries {
             match entry {
-                Entry::Fault { rule, call, .. } => state.faults.struck_before(*rule, call),
+                Entry::Fault { at, rule, call } => state.faults.struck_before(*rule, call, *at),
                 Entry::Spared { rule, .. } => state.faults.spared_before(*rule),
                 Entry::Missed { rule, how, .. } => state.faults.missed_before(*rule, how.clone()),
                 Entry::Left { what, .. } => state.left.push(what.clone()),
@@ -295,26 +295,21 @@ impl Sandbox {
 
     /// Answers a call to AWS.
     fn aws(&self, call: &Call, request: &Request<'_>, fault: Option<Fault>) -> Answer {
-        let (answer, left) = match fault {
-            Some(Fault::Stale) => {
-                let mut state = self.state();
-                let (dark, began) = (state.dark(), state.faults.began);
-                let State { objects, random, .. } = &mut *state;
-                let (durations, account) = (self.durations(), self.0.world.account.as_str());
-                objects.stale(|objects| {
-                    let (region, dark) = (call.region.as_str(), &dark);
-                    let desk =
-                        &mut Desk { objects, durations, account, region, dark, began, random };
-                    aws::answer(desk, call, request)
-                })
+        let (answer, left) = {
+            let mut state = self.state();
+            let (dark, began) = (state.dark(), state.faults.began);
+            let State { objects, random, .. } = &mut *state;
+            let (durations, account) = (self.durations(), self.0.world.account.as_str());
+            let mut answer = |objects: &mut Objects| {
+                let (region, dark) = (call.region.as_str(), &dark);
+                let desk = &mut Desk { objects, durations, account, region, dark, began, random };
+                aws::answer(desk, call, request)
+            };
+            match fault {
+                Some(Fault::Stale) => objects.stale(answer),
+                Some(Fault::Stuck) => objects.stuck(answer),
+                Some(_) | None => answer(objects),
             }
-            _ => self.desk(&call.region, |desk| {
-                let answer = aws::answer(desk, call, request);
-                if fault == Some(Fault::Stuck) {
-                    desk.objects.stick();
-                }
-                answer
-            }),
         };
         if let Some(what) = left {
             self.left(&what);
@@ -343,10 +338,11 @@ impl Sandbox {
     /// Returns what happened to the world, for the debrief.
     pub(crate) fn told(&self) -> Told {
         let state = self.state();
-        let faults = state.faults.told().map(|(rule, struck, never)| ToldFault {
-            fault: rule.to_string(),
-            struck,
-            never,
+        let faults = state.faults.told().map(|outcome| ToldFault {
+            fault: outcome.rule.to_string(),
+            struck: outcome.struck,
+            first: outcome.first.cloned(),
+            never: outcome.never,
         });
         Told {
             faults: faults.collect(),
@@ -378,6 +374,7 @@ pub(crate) struct ToldFault {
     pub fault: String,
     /// How often it struck; of what strikes with every call, only whether it did
     pub struck: u32,
+    pub first: Option<First>,
     /// Why it never did
     pub never: Option<Never>,
 }

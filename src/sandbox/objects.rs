@@ -123,6 +123,8 @@ pub(crate) struct Objects {
     log: Option<Log>,
     /// Each changed object as it was before its last change, for stale reads
     before: BTreeMap<Key, Option<Held>>,
+    /// Nothing comes of what is changed now
+    stuck: bool,
     /// Counts what is given a name
     pub(super) named: u64,
 }
@@ -167,15 +169,20 @@ impl Objects {
         self.log = Some(log);
     }
 
-    /// Takes an entry of a log back in.
+    /// Takes an entry of a log back in. What had come about by then is let come about first: it is how things were before
+    /// that change, for stale reads.
     pub(super) fn replay(&mut self, entry: Entry) {
         match entry {
-            Entry::Put { key, object, named, .. } => {
+            Entry::Put { at, key, object, named } => {
+                self.settle(at);
                 self.named = self.named.max(named);
-                self.place(key, Held::Decoded(object));
+                let before = self.place(key.clone(), Held::Decoded(object));
+                self.before.insert(key, before);
             }
-            Entry::Gone { key, .. } => {
-                self.take(&key);
+            Entry::Gone { at, key } => {
+                self.settle(at);
+                let before = self.take(&key);
+                self.before.insert(key, before);
             }
             Entry::World { .. }
             | Entry::Clock { .. }
@@ -259,7 +266,8 @@ impl Objects {
 
     /// Puts an object in its place.
     pub(super) fn put(&mut self, kind: Kind, region: &str, id: &str, body: Value, then: Vec<Due>) {
-        let (key, object) = (Key::new(kind, region, id), Object { body, then });
+        let key = Key::new(kind, region, id);
+        let object = Object { body, then: self.comes(&key, then) };
         let entry = Entry::Put {
             at: self.now,
             key: key.clone(),
@@ -288,19 +296,22 @@ impl Objects {
         self.before.insert(key, before);
     }
 
-    /// Lets nothing more come of anything that was changed at this very moment.
-    pub(super) fn stick(&mut self) {
-        let changed: Vec<Key> = self.before.keys().cloned().collect();
-        for key in changed {
-            let Some(held) = self.all.get_mut(&key).filter(|held| !held.then().is_empty()) else {
-                continue;
-            };
-            let object = held.object_mut();
-            object.then.clear();
-            let (object, named) = (object.clone(), self.named);
-            self.waiting.remove(&key);
-            self.write(&Entry::Put { at: self.now, key, object, named });
+    /// Returns what comes of an object that is changed. Of a change that is stuck nothing does; what was to come before
+    /// stays to come: other calls asked for it.
+    fn comes(&self, key: &Key, mut then: Vec<Due>) -> Vec<Due> {
+        if self.stuck {
+            let before = self.all.get(key).map_or(&[][..], Held::then);
+            then.retain(|due| before.contains(due));
         }
+        then
+    }
+
+    /// Carries out a call of whose changes nothing ever comes.
+    pub(super) fn stuck<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
+        self.stuck = true;
+        let answer = call(self);
+        self.stuck = false;
+        answer
     }
 
     /// Runs a read on the objects as they were before their last changes.

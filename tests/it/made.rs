@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::estate::fresh;
-use super::harness::{BINARY, Folder, Ran, ran};
+use super::harness::{BINARY, Folder, Ran, flat, ran};
 use super::rehearsal::ANSWERS;
 
 /// Rehearses DR-001 on an estate file where not even loopback is up.
@@ -71,7 +71,10 @@ fn the_template_is_rehearsed_on_without_a_network() {
     let failover = text.replace("shape: weighted", "shape: failover");
     folder.write("mine.yaml", &failover.replace("  replica: { id", "  # replica: { id"));
     let ran = without_a_network(&folder, "mine.yaml", &backup);
-    assert_ne!(ran.exit, 0, "there is no replica to promote: {}", ran.out);
+    let said = flat(&ran.err);
+    let ran = ran.exits(10);
+    assert!(said.contains("there is no recovery point `replica`"), "{}", ran.err);
+    assert!(said.contains("take one of: backup, snapshot"), "{}", ran.err);
     untouched(&folder);
 }
 

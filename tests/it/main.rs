@@ -29,6 +29,7 @@ mod pty_signals;
 mod refused;
 mod rehearsal;
 mod rehearse;
+mod rehearse_beside;
 mod rehearse_faults;
 mod rehearse_killed;
 mod rehearse_numbers;

@@ -10,27 +10,58 @@ use serde_json::{Map, Value, json};
 
 use super::harness::{Folder, Ran, ran};
 use super::killed::{KILLED, killer};
-use super::rehearsal::{UNATTENDED, flown, left_in, made, on_two_threads, run_of};
+use super::rehearsal::{UNATTENDED, left_in, made, on_two_threads, run_of};
 
 const WAY: [&str; 2] = ["--rehearse", "--recovery-point=replica"];
 
 /// What a run is about in a world, in the end: objects without what every run has of its own.
 type End = BTreeMap<String, Value>;
 
+/// A rehearsal to kill: with which fault besides the world's own, and how it ends when nothing disturbs it.
+struct Case {
+    inject: Option<&'static str>,
+    exit: i32,
+}
+
+impl Case {
+    /// Adds what its fault is typed as to the arguments of a rehearsal.
+    fn begun(&self, folder: &Folder) -> std::process::Command {
+        let mut command = folder.command(&[&UNATTENDED[..], &WAY].concat());
+        command.args(self.inject.map(|fault| format!("--inject={fault}")));
+        command
+    }
+}
+
 #[test]
 fn sigkill_after_each_record_of_a_rehearsal_and_resume_ends_the_same() {
-    let undisturbed = flown(&Folder::new(), &[&UNATTENDED[..], &WAY].concat());
-    assert_eq!(undisturbed.ran.exit, 0, "{}", undisturbed.ran.err);
-    assert_eq!(undisturbed.made(), (1, 0));
-    let expected =
-        (ends(&undisturbed.records), end_of(&undisturbed.world, run_in(&undisturbed.records)));
-    let records: Vec<usize> = (0..undisturbed.records.len()).collect();
-    assert!(records.len() > 60, "{}", records.len());
-    let wrong: Vec<String> = on_two_threads(&records, |at| cut(*at, &expected))
+    // What was before a change, and which calls a fault has struck, are in the world's log as well.
+    for case in [
+        Case { inject: None, exit: 0 },
+        Case { inject: Some("lost_answer@rds/PromoteReadReplica"), exit: 0 },
+        Case { inject: Some("stale@rds/DescribeDBInstances,region=us-west-2,from=60s"), exit: 14 },
+    ] {
+        ends_the_same(&case);
+    }
+}
+
+/// Kills a rehearsal after each of its records in turn, resumes it each time, and compares.
+fn ends_the_same(case: &Case) {
+    let folder = Folder::new();
+    let undisturbed = ran(case.begun(&folder).output().expect("run the binary"));
+    assert_eq!(undisturbed.exit, case.exit, "{:?}: {}", case.inject, undisturbed.err);
+    let (records, world) = (left_in(&folder, "journal.jsonl"), left_in(&folder, "world.jsonl"));
+    assert_eq!(made(&world), (1, 0), "{:?}", case.inject);
+    let struck = |line: &&Value| line["kind"] == "fault" && line["rule"] == 1;
+    assert_eq!(world.iter().any(|line| struck(&line)), case.inject.is_some());
+    let expected = (ends(&records), end_of(&world, run_in(&records)));
+    let cuts: Vec<usize> = (0..records.len()).collect();
+    assert!(cuts.len() > 30, "{:?}: {}", case.inject, cuts.len());
+    let wrong: Vec<String> = on_two_threads(&cuts, |at| cut(case, *at, &expected))
         .into_iter()
         .filter_map(Result::err)
         .collect();
-    assert!(wrong.is_empty(), "{} cuts of {}:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    let (some, all) = (wrong.len(), cuts.len());
+    assert!(wrong.is_empty(), "{:?}: {some} cuts of {all}:\n{}", case.inject, wrong.join("\n"));
 }
 
 /// What a fault has passed over before a kill stays passed over: it strikes the call it would have struck.
@@ -60,9 +91,9 @@ fn the_calls_a_fault_has_spared_stay_spared_after_sigkill_and_resume() {
 }
 
 /// Kills a rehearsal after one record, resumes it, and compares.
-fn cut(at: usize, (steps, world): &(End, End)) -> Result<(), String> {
+fn cut(case: &Case, at: usize, (steps, world): &(End, End)) -> Result<(), String> {
     let folder = Folder::new();
-    let mut command = folder.command(&[&UNATTENDED[..], &WAY].concat());
+    let mut command = case.begun(&folder);
     command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("{{\"format\":1,\"seq\":{at},"));
     let killed = ran(command.output().expect("run the binary"));
     let told =
@@ -85,7 +116,7 @@ fn cut(at: usize, (steps, world): &(End, End)) -> Result<(), String> {
         arguments.extend(answers);
         arguments.extend(WAY);
         let resumed = folder.run(&arguments);
-        if resumed.exit != 0 {
+        if resumed.exit != case.exit {
             return Err(told("resumed", &resumed));
         }
     }

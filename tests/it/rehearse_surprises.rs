@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::harness::Folder;
+use super::harness::{Folder, flat};
 use super::rehearsal::{ANSWERS, Flown, flown, left_in, on_two_threads, run_of};
 
 const SEEDS: u64 = 200;
@@ -95,6 +95,7 @@ fn shown(flown: &Flown, folder: &Folder) -> Result<(), String> {
     has("\nResult ")?;
     has("\nChanged ")?;
     has("\nNext ")?;
+    reasons(flown)?;
     if out.lines().any(|line| line.starts_with("Changed ") && !line.ends_with("nothing")) {
         has("\nStill changed ")?;
     }
@@ -123,6 +124,29 @@ fn shown(flown: &Flown, folder: &Folder) -> Result<(), String> {
         ["phoenix-dr", "resume" | "rollback", id, "--rehearse", ..] if id == short => Ok(()),
         _ => Err(format!("the next command is {command:?}")),
     }
+}
+
+/// Holds that the timeline has each step that failed, with what it failed with.
+fn reasons(flown: &Flown) -> Result<(), String> {
+    let told = flat(&flown.ran.out);
+    for step in flown.steps() {
+        let (ends, failures) = (flown.of("step_finished", &step), flown.of("step_failed", &step));
+        let why = match (ends.last(), failures.last()) {
+            (Some(end), _) if end["event"]["end"] == "failed" => &end["event"]["reason"],
+            (None, Some(failure)) => &failure["event"]["error"]["message"],
+            _ => continue,
+        };
+        // A screen breaks long words.
+        let why = why.as_str().ok_or(format!("{step} failed for no reason"))?;
+        let why: Vec<&str> = why.split_whitespace().take(2).collect();
+        let failed = format!("FAILED: {}", why.join(" "));
+        let begins = format!(": {step} ");
+        let rows = told.split(" after ").filter(|row| row.contains(&begins));
+        if !rows.into_iter().any(|row| row.contains(&failed)) {
+            return Err(format!("`{failed}` of {step} is not in the timeline"));
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn debrief(folder: &Folder, world: &str, more: &[&str]) -> Value {
 }
 
 /// Writes a world of the operator's own: the one that comes with the program, under another name.
-fn own_world(folder: &Folder) -> String {
+pub(crate) fn own_world(folder: &Folder) -> String {
     let text = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
     let text = text.replacen("world: phoenix\n", "world: phoenix-two\n", 1);
     assert!(text.contains("world: phoenix-two"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::script::{Fault, Op, World};
 use super::*;
 use crate::engine::ports::LeaseRefusal;
+use crate::engine::step::Stage;
 use crate::event::Answer;
 use crate::outcome::{Effect, FailureClass, Verdict};
 
@@ -324,5 +325,23 @@ fn an_objective_is_missed_by_the_priority_that_missed_it() {
         }
         let ran = start(&world, by_priority(), settings(true));
         assert_eq!(ran.exit, exit, "{slow:?}");
+    }
+}
+
+#[test]
+fn what_was_tried_and_failed_is_not_recorded_as_never_started() {
+    for effect in [Effect::None, Effect::Unknown] {
+        let world = World::new();
+        world.strike("database", Op::Perform, Fault::Fail(FailureClass::Denied, effect), 9);
+        let settings = RunSettings { on_failure: OnFailureFlag::Stop, ..settings(false) };
+        let ran = start(&world, failover(), settings.clone());
+        let Stage::Failed { error } = &ran.step("database").stage else { panic!("it failed") };
+        world.mend();
+        // The process that rolls back opens it again, as it may be tried anew, and then never tries it.
+        let ran = Process::with(settings).rolling_back(RollbackScope::Run).resume(&world);
+        assert_eq!(ran.exit, Exit::RolledBack, "{effect:?}");
+        assert_eq!(ran.end("database"), Some(StepEnd::Failed), "{effect:?}");
+        assert_eq!(ran.step("database").reason.as_ref(), Some(&error.message), "{effect:?}");
+        assert_eq!(ran.end("traffic"), Some(StepEnd::NotRun), "{effect:?}");
     }
 }

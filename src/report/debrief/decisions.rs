@@ -15,9 +15,9 @@ use crate::span::Span;
 /// Decisions that are listed, at most.
 const DECISIONS_MAX: usize = 20;
 /// Lines of what was known at a decision, at most; all of it is in the JSON and in the journal.
-const KNOWN_MAX: usize = 8;
+const KNOWN_MAX: usize = 12;
 /// Columns of one of these.
-const KNOWN_COLUMNS: usize = 120;
+const KNOWN_COLUMNS: usize = 400;
 
 /// A question of a rehearsal, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ pub(super) fn of(records: &[Record], until: Timestamp, people: Span) -> Vec<Deci
 fn decided(records: &[Record], wait: &Wait<'_>, waited: Span) -> Decided {
     let question = wait.question;
     let before = records.get(..=wait.asked).unwrap_or(records);
-    let votes = votes(before);
+    let (votes, known) = (votes(before), uncut(&question.lines, before));
     let (answer, answered) = match wait.answer {
         Some((answer @ (Answer::Nobody { .. } | Answer::Missing { .. }), _)) => {
             (words::answer(answer), false)
@@ -102,10 +102,11 @@ fn decided(records: &[Record], wait: &Wait<'_>, waited: Span) -> Decided {
         answered,
         by: wait.answer.map(|(_, record)| record.who.clone()),
         beforehand: !interactive(before),
-        took: super::whole(since(wait.since, wait.until)),
+        // A part of it is never longer, however the seconds of all of them are cut.
+        took: super::whole(since(wait.since, wait.until)).max(waited),
         waited,
-        known: question.lines.clone(),
-        brief: brief(question, &votes),
+        brief: brief(question, &known, &votes),
+        known,
         votes,
         candidates: candidates(question),
     }
@@ -159,12 +160,34 @@ fn candidates(question: &Question) -> Vec<Weighed> {
     weighed.collect()
 }
 
+/// Returns lines of a question whole: a screen cuts its findings where they do not fit.
+fn uncut(lines: &[String], before: &[Record]) -> Vec<String> {
+    let findings = before.iter().rev().find_map(|record| match &record.event {
+        Event::Preflight { findings } => Some(findings.as_slice()),
+        _ => None,
+    });
+    let findings = findings.unwrap_or_default().iter();
+    let whole: Vec<String> =
+        findings.map(|finding| format!("! {}: {}", finding.about, finding.said)).collect();
+    let uncut = |line: &String| {
+        let cut = line.strip_suffix('…').unwrap_or("");
+        let found = whole.iter().find(|whole| !cut.is_empty() && whole.starts_with(cut));
+        found.unwrap_or(line).clone()
+    };
+    lines.iter().map(uncut).collect()
+}
+
 /// Returns what decided it: of the screen before go its gates with their votes, losses and findings, of another question
-/// what it was shown with.
-fn brief(question: &Question, votes: &[Vote]) -> Vec<String> {
+/// what it was shown with. What goes into detail, as each vote of a gate does, comes last: it must not hide what cannot be
+/// undone.
+fn brief(question: &Question, known: &[String], votes: &[Vote]) -> Vec<String> {
     let known: Vec<&str> = match question.key {
-        QuestionKey::Go | QuestionKey::Blocked => go::known(&question.lines),
-        _ => question.lines.iter().map(String::as_str).collect(),
+        QuestionKey::Go | QuestionKey::Blocked => go::known(known),
+        _ => {
+            let lines = known.iter().map(String::as_str);
+            let (details, facts): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with(' '));
+            facts.into_iter().chain(details).collect()
+        }
     };
     let words = known.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     let mut brief: Vec<String> = words.filter(|line| !line.is_empty()).collect();

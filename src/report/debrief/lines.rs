@@ -1,11 +1,8 @@
 //! The debrief as a person reads it.
 
-use super::{Debrief, WorldTold, decisions, earlier};
+use super::{Debrief, WorldTold, decisions, earlier, timeline};
 use crate::report::summary::{loss_line, restored_cells};
 use crate::report::text;
-
-/// Steps of the timeline, at most.
-const STEPS_MAX: usize = 30;
 
 /// Returns the debrief as lines of at most `columns`.
 pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
@@ -27,7 +24,7 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
             debrief.length, debrief.people, debrief.cloud, debrief.retries, debrief.program
         ),
     );
-    step_rows(debrief, &mut row);
+    timeline::rows(&debrief.steps, &debrief.reverts, &mut row);
     decisions::rows(&debrief.decisions, &mut row);
     fault_rows(&debrief.world, &mut row);
     if debrief.world.untold {
@@ -48,7 +45,8 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
         row(if index == 0 { name } else { "" }, unseen.clone());
     }
     let seed = debrief.world.seed;
-    row("Seed", format!("{seed}: the same faults and answers again with --seed {seed}"));
+    let again = &debrief.again;
+    row("Seed", format!("{seed}: the same faults and answers again with {again}"));
     earlier::rows(&debrief.earlier, &mut row);
     let mut lines = vec!["DEBRIEF OF A REHEARSAL: nothing real was touched".to_owned()];
     lines.extend(text::table(&rows, columns, 2));
@@ -56,18 +54,23 @@ pub(crate) fn lines(debrief: &Debrief, columns: usize) -> Vec<String> {
 }
 
 fn fault_rows(world: &WorldTold, row: &mut dyn FnMut(&str, String)) {
-    let mut never = world.never_struck.iter();
+    // They are told in the same order.
+    let (mut never, mut first) = (world.never_struck.iter(), world.struck_first.iter());
     for (index, (fault, struck)) in world.faults.iter().enumerate() {
         let name = if index == 0 { "Faults" } else { "" };
         let said = match struck {
-            // They are told in the same order.
             0 => {
                 let why =
                     never.next().map_or_else(String::new, |never| format!(": {}", never.said));
                 format!("{fault} never struck{why}")
             }
-            1 => format!("{fault} struck"),
-            times => format!("{fault} struck {times} times"),
+            times => {
+                let times = if *times == 1 { String::new() } else { format!(" {times} times") };
+                let first = first.next().map_or_else(String::new, |first| {
+                    format!(", first after {} at {}", first.after, first.call)
+                });
+                format!("{fault} struck{times}{first}")
+            }
         };
         row(name, said);
     }
@@ -88,22 +91,5 @@ fn trust(world: &WorldTold) -> String {
             "`{}`{of}, written by hand: not your estate: run phoenix-dr world capture",
             world.world
         ),
-    }
-}
-
-fn step_rows(debrief: &Debrief, row: &mut dyn FnMut(&str, String)) {
-    let longest = debrief.steps.iter().map(|took| took.length).max();
-    for (index, took) in debrief.steps.iter().take(STEPS_MAX).enumerate() {
-        let tries = match took.attempts {
-            0 | 1 => String::new(),
-            attempts => format!(", {attempts} attempts, {} of it before the last", took.retries),
-        };
-        let open = if took.finished { "" } else { ", not finished" };
-        let most = if Some(took.length) == longest { ", the longest" } else { "" };
-        let name = if index == 0 { "Timeline" } else { "" };
-        row(
-            name,
-            format!("after {}: {} {}{open}{tries}{most}", took.after, took.step, took.length),
-        );
     }
 }

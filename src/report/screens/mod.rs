@@ -23,6 +23,9 @@ pub(crate) const MESSAGE_PAGE: char = 'm';
 /// Letter that shows the `go` screen again, as it was.
 pub(crate) const SCREEN_PAGE: char = 's';
 
+/// Columns that a question's lines are set in by: what is laid out beforehand has as many fewer.
+pub(crate) const MARGIN: usize = 2;
+
 /// Returns a question as it is shown above its prompt.
 ///
 /// The `go` screen is complete as it is; every other question gets its heading, its ways on, its commands and what
@@ -31,7 +34,7 @@ pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) ->
     if is_go(question) {
         return question.lines.clone();
     }
-    let room = columns.saturating_sub(2);
+    let room = columns.saturating_sub(MARGIN);
     let mut lines = vec![String::new()];
     lines.extend(text::wrap(&format!("? {}", question.title), columns, 2));
     for line in &question.lines {

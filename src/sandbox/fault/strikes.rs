@@ -136,11 +136,30 @@ pub(crate) struct Strike {
     pub missed: Vec<(usize, Missed)>,
 }
 
+/// When a rule struck first, and the call that it struck.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct First {
+    pub at: Timestamp,
+    pub call: String,
+}
+
+/// What became of a rule in the whole rehearsal.
+#[derive(Debug)]
+pub(in crate::sandbox) struct Outcome<'a> {
+    pub rule: &'a Rule,
+    /// How often it struck; of one that nobody counts, only whether it did
+    pub struck: u32,
+    pub first: Option<&'a First>,
+    /// Why it never did
+    pub never: Option<Never>,
+}
+
 /// A rule, and what became of it.
 #[derive(Debug)]
 struct Kept {
     rule: Rule,
     struck: u32,
+    first: Option<First>,
     spared: u32,
     /// Until it strikes
     missed: BTreeSet<Missed>,
@@ -157,7 +176,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(in crate::sandbox) fn new(rules: Vec<Rule>, began: Timestamp) -> Self {
-        let kept = |rule| Kept { rule, struck: 0, spared: 0, missed: BTreeSet::new() };
+        let kept = |rule| Kept { rule, struck: 0, first: None, spared: 0, missed: BTreeSet::new() };
         let rules = rules.into_iter().map(kept).collect();
         Self { rules, waiting: BTreeMap::new(), began }
     }
@@ -172,6 +191,7 @@ impl Faults {
             match missed {
                 Ok(()) => {
                     kept.struck += 1;
+                    kept.first.get_or_insert_with(|| First { at: now, call: call.to_string() });
                     kept.missed.clear();
                     if call.is_placing() {
                         self.waiting.insert(call.to_string(), index);
@@ -281,12 +301,13 @@ impl Faults {
     }
 
     /// Counts a strike of before the rehearsal was gone on with, at a call as the log has it.
-    pub(in crate::sandbox) fn struck_before(&mut self, index: usize, call: &str) {
+    pub(in crate::sandbox) fn struck_before(&mut self, index: usize, call: &str, at: Timestamp) {
         if let Some(kept) = self.rules.get_mut(index) {
             if kept.rule.fault == Fault::NoCapacity {
                 self.waiting.insert(call.to_owned(), index);
             }
             kept.struck += 1;
+            kept.first.get_or_insert_with(|| First { at, call: call.to_owned() });
             kept.missed.clear();
             // What has struck has spared what it spares, also where an older log does not say so.
             kept.spared = kept.spared.max(kept.rule.spare.unwrap_or(0));
@@ -307,12 +328,13 @@ impl Faults {
         }
     }
 
-    /// Returns every rule with how often it struck; one that nobody counts, with whether it did.
-    pub(in crate::sandbox) fn told(&self) -> impl Iterator<Item = (&Rule, u32, Option<Never>)> {
+    /// Returns every rule with what became of it.
+    pub(in crate::sandbox) fn told(&self) -> impl Iterator<Item = Outcome<'_>> {
         let most = |rule: &Rule| if rule.counted() { u32::MAX } else { 1 };
         self.rules.iter().map(move |kept| {
             let never = (kept.struck == 0).then(|| self.never(kept));
-            (&kept.rule, kept.struck.min(most(&kept.rule)), never)
+            let (rule, first) = (&kept.rule, kept.first.as_ref());
+            Outcome { rule, struck: kept.struck.min(most(rule)), first, never }
         })
     }
 

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,24 @@ const BUCKETS: &str = r#"[
   { "type": "s3.bucket", "region": "us-west-2", "id": "to", "body": { "Versioning": "Enabled" } }
 ]"#;
 
+/// Begins a world whose log is kept in a directory.
+fn logged(world: World, faults: &[&str], directory: &Path) -> (JumpClock, Sandbox) {
+    let began = "2026-11-22T02:18:00Z".parse().expect("an instant");
+    let clock = JumpClock::at(began, Pace::Max);
+    let faults = faults.iter().map(|fault| fault.parse().expect("a fault")).collect();
+    let beginning = Beginning { world, faults, seed: 7, secret: false };
+    let sandbox = Sandbox::begin(beginning, Arc::new(clock.clone()), Some(directory));
+    (clock, sandbox.expect("it begins"))
+}
+
+/// Goes on with a world as its log has it.
+fn gone_on(directory: &Path) -> (JumpClock, Sandbox) {
+    let resumed = Resumed::read(directory).expect("it is read");
+    let clock = JumpClock::at(resumed.until, Pace::Max);
+    let sandbox = Sandbox::go_on(resumed, Arc::new(clock.clone())).expect("it goes on");
+    (clock, sandbox)
+}
+
 fn clients(sandbox: &Sandbox, clock: Arc<dyn Clock>) -> Clients {
     let guard = Guard::closed();
     guard.open(&Armed::mint());
@@ -28,13 +47,8 @@ fn clients(sandbox: &Sandbox, clock: Arc<dyn Clock>) -> Clients {
 #[test]
 fn what_is_under_way_is_under_way_after_a_kill() {
     let directory = tempfile::tempdir().expect("a directory");
-    let began = "2026-11-22T02:18:00Z".parse().expect("an instant");
-    let clock = JumpClock::at(began, Pace::Max);
-    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let beginning = Beginning { world: lit(BUCKETS), faults: Vec::new(), seed: 7, secret: false };
-    let sandbox = Sandbox::begin(beginning, shared.clone(), Some(directory.path()));
-    let sandbox = sandbox.expect("it begins");
-    let before = clients(&sandbox, shared);
+    let (clock, sandbox) = logged(lit(BUCKETS), &[], directory.path());
+    let before = clients(&sandbox, Arc::new(clock.clone()));
     let upload = clock.runtime().expect("a runtime").block_on(async {
         let aws = before.aws.region("us-west-2").await.expect("clients");
         for text in ["one", "two"] {
@@ -47,11 +61,8 @@ fn what_is_under_way_is_under_way_after_a_kill() {
         upload.expect("accepted").upload_id().expect("it is named").to_owned()
     });
     drop((before, sandbox));
-    let resumed = Resumed::read(directory.path()).expect("it is read");
-    let later = JumpClock::at(resumed.until, Pace::Max);
-    let shared: Arc<dyn Clock> = Arc::new(later.clone());
-    let sandbox = Sandbox::go_on(resumed, shared.clone()).expect("it goes on");
-    let after = clients(&sandbox, shared);
+    let (later, sandbox) = gone_on(directory.path());
+    let after = clients(&sandbox, Arc::new(later.clone()));
     later.runtime().expect("a runtime").block_on(async {
         let aws = after.aws.region("us-west-2").await.expect("clients");
         let status = || async {
@@ -71,4 +82,53 @@ fn what_is_under_way_is_under_way_after_a_kill() {
         let parts = aws.s3.list_parts().bucket("from").key("p").upload_id(&upload).send().await;
         parts.expect("the upload goes on");
     });
+}
+
+/// Reads twice, in time, what a stale read of a world shows: the replica's state, and what an object of a bucket was.
+async fn seen(clients: &Clients) -> (String, Option<i64>, bool) {
+    let aws = clients.aws.region("us-west-2").await.expect("clients");
+    let found = aws.rds.describe_db_instances().db_instance_identifier("phoenix-dr-replica");
+    let found = found.send().await.expect("it answers");
+    let status = found.db_instances()[0].db_instance_status().unwrap_or_default().to_owned();
+    let object = aws.s3.head_object().bucket("from").key("k").send().await.ok();
+    let length = object.and_then(|object| object.content_length());
+    let removed = aws.s3.head_object().bucket("to").key("gone").send().await;
+    (status, length, removed.is_ok())
+}
+
+#[test]
+fn a_read_that_is_stale_is_as_stale_after_a_kill() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let faults = ["stale@rds/Describe", "stale@s3/HeadObject"];
+    let (clock, sandbox) = logged(lit(BUCKETS), &faults, directory.path());
+    let before = clients(&sandbox, Arc::new(clock.clone()));
+    let undisturbed = clock.runtime().expect("a runtime").block_on(async {
+        let aws = before.aws.region("us-west-2").await.expect("clients");
+        let put = |bucket: &str, key: &str, text: &str| {
+            let put = aws.s3.put_object().bucket(bucket).key(key);
+            put.body(ByteStream::from(text.as_bytes().to_vec())).send()
+        };
+        put("from", "k", "one").await.expect("written");
+        put("from", "k", "three").await.expect("written");
+        put("to", "gone", "x").await.expect("written");
+        let removed = aws.s3.delete_object().bucket("to").key("gone").send().await;
+        removed.expect("it is gone");
+        let replica = "phoenix-dr-replica";
+        let promote = aws.rds.promote_read_replica().db_instance_identifier(replica).send();
+        promote.await.expect("accepted");
+        // Long after the promotion, the one change that somebody made to it is still not shown.
+        clock.sleep(Duration::from_secs(1_800)).await;
+        let tags = aws_sdk_rds::types::Tag::builder().key("k").value("v").build();
+        let arn = "arn:aws:rds:us-west-2:123456789012:db:phoenix-dr-replica";
+        let tagged = aws.rds.add_tags_to_resource().resource_name(arn).tags(tags).send().await;
+        tagged.expect("tagged");
+        clock.sleep(Duration::from_secs(60)).await;
+        seen(&before).await
+    });
+    drop((before, sandbox));
+    let (later, sandbox) = gone_on(directory.path());
+    let after = clients(&sandbox, Arc::new(later.clone()));
+    let resumed = later.runtime().expect("a runtime").block_on(seen(&after));
+    assert_eq!(resumed, undisturbed);
+    assert_eq!(undisturbed, ("available".to_owned(), Some(3), true), "each as it was before");
 }

@@ -91,6 +91,38 @@ fn a_restore_keeps_to_its_window() {
 }
 
 #[test]
+fn what_is_stuck_leaves_what_others_asked_for_under_way() {
+    let faults = ["stuck@s3/PutObject", "stuck@rds/ModifyDBInstance", "stuck@rds/AddTags"];
+    let scene = Scene::new(&faults);
+    scene.run(async {
+        let aws = scene.clients.aws.region("us-west-2").await.expect("clients");
+        let promote = aws.rds.promote_read_replica().db_instance_identifier(REPLICA).send();
+        promote.await.expect("accepted");
+        scene.clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(find(&aws.rds, REPLICA).await.db_instance_status(), Some("modifying"));
+        // Another service's object, and the instance itself: neither call has asked for the promotion.
+        let put = aws.s3.put_object().bucket("phoenix-dr-state").key("lease.json").send().await;
+        put.expect("accepted");
+        let tag = aws_sdk_rds::types::Tag::builder().key("k").value("v").build();
+        let arn = "arn:aws:rds:us-west-2:123456789012:db:phoenix-dr-replica";
+        let tagged = aws.rds.add_tags_to_resource().resource_name(arn).tags(tag).send().await;
+        tagged.expect("accepted");
+        scene.clock.sleep(Duration::from_secs(1_800)).await;
+        let found = find(&aws.rds, REPLICA).await;
+        assert_eq!(found.db_instance_status(), Some("available"));
+        assert_eq!(found.read_replica_source_db_instance_identifier(), None, "it is promoted");
+        // What is stuck itself never comes about.
+        let larger = aws.rds.modify_db_instance().db_instance_identifier(REPLICA);
+        let larger = larger.db_instance_class("db.r6g.16xlarge").apply_immediately(true).send();
+        larger.await.expect("accepted");
+        scene.clock.sleep(Duration::from_secs(86_400)).await;
+        let found = find(&aws.rds, REPLICA).await;
+        assert_ne!(found.db_instance_class(), Some("db.r6g.16xlarge"));
+        assert_eq!(found.db_instance_status(), Some("modifying"), "for ever");
+    });
+}
+
+#[test]
 fn a_promotion_shows_the_old_state_for_some_seconds() {
     let scene = Scene::new(&[]);
     scene.run(async {
