@@ -172,7 +172,12 @@ fn each_mistake_is_said_in_place() {
             "this is the table of experiments",
         ),
         (TOOLS, "  experiments: { events: { first_sequence: 7 } }", "7", "7 begins no sequence"),
-        (TOOLS, "  experiments: { table: { state: null } }", "null", "expected text, found nothing"),
+        (
+            TOOLS,
+            "  experiments: { table: { state: null } }",
+            "null",
+            "expected text, found nothing",
+        ),
         (
             "application_roles: [phoenix_app]",
             "application_roles: [phoenix_dr]",

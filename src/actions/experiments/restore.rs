@@ -56,8 +56,10 @@ async fn next(
     begun: &Begun,
     after: Option<&str>,
 ) -> Result<Vec<String>, ActionError> {
+    // Ordered by the column, not by its text, which bears the same name.
     let sql = format!(
-        "select id::text from {} where not restored and ($1::text is null or id > $1::text::{}) order by id limit $2",
+        "select i.id::text from {} i where not i.restored and ($1::text is null or i.id > $1::text::{}) \
+         order by i.id limit $2",
         begun.images, layout.id.kind
     );
     let rows = batch.rows(&sql, &[&after, &ROWS_MAX]).await?;
