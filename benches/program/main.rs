@@ -3,13 +3,16 @@
 //! Under `cargo test` each benchmark runs once and small, so that it stays true; nothing is timed there.
 //! `benches/compare` puts the chain beside other tools; `docs/benchmarks.md` has figures and targets.
 
+mod experiments;
 mod folder;
 mod journal;
+mod postgres;
 mod world;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
+use experiments::Experiments;
 use folder::Folder;
 use journal::Tail;
 
@@ -90,6 +93,25 @@ fn world(bencher: Bencher, objects: usize) {
     world::write(&folder.path().join("world.jsonl"), objects);
     let arguments = ["run", "runbook.yaml", "--rehearse", "world.jsonl", "--yes", "--speed", "max"];
     bencher.counter(ItemsCount::new(objects)).bench(|| folder.run(&arguments));
+}
+
+/// Experiments rebuilt from their events, a hundred each, on a PostgreSQL server of our own: a whole run, which reads all
+/// events before go, before the change and for it, and writes every row.
+#[divan::bench(args = event_counts(), sample_count = 3, sample_size = 1)]
+fn rebuild(bencher: Bencher, events: usize) {
+    let Some(experiments) = Experiments::with(events) else { return };
+    experiments.lose();
+    experiments.rebuild();
+    experiments.all_there(events);
+    bencher
+        .counter(ItemsCount::new(events))
+        .with_inputs(|| experiments.lose())
+        .bench_values(|()| experiments.rebuild());
+}
+
+/// A hundred events are one experiment.
+fn event_counts() -> Vec<usize> {
+    if timed() { vec![100_000, 1_000_000] } else { vec![2_000] }
 }
 
 #[divan::bench(sample_count = 50, sample_size = 1)]

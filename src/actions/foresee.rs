@@ -44,6 +44,7 @@ pub(crate) async fn foresee(
         }
         ActionName::CommandRun
         | ActionName::DatabaseRepoint
+        | ActionName::ExperimentsRebuild
         | ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale

@@ -1,6 +1,8 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
 
+mod artifact;
 mod command;
+mod experiments;
 pub(crate) mod foresee;
 pub(crate) mod kubernetes;
 mod manual;
@@ -23,6 +25,7 @@ use crate::clients::{Clients, Network};
 use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
+use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
 use postgres::{assess, dump, fence, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
@@ -84,6 +87,7 @@ impl Action for Actions {
             }
             ActionName::CommandRun
             | ActionName::DatabaseRepoint
+            | ActionName::ExperimentsRebuild
             | ActionName::KubernetesApply
             | ActionName::KubernetesRestart
             | ActionName::KubernetesScale
@@ -154,6 +158,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
     match name(call)? {
         ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
         ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
+        ActionName::ExperimentsRebuild => rebuild::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesApply => apply::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
@@ -194,6 +199,9 @@ async fn perform(
         }
         ActionName::DatabaseRepoint => {
             repoint::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::ExperimentsRebuild => {
+            rebuild::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::KubernetesApply => {
             apply::perform(clients, armed, call, &arguments(call)?, seen).await
@@ -261,6 +269,9 @@ async fn revert(
         }
         ActionName::DatabaseRepoint => {
             repoint::revert(clients, armed, call, &arguments(call)?, image).await
+        }
+        ActionName::ExperimentsRebuild => {
+            rebuild::revert(clients, armed, call, &arguments(call)?).await
         }
         ActionName::KubernetesApply => {
             apply::revert(clients, armed, call, &arguments(call)?, image).await

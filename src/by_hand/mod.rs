@@ -6,6 +6,7 @@
 pub(crate) mod checks;
 pub(crate) mod database;
 mod dumps;
+pub(crate) mod experiments;
 pub(crate) mod kubernetes;
 pub(crate) mod traffic;
 
@@ -57,6 +58,7 @@ pub(crate) fn action(
     match action {
         ActionName::CommandRun => program(with, "argv"),
         ActionName::DatabaseRepoint => kubernetes::repoint(estate, &region, &with.text("address")),
+        ActionName::ExperimentsRebuild => experiments::rebuild(estate, with.0),
         ActionName::KubernetesApply => kubernetes::apply_file(estate, &region, &with.text("file")),
         ActionName::KubernetesRestart => {
             kubernetes::restart(&kubernetes::kubectl(estate, &region), &with.texts("workloads"))
@@ -104,6 +106,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
     match action {
         ActionName::CommandRun => program(with, "undo"),
         ActionName::DatabaseRepoint => kubernetes::point_back(estate, &region),
+        ActionName::ExperimentsRebuild => experiments::restore(estate, with.0),
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
         ActionName::PostgresRestore => dumps::remove(estate, with),

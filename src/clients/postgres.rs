@@ -11,7 +11,9 @@ use super::Clients;
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 
+mod batch;
 mod connect;
+mod cursor;
 mod error;
 pub(crate) mod fence;
 mod heartbeat;
@@ -21,14 +23,16 @@ mod proof;
 mod replay;
 mod server;
 mod simulated;
-mod tables;
+pub(crate) mod tables;
 pub(crate) mod tools;
 mod trust;
 mod usage;
 
+pub(crate) use batch::Batch;
 pub(crate) use connect::{
     NoSession, Opening, address, connect, connect_to, connect_with, database, login, password, way,
 };
+pub(crate) use cursor::Cursor;
 use error::explain;
 pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};

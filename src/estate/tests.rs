@@ -8,6 +8,9 @@ fn changed(from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
+/// A line of the template after which the database may have more.
+const TOOLS: &str = "  # tools: /opt/postgresql-15/bin";
+
 fn refused(text: &str) -> Problems {
     match load::parse("phoenix-dr.yaml", text) {
         Ok(_) => panic!("accepted"),
@@ -153,6 +156,28 @@ fn each_mistake_is_said_in_place() {
             "exactly one of env, file and command",
         ),
         ("tls: require", "tls: disable", "tls: disable", "not encrypted"),
+        (TOOLS, "  experiments: { table: { name: a.b.c } }", "a.b.c", "is not a table's name"),
+        (TOOLS, "  experiments: { events: { name: 'x; y' } }", "x; y", "is not a table's name"),
+        (TOOLS, "  experiments: { table: { id: 2nd } }", "2nd", "is not a column's name"),
+        (
+            TOOLS,
+            "  experiments: { table: { error: name } }",
+            "error",
+            "the column of `title` already",
+        ),
+        (
+            TOOLS,
+            "  experiments: { table: { name: experiment_events } }",
+            "experiments:",
+            "this is the table of experiments",
+        ),
+        (TOOLS, "  experiments: { events: { first_sequence: 7 } }", "7", "7 begins no sequence"),
+        (
+            TOOLS,
+            "  experiments: { table: { state: null } }",
+            "null",
+            "expected text, found nothing",
+        ),
         (
             "application_roles: [phoenix_app]",
             "application_roles: [phoenix_dr]",
@@ -231,6 +256,18 @@ fn each_mistake_is_said_in_place() {
 }
 
 #[test]
+fn a_column_is_there_unless_it_is_said_not_to_be() {
+    let text = changed(TOOLS, "  experiments: { table: { config: null }, events: { at: t } }");
+    let estate = load::parse("phoenix-dr.yaml", &text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let known = estate.database.expect("a database").experiments.expect("experiments");
+    assert_eq!((known.table.config.as_deref(), known.table.title.as_deref()), (None, Some("name")));
+    assert_eq!((known.events.at.as_str(), known.events.first_sequence), ("t", 1));
+    // A plan keeps the estate: what is read back is the same.
+    let kept = serde_json::to_value(&known).expect("JSON");
+    assert_eq!(serde_json::from_value::<experiments::Experiments>(kept).expect("read"), known);
+}
+
+#[test]
 fn what_deserves_a_look_does_not_stop_anything() {
     let text = changed("  P3: { rto: 4h, rpo: 1h }\n", "");
     let text = text.replace("application_roles: [phoenix_app]", "");
@@ -258,17 +295,17 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:146:1
+       --> phoenix-dr.yaml:155:1
         |
-    146 | objectives:
+    155 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:160:5
+       --> phoenix-dr.yaml:169:5
         |
-    160 |   - { role: AWS Support, name: somebody }
+    169 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::experiments::Experiments;
 use crate::span::Span;
 
 /// Everything phoenix-dr may act on, and how it reaches it.
@@ -233,6 +234,9 @@ pub(crate) struct Database {
     /// Directory of `pg_dump` and `pg_restore`; Debian's own and PATH when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
+    /// Where the application keeps its experiments and their events
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiments: Option<Experiments>,
 }
 
 /// One RDS instance.

@@ -2,6 +2,7 @@
 
 mod database;
 mod dns;
+mod experiments;
 mod tables;
 
 use std::net::IpAddr;

@@ -12,6 +12,7 @@ pub(super) enum Section {
     Database,
     Application,
     Pods,
+    Experiments,
     Clusters,
     Dns,
     FailoverObject,
@@ -23,6 +24,7 @@ impl Section {
             Self::Database => "database",
             Self::Application => "database.application",
             Self::Pods => "database.application.pods",
+            Self::Experiments => "database.experiments",
             Self::Clusters => "clusters",
             Self::Dns => "dns",
             Self::FailoverObject => "dns.failover_object",
@@ -39,6 +41,8 @@ impl Section {
             Self::Pods => database
                 .and_then(|database| database.application.as_ref())
                 .is_none_or(|application| application.pods.is_some()),
+            // Without a database at all, that is what is missing.
+            Self::Experiments => database.is_none_or(|database| database.experiments.is_some()),
             Self::Clusters => !estate.clusters.is_empty(),
             Self::Dns => dns.is_some(),
             Self::FailoverObject => dns.is_some_and(|dns| dns.failover_object.is_some()),
@@ -53,6 +57,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::DatabaseRepoint => {
             &[Section::Database, Section::Application, Section::Clusters]
         }
+        ActionName::ExperimentsRebuild => &[Section::Database, Section::Experiments],
         ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],

@@ -41,6 +41,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
     match action {
         ActionName::CommandRun => read::<actions::CommandRun>(with),
         ActionName::DatabaseRepoint => read::<actions::DatabaseRepoint>(with),
+        ActionName::ExperimentsRebuild => read::<actions::ExperimentsRebuild>(with),
         ActionName::KubernetesApply => read::<actions::KubernetesApply>(with),
         ActionName::KubernetesRestart => read::<actions::KubernetesRestart>(with),
         ActionName::KubernetesScale => read::<actions::KubernetesScale>(with),

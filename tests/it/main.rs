@@ -8,6 +8,7 @@ mod decided;
 mod dr001;
 mod dumps;
 mod estate;
+mod experiments;
 mod failover;
 mod faults;
 mod fenced;

@@ -16,12 +16,12 @@ mod server;
 mod tail;
 mod work;
 
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::actions::artifact::write_whole;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::long::SINCE_14;
@@ -271,7 +271,8 @@ fn keep(clients: &Clients, call: &Call, report: &Report) -> Result<Option<String
     let (json, text) = (folder.join(format!("{name}.json")), folder.join(format!("{name}.txt")));
     let masked = pretty(&clients.masks.value(value));
     for (path, content) in [(&json, masked), (&text, clients.masks.mask(&report.text()))] {
-        write(path, &content).map_err(|error| {
+        let fill = |file: &mut File| file.write_all(content.as_bytes());
+        write_whole(path, fill).map_err(|error| {
             let message = format!("write the report {}: {error}", path.display());
             ActionError::unchanged(FailureClass::Internal, message)
                 .hint("make room there, or the folder writable, then retry")
@@ -282,21 +283,6 @@ fn keep(clients: &Clients, call: &Call, report: &Report) -> Result<Option<String
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-/// Writes a file in one piece: a report that is there is whole.
-fn write(path: &Path, content: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut beside = path.to_owned().into_os_string();
-    beside.push(".new");
-    let mut options = std::fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&beside)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
 }
 
 #[cfg(test)]

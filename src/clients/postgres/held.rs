@@ -1,7 +1,7 @@
 //! One consistent look at a database that takes long: a snapshot that several sessions and programs share.
 
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, Row};
 
 use super::error::explain;
 use super::{Parameter, Purpose, Session, literal};
@@ -106,18 +106,25 @@ impl Held {
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, ActionError> {
-        self.session.client.query(sql, parameters).await.map_err(|error| {
-            let damaged = error.code().is_some_and(|code| {
-                [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code)
-            });
-            let mut explained = explain(what, &error, Purpose::Read);
-            if damaged {
-                explained.class = FailureClass::Invalid;
-                return explained
-                    .hint("the database is damaged there, and another try reads the same");
-            }
-            explained
-        })
+        let read = self.session.client.query(sql, parameters).await;
+        read.map_err(|error| Self::explain(what, &error))
+    }
+
+    /// Words an error of a read: what is damaged reads no better another time.
+    pub(super) fn explain(what: &str, error: &Error) -> ActionError {
+        let damaged = error.code().is_some_and(|code| {
+            [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code)
+        });
+        let mut explained = explain(what, error, Purpose::Read);
+        if damaged {
+            explained.class = FailureClass::Invalid;
+            return explained.hint("the database is damaged there, and another try reads the same");
+        }
+        explained
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.session.client
     }
 
     /// Reads one row.

@@ -8,13 +8,13 @@ use crate::outcome::{ActionError, FailureClass};
 const OWN_SCHEMA: &str = "phoenix_dr";
 
 /// A table of ours: its full name, and what makes it where it is missing.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub table: String,
     pub prepare: Vec<String>,
 }
 
 /// Returns a table's full name, where there is one.
-pub(super) async fn find(
+pub(crate) async fn find(
     clients: &Clients,
     instance: &str,
     session: &mut Session,
@@ -33,7 +33,7 @@ pub(super) async fn find(
 }
 
 /// Returns where a table is, or where it can be made.
-pub(super) async fn place(
+pub(crate) async fn place(
     clients: &Clients,
     instance: &str,
     session: &mut Session,

@@ -153,7 +153,8 @@ fn asks_the_database(plan: &Plan) -> bool {
 
 const fn action_asks(action: ActionName) -> bool {
     match action {
-        ActionName::PostgresAssess
+        ActionName::ExperimentsRebuild
+        | ActionName::PostgresAssess
         | ActionName::PostgresDump
         | ActionName::PostgresFence
         | ActionName::PostgresProve

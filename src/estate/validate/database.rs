@@ -20,6 +20,9 @@ impl Checks<'_> {
         if let Some(application) = &database.application {
             self.application(application, &path.key("application"));
         }
+        if let Some(experiments) = &database.experiments {
+            self.experiments(experiments, &path.key("experiments"));
+        }
         for (key, given) in [("dumps", &database.dumps), ("tools", &database.tools)] {
             if let Some(given) = given.as_deref().filter(|given| !given.starts_with('/')) {
                 let message = format!("`{given}` is not a directory's full path");

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 pub(crate) use super::arguments::{
-    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
-    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresFence,
-    PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild,
+    KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump,
+    PostgresFence, PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover,
+    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
+    WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -15,6 +16,7 @@ use super::{Output, Shape, schema_of};
 pub(crate) enum ActionName {
     CommandRun,
     DatabaseRepoint,
+    ExperimentsRebuild,
     KubernetesApply,
     KubernetesRestart,
     KubernetesScale,
@@ -38,9 +40,10 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
+        Self::ExperimentsRebuild,
         Self::KubernetesApply,
         Self::KubernetesRestart,
         Self::KubernetesScale,
@@ -67,6 +70,7 @@ impl ActionName {
         match self {
             Self::CommandRun => "command.run",
             Self::DatabaseRepoint => "database.repoint",
+            Self::ExperimentsRebuild => "experiments.rebuild",
             Self::KubernetesApply => "kubernetes.apply",
             Self::KubernetesRestart => "kubernetes.restart",
             Self::KubernetesScale => "kubernetes.scale",
@@ -100,6 +104,9 @@ impl ActionName {
             Self::CommandRun => "Run a program (argv, no shell) in its own process group",
             Self::DatabaseRepoint => {
                 "Tell the application its database's new endpoint and restart it"
+            }
+            Self::ExperimentsRebuild => {
+                "Rebuild experiments from their events, and list every event that is corrupt"
             }
             Self::KubernetesApply => "Apply manifests by server-side apply",
             Self::KubernetesRestart => "Restart workloads, one rollout each",
@@ -142,6 +149,7 @@ impl ActionName {
         match self {
             Self::CommandRun | Self::KubernetesApply => false,
             Self::DatabaseRepoint
+            | Self::ExperimentsRebuild
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::Manual
@@ -173,6 +181,7 @@ impl ActionName {
             | Self::Wait => false,
             Self::CommandRun
             | Self::DatabaseRepoint
+            | Self::ExperimentsRebuild
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
@@ -200,6 +209,7 @@ impl ActionName {
             // Undone by its own `undo` command, where it has one.
             Self::CommandRun
             | Self::DatabaseRepoint
+            | Self::ExperimentsRebuild
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
@@ -234,7 +244,8 @@ impl ActionName {
     /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
     pub(crate) const fn simulated(self) -> bool {
         match self {
-            Self::PostgresAssess
+            Self::ExperimentsRebuild
+            | Self::PostgresAssess
             | Self::PostgresDump
             | Self::PostgresProve
             | Self::PostgresRestore => false,
@@ -263,6 +274,7 @@ impl ActionName {
         match self {
             Self::CommandRun => schema_of::<CommandRun>(),
             Self::DatabaseRepoint => schema_of::<DatabaseRepoint>(),
+            Self::ExperimentsRebuild => schema_of::<ExperimentsRebuild>(),
             Self::KubernetesApply => schema_of::<KubernetesApply>(),
             Self::KubernetesRestart => schema_of::<KubernetesRestart>(),
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
@@ -289,6 +301,7 @@ impl ActionName {
     pub(crate) const fn outputs(self) -> &'static [Output] {
         match self {
             Self::CommandRun => COMMAND_OUTPUTS,
+            Self::ExperimentsRebuild => EXPERIMENTS_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
@@ -314,6 +327,14 @@ impl ActionName {
 const COMMAND_OUTPUTS: &[Output] = &[
     Output { name: "exit", shape: Shape::Integer, say: "exit status of the program" },
     Output { name: "stdout", shape: Shape::String, say: "first 64 KiB of its standard output" },
+];
+const EXPERIMENTS_OUTPUTS: &[Output] = &[
+    Output { name: "rebuilt", shape: Shape::Integer, say: "experiments that were written" },
+    Output { name: "unchanged", shape: Shape::Integer, say: "experiments that were so already" },
+    Output { name: "not_rebuilt", shape: Shape::Integer, say: "experiments left as they were" },
+    Output { name: "corrupt", shape: Shape::Integer, say: "events that are corrupt or missing" },
+    Output { name: "experiments", shape: Shape::Integer, say: "experiments that have events" },
+    Output { name: "report", shape: Shape::String, say: "file with the whole report" },
 ];
 const MANUAL_OUTPUTS: &[Output] =
     &[Output { name: "evidence", shape: Shape::String, say: "what the person said" }];

@@ -1,6 +1,6 @@
 //! Arguments of actions. Every field says what it is: `show --actions`, editors and error messages use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,56 @@ pub(crate) struct DatabaseRepoint {
     pub instance: String,
     /// Its endpoint, host:port
     pub address: String,
+}
+
+/// Arguments of `experiments.rebuild`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExperimentsRebuild {
+    /// Instance the experiments are on
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Database; the estate's own when left out
+    #[serde(default)]
+    pub database: Option<String>,
+    /// Which of them: ids as a list, or as a text with commas between them; `all` when left out
+    #[serde(default)]
+    pub experiments: Experiments,
+    /// Corrupt events up to which anything is written; 0 when left out
+    #[serde(default)]
+    pub max_corrupt: u64,
+}
+
+/// Which experiments are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Experiments {
+    /// `all`, or ids with commas between them
+    Text(String),
+    Ids(Vec<String>),
+}
+
+impl Experiments {
+    /// All of them, as a text.
+    pub(crate) const ALL: &str = "all";
+
+    /// Returns the ids that are meant, each once; `None` where all are.
+    pub(crate) fn ids(&self) -> Option<BTreeSet<&str>> {
+        match self {
+            Self::Text(text) if text.trim() == Self::ALL => None,
+            Self::Text(text) => {
+                Some(text.split(',').map(str::trim).filter(|id| !id.is_empty()).collect())
+            }
+            Self::Ids(ids) => Some(ids.iter().map(String::as_str).collect()),
+        }
+    }
+}
+
+impl Default for Experiments {
+    fn default() -> Self {
+        Self::Text(Self::ALL.to_owned())
+    }
 }
 
 /// Arguments of `kubernetes.apply`.

@@ -1,0 +1,81 @@
+//! Experiments and their events on a server of our own.
+
+use std::fs;
+
+use crate::folder::Folder;
+use crate::postgres::{Server, USER};
+
+/// Events of each experiment.
+pub(crate) const EVENTS_EACH: usize = 100;
+
+const RUNBOOK: &str = "runbook: BENCH-1
+title: Benchmark
+command: bench
+steps:
+  - id: rebuild
+    action: experiments.rebuild
+    with: { instance: bench-db, region: us-east-1 }
+";
+
+/// A folder whose estate names the server.
+pub(crate) struct Experiments {
+    folder: Folder,
+    server: Server,
+}
+
+impl Experiments {
+    /// Makes so many events; `None` where PostgreSQL is not installed.
+    pub(crate) fn with(events: usize) -> Option<Self> {
+        let server = Server::start()?;
+        let folder = Folder::with(RUNBOOK);
+        let file = folder.path().join("phoenix-dr.yaml");
+        let estate = fs::read_to_string(&file).expect("read the estate");
+        let database = format!(
+            "database:
+  name: postgres
+  primary: {{ id: bench-db, region: us-east-1, address: '127.0.0.1:{}' }}
+  recovered: {{ id: bench-recovered }}
+  connection: {{ user: {USER}, password_from: {{ file: {} }}, tls: disable }}
+  experiments: {{}}
+",
+            server.port,
+            server.password().display()
+        );
+        fs::write(&file, estate + &database).expect("write the estate");
+        server.sql(include_str!("../../docs/experiments.sql"));
+        server.sql(&format!(
+            "alter table experiment_events drop constraint experiment_events_experiment_id_fkey;
+             insert into experiment_events (experiment_id, sequence, type, payload, happened_at)
+             select x, s, case s when 1 then 'created' when 2 then 'started' when {EVENTS_EACH} then 'completed'
+                     else 'progressed' end,
+                 case s when 1 then jsonb_build_object('name', 'experiment ' || x, 'config',
+                         jsonb_build_object('pipeline', 'adaptive', 'hosts', x % 50, 'variant', md5(x::text)))
+                     when {EVENTS_EACH} then jsonb_build_object('result', jsonb_build_object('reduction', x % 90))
+                     else jsonb_build_object('progress', s, 'host', md5(s::text)) end,
+                 timestamptz '2026-01-01 00:00:00Z' + make_interval(secs => s)
+             from generate_series(1, {}) x, generate_series(1, {EVENTS_EACH}) s",
+            events / EVENTS_EACH
+        ));
+        server.sql("vacuum analyze");
+        Some(Self { folder, server })
+    }
+
+    /// Loses every row.
+    pub(crate) fn lose(&self) {
+        self.server.sql("truncate experiments");
+    }
+
+    /// Rebuilds every row from its events.
+    pub(crate) fn rebuild(&self) {
+        self.folder.run(&["run", "runbook.yaml", "--yes"]);
+    }
+
+    /// Holds that every row is there and complete.
+    pub(crate) fn all_there(&self, events: usize) {
+        let wanted = events / EVENTS_EACH;
+        // Divides by zero where it is not so.
+        self.server.sql(&format!(
+            "select 1 / (count(*) = {wanted})::int from experiments where state = 'completed' and version = {EVENTS_EACH}"
+        ));
+    }
+}

@@ -1,0 +1,15 @@
+//! Experiments, rebuilt from their events.
+
+mod change;
+mod experiment;
+mod finding;
+mod fold;
+mod layout;
+mod moment;
+mod own;
+mod pass;
+pub(crate) mod rebuild;
+mod report;
+mod restore;
+mod source;
+mod stored;

@@ -1,0 +1,124 @@
+//! Taking a rebuilding back: exactly the rows that still are as it wrote them, in transactions as large as its own.
+
+use super::layout::{Field, Layout, unreadable};
+use super::own::Begun;
+use crate::clients::Clients;
+use crate::clients::postgres::{Batch, Session};
+use crate::engine::ports::Call;
+use crate::outcome::{ActionError, FailureClass};
+
+/// Rows of one transaction.
+const ROWS_MAX: i64 = 500;
+/// Ids of rows that somebody else changed, in one message.
+const NAMED_MAX: i64 = 10;
+
+/// Restores, and forgets the rebuilding where nothing of it is left.
+pub(super) async fn restore(
+    clients: &Clients,
+    call: &Call,
+    session: &mut Session,
+    layout: &Layout,
+    begun: &Begun,
+) -> Result<(), ActionError> {
+    if begun.ended {
+        begun.set_ended(clients, session, false).await?;
+    }
+    let what = format!("restore experiments of {}", layout.said);
+    // By id, so that each row is looked at once, whatever becomes of it.
+    let mut after: Option<String> = None;
+    let mut restored = 0;
+    loop {
+        let batch = session.batch(clients, &what).await?;
+        let ids = next(&batch, layout, begun, after.as_deref()).await?;
+        let Some(last) = ids.last() else { break };
+        after = Some(last.clone());
+        restored += portion(&batch, layout, begun, &ids).await?;
+        batch.commit().await?;
+        call.progress.tell(format!("restored {restored} experiments"), None);
+    }
+    let left = left(clients, session, begun).await?;
+    if left.0 == 0 {
+        return begun.forget(clients, session).await;
+    }
+    let (count, named) = left;
+    let message = format!(
+        "{restored} experiments are as before; {count} were changed by somebody else since they were rebuilt, and stay: {named}"
+    );
+    Err(ActionError::applied(FailureClass::Conflict, message).hint(format!(
+        "compare them with {}, which has them as they were (`was_…`) and as they were rebuilt (`is_…`)",
+        begun.images
+    )))
+}
+
+async fn next(
+    batch: &Batch<'_>,
+    layout: &Layout,
+    begun: &Begun,
+    after: Option<&str>,
+) -> Result<Vec<String>, ActionError> {
+    // Ordered by the column, not by its text, which bears the same name.
+    let sql = format!(
+        "select i.id::text from {} i where not i.restored and ($1::text is null or i.id > $1::text::{}) \
+         order by i.id limit $2",
+        begun.images, layout.id.kind
+    );
+    let rows = batch.rows(&sql, &[&after, &ROWS_MAX]).await?;
+    let ids: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    ids.map_err(|error| unreadable("read what experiments were before", &error))
+}
+
+/// Restores some rows; returns how many.
+async fn portion(
+    batch: &Batch<'_>,
+    layout: &Layout,
+    begun: &Begun,
+    ids: &[String],
+) -> Result<u64, ActionError> {
+    let (table, id, images) = (&layout.table, &layout.id.name, &begun.images);
+    let these = format!("i.id in (select n.id::{} from unnest($1::text[]) n(id))", layout.id.kind);
+    let lock = format!(
+        "select from {table} x where x.{id} in (select i.id from {images} i where {these}) order by x.{id} for update"
+    );
+    batch.rows(&lock, &[&ids]).await?;
+    let ours = format!("x.{id} = i.id and not i.restored and {these} and {}", as_written(layout));
+    let set = layout.fields.iter();
+    let set = set.map(|(field, column)| format!("{} = i.was_{}", column.name, field.key()));
+    let done = format!("update {images} i set restored = true where not i.restored and i.id in");
+    let update = format!(
+        "with back as (update {table} x set {} from {images} i where i.existed and {ours} returning x.{id}) \
+         {done} (select {id} from back)",
+        set.collect::<Vec<_>>().join(", ")
+    );
+    let delete = format!(
+        "with back as (delete from {table} x using {images} i where not i.existed and {ours} returning x.{id}) \
+         {done} (select {id} from back)"
+    );
+    Ok(batch.execute(&update, &[&ids]).await? + batch.execute(&delete, &[&ids]).await?)
+}
+
+/// Returns the condition under which a row is as this step wrote it.
+fn as_written(layout: &Layout) -> String {
+    let same = layout.fields.iter().map(|(field, column)| {
+        let json = if Field::is_json(*field) { "::jsonb" } else { "" };
+        format!("x.{}{json} is not distinct from i.is_{}{json}", column.name, field.key())
+    });
+    same.collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns how many rows could not be restored, and some of their ids.
+async fn left(
+    clients: &Clients,
+    session: &mut Session,
+    begun: &Begun,
+) -> Result<(i64, String), ActionError> {
+    let what = "look which experiments could not be restored";
+    let sql = format!(
+        "select count(*), coalesce((select string_agg(id::text, ', ') from \
+         (select id from {images} where not restored order by id limit {NAMED_MAX}) named), '') \
+         from {images} where not restored",
+        images = begun.images
+    );
+    let row = session.read_one(clients, what, &sql, &[]).await?;
+    let read = || Ok((row.try_get(0)?, row.try_get(1)?));
+    read().map_err(|error: tokio_postgres::Error| unreadable(what, &error))
+}
