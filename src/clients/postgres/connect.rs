@@ -108,8 +108,13 @@ fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option
 /// Returns an instance's own endpoint, where the estate knows it.
 fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
     let known = [Some(&database.primary), database.replica.as_ref()];
-    let found = known.into_iter().flatten().find(|known| known.id == instance)?;
-    found.address.as_deref()
+    match known.into_iter().flatten().find(|known| known.id == instance) {
+        Some(found) => found.address.as_deref(),
+        None => {
+            let server = database.recovered.server.as_ref()?;
+            (database.recovered.id == instance).then_some(server.listen.as_str())
+        }
+    }
 }
 
 /// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
