@@ -4,7 +4,7 @@ mod command;
 pub(crate) mod foresee;
 pub(crate) mod kubernetes;
 mod manual;
-mod postgres;
+pub(crate) mod postgres;
 mod rds;
 mod repoint;
 mod route53;
@@ -24,7 +24,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::{assess, dump, fence, prove, restore};
+use postgres::{assess, choose, dump, fence, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -89,6 +89,7 @@ impl Action for Actions {
             | ActionName::KubernetesScale
             | ActionName::Manual
             | ActionName::PostgresAssess
+            | ActionName::PostgresChooseRecoveryPoint
             | ActionName::PostgresDump
             | ActionName::PostgresProve
             | ActionName::PostgresRestore
@@ -159,6 +160,9 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresChooseRecoveryPoint => {
+            choose::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
@@ -208,6 +212,7 @@ async fn perform(
         ActionName::PostgresAssess => {
             assess::perform(clients, armed, call, &arguments(call)?, seen).await
         }
+        ActionName::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
         ActionName::PostgresDump => {
             dump::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -280,7 +285,9 @@ async fn revert(
         ActionName::PostgresRestore => {
             restore::revert(clients, armed, call, &arguments(call)?).await
         }
-        ActionName::PostgresAssess | ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
+        | ActionName::RdsChooseRecoveryPoint => Ok(()),
         ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
         ActionName::RdsProtect => {
             protect::revert(clients, armed, call, &arguments(call)?, image).await

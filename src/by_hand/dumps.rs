@@ -5,6 +5,9 @@ use super::database::{address, psql_to};
 use crate::estate::types::Estate;
 use crate::shell;
 
+/// How the name of a dump's directory ends.
+const DUMP: &str = ".dump";
+
 /// Returns what names the server and the user to PostgreSQL's own programs.
 fn server(estate: &Estate, with: With<'_>) -> String {
     let (host, port) = address(estate, &with.text("instance"));
@@ -14,7 +17,7 @@ fn server(estate: &Estate, with: With<'_>) -> String {
 
 fn folder(estate: &Estate, name: &str) -> String {
     let root = estate.database.as_ref().and_then(|known| known.dumps.as_deref()).unwrap_or("DUMPS");
-    shell::word(&format!("{root}/{name}.dump"))
+    shell::word(&format!("{root}/{name}{DUMP}"))
 }
 
 fn jobs(with: With<'_>) -> String {
@@ -32,6 +35,23 @@ pub(super) fn dump(estate: &Estate, with: With<'_>) -> Vec<String> {
         shell::word(database),
         jobs(with)
     )]
+}
+
+/// Returns the commands that show what the database could be restored from.
+pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
+    let database = estate.database.as_ref();
+    let dumps = database.and_then(|known| known.dumps.as_deref());
+    let bases = database.and_then(|known| known.base_backups.as_ref());
+    let mut lines: Vec<String> =
+        dumps.map(|root| format!("ls -ld {}/*{DUMP}", shell::word(root))).into_iter().collect();
+    if let Some(bases) = bases {
+        lines.push(format!("ls -l {}", shell::word(&bases.directory)));
+        lines.push(format!("ls -l {} | tail", shell::word(&bases.wal)));
+    } else {
+        let region = with.maybe("region").unwrap_or(&estate.primary.region);
+        lines.extend(super::database::points(estate, region));
+    }
+    lines
 }
 
 /// Returns the commands that restore a dump into a new database.

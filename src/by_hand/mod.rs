@@ -64,6 +64,7 @@ pub(crate) fn action(
         ActionName::KubernetesScale => kubernetes::scale_all(estate, &region, with.0),
         ActionName::Manual => manual(with),
         ActionName::PostgresAssess => assess(estate, with),
+        ActionName::PostgresChooseRecoveryPoint => dumps::points(estate, with),
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
@@ -126,6 +127,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesRestart
         | ActionName::Manual
         | ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
         | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint

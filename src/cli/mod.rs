@@ -13,8 +13,8 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 pub(crate) use builtin::{
-    AuditForm, Builtin, CaptureArgs, GraphFormat, InitArgs, MarkDoneArgs, ResumeArgs, RollbackArgs,
-    ShowArgs, WorldCommand,
+    AuditForm, Builtin, CaptureArgs, GraphFormat, InitArgs, MarkDoneArgs, RecoveryPointsArgs,
+    ResumeArgs, RollbackArgs, ShowArgs, WorldCommand,
 };
 pub(crate) use manual::manual;
 pub(crate) use options::{

@@ -51,6 +51,7 @@ impl About {
             | Builtin::Validate(_)
             | Builtin::Runs
             | Builtin::Doctor(_)
+            | Builtin::RecoveryPoints(_)
             | Builtin::World(_)
             | Builtin::Init(_)
             | Builtin::Completions(_)

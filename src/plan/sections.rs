@@ -57,6 +57,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
         ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
         | ActionName::PostgresFence
         | ActionName::PostgresProve

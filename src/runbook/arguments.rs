@@ -46,6 +46,9 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::KubernetesScale => read::<actions::KubernetesScale>(with),
         ActionName::Manual => read::<actions::Manual>(with),
         ActionName::PostgresAssess => read::<actions::PostgresAssess>(with),
+        ActionName::PostgresChooseRecoveryPoint => {
+            read::<actions::PostgresChooseRecoveryPoint>(with)
+        }
         ActionName::PostgresDump => read::<actions::PostgresDump>(with),
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),
         ActionName::PostgresProve => read::<actions::PostgresProve>(with),

@@ -165,6 +165,7 @@ const fn action_asks(action: ActionName) -> bool {
         | ActionName::RdsRestoreSnapshot => true,
         // Protection is RDS's own affair, and who is connected is for the checks of a repointing to see.
         ActionName::RdsProtect
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::DatabaseRepoint
         | ActionName::CommandRun
         | ActionName::KubernetesApply

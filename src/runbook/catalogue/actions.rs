@@ -4,9 +4,10 @@ use serde_json::Value;
 
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
-    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresFence,
-    PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresChooseRecoveryPoint,
+    PostgresDump, PostgresFence, PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover,
+    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
+    WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -20,6 +21,7 @@ pub(crate) enum ActionName {
     KubernetesScale,
     Manual,
     PostgresAssess,
+    PostgresChooseRecoveryPoint,
     PostgresDump,
     PostgresFence,
     PostgresProve,
@@ -38,7 +40,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
@@ -46,6 +48,7 @@ impl ActionName {
         Self::KubernetesScale,
         Self::Manual,
         Self::PostgresAssess,
+        Self::PostgresChooseRecoveryPoint,
         Self::PostgresDump,
         Self::PostgresFence,
         Self::PostgresProve,
@@ -72,6 +75,7 @@ impl ActionName {
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
             Self::PostgresAssess => "postgres.assess",
+            Self::PostgresChooseRecoveryPoint => "postgres.choose_recovery_point",
             Self::PostgresDump => "postgres.dump",
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
@@ -94,6 +98,11 @@ impl ActionName {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
+    /// Says whether it has a recovery point chosen, which `--recovery-point` names.
+    pub(crate) const fn chooses_recovery_point(self) -> bool {
+        matches!(self, Self::PostgresChooseRecoveryPoint | Self::RdsChooseRecoveryPoint)
+    }
+
     /// Returns what it does, in a line.
     pub(crate) const fn say(self) -> &'static str {
         match self {
@@ -109,6 +118,9 @@ impl ActionName {
             Self::Manual => "Have a person do something and say how they know it is done",
             Self::PostgresAssess => {
                 "Read a database in full and say what of it is damaged, and where; changes nothing"
+            }
+            Self::PostgresChooseRecoveryPoint => {
+                "Measure dumps, base backups and what RDS has, and have one chosen"
             }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresProve => "Read a restored database against its dump's manifest",
@@ -146,6 +158,7 @@ impl ActionName {
             | Self::KubernetesScale
             | Self::Manual
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
             | Self::PostgresFence
             | Self::PostgresProve
@@ -168,6 +181,7 @@ impl ActionName {
         match self {
             Self::Manual
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresProve
             | Self::RdsChooseRecoveryPoint
             | Self::Wait => false,
@@ -204,6 +218,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
@@ -223,6 +238,7 @@ impl ActionName {
     pub(crate) const fn simulated(self) -> bool {
         match self {
             Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
             | Self::PostgresProve
             | Self::PostgresRestore => false,
@@ -256,6 +272,7 @@ impl ActionName {
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
+            Self::PostgresChooseRecoveryPoint => schema_of::<PostgresChooseRecoveryPoint>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
@@ -277,6 +294,7 @@ impl ActionName {
     pub(crate) const fn outputs(self) -> &'static [Output] {
         match self {
             Self::CommandRun => COMMAND_OUTPUTS,
+            Self::PostgresChooseRecoveryPoint => CHOICE_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
@@ -347,6 +365,26 @@ const POINT_OUTPUTS: &[Output] = &[
         shape: Shape::String,
         say: "promote, restore_point_in_time or restore_snapshot",
     },
+    Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
+];
+const CHOICE_OUTPUTS: &[Output] = &[
+    Output {
+        name: "kind",
+        shape: Shape::String,
+        say: "dump, base_backup, replica, automated_backup, snapshot or standing",
+    },
+    Output { name: "dump", shape: Shape::String, say: "name for postgres.restore; else empty" },
+    Output { name: "backup", shape: Shape::String, say: "name of the base backup; else empty" },
+    Output { name: "path", shape: Shape::String, say: "where its files are; else empty" },
+    Output {
+        name: "target",
+        shape: Shape::String,
+        say: "how far a restore goes: `latest`, `time …` or `lsn …`; empty where there is no choice",
+    },
+    Output { name: "taken", shape: Shape::String, say: "instant of its data; empty where unknown" },
+    Output { name: "point", shape: Shape::Object, say: "for rds.recover; else empty" },
+    Output { name: "proved", shape: Shape::Boolean, say: "a restore has proved it" },
+    Output { name: "loss", shape: Shape::String, say: "what it loses, or `unknown`" },
     Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
 ];
 const DATABASE_OUTPUTS: &[Output] = &[
