@@ -54,6 +54,7 @@ pub(crate) async fn foresee(
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsProtect
         | ActionName::RdsRestorePointInTime
         | ActionName::RdsRestoreSnapshot

@@ -24,7 +24,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::{assess, choose, dump, fence, prove, restore};
+use postgres::{assess, choose, dump, fence, point_in_time, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -93,6 +93,7 @@ impl Action for Actions {
             | ActionName::PostgresDump
             | ActionName::PostgresProve
             | ActionName::PostgresRestore
+            | ActionName::PostgresRestorePointInTime
             | ActionName::RdsChooseRecoveryPoint
             | ActionName::RdsPromoteReplica
             | ActionName::RdsProtect
@@ -167,6 +168,9 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresRestore => restore::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresRestorePointInTime => {
+            point_in_time::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::RdsChooseRecoveryPoint => {
             candidates::observe(clients, call, &arguments(call)?).await
         }
@@ -224,6 +228,9 @@ async fn perform(
         }
         ActionName::PostgresRestore => {
             restore::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresRestorePointInTime => {
+            point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
         ActionName::RdsPromoteReplica => {
@@ -285,6 +292,7 @@ async fn revert(
         ActionName::PostgresRestore => {
             restore::revert(clients, armed, call, &arguments(call)?).await
         }
+        ActionName::PostgresRestorePointInTime => point_in_time::revert(clients, armed, call).await,
         ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
         | ActionName::RdsChooseRecoveryPoint => Ok(()),

@@ -68,6 +68,57 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     ]
 }
 
+/// Returns the directory of base backups.
+pub(super) fn bases(estate: &Estate) -> &str {
+    let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
+    bases.map_or("BASE_BACKUPS", |bases| &bases.directory)
+}
+
+/// Returns where a server is restored, and who runs it.
+fn own_server(estate: &Estate) -> (&str, &str, &str) {
+    let server = estate.database.as_ref().and_then(|known| known.recovered.server.as_ref());
+    server.map_or(("DATA", "5433", "postgres"), |server| {
+        let port = server.listen.rsplit_once(':').map_or("5433", |(_, port)| port);
+        (&server.data, port, &server.user)
+    })
+}
+
+/// Returns the commands that restore a base backup and archived WAL into a new server.
+pub(crate) fn point_in_time(estate: &Estate, backup: &str, target: &str) -> Vec<String> {
+    let (data, port, user) = own_server(estate);
+    let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
+    let wal = bases.map_or("WAL", |bases| &bases.wal);
+    let word = shell::word;
+    let mut settings = vec![
+        format!("restore_command = 'cp {}/%f %p'", word(wal)),
+        "recovery_target_action = promote".to_owned(),
+        "archive_mode = off".to_owned(),
+        format!("port = {port}"),
+    ];
+    if let Some((kind, value)) = target.split_once(' ') {
+        settings.push(format!("recovery_target_{kind} = '{value}'"));
+    }
+    let settings = settings.iter().map(|line| format!(" {}", word(line))).collect::<String>();
+    let (file, signal) =
+        (format!("{data}/postgresql.auto.conf"), format!("{data}/recovery.signal"));
+    vec![
+        format!("pg_verifybackup {}", word(backup)),
+        format!("cp -a {} {}", word(backup), word(data)),
+        format!("printf '%s\\n'{settings} >> {}", word(&file)),
+        format!("touch {}", word(&signal)),
+        format!("chown -R {user}: {}", word(data)),
+        format!("runuser -u {user} -- pg_ctl start -D {}", word(data)),
+        format!("psql -h 127.0.0.1 -p {port} -c 'select pg_is_in_recovery()'"),
+    ]
+}
+
+/// Returns the commands that take a restored server away.
+pub(super) fn remove_server(estate: &Estate) -> Vec<String> {
+    let (data, _, user) = own_server(estate);
+    let data = shell::word(data);
+    vec![format!("runuser -u {user} -- pg_ctl stop -D {data}"), format!("rm -r {data}")]
+}
+
 /// Returns the command that takes a restore back.
 pub(super) fn remove(estate: &Estate, with: With<'_>) -> Vec<String> {
     vec![format!("dropdb {} {}", server(estate, with), shell::word(&with.text("into")))]

@@ -5,7 +5,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod database;
-mod dumps;
+pub(crate) mod dumps;
 pub(crate) mod kubernetes;
 pub(crate) mod traffic;
 
@@ -68,6 +68,11 @@ pub(crate) fn action(
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
+        ActionName::PostgresRestorePointInTime => {
+            let backup =
+                format!("{}/{}", dumps::bases(estate), with.maybe("backup").unwrap_or("NAME"));
+            dumps::point_in_time(estate, &backup, with.maybe("target").unwrap_or("latest"))
+        }
         ActionName::PostgresFence => database::fence(estate, &with.text("instance"), &region),
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
@@ -108,6 +113,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
         ActionName::PostgresRestore => dumps::remove(estate, with),
+        ActionName::PostgresRestorePointInTime => dumps::remove_server(estate),
         ActionName::PostgresFence => database::unfence(estate, &with.text("instance")),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {

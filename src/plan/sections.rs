@@ -62,6 +62,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect

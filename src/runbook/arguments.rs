@@ -53,6 +53,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),
         ActionName::PostgresProve => read::<actions::PostgresProve>(with),
         ActionName::PostgresRestore => read::<actions::PostgresRestore>(with),
+        ActionName::PostgresRestorePointInTime => read::<actions::PostgresRestorePointInTime>(with),
         ActionName::RdsChooseRecoveryPoint => read::<actions::ChooseRecoveryPoint>(with),
         ActionName::RdsPromoteReplica => read::<actions::PromoteReplica>(with),
         ActionName::RdsProtect => read::<actions::Protect>(with),

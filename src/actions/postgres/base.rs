@@ -1,7 +1,7 @@
 //! Base backups in the estate's directory, as `pg_basebackup` writes them: a directory each, plain or tar, with its
 //! `backup_manifest`. What has none cannot be verified, and is no recovery point.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -11,13 +11,15 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::hex;
-use super::wal::{Archive, Lsn, Needs, Own};
+use super::wal::{Archive, Lsn, Needs, Own, segment_size};
 use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::outcome::{ActionError, FailureClass};
 use crate::sandbox::programs::Purpose;
 
+/// Characters of a segment's name.
+const SEGMENT_NAME: usize = 24;
 const MANIFEST: &str = "backup_manifest";
 /// File with the major version, in every data directory.
 const VERSION: &str = "PG_VERSION";
@@ -260,7 +262,7 @@ fn needs(manifest: &Manifest, path: &Path, form: &Form) -> Result<Needs, String>
     let lsn = |text: &str| text.parse::<Lsn>().map_err(|error| error.to_string());
     let (timeline, start, end) = (first.timeline, lsn(&first.start)?, lsn(&last.end)?);
     let own = match form {
-        Form::Plain => Own::Named(names(&path.join("pg_wal"))),
+        Form::Plain => segments(&path.join("pg_wal")),
         // What `pg_basebackup` streams beside the backup is all of this range.
         Form::Tar { wal: Some(_), .. } => Own::Needed,
         Form::Tar { wal: None, .. } => Own::None,
@@ -268,9 +270,17 @@ fn needs(manifest: &Manifest, path: &Path, form: &Form) -> Result<Needs, String>
     Ok(Needs { timeline, start, end, own })
 }
 
-fn names(directory: &Path) -> BTreeSet<String> {
+/// Returns the segments of the log that came as files.
+fn segments(directory: &Path) -> Own {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    let files: BTreeMap<String, u64> = entries
+        .filter_map(|entry| {
+            Some((entry.file_name().to_string_lossy().into_owned(), entry.metadata().ok()?.len()))
+        })
+        .filter(|(name, _)| name.len() == SEGMENT_NAME)
+        .collect();
+    let size = segment_size(files.values().copied());
+    Own::Named { names: files.into_keys().collect(), size }
 }
 
 /// Reads a manifest's time, e.g. `2026-11-29 04:41:20 GMT`.

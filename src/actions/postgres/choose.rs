@@ -65,6 +65,10 @@ fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
     ) {
         return by_hand::recovery_from(estate, region, &point);
     }
+    if detail["kind"] == "base_backup" {
+        let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
+        return by_hand::dumps::point_in_time(estate, &text("path"), &text("target"));
+    }
     let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
     let with = json!({ "instance": primary, "dump": detail["dump"], "into": "NEW_DATABASE" });
     let with = with.as_object().cloned().unwrap_or_default();

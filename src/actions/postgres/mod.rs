@@ -10,6 +10,7 @@ mod grants;
 mod holds;
 mod ladder;
 mod manifest;
+pub(crate) mod point_in_time;
 pub(crate) mod points;
 mod proofs;
 mod properties;

@@ -98,8 +98,11 @@ pub(super) struct Needs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Own {
     None,
-    /// Files with these names
-    Named(BTreeSet<String>),
+    /// Files with these names, and their length
+    Named {
+        names: BTreeSet<String>,
+        size: Option<u64>,
+    },
     /// All it needs itself
     Needed,
 }
@@ -131,8 +134,8 @@ impl Reach {
 #[derive(Debug, Clone)]
 pub(super) struct Archive {
     pub directory: PathBuf,
-    /// Length of every whole segment
-    pub size: u64,
+    /// Length of every whole segment, where there is any
+    size: Option<u64>,
     segments: BTreeSet<Segment>,
     histories: BTreeMap<u32, Vec<(u32, Lsn)>>,
     /// What is there that cannot be used, a line each
@@ -166,14 +169,15 @@ impl Archive {
             }
         }
         // A file that is being copied is shorter than the others.
-        let size = files.values().copied().max().filter(|size| size.is_power_of_two());
-        let size =
-            size.filter(|size| (1 << 20..=1 << 30).contains(size)).unwrap_or(SEGMENT_DEFAULT);
+        let size = segment_size(files.values().copied());
         let mut segments = BTreeSet::new();
         for (name, length) in files {
-            match Segment::parse(&name, size).filter(|_| length == size) {
+            match size.filter(|size| length == *size).and_then(|size| Segment::parse(&name, size)) {
                 Some(segment) => drop(segments.insert(segment)),
-                None => remarks.push(format!("{name} has {length} bytes instead of {size}")),
+                None => {
+                    let size = size.unwrap_or(SEGMENT_DEFAULT);
+                    remarks.push(format!("{name} has {length} bytes instead of {size}"));
+                }
             }
         }
         if packed > 0 {
@@ -186,17 +190,21 @@ impl Archive {
 
     /// Returns how far a base backup can be carried on.
     pub(super) fn reach(&self, needs: &Needs) -> Reach {
+        let own_size = match &needs.own {
+            Own::Named { size, .. } => *size,
+            Own::None | Own::Needed => None,
+        };
+        let size = self.size.or(own_size).unwrap_or(SEGMENT_DEFAULT);
         let chain = self.chain(needs);
         let timeline_of = |number: u64| {
-            let begun = chain.iter().take_while(|(_, begin)| begin.0 / self.size <= number);
+            let begun = chain.iter().take_while(|(_, begin)| begin.0 / size <= number);
             begun.last().map_or(needs.timeline, |(timeline, _)| *timeline)
         };
-        let (first, needed) =
-            (needs.start.0 / self.size, needs.end.0.saturating_sub(1) / self.size);
+        let (first, needed) = (needs.start.0 / size, needs.end.0.saturating_sub(1) / size);
         let own: BTreeSet<Segment> = match &needs.own {
             Own::None => BTreeSet::new(),
-            Own::Named(names) => {
-                names.iter().filter_map(|name| Segment::parse(name, self.size)).collect()
+            Own::Named { names, .. } => {
+                names.iter().filter_map(|name| Segment::parse(name, size)).collect()
             }
             Own::Needed => (first..=needed)
                 .map(|number| Segment { timeline: needs.timeline, number })
@@ -218,7 +226,7 @@ impl Archive {
             }
         }
         let timeline = chain.last().map_or(needs.timeline, |(timeline, _)| *timeline);
-        Reach { timeline, whole, missing, size: self.size }
+        Reach { timeline, whole, missing, size }
     }
 
     /// Returns the timelines a restore goes through, with where each begins: those of the newest one that goes back to the
@@ -240,6 +248,12 @@ impl Archive {
         });
         newest.unwrap_or(own)
     }
+}
+
+/// Returns how long whole segments are, of the lengths of some.
+pub(super) fn segment_size(lengths: impl Iterator<Item = u64>) -> Option<u64> {
+    let sound = |size: &u64| size.is_power_of_two() && (1 << 20..=1 << 30).contains(size);
+    lengths.max().filter(sound)
 }
 
 /// Reads a timeline's history: its ancestors, each with where it was left.
@@ -315,11 +329,20 @@ mod tests {
         let needs = Needs { start: Lsn((32 << 20) + 40), end: Lsn((32 << 20) + 400), ..needs() };
         let reach = empty.reach(&needs);
         assert_eq!(reach.gap().as_deref(), Some("000000010000000000000002"));
-        let named = Own::Named(BTreeSet::from(["000000010000000000000002".to_owned()]));
+        let names = BTreeSet::from(["000000010000000000000002".to_owned()]);
+        let named = Own::Named { names, size: None };
         for own in [named, Own::Needed] {
             let reach = empty.reach(&Needs { own, ..needs.clone() });
             assert_eq!((reach.whole.len(), reach.gap()), (1, None));
         }
+    }
+
+    #[test]
+    fn segments_of_another_length_are_known_by_the_backups_own() {
+        let (_directory, empty) = archive(&[]);
+        let names = BTreeSet::from(["000000010000000000000002".to_owned()]);
+        let reach = empty.reach(&Needs { own: Own::Named { names, size: Some(SIZE) }, ..needs() });
+        assert_eq!((reach.size, reach.whole.len(), reach.gap()), (SIZE, 1, None));
     }
 
     #[test]

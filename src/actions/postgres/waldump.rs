@@ -42,20 +42,22 @@ pub(super) struct Reader<'a> {
     clients: &'a Clients,
     archive: &'a Archive,
     tool: Found,
+    /// Length of its segments
+    size: u64,
     /// Where the backup's own segments are, for those that are not in the archive
     beside: Option<&'a Path>,
 }
 
 impl<'a> Reader<'a> {
-    /// Returns a reader of the log of a major version.
+    /// Returns a reader of the log of a major version, in segments of a length.
     pub(super) async fn new(
         clients: &'a Clients,
         archive: &'a Archive,
         beside: Option<&'a Path>,
-        major: u32,
+        (major, size): (u32, u64),
     ) -> Result<Self, ActionError> {
         let tool = find_exact(clients, Tool::WalDump, major).await?;
-        Ok(Self { clients, archive, tool, beside })
+        Ok(Self { clients, archive, tool, size, beside })
     }
 
     /// Returns where the whole part of the log ends.
@@ -77,7 +79,7 @@ impl<'a> Reader<'a> {
         start: Lsn,
         end: Lsn,
     ) -> Result<Option<Timestamp>, ActionError> {
-        let first = Segment { timeline, number: start.0 / self.archive.size };
+        let first = Segment { timeline, number: start.0 / self.size };
         let Some(directory) = self.file(first).parent().map(Path::to_owned) else {
             return Ok(None);
         };
@@ -132,7 +134,7 @@ impl<'a> Reader<'a> {
 
     /// Returns where a segment is.
     fn file(&self, segment: Segment) -> PathBuf {
-        let name = segment.name(self.archive.size);
+        let name = segment.name(self.size);
         let archived = self.archive.directory.join(&name);
         match self.beside.map(|beside| beside.join(&name)) {
             Some(own) if !archived.exists() => own,

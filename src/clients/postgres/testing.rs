@@ -169,6 +169,22 @@ impl Server {
         assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
     }
 
+    /// Ends another server on this host, however it goes on.
+    pub(crate) fn end(&self, data: &Path) {
+        let mut command = command(&self.bin.join("pg_ctl"));
+        drop(command.args(["stop", "-m", "immediate", "-w", "-D"]).arg(data).status());
+    }
+
+    /// Returns the user servers of these tests run as.
+    pub(crate) fn user() -> String {
+        let id = match unprivileged() {
+            Some((user, _)) => user,
+            None => rustix::process::geteuid().as_raw(),
+        };
+        let named = Command::new("id").args(["-un", &id.to_string()]).output().expect("id runs");
+        String::from_utf8_lossy(&named.stdout).trim().to_owned()
+    }
+
     /// Returns where a file of its data is.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.directory.path().join("data").join(file)
@@ -217,13 +233,18 @@ impl Server {
         password: &str,
         database: &str,
     ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
+        Self::client_at(self.address.port(), role, password, database).await
+    }
+
+    /// Connects to a server of these tests as a role; retries while it starts.
+    pub(crate) async fn client_at(
+        port: u16,
+        role: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.address.port())
-            .user(role)
-            .password(password)
-            .dbname(database);
+        config.host("127.0.0.1").port(port).user(role).password(password).dbname(database);
         config.application_name(format!("{role}-pod"));
         for attempt in 0.. {
             match config.connect(tokio_postgres::NoTls).await {

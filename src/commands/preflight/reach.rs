@@ -158,6 +158,7 @@ const fn action_asks(action: ActionName) -> bool {
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsRecover

@@ -5,9 +5,9 @@ use serde_json::Value;
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
     KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresChooseRecoveryPoint,
-    PostgresDump, PostgresFence, PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover,
-    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
-    WorkloadScale,
+    PostgresDump, PostgresFence, PostgresProve, PostgresRestore, PostgresRestorePointInTime,
+    PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime,
+    RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -26,6 +26,7 @@ pub(crate) enum ActionName {
     PostgresFence,
     PostgresProve,
     PostgresRestore,
+    PostgresRestorePointInTime,
     RdsChooseRecoveryPoint,
     RdsPromoteReplica,
     RdsProtect,
@@ -40,7 +41,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
@@ -53,6 +54,7 @@ impl ActionName {
         Self::PostgresFence,
         Self::PostgresProve,
         Self::PostgresRestore,
+        Self::PostgresRestorePointInTime,
         Self::RdsChooseRecoveryPoint,
         Self::RdsPromoteReplica,
         Self::RdsProtect,
@@ -80,6 +82,7 @@ impl ActionName {
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
             Self::PostgresRestore => "postgres.restore",
+            Self::PostgresRestorePointInTime => "postgres.restore_point_in_time",
             Self::RdsChooseRecoveryPoint => "rds.choose_recovery_point",
             Self::RdsPromoteReplica => "rds.promote_replica",
             Self::RdsProtect => "rds.protect",
@@ -125,6 +128,9 @@ impl ActionName {
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
+            Self::PostgresRestorePointInTime => {
+                "Restore a base backup and archived WAL into a new server, beside the damaged one"
+            }
             Self::PostgresFence => {
                 "Make a database refuse the application's writes, proved by a write that fails"
             }
@@ -163,6 +169,7 @@ impl ActionName {
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
             | Self::RdsPromoteReplica
             | Self::RdsProtect
@@ -193,6 +200,7 @@ impl ActionName {
             | Self::PostgresDump
             | Self::PostgresFence
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -222,6 +230,7 @@ impl ActionName {
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
             | Self::RdsProtect
             | Self::RdsRecover
@@ -241,7 +250,8 @@ impl ActionName {
             | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
             | Self::PostgresProve
-            | Self::PostgresRestore => false,
+            | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime => false,
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -277,6 +287,7 @@ impl ActionName {
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
             Self::PostgresRestore => schema_of::<PostgresRestore>(),
+            Self::PostgresRestorePointInTime => schema_of::<PostgresRestorePointInTime>(),
             Self::RdsChooseRecoveryPoint => schema_of::<ChooseRecoveryPoint>(),
             Self::RdsPromoteReplica => schema_of::<PromoteReplica>(),
             Self::RdsProtect => schema_of::<Protect>(),
@@ -298,6 +309,7 @@ impl ActionName {
             Self::PostgresDump => DUMP_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
+            Self::PostgresRestorePointInTime => SERVER_OUTPUTS,
             Self::RdsChooseRecoveryPoint => POINT_OUTPUTS,
             Self::RdsPromoteReplica
             | Self::RdsRecover
@@ -414,6 +426,17 @@ const RESTORE_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the new database" },
     Output { name: "dump", shape: Shape::String, say: "the dump it was restored from" },
     Output { name: "taken", shape: Shape::String, say: "instant of that dump's snapshot" },
+];
+const SERVER_OUTPUTS: &[Output] = &[
+    Output { name: "instance", shape: Shape::String, say: "id of the estate's recovered instance" },
+    Output { name: "address", shape: Shape::String, say: "where it listens, IP:port" },
+    Output {
+        name: "identity",
+        shape: Shape::String,
+        say: "what tells this server from the damaged one",
+    },
+    Output { name: "backup", shape: Shape::String, say: "the base backup it was made from" },
+    Output { name: "target", shape: Shape::String, say: "how far it was restored" },
 ];
 const PROOF_OUTPUTS: &[Output] = &[
     Output { name: "proved", shape: Shape::Boolean, say: "true: what is not fails the step" },

@@ -214,6 +214,18 @@ pub(crate) struct PostgresRestore {
     pub jobs: u8,
 }
 
+/// Arguments of `postgres.restore_point_in_time`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresRestorePointInTime {
+    /// Name of the base backup; the newest from which the target can be reached when left out
+    #[serde(default)]
+    pub backup: Option<String>,
+    /// How far: `latest`, `time INSTANT`, `lsn LSN` or `name NAME`; `latest` when left out
+    #[serde(default)]
+    pub target: Option<String>,
+}
+
 /// Arguments of `postgres.prove`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -106,7 +106,8 @@ async fn ends(
     let major = backup.major(clients).await?;
     let own = backup.path.join("pg_wal");
     let beside: Option<&Path> = (backup.form == Form::Plain).then_some(&own);
-    Reader::new(clients, archive, beside, major).await?.end(reach).await
+    let reader = Reader::new(clients, archive, beside, (major, reach.size)).await?;
+    reader.end(reach).await
 }
 
 fn base(
