@@ -21,6 +21,7 @@ mod made;
 mod mistyped;
 mod network;
 mod person;
+mod point_in_time;
 mod programs;
 mod pty;
 mod pty_failover;
