@@ -21,6 +21,9 @@ pub(crate) struct OwnServer {
     pub data: String,
     /// `IP:port` it listens at; a loopback address keeps the application out until it is let in
     pub listen: String,
+    /// Name its certificate has, where connections are encrypted; that of `listen` when left out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_name: Option<String>,
     /// User of this host it runs as, where phoenix-dr runs as root; PostgreSQL itself refuses to be root
     #[serde(default = "postgres")]
     pub user: String,

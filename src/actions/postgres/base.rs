@@ -235,7 +235,11 @@ fn manifest(text: &str) -> Result<Manifest, String> {
 
 fn form(path: &Path) -> Result<Form, String> {
     if path.join(VERSION).is_file() {
-        return Ok(Form::Plain);
+        // A copy would have the link, and a server on it would write into what lies behind it.
+        return match path.join("pg_wal").is_symlink() {
+            true => Err("its pg_wal is a link to another directory".to_owned()),
+            false => Ok(Form::Plain),
+        };
     }
     let packed = |name: &str| {
         PACKINGS

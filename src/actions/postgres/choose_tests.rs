@@ -206,10 +206,13 @@ async fn what_is_no_backup_is_left_out_aloud() {
     let text = std::fs::read_to_string(&manifest).expect("read").replacen("8192", "8193", 1);
     std::fs::write(&manifest, text).expect("written");
     lab.server.base_backup(&lab.bases.join("bare"), &["--wal-method=none"]);
+    let elsewhere = format!("--waldir={}", lab.server.directory("elsewhere").display());
+    lab.server.base_backup(&lab.bases.join("linked"), &[&elsewhere]);
     let points = lab.points(None).await;
     let said = points.remarks.join("\n");
     assert!(said.contains("cut cannot be used: it has no backup_manifest"), "{said}");
     assert!(said.contains("altered cannot be used: its backup_manifest was changed"), "{said}");
+    assert!(said.contains("linked cannot be used: its pg_wal is a link"), "{said}");
     // Nothing came with it: what it needs itself must be archived.
     let bare = find(&points, "base:bare").clone();
     std::fs::remove_dir_all(&lab.wal).expect("removed");

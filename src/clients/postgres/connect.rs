@@ -100,6 +100,11 @@ pub(crate) fn way<'a>(database: &'a Database, instance: &str) -> &'a Via {
 
 /// Returns the name an instance's certificate has: a port forward has another one.
 fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
+    let recovered = &database.recovered;
+    let server = recovered.server.as_ref().filter(|_| recovered.id == instance);
+    if let Some(name) = server.and_then(|server| server.certificate_name.clone()) {
+        return Some(name);
+    }
     let own = own_endpoint(database, instance).or(given)?;
     let (host, _) = tcp::split(own, None).ok()?;
     Some(host.to_owned())

@@ -124,12 +124,13 @@ impl Server {
         path
     }
 
-    /// Has it archive its WAL into a directory, which is returned.
+    /// Has it archive its WAL into a directory, which is returned. Its settings say where its data are, as Debian's do.
     pub(crate) async fn archive(&mut self) -> PathBuf {
         let wal = self.directory("wal");
         let copy = format!("test ! -f {0}/%f && cp %p {0}/.%f && mv {0}/.%f {0}/%f", wal.display());
         self.while_stopped(|data| {
-            let settings = format!("archive_mode = on\narchive_command = '{copy}'\n");
+            let place = format!("data_directory = '{}'", data.display());
+            let settings = format!("{place}\narchive_mode = on\narchive_command = '{copy}'\n");
             let mut file = std::fs::OpenOptions::new();
             let file = file.append(true).open(data.join("postgresql.conf"));
             std::io::Write::write_all(&mut file.expect("opened"), settings.as_bytes())

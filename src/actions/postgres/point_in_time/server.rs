@@ -154,15 +154,28 @@ pub(super) async fn settings(
     for (name, value) in given.into_iter().chain(unset).chain([(name, value.as_str())]) {
         text += &format!("{name} = {}\n", quoted(value));
     }
-    let mut files = vec![("postgresql.auto.conf", text)];
+    let mut own = places(Path::new(&server.data));
     if !draft.join("postgresql.conf").exists() {
-        files.push(("postgresql.conf", needed(clients, way.major, draft).await?));
+        own += &needed(clients, way.major, draft).await?;
     }
+    let mut files = vec![("postgresql.auto.conf", text), ("postgresql.conf", own)];
     if !draft.join("pg_hba.conf").exists() {
         files.push(("pg_hba.conf", ACCESS.to_owned()));
         files.push(("pg_ident.conf", String::new()));
     }
     Ok(files)
+}
+
+/// Returns where the server's files are: settings of its primary may say that they are where the damaged server has its own,
+/// and such a server would be started on the damaged data.
+fn places(data: &Path) -> String {
+    let file = |name: &str| quoted(&data.join(name).display().to_string());
+    format!(
+        "\n# phoenix-dr\ndata_directory = {}\nhba_file = {}\nident_file = {}\n",
+        quoted(&data.display().to_string()),
+        file("pg_hba.conf"),
+        file("pg_ident.conf")
+    )
 }
 
 /// Returns an instant as the server reads it.

@@ -82,3 +82,55 @@ fn goes(
         (_, None, _) => (None, Damage::Before),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn candidate(id: &str, method: RecoveryMethod, loss: Option<Span>) -> Candidate {
+        let (source, target) = (id.to_owned(), "phoenix-recovered".to_owned());
+        Candidate {
+            id: id.to_owned(),
+            title: id.to_owned(),
+            loss,
+            forecast: Some(Span::minutes(12)),
+            reversible: method != RecoveryMethod::Promote,
+            unusable: None,
+            absent: false,
+            detail: json!(RecoveryPoint { method, source, target, recovered: false }),
+        }
+    }
+
+    #[test]
+    fn what_rds_has_is_held_against_when_the_damage_began() {
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().expect("an instant");
+        let at = |minutes: u64| now - Span::minutes(minutes).duration();
+        let incident = Some(at(30));
+        let asked = Asked { incident, now, regions: Vec::new() };
+        let found = |id: &str, method, minutes: u64| {
+            let candidate = candidate(id, method, Some(Span::minutes(minutes)));
+            point("us-west-2", candidate, &asked).expect("a recovery point")
+        };
+        // It follows: what was damaged is damaged there, however far behind it is.
+        let replica = found("replica", RecoveryMethod::Promote, 0);
+        assert_eq!((replica.damage, replica.id.as_str()), (Damage::Same, "replica:us-west-2"));
+        // One that reaches beyond goes back to the instant itself.
+        let backup = found("backup", RecoveryMethod::RestorePointInTime, 5);
+        assert_eq!((backup.damage, backup.loss), (Damage::Before, Some(Span::default())));
+        assert_eq!(backup.target, incident.map(RecoveryTarget::Time));
+        let backup = found("backup", RecoveryMethod::RestorePointInTime, 40);
+        assert_eq!((backup.damage, backup.loss), (Damage::Before, Some(Span::minutes(10))));
+        assert_eq!(backup.target, None);
+        let early = found("snapshot", RecoveryMethod::RestoreSnapshot, 90);
+        assert_eq!((early.damage, early.loss), (Damage::Before, Some(Span::minutes(60))));
+        assert_eq!(found("snapshot", RecoveryMethod::RestoreSnapshot, 10).damage, Damage::Same);
+        // One that nobody has found is none; one that the estate names is told.
+        let mut none = candidate("snapshot", RecoveryMethod::RestoreSnapshot, None);
+        none.detail = serde_json::Value::Null;
+        assert_eq!(point("us-west-2", none.clone(), &asked), None);
+        none.absent = true;
+        assert!(point("us-west-2", none, &asked).is_some_and(|point| point.absent));
+    }
+}
