@@ -52,6 +52,9 @@ _phoenix__dr() {
             phoenix__dr,plan)
                 cmd="phoenix__dr__subcmd__plan"
                 ;;
+            phoenix__dr,recovery-points)
+                cmd="phoenix__dr__subcmd__recovery__subcmd__points"
+                ;;
             phoenix__dr,report)
                 cmd="phoenix__dr__subcmd__report"
                 ;;
@@ -114,6 +117,9 @@ _phoenix__dr() {
                 ;;
             phoenix__dr__subcmd__help,plan)
                 cmd="phoenix__dr__subcmd__help__subcmd__plan"
+                ;;
+            phoenix__dr__subcmd__help,recovery-points)
+                cmd="phoenix__dr__subcmd__help__subcmd__recovery__subcmd__points"
                 ;;
             phoenix__dr__subcmd__help,report)
                 cmd="phoenix__dr__subcmd__help__subcmd__report"
@@ -191,7 +197,7 @@ _phoenix__dr() {
 
     case "${cmd}" in
         phoenix__dr)
-            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help"
+            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -485,7 +491,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help)
-            opts="run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor world init completions man failover help"
+            opts="run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -653,6 +659,20 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__help__subcmd__recovery__subcmd__points)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1048,6 +1068,44 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --incident-started)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --estate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbooks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__recovery__subcmd__points)
+            opts="-q -v -h --incident --region --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --incident)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --region)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{arguments, name, rds};
+use super::{arguments, name, postgres, rds};
 use crate::clients::Clients;
 use crate::engine::ports::{Call, Observation};
 use crate::outcome::ActionError;
@@ -28,6 +28,7 @@ pub(crate) async fn foresee(
         return Ok(Some(Foreseen { outputs: seen.outputs.clone(), certain: true }));
     }
     Ok(match name(call)? {
+        ActionName::PostgresChooseRecoveryPoint => postgres::choose::foreseen(call),
         ActionName::RdsChooseRecoveryPoint => rds::foresee::chosen(call)?,
         ActionName::RdsRecover => {
             // Where the arguments name no point, the one the observation was made with.
@@ -54,6 +55,7 @@ pub(crate) async fn foresee(
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsProtect
         | ActionName::RdsRestorePointInTime
         | ActionName::RdsRestoreSnapshot

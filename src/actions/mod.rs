@@ -6,7 +6,7 @@ mod experiments;
 pub(crate) mod foresee;
 pub(crate) mod kubernetes;
 mod manual;
-mod postgres;
+pub(crate) mod postgres;
 mod rds;
 mod repoint;
 mod route53;
@@ -27,7 +27,7 @@ use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
-use postgres::{assess, dump, fence, prove, restore};
+use postgres::{assess, choose, dump, fence, point_in_time, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -93,9 +93,11 @@ impl Action for Actions {
             | ActionName::KubernetesScale
             | ActionName::Manual
             | ActionName::PostgresAssess
+            | ActionName::PostgresChooseRecoveryPoint
             | ActionName::PostgresDump
             | ActionName::PostgresProve
             | ActionName::PostgresRestore
+            | ActionName::PostgresRestorePointInTime
             | ActionName::RdsChooseRecoveryPoint
             | ActionName::RdsPromoteReplica
             | ActionName::RdsProtect
@@ -164,10 +166,16 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresChooseRecoveryPoint => {
+            choose::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresRestore => restore::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresRestorePointInTime => {
+            point_in_time::observe(clients, call, &arguments(call)?).await
+        }
         ActionName::RdsChooseRecoveryPoint => {
             candidates::observe(clients, call, &arguments(call)?).await
         }
@@ -216,6 +224,7 @@ async fn perform(
         ActionName::PostgresAssess => {
             assess::perform(clients, armed, call, &arguments(call)?, seen).await
         }
+        ActionName::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
         ActionName::PostgresDump => {
             dump::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -227,6 +236,9 @@ async fn perform(
         }
         ActionName::PostgresRestore => {
             restore::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresRestorePointInTime => {
+            point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
         ActionName::RdsPromoteReplica => {
@@ -291,7 +303,10 @@ async fn revert(
         ActionName::PostgresRestore => {
             restore::revert(clients, armed, call, &arguments(call)?).await
         }
-        ActionName::PostgresAssess | ActionName::RdsChooseRecoveryPoint => Ok(()),
+        ActionName::PostgresRestorePointInTime => point_in_time::revert(clients, armed, call).await,
+        ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
+        | ActionName::RdsChooseRecoveryPoint => Ok(()),
         ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
         ActionName::RdsProtect => {
             protect::revert(clients, armed, call, &arguments(call)?, image).await

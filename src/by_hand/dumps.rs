@@ -5,6 +5,9 @@ use super::database::{address, psql_to};
 use crate::estate::types::Estate;
 use crate::shell;
 
+/// How the name of a dump's directory ends.
+const DUMP: &str = ".dump";
+
 /// Returns what names the server and the user to PostgreSQL's own programs.
 fn server(estate: &Estate, with: With<'_>) -> String {
     let (host, port) = address(estate, &with.text("instance"));
@@ -14,7 +17,7 @@ fn server(estate: &Estate, with: With<'_>) -> String {
 
 fn folder(estate: &Estate, name: &str) -> String {
     let root = estate.database.as_ref().and_then(|known| known.dumps.as_deref()).unwrap_or("DUMPS");
-    shell::word(&format!("{root}/{name}.dump"))
+    shell::word(&format!("{root}/{name}{DUMP}"))
 }
 
 fn jobs(with: With<'_>) -> String {
@@ -34,6 +37,23 @@ pub(super) fn dump(estate: &Estate, with: With<'_>) -> Vec<String> {
     )]
 }
 
+/// Returns the commands that show what the database could be restored from.
+pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
+    let database = estate.database.as_ref();
+    let dumps = database.and_then(|known| known.dumps.as_deref());
+    let bases = database.and_then(|known| known.base_backups.as_ref());
+    let mut lines: Vec<String> =
+        dumps.map(|root| format!("ls -ld {}/*{DUMP}", shell::word(root))).into_iter().collect();
+    if let Some(bases) = bases {
+        lines.push(format!("ls -l {}", shell::word(&bases.directory)));
+        lines.push(format!("ls -l {} | tail", shell::word(&bases.wal)));
+    } else {
+        let region = with.maybe("region").unwrap_or(&estate.primary.region);
+        lines.extend(super::database::points(estate, region));
+    }
+    lines
+}
+
 /// Returns the commands that restore a dump into a new database.
 pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let (server, into) = (server(estate, with), shell::word(&with.text("into")));
@@ -46,6 +66,57 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
         ),
         format!("vacuumdb {server} -d {into} --analyze-only"),
     ]
+}
+
+/// Returns the directory of base backups.
+pub(super) fn bases(estate: &Estate) -> &str {
+    let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
+    bases.map_or("BASE_BACKUPS", |bases| &bases.directory)
+}
+
+/// Returns where a server is restored, and who runs it.
+fn own_server(estate: &Estate) -> (&str, &str, &str) {
+    let server = estate.database.as_ref().and_then(|known| known.recovered.server.as_ref());
+    server.map_or(("DATA", "5433", "postgres"), |server| {
+        let port = server.listen.rsplit_once(':').map_or("5433", |(_, port)| port);
+        (&server.data, port, &server.user)
+    })
+}
+
+/// Returns the commands that restore a base backup and archived WAL into a new server.
+pub(crate) fn point_in_time(estate: &Estate, backup: &str, target: &str) -> Vec<String> {
+    let (data, port, user) = own_server(estate);
+    let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
+    let wal = bases.map_or("WAL", |bases| &bases.wal);
+    let word = shell::word;
+    let mut settings = vec![
+        format!("restore_command = 'cp {}/%f %p'", word(wal)),
+        "recovery_target_action = promote".to_owned(),
+        "archive_mode = off".to_owned(),
+        format!("port = {port}"),
+    ];
+    if let Some((kind, value)) = target.split_once(' ') {
+        settings.push(format!("recovery_target_{kind} = '{value}'"));
+    }
+    let settings = settings.iter().map(|line| format!(" {}", word(line))).collect::<String>();
+    let (file, signal) =
+        (format!("{data}/postgresql.auto.conf"), format!("{data}/recovery.signal"));
+    vec![
+        format!("pg_verifybackup {}", word(backup)),
+        format!("cp -a {} {}", word(backup), word(data)),
+        format!("printf '%s\\n'{settings} >> {}", word(&file)),
+        format!("touch {}", word(&signal)),
+        format!("chown -R {user}: {}", word(data)),
+        format!("runuser -u {user} -- pg_ctl start -D {}", word(data)),
+        format!("psql -h 127.0.0.1 -p {port} -c 'select pg_is_in_recovery()'"),
+    ]
+}
+
+/// Returns the commands that take a restored server away.
+pub(super) fn remove_server(estate: &Estate) -> Vec<String> {
+    let (data, _, user) = own_server(estate);
+    let data = shell::word(data);
+    vec![format!("runuser -u {user} -- pg_ctl stop -D {data}"), format!("rm -r {data}")]
 }
 
 /// Returns the command that takes a restore back.

@@ -5,7 +5,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod database;
-mod dumps;
+pub(crate) mod dumps;
 pub(crate) mod experiments;
 pub(crate) mod kubernetes;
 pub(crate) mod traffic;
@@ -66,9 +66,15 @@ pub(crate) fn action(
         ActionName::KubernetesScale => kubernetes::scale_all(estate, &region, with.0),
         ActionName::Manual => manual(with),
         ActionName::PostgresAssess => assess(estate, with),
+        ActionName::PostgresChooseRecoveryPoint => dumps::points(estate, with),
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
+        ActionName::PostgresRestorePointInTime => {
+            let backup =
+                format!("{}/{}", dumps::bases(estate), with.maybe("backup").unwrap_or("NAME"));
+            dumps::point_in_time(estate, &backup, with.maybe("target").unwrap_or("latest"))
+        }
         ActionName::PostgresFence => database::fence(estate, &with.text("instance"), &region),
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
@@ -110,6 +116,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
         ActionName::PostgresRestore => dumps::remove(estate, with),
+        ActionName::PostgresRestorePointInTime => dumps::remove_server(estate),
         ActionName::PostgresFence => database::unfence(estate, &with.text("instance")),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {
@@ -129,6 +136,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesRestart
         | ActionName::Manual
         | ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
         | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint

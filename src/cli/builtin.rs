@@ -39,6 +39,8 @@ pub(crate) enum Builtin {
     Audit(AuditArgs),
     /// Check that this host can act on the estate
     Doctor(DoctorArgs),
+    /// List what the database can be restored from, with what each loses; changes nothing
+    RecoveryPoints(RecoveryPointsArgs),
     /// Capture the estate for rehearsals; look into worlds and compare them
     World(WorldArgs),
     /// Write a commented estate file
@@ -186,6 +188,16 @@ pub(crate) enum AuditForm {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Region that would take over
+    #[arg(long, env = "PHOENIX_DR_REGION")]
+    pub region: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoveryPointsArgs {
+    /// When the damage began, as an instant or how long ago (2026-01-01T02:12:00Z, 15m) [default: now]
+    #[arg(long, value_name = "WHEN", env = "PHOENIX_DR_INCIDENT")]
+    pub incident: Option<String>,
+    /// Region RDS is asked in, where the database is there; all of the estate when left out
     #[arg(long, env = "PHOENIX_DR_REGION")]
     pub region: Option<String>,
 }

@@ -14,8 +14,8 @@ use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 pub(crate) use builtin::{
-    AuditForm, Builtin, CaptureArgs, GraphFormat, InitArgs, MarkDoneArgs, ResumeArgs, RollbackArgs,
-    ShowArgs, WorldCommand,
+    AuditForm, Builtin, CaptureArgs, GraphFormat, InitArgs, MarkDoneArgs, RecoveryPointsArgs,
+    ResumeArgs, RollbackArgs, ShowArgs, WorldCommand,
 };
 pub(crate) use manual::manual;
 pub(crate) use options::{

@@ -101,7 +101,7 @@ pub(crate) struct HowFlags {
     #[arg(long, value_name = "SPAN", value_parser = loss, env = "PHOENIX_DR_ACCEPT_LOSS")]
     pub accept_loss: Option<AcceptedLoss>,
 
-    /// Recovery point to take: replica, backup or snapshot
+    /// Recovery point to take: replica, backup or snapshot, or one that `recovery-points` lists
     #[arg(long, value_name = "ID", env = "PHOENIX_DR_RECOVERY_POINT")]
     pub recovery_point: Option<String>,
 

@@ -18,6 +18,7 @@ use output::{Artifact, Heard, artifact, listen};
 use super::confined::Place;
 use super::{Clients, Network};
 use crate::clock::{Clock, within};
+use crate::event::Mode;
 use crate::sandbox::Sandbox;
 use crate::sandbox::programs::{Play, Purpose};
 use crate::span::Span;
@@ -108,6 +109,8 @@ pub(crate) struct Ended {
     pub end: ProgramEnd,
     /// First 64 KiB, masked
     pub stdout: String,
+    /// Last 4 KiB of the same
+    pub last: String,
     /// Last 4 KiB of its errors, masked
     pub stderr: String,
 }
@@ -260,17 +263,43 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
             Err(_) => (ProgramEnd::TimedOut, String::new()),
         };
         let stdout = clients.masks.mask(&said);
-        return Ok(Ended { end, stdout, stderr: String::new() });
+        return Ok(Ended { end, stdout, last: String::new(), stderr: String::new() });
     }
+    start(clients, program, name, None).await
+}
+
+/// Runs a program of which only lines with these words are heard: of what says much, and little that is wanted.
+///
+/// Not for rehearsals, whose programs say what their runbook has them say.
+pub(crate) async fn sift(
+    clients: &Clients,
+    program: &Program<'_>,
+    words: &str,
+) -> Result<Ended, ProgramError> {
+    let name = program.argv.first().ok_or(ProgramError::Empty)?;
+    if clients.mode() == Mode::Rehearsal {
+        return Err(ProgramError::Rehearsed { program: name.clone() });
+    }
+    start(clients, program, name, Some(words)).await
+}
+
+/// Starts a program on this host and hears it out.
+async fn start(
+    clients: &Clients,
+    program: &Program<'_>,
+    name: &str,
+    words: Option<&str>,
+) -> Result<Ended, ProgramError> {
     let artifact = program.artifact.as_deref().map(artifact).transpose()?;
     let mut command = command(clients, program.argv, program.env, program.scrub);
     if let Some(cwd) = program.cwd {
         command.current_dir(cwd);
     }
     tracing::debug!(program = name, "program");
-    let group = Group::start(&clients.clock, &mut command)
-        .map_err(|error| ProgramError::Start { program: name.clone(), why: error.to_string() })?;
-    follow(clients, program, name, group, artifact).await
+    let group = Group::start(&clients.clock, &mut command).map_err(|error| {
+        ProgramError::Start { program: name.to_owned(), why: error.to_string() }
+    })?;
+    follow(clients, program, name, group, artifact, words).await
 }
 
 /// Runs a program of a rehearsal where it reaches the simulation and nothing else.
@@ -296,10 +325,10 @@ async fn confined(
     let group = group.map_err(|error| refused(format!("start `unshare`: {error}")))?;
     let opened = within(clients.clock.as_ref(), CONFINED_WITHIN, place.open()).await;
     match opened {
-        Ok(Ok(_fronts)) => follow(clients, program, name, group, artifact).await,
+        Ok(Ok(_fronts)) => follow(clients, program, name, group, artifact, None).await,
         Ok(Err(error)) => {
             let short = Program { limit: GRACE, ..program.clone() };
-            let ended = follow(clients, &short, name, group, artifact).await?;
+            let ended = follow(clients, &short, name, group, artifact, None).await?;
             Err(refused(format!("{error}; {}", ended.say(GRACE))))
         }
         Err(elapsed) => Err(refused(elapsed.to_string())),
@@ -313,8 +342,9 @@ async fn follow(
     name: &str,
     mut group: Group,
     artifact: Option<Arc<Mutex<Artifact>>>,
+    words: Option<&str>,
 ) -> Result<Ended, ProgramError> {
-    let (out, err) = (Arc::<Mutex<Heard>>::default(), Arc::<Mutex<Heard>>::default());
+    let (out, err) = (Arc::new(Mutex::new(Heard::only(words))), Arc::<Mutex<Heard>>::default());
     let pipes = group.child.as_mut().map(|child| (child.stdout.take(), child.stderr.take()));
     let (stdout, stderr) = pipes.unwrap_or_default();
     let listeners = async {
@@ -359,9 +389,10 @@ async fn follow(
         // A grandchild may hold the pipes open for as long as it lives.
         let _ = within(clock, PIPES_LIMIT, &mut listeners).await;
     }
-    let stdout = std::mem::take(&mut out.lock().unwrap_or_else(PoisonError::into_inner).head);
+    let Heard { head: stdout, tail: last, .. } =
+        std::mem::take(&mut *out.lock().unwrap_or_else(PoisonError::into_inner));
     let stderr = std::mem::take(&mut err.lock().unwrap_or_else(PoisonError::into_inner).tail);
-    Ok(Ended { end, stdout, stderr })
+    Ok(Ended { end, stdout, last, stderr })
 }
 
 fn end_of(status: ExitStatus) -> ProgramEnd {

@@ -53,6 +53,7 @@ impl About {
             | Builtin::Validate(_)
             | Builtin::Runs
             | Builtin::Doctor(_)
+            | Builtin::RecoveryPoints(_)
             | Builtin::World(_)
             | Builtin::Init(_)
             | Builtin::Completions(_)

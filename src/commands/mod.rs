@@ -27,6 +27,7 @@ mod obligations;
 mod observe;
 mod past;
 mod preflight;
+mod recovery_points;
 mod rehearsal;
 mod rehearsing;
 mod report;
@@ -131,6 +132,7 @@ fn carry_out(context: &Context, typed: Typed) -> Result<Exit, UserError> {
                 ledger::audit(context, given.run.as_deref(), given.form, given.verify)
             }
             Builtin::Doctor(given) => doctor::run(context, given.region.as_deref()),
+            Builtin::RecoveryPoints(given) => recovery_points::run(context, &given),
             Builtin::World(given) => world::run(context, &given.command),
             Builtin::Init(given) => init::run(context, &given),
             Builtin::Completions(given) => completions::script(context, given.shell),

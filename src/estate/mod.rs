@@ -4,6 +4,7 @@ pub(crate) mod defaults;
 pub(crate) mod experiments;
 pub(crate) mod init;
 pub(crate) mod load;
+pub(crate) mod own_server;
 mod redact;
 pub(crate) mod secrets;
 #[cfg(test)]

@@ -268,6 +268,36 @@ fn a_column_is_there_unless_it_is_said_not_to_be() {
 }
 
 #[test]
+fn a_server_of_ones_own_is_kept_apart_from_what_it_is_made_of() {
+    let of = |directory: &str, wal: &str, data: &str, listen: &str, user: &str| {
+        let backups = format!("base_backups: {{ directory: {directory}, wal: {wal} }}");
+        let text = changed(
+            "# base_backups: { directory: /var/backups/base, wal: /var/backups/wal }",
+            &backups,
+        );
+        let server = format!("server: {{ data: {data}, listen: \"{listen}\", user: {user} }}");
+        text.replacen(
+            "backup_retention_days: 7",
+            &format!("backup_retention_days: 7\n    {server}"),
+            1,
+        )
+    };
+    let text = refused(&of("base", "/w", "../x", "here:5433", "root")).render(false);
+    for said in [
+        "`base` is not a directory's full path",
+        "`../x` is not a directory's full path",
+        "`here:5433` is not an address to listen at",
+        "`root` cannot run PostgreSQL",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let text = refused(&of("/b", "/b", "/b/new", "127.0.0.1:5433", "postgres")).render(false);
+    assert!(text.contains("is the directory of base backups"), "{text}");
+    assert!(text.contains("is in /b, the estate's `database.base_backups.directory`"), "{text}");
+    assert!(text.contains("is in /b, the estate's `database.base_backups.wal`"), "{text}");
+}
+
+#[test]
 fn what_deserves_a_look_does_not_stop_anything() {
     let text = changed("  P3: { rto: 4h, rpo: 1h }\n", "");
     let text = text.replace("application_roles: [phoenix_app]", "");

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::experiments::Experiments;
+use super::own_server::{BaseBackups, OwnServer};
 use crate::span::Span;
 
 /// Everything phoenix-dr may act on, and how it reaches it.
@@ -231,7 +232,10 @@ pub(crate) struct Database {
     /// Directory that dumps are written to and restored from, each with its manifest beside it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dumps: Option<String>,
-    /// Directory of `pg_dump` and `pg_restore`; Debian's own and PATH when left out
+    /// Base backups and archived WAL, of a server of one's own
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_backups: Option<BaseBackups>,
+    /// Directory of PostgreSQL's programs; Debian's own and PATH when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
     /// Where the application keeps its experiments and their events
@@ -284,6 +288,9 @@ pub(crate) struct RecoveredInstance {
     /// Port forward to this instance, where it is another one than `database.via`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
+    /// Where it is on this host, when it is no instance of RDS
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<OwnServer>,
 }
 
 /// How phoenix-dr connects to PostgreSQL.

@@ -70,7 +70,7 @@ impl Plan {
         let Some(kind) = kind else { return self };
         for step in &mut self.steps {
             if let Body::Action { action, with } = &mut step.body
-                && ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+                && ActionName::parse(action).is_some_and(ActionName::chooses_recovery_point)
             {
                 with.entry("choose").or_insert_with(|| Value::String(kind.to_owned()));
             }
@@ -85,7 +85,7 @@ impl Plan {
         let mut plan = self.clone();
         for step in &mut plan.steps {
             if let Body::Action { action, with } = &mut step.body
-                && ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+                && ActionName::parse(action).is_some_and(ActionName::chooses_recovery_point)
                 && with.get("choose").and_then(Value::as_str) == Some(kind)
             {
                 with.remove("choose");
@@ -141,7 +141,7 @@ impl PlannedStep {
     /// Says whether the step is a choice that is bound to this recovery point.
     pub(crate) fn chooses(&self, point: &str) -> bool {
         let Body::Action { action, with } = &self.body else { return false };
-        ActionName::parse(action) == Some(ActionName::RdsChooseRecoveryPoint)
+        ActionName::parse(action).is_some_and(ActionName::chooses_recovery_point)
             && with.get("choose").and_then(Value::as_str) == Some(point)
     }
 

@@ -62,10 +62,12 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
         ActionName::PostgresAssess
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect

@@ -10,6 +10,7 @@ pub(crate) mod incident;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod plan_view;
+pub(crate) mod points;
 pub(crate) mod progress;
 pub(crate) mod prompt;
 pub(crate) mod runs;

@@ -47,10 +47,14 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::KubernetesScale => read::<actions::KubernetesScale>(with),
         ActionName::Manual => read::<actions::Manual>(with),
         ActionName::PostgresAssess => read::<actions::PostgresAssess>(with),
+        ActionName::PostgresChooseRecoveryPoint => {
+            read::<actions::PostgresChooseRecoveryPoint>(with)
+        }
         ActionName::PostgresDump => read::<actions::PostgresDump>(with),
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),
         ActionName::PostgresProve => read::<actions::PostgresProve>(with),
         ActionName::PostgresRestore => read::<actions::PostgresRestore>(with),
+        ActionName::PostgresRestorePointInTime => read::<actions::PostgresRestorePointInTime>(with),
         ActionName::RdsChooseRecoveryPoint => read::<actions::ChooseRecoveryPoint>(with),
         ActionName::RdsPromoteReplica => read::<actions::PromoteReplica>(with),
         ActionName::RdsProtect => read::<actions::Protect>(with),

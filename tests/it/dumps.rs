@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::killer;
@@ -79,6 +81,7 @@ fn kept(folder: &Folder) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder.path().join("dumps"))
         .expect("listed")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "proofs")
         .map(|name| match name.split_once("-dump.") {
             Some((_, rest)) => format!("dump.{rest}"),
             None => name,
@@ -105,6 +108,19 @@ fn a_dump_is_restored_beside_and_proved_and_a_rollback_keeps_the_dump() {
     // A journal with a password in it would be one more place to keep secret; so would a dump's manifest.
     let secret = folder.environment["PHOENIX_DB_PASSWORD"].clone();
     assert!(!holds(folder.path(), secret.as_bytes()), "the password is in a file");
+    let points = folder.run(&["recovery-points", "--output", "json", "--region", "us-west-2"]);
+    assert_eq!(points.exit, 0, "{}", points.err);
+    let found: Value = serde_json::from_str(&points.out).expect("JSON");
+    let point = |id: &str| found["points"].as_array()?.iter().find(|point| point["id"] == id);
+    let name = proved_dump(&folder);
+    let dump = point(&format!("dump:{name}")).unwrap_or_else(|| panic!("{found:#}"));
+    assert_eq!((&dump["proved"]["by"], &dump["damage"]), (&json!("content"), &json!("before")));
+    assert!(dump["bytes"].as_u64() > Some(0) && dump["loss"].is_string(), "{dump:#}");
+    let replica = point("replica:us-west-2").unwrap_or_else(|| panic!("{found:#}"));
+    assert_eq!((&replica["damage"], &replica["proved"]), (&json!("same"), &Value::Null));
+    let shown = folder.run(&["recovery-points", "--incident", "1m"]).exits(0).out;
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(shown.contains("carries the same damage unless proven otherwise"), "{shown}");
     let twice = folder.run(&RUN);
     assert_ne!(twice.exit, 0, "nothing is restored over a database: {}", twice.out);
     assert!(twice.err.contains("phoenix_proof is on phoenix-prod already"), "{}", twice.err);
@@ -114,6 +130,16 @@ fn a_dump_is_restored_beside_and_proved_and_a_rollback_keeps_the_dump() {
     folder.run(&["run", "bad.yaml", "--yes", "--non-interactive"]).exits(14);
     assert_eq!(databases(&estate), before);
     assert_eq!(kept(&folder).iter().filter(|name| *name == "dump.dump").count(), 3);
+}
+
+/// Returns the name of the only dump that was proved.
+fn proved_dump(folder: &Folder) -> String {
+    let proofs = std::fs::read_dir(folder.path().join("dumps/proofs")).expect("listed");
+    let names: Vec<String> = proofs
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    let [name] = names.as_slice() else { panic!("{names:?}") };
+    name.strip_suffix(".json").expect("a record").to_owned()
 }
 
 /// Says whether any file below a folder holds these bytes.

@@ -22,6 +22,7 @@ mod made;
 mod mistyped;
 mod network;
 mod person;
+mod point_in_time;
 mod programs;
 mod pty;
 mod pty_failover;

@@ -365,7 +365,7 @@ fn outputs(dumps: &Dumps, manifest: &Manifest) -> Map<String, Value> {
 }
 
 /// Returns a size as people say it.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} bytes");

@@ -221,6 +221,16 @@ impl Manifest {
         self.server_version / 10_000
     }
 
+    /// Returns the digest it is kept with.
+    pub(super) fn digest(&self) -> Option<String> {
+        digest_of(self).ok()
+    }
+
+    /// Returns the bytes of all its files.
+    pub(super) fn stored(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
     /// Returns all rows of all tables.
     pub(super) fn rows(&self) -> u64 {
         self.content.tables.iter().map(|table| table.rows).sum()
@@ -258,7 +268,7 @@ fn digest_of(manifest: &Manifest) -> Result<String, serde_json::Error> {
     Ok(hex(&Sha256::digest(serde_json::to_vec(manifest)?)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,6 +1,8 @@
 //! Actions on PostgreSQL databases.
 
 pub(crate) mod assess;
+mod base;
+pub(crate) mod choose;
 mod content;
 pub(crate) mod dump;
 pub(crate) mod fence;
@@ -8,9 +10,15 @@ mod grants;
 mod holds;
 mod ladder;
 mod manifest;
+pub(crate) mod point_in_time;
+pub(crate) mod points;
+mod proofs;
 mod properties;
 pub(crate) mod prove;
 pub(crate) mod restore;
 mod server;
 mod state;
+mod target;
+mod wal;
+mod waldump;
 mod writers;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::content::{self, Reading, differences};
 use super::manifest::{Dumps, Manifest};
+use super::proofs::{Proofs, ProvedBy};
 use super::server::about;
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
@@ -64,19 +65,24 @@ pub(crate) async fn perform(
     if !wrong.is_empty() {
         return Err(unproved(with, &wrong));
     }
+    let kept = manifest.digest().and_then(|digest| {
+        let proofs = Proofs::in_directory(Dumps::of(clients).ok()?.root());
+        proofs.keep(clients, call, (&manifest.name, &digest, ProvedBy::Content, None))
+    });
+    let said = std::iter::once(format!(
+        "{} holds what {} held at {}: {} tables, {} rows, every digest the same; the content of large objects and \
+             of materialized views is not compared",
+        with.database,
+        manifest.database,
+        manifest.taken,
+        restored.tables.len(),
+        manifest.rows()
+    ));
     Ok(Performed {
         after: seen.desired.clone(),
         outputs: outputs(&manifest),
         obligations: Vec::new(),
-        notes: vec![format!(
-            "{} holds what {} held at {}: {} tables, {} rows, every digest the same; the content of large objects and \
-             of materialized views is not compared",
-            with.database,
-            manifest.database,
-            manifest.taken,
-            restored.tables.len(),
-            manifest.rows()
-        )],
+        notes: said.chain(kept).collect(),
     })
 }
 

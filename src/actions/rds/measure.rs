@@ -24,7 +24,7 @@ const TRIES_MAX: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is there to recover from.
-pub(super) struct Measured {
+pub(in crate::actions) struct Measured {
     /// Usable ones first, least loss first
     pub candidates: Vec<Candidate>,
     /// Brought up by an earlier run, and nothing has newer data than that
@@ -34,7 +34,7 @@ pub(super) struct Measured {
 
 /// An instance an earlier run brought up.
 #[derive(Debug, Clone)]
-pub(super) struct Recovered {
+pub(in crate::actions) struct Recovered {
     pub point: RecoveryPoint,
     /// Up to when it has the lost database's data; `None` where nobody knows
     pub at: Option<Timestamp>,
@@ -56,7 +56,7 @@ struct Looks {
 /// # Errors
 /// Nothing can be read; or the replica, where it may be wanted, answers and this program is not let in: a lossier
 /// recovery must not be taken for that.
-pub(super) async fn measure(
+pub(in crate::actions) async fn measure(
     clients: &Clients,
     region: &str,
     wanted: Option<&str>,

@@ -7,7 +7,7 @@ pub(crate) mod candidates;
 pub(super) mod foresee;
 pub(crate) mod halt;
 mod instance;
-mod measure;
+pub(super) mod measure;
 mod place;
 pub(crate) mod promote;
 mod proof;

@@ -105,6 +105,11 @@ pub(crate) fn way<'a>(database: &'a Database, instance: &str) -> &'a Via {
 
 /// Returns the name an instance's certificate has: a port forward has another one.
 fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option<String> {
+    let recovered = &database.recovered;
+    let server = recovered.server.as_ref().filter(|_| recovered.id == instance);
+    if let Some(name) = server.and_then(|server| server.certificate_name.clone()) {
+        return Some(name);
+    }
     let own = own_endpoint(database, instance).or(given)?;
     let (host, _) = tcp::split(own, None).ok()?;
     Some(host.to_owned())
@@ -113,8 +118,13 @@ fn certified(database: &Database, instance: &str, given: Option<&str>) -> Option
 /// Returns an instance's own endpoint, where the estate knows it.
 fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
     let known = [Some(&database.primary), database.replica.as_ref()];
-    let found = known.into_iter().flatten().find(|known| known.id == instance)?;
-    found.address.as_deref()
+    match known.into_iter().flatten().find(|known| known.id == instance) {
+        Some(found) => found.address.as_deref(),
+        None => {
+            let server = database.recovered.server.as_ref()?;
+            (database.recovered.id == instance).then_some(server.listen.as_str())
+        }
+    }
 }
 
 /// Asks RDS for an instance's endpoint, in every region but the one that may be lost.

@@ -116,6 +116,76 @@ impl Server {
         self.sql("postgres", "select").await;
     }
 
+    /// Makes a directory that the server may write to, beside its data.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir(&path).expect("made");
+        owned(&path);
+        path
+    }
+
+    /// Has it archive its WAL into a directory, which is returned. Its settings say where its data are, as Debian's do.
+    pub(crate) async fn archive(&mut self) -> PathBuf {
+        let wal = self.directory("wal");
+        let copy = format!("test ! -f {0}/%f && cp %p {0}/.%f && mv {0}/.%f {0}/%f", wal.display());
+        self.while_stopped(|data| {
+            let place = format!("data_directory = '{}'", data.display());
+            let settings = format!("{place}\narchive_mode = on\narchive_command = '{copy}'\n");
+            let mut file = std::fs::OpenOptions::new();
+            let file = file.append(true).open(data.join("postgresql.conf"));
+            std::io::Write::write_all(&mut file.expect("opened"), settings.as_bytes())
+                .expect("written");
+        })
+        .await;
+        wal
+    }
+
+    /// Ends the segment that is being written, and waits until it is archived.
+    pub(crate) async fn archived(&self) {
+        let name = "select pg_walfile_name(pg_current_wal_insert_lsn())";
+        let name = self.text("postgres", name).await;
+        // Without a change a segment that was just begun is not ended.
+        self.sql("postgres", "select pg_create_restore_point('archived'); select pg_switch_wal()")
+            .await;
+        let file = self.directory.path().join("wal").join(name);
+        for _ in 0..600 {
+            if file.exists() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{} is not archived", file.display());
+    }
+
+    /// Makes a base backup, with further options of `pg_basebackup`.
+    pub(crate) fn base_backup(&self, into: &Path, options: &[&str]) {
+        let port = self.address.port().to_string();
+        let made = command(&self.bin.join("pg_basebackup"))
+            .env("PGPASSWORD", PASSWORD)
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", "fast"])
+            .args(options)
+            .arg("-D")
+            .arg(into)
+            .status();
+        assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
+    }
+
+    /// Ends another server on this host, however it goes on.
+    pub(crate) fn end(&self, data: &Path) {
+        let mut command = command(&self.bin.join("pg_ctl"));
+        drop(command.args(["stop", "-m", "immediate", "-w", "-D"]).arg(data).status());
+    }
+
+    /// Returns the user servers of these tests run as.
+    pub(crate) fn user() -> String {
+        let id = match unprivileged() {
+            Some((user, _)) => user,
+            None => rustix::process::geteuid().as_raw(),
+        };
+        let named = Command::new("id").args(["-un", &id.to_string()]).output().expect("id runs");
+        String::from_utf8_lossy(&named.stdout).trim().to_owned()
+    }
+
     /// Returns where a file of its data is.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.directory.path().join("data").join(file)
@@ -138,13 +208,7 @@ impl Server {
             .expect("mode");
         owned(directory.path());
         let data = directory.path().join("data");
-        let port = self.address.port().to_string();
-        let made = command(&self.bin.join("pg_basebackup"))
-            .env("PGPASSWORD", PASSWORD)
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast", "-D"])
-            .arg(&data)
-            .status();
-        assert!(made.expect("pg_basebackup runs").success(), "pg_basebackup failed");
+        self.base_backup(&data, &["-R"]);
         Self::run(self.bin.clone(), directory, &data)
     }
 
@@ -170,13 +234,18 @@ impl Server {
         password: &str,
         database: &str,
     ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
+        Self::client_at(self.address.port(), role, password, database).await
+    }
+
+    /// Connects to a server of these tests as a role; retries while it starts.
+    pub(crate) async fn client_at(
+        port: u16,
+        role: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
-        config
-            .host("127.0.0.1")
-            .port(self.address.port())
-            .user(role)
-            .password(password)
-            .dbname(database);
+        config.host("127.0.0.1").port(port).user(role).password(password).dbname(database);
         config.application_name(format!("{role}-pod"));
         for attempt in 0.. {
             match config.connect(tokio_postgres::NoTls).await {

@@ -1,7 +1,7 @@
 //! PostgreSQL's own programs: where they are, which version they have, and how they are told to connect.
 //!
 //! `pg_dump` refuses a server newer than itself, and `pg_restore` an archive of a newer `pg_dump`: a program is taken only
-//! where it is at least as new as what it is to work with.
+//! where it is at least as new as what it is to work with. What reads files of a server knows those of its own version alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,53 @@ const NEWER: u32 = 5;
 /// One of PostgreSQL's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
+    ControlData,
+    Ctl,
     Dump,
     Restore,
+    VerifyBackup,
+    WalDump,
 }
 
 impl Tool {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::ControlData => "pg_controldata",
+            Self::Ctl => "pg_ctl",
             Self::Dump => "pg_dump",
             Self::Restore => "pg_restore",
+            Self::VerifyBackup => "pg_verifybackup",
+            Self::WalDump => "pg_waldump",
+        }
+    }
+
+    /// Returns Debian's package of it, without the version.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Dump | Self::Restore => "postgresql-client",
+            Self::ControlData | Self::Ctl | Self::VerifyBackup | Self::WalDump => "postgresql",
+        }
+    }
+}
+
+/// Which versions of a program will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    AtLeast(u32),
+    Exactly(u32),
+}
+
+impl Fit {
+    const fn major(self) -> u32 {
+        match self {
+            Self::AtLeast(major) | Self::Exactly(major) => major,
+        }
+    }
+
+    const fn takes(self, major: u32) -> bool {
+        match self {
+            Self::AtLeast(least) => major >= least,
+            Self::Exactly(wanted) => major == wanted,
         }
     }
 }
@@ -52,23 +90,41 @@ pub(crate) async fn find(
     tool: Tool,
     at_least: u32,
 ) -> Result<Found, ActionError> {
+    search(clients, tool, Fit::AtLeast(at_least)).await
+}
+
+/// Finds a program of one major version, in the same places.
+pub(crate) async fn find_exact(
+    clients: &Clients,
+    tool: Tool,
+    major: u32,
+) -> Result<Found, ActionError> {
+    search(clients, tool, Fit::Exactly(major)).await
+}
+
+async fn search(clients: &Clients, tool: Tool, fit: Fit) -> Result<Found, ActionError> {
     let given = database(clients)?.tools.as_deref();
-    let mut old = None;
-    for program in places(tool, at_least, given) {
+    let mut other = None;
+    for program in places(tool, fit.major(), given) {
         let Some((major, version)) = version(clients, &program).await else { continue };
-        if major >= at_least {
+        if fit.takes(major) {
             return Ok(Found { program, major, version });
         }
-        old.get_or_insert(format!("{program} is {version}"));
+        other.get_or_insert(format!("{program} is {version}"));
     }
-    let name = tool.name();
-    let message = match (old, given) {
-        (Some(old), _) => format!("{name} of PostgreSQL {at_least} or newer is needed; {old}"),
+    let (name, package) = (tool.name(), tool.package());
+    let wanted = match fit {
+        Fit::AtLeast(major) => format!("{major} or newer"),
+        Fit::Exactly(major) => major.to_string(),
+    };
+    let message = match (other, given) {
+        (Some(other), _) => format!("{name} of PostgreSQL {wanted} is needed; {other}"),
         (None, Some(given)) => format!("{name} is not in {given}, the estate's `database.tools`"),
         (None, None) => format!("{name} is not on this host"),
     };
     Err(ActionError::unchanged(FailureClass::NotFound, message).hint(format!(
-        "install it, e.g. apt-get install postgresql-client-{at_least}, or name its directory in `database.tools`"
+        "install it, e.g. apt-get install {package}-{}, or name its directory in `database.tools`",
+        fit.major()
     )))
 }
 

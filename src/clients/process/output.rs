@@ -14,6 +14,8 @@ use crate::mask::Masker;
 pub(super) const STDOUT_MAX: usize = 64 * 1024;
 const TAIL_MAX: usize = 4 * 1024;
 const LINE_MAX: usize = 64 * 1024;
+/// Bytes kept of a line that was sifted: a long one must not push the others out.
+const SIFTED_MAX: usize = 512;
 const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
 
 /// Collects what a child says, line by line.
@@ -21,10 +23,21 @@ const ARTIFACT_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Heard {
     pub head: String,
     pub tail: String,
+    /// Only lines with these words are collected, and of each its beginning
+    only: Option<String>,
 }
 
 impl Heard {
+    pub(super) fn only(words: Option<&str>) -> Self {
+        Self { only: words.map(str::to_owned), ..Self::default() }
+    }
+
     fn line(&mut self, line: &str) {
+        let line = match &self.only {
+            Some(words) if !line.contains(words) => return,
+            Some(_) if line.len() > SIFTED_MAX => &format!("{}\n", clip(line, SIFTED_MAX)),
+            _ => line,
+        };
         let room = STDOUT_MAX.saturating_sub(self.head.len());
         self.head.push_str(clip(line, room));
         self.tail.push_str(line);

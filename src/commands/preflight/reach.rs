@@ -159,6 +159,7 @@ const fn action_asks(action: ActionName) -> bool {
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
+        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::RdsRecover
@@ -166,6 +167,7 @@ const fn action_asks(action: ActionName) -> bool {
         | ActionName::RdsRestoreSnapshot => true,
         // Protection is RDS's own affair, and who is connected is for the checks of a repointing to see.
         ActionName::RdsProtect
+        | ActionName::PostgresChooseRecoveryPoint
         | ActionName::DatabaseRepoint
         | ActionName::CommandRun
         | ActionName::KubernetesApply

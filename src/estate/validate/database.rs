@@ -24,14 +24,60 @@ impl Checks<'_> {
             self.experiments(experiments, &path.key("experiments"));
         }
         for (key, given) in [("dumps", &database.dumps), ("tools", &database.tools)] {
-            if let Some(given) = given.as_deref().filter(|given| !given.starts_with('/')) {
-                let message = format!("`{given}` is not a directory's full path");
-                let help = "begin it with a slash: a run may be resumed from another directory";
-                self.wrong_with_help(&path.key(key), message, help);
+            if let Some(given) = given {
+                self.directory(&path.key(key), given);
             }
         }
+        self.own_server(database, &path);
         if database.restore_seconds_per_gib == Some(0) {
             self.wrong(&path.key("restore_seconds_per_gib"), "a restore takes time");
+        }
+    }
+
+    fn directory(&mut self, path: &Path, given: &str) {
+        if !given.starts_with('/') {
+            let message = format!("`{given}` is not a directory's full path");
+            let help = "begin it with a slash: a run may be resumed from another directory";
+            self.wrong_with_help(path, message, help);
+        }
+    }
+
+    /// Holds the places of base backups, their WAL and the server made of them apart.
+    fn own_server(&mut self, database: &Database, path: &Path) {
+        let mut known: Vec<(&str, &str)> = Vec::new();
+        known.extend(database.dumps.as_deref().map(|dumps| ("dumps", dumps)));
+        if let Some(backups) = &database.base_backups {
+            let at = path.key("base_backups");
+            self.directory(&at.key("directory"), &backups.directory);
+            self.directory(&at.key("wal"), &backups.wal);
+            if backups.directory == backups.wal {
+                let help = "archived WAL beside base backups would be taken for one of them";
+                self.wrong_with_help(&at.key("wal"), "is the directory of base backups", help);
+            }
+            known.push(("base_backups.directory", &backups.directory));
+            known.push(("base_backups.wal", &backups.wal));
+        }
+        let Some(server) = &database.recovered.server else { return };
+        let at = path.keys(&["recovered", "server"]);
+        self.directory(&at.key("data"), &server.data);
+        let data = std::path::Path::new(&server.data);
+        for (name, place) in known.into_iter().filter(|(_, place)| data.starts_with(place)) {
+            let message =
+                format!("`{}` is in {place}, the estate's `database.{name}`", server.data);
+            let help = "give the restored server a place of its own: a rollback removes it";
+            self.wrong_with_help(&at.key("data"), message, help);
+        }
+        if server.listen.parse::<std::net::SocketAddr>().is_err() {
+            let message = format!("`{}` is not an address to listen at", server.listen);
+            self.wrong_with_help(&at.key("listen"), message, "write IP:port, e.g. 127.0.0.1:5433");
+        }
+        if server.user.is_empty() || server.user == "root" {
+            let message = format!("`{}` cannot run PostgreSQL", server.user);
+            self.wrong_with_help(
+                &at.key("user"),
+                message,
+                "name a user without rights, e.g. postgres",
+            );
         }
     }
 
@@ -159,6 +205,7 @@ impl Checks<'_> {
             .filter_map(|instance| instance.address.as_deref())
             .collect();
         far.extend(database.addresses.values().map(String::as_str));
+        far.extend(database.recovered.server.iter().map(|server| server.listen.as_str()));
         far.retain(|address| !is_loopback(address));
         // Where no address is known, RDS names it when the time comes; the client then refuses it if it is far.
         if let Some(address) = far.first() {

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild,
-    KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump,
-    PostgresFence, PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover,
-    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
-    WorkloadScale,
+    KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess,
+    PostgresChooseRecoveryPoint, PostgresDump, PostgresFence, PostgresProve, PostgresRestore,
+    PostgresRestorePointInTime, PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint,
+    RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -22,10 +22,12 @@ pub(crate) enum ActionName {
     KubernetesScale,
     Manual,
     PostgresAssess,
+    PostgresChooseRecoveryPoint,
     PostgresDump,
     PostgresFence,
     PostgresProve,
     PostgresRestore,
+    PostgresRestorePointInTime,
     RdsChooseRecoveryPoint,
     RdsPromoteReplica,
     RdsProtect,
@@ -40,7 +42,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::ExperimentsRebuild,
@@ -49,10 +51,12 @@ impl ActionName {
         Self::KubernetesScale,
         Self::Manual,
         Self::PostgresAssess,
+        Self::PostgresChooseRecoveryPoint,
         Self::PostgresDump,
         Self::PostgresFence,
         Self::PostgresProve,
         Self::PostgresRestore,
+        Self::PostgresRestorePointInTime,
         Self::RdsChooseRecoveryPoint,
         Self::RdsPromoteReplica,
         Self::RdsProtect,
@@ -76,10 +80,12 @@ impl ActionName {
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
             Self::PostgresAssess => "postgres.assess",
+            Self::PostgresChooseRecoveryPoint => "postgres.choose_recovery_point",
             Self::PostgresDump => "postgres.dump",
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
             Self::PostgresRestore => "postgres.restore",
+            Self::PostgresRestorePointInTime => "postgres.restore_point_in_time",
             Self::RdsChooseRecoveryPoint => "rds.choose_recovery_point",
             Self::RdsPromoteReplica => "rds.promote_replica",
             Self::RdsProtect => "rds.protect",
@@ -96,6 +102,11 @@ impl ActionName {
     /// Returns the action of that name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    /// Says whether it has a recovery point chosen, which `--recovery-point` names.
+    pub(crate) const fn chooses_recovery_point(self) -> bool {
+        matches!(self, Self::PostgresChooseRecoveryPoint | Self::RdsChooseRecoveryPoint)
     }
 
     /// Returns what it does, in a line.
@@ -117,9 +128,15 @@ impl ActionName {
             Self::PostgresAssess => {
                 "Read a database in full and say what of it is damaged, and where; changes nothing"
             }
+            Self::PostgresChooseRecoveryPoint => {
+                "Measure dumps, base backups and what RDS has, and have one chosen"
+            }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
+            Self::PostgresRestorePointInTime => {
+                "Restore a base backup and archived WAL into a new server, beside the damaged one"
+            }
             Self::PostgresFence => {
                 "Make a database refuse the application's writes, proved by a write that fails"
             }
@@ -154,10 +171,12 @@ impl ActionName {
             | Self::KubernetesScale
             | Self::Manual
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
             | Self::RdsPromoteReplica
             | Self::RdsProtect
@@ -176,6 +195,7 @@ impl ActionName {
         match self {
             Self::Manual
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresProve
             | Self::RdsChooseRecoveryPoint
             | Self::Wait => false,
@@ -188,6 +208,7 @@ impl ActionName {
             | Self::PostgresDump
             | Self::PostgresFence
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -214,9 +235,11 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
             | Self::RdsProtect
             | Self::RdsRecover
@@ -246,9 +269,11 @@ impl ActionName {
         match self {
             Self::ExperimentsRebuild
             | Self::PostgresAssess
+            | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
             | Self::PostgresProve
-            | Self::PostgresRestore => false,
+            | Self::PostgresRestore
+            | Self::PostgresRestorePointInTime => false,
             Self::CommandRun
             | Self::DatabaseRepoint
             | Self::KubernetesApply
@@ -280,10 +305,12 @@ impl ActionName {
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
+            Self::PostgresChooseRecoveryPoint => schema_of::<PostgresChooseRecoveryPoint>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
             Self::PostgresRestore => schema_of::<PostgresRestore>(),
+            Self::PostgresRestorePointInTime => schema_of::<PostgresRestorePointInTime>(),
             Self::RdsChooseRecoveryPoint => schema_of::<ChooseRecoveryPoint>(),
             Self::RdsPromoteReplica => schema_of::<PromoteReplica>(),
             Self::RdsProtect => schema_of::<Protect>(),
@@ -302,9 +329,11 @@ impl ActionName {
         match self {
             Self::CommandRun => COMMAND_OUTPUTS,
             Self::ExperimentsRebuild => EXPERIMENTS_OUTPUTS,
+            Self::PostgresChooseRecoveryPoint => CHOICE_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
+            Self::PostgresRestorePointInTime => SERVER_OUTPUTS,
             Self::RdsChooseRecoveryPoint => POINT_OUTPUTS,
             Self::RdsPromoteReplica
             | Self::RdsRecover
@@ -382,6 +411,26 @@ const POINT_OUTPUTS: &[Output] = &[
     },
     Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
 ];
+const CHOICE_OUTPUTS: &[Output] = &[
+    Output {
+        name: "kind",
+        shape: Shape::String,
+        say: "dump, base_backup, replica, automated_backup, snapshot or standing",
+    },
+    Output { name: "dump", shape: Shape::String, say: "name for postgres.restore; else empty" },
+    Output { name: "backup", shape: Shape::String, say: "name of the base backup; else empty" },
+    Output { name: "path", shape: Shape::String, say: "where its files are; else empty" },
+    Output {
+        name: "target",
+        shape: Shape::String,
+        say: "how far a restore goes: `latest`, `time …` or `lsn …`; empty where there is no choice",
+    },
+    Output { name: "taken", shape: Shape::String, say: "instant of its data; empty where unknown" },
+    Output { name: "point", shape: Shape::Object, say: "for rds.recover; else empty" },
+    Output { name: "proved", shape: Shape::Boolean, say: "a restore has proved it" },
+    Output { name: "loss", shape: Shape::String, say: "what it loses, or `unknown`" },
+    Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
+];
 const DATABASE_OUTPUTS: &[Output] = &[
     Output {
         name: "instance",
@@ -409,6 +458,17 @@ const RESTORE_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the new database" },
     Output { name: "dump", shape: Shape::String, say: "the dump it was restored from" },
     Output { name: "taken", shape: Shape::String, say: "instant of that dump's snapshot" },
+];
+const SERVER_OUTPUTS: &[Output] = &[
+    Output { name: "instance", shape: Shape::String, say: "id of the estate's recovered instance" },
+    Output { name: "address", shape: Shape::String, say: "where it listens, IP:port" },
+    Output {
+        name: "identity",
+        shape: Shape::String,
+        say: "what tells this server from the damaged one",
+    },
+    Output { name: "backup", shape: Shape::String, say: "the base backup it was made from" },
+    Output { name: "target", shape: Shape::String, say: "how far it was restored" },
 ];
 const PROOF_OUTPUTS: &[Output] = &[
     Output { name: "proved", shape: Shape::Boolean, say: "true: what is not fails the step" },

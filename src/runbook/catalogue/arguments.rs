@@ -197,6 +197,24 @@ pub(crate) enum AssessTier {
     Deep,
 }
 
+/// Arguments of `postgres.choose_recovery_point`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresChooseRecoveryPoint {
+    /// Region RDS is asked in, where the database is there; all of the estate when left out
+    #[serde(default)]
+    pub region: Option<String>,
+    /// One to take without asking, as `phoenix-dr recovery-points` names it
+    #[serde(default)]
+    pub choose: Option<String>,
+    /// When the damage began: an instant, `02:05` (UTC), or `15m` for so long ago; now when left out
+    #[serde(default)]
+    pub incident: Option<String>,
+    /// Offers also what no restore ever proved, and what must be expected to carry the damage
+    #[serde(default)]
+    pub unverified: bool,
+}
+
 /// Arguments of `postgres.fence`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -244,6 +262,18 @@ pub(crate) struct PostgresRestore {
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 32))]
     pub jobs: u8,
+}
+
+/// Arguments of `postgres.restore_point_in_time`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresRestorePointInTime {
+    /// Name of the base backup; the newest from which the target can be reached when left out
+    #[serde(default)]
+    pub backup: Option<String>,
+    /// How far: `latest`, `time INSTANT`, `lsn LSN` or `name NAME`; `latest` when left out
+    #[serde(default)]
+    pub target: Option<String>,
 }
 
 /// Arguments of `postgres.prove`.

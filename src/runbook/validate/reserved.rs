@@ -15,6 +15,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "man",
     "mark-done",
     "plan",
+    "recovery-points",
     "rehearse",
     "report",
     "resume",

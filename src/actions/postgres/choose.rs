@@ -1,0 +1,203 @@
+//! `postgres.choose_recovery_point`: has one of the recovery points chosen, as `rds.choose_recovery_point` does.
+//!
+//! Changes nothing. One that no restore ever proved, or that must be expected to carry the damage, is not offered unless the
+//! step says that it may be.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::points::{Asked, Point, Points, list};
+use crate::actions::foresee::Foreseen;
+use crate::by_hand;
+use crate::clients::Clients;
+use crate::clock::said_instant;
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::outcome::{ActionError, Candidate, FailureClass};
+use crate::runbook::catalogue::actions::{ActionName, PostgresChooseRecoveryPoint, RecoveryPoint};
+
+/// Measures the recovery points and offers those that may be taken.
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresChooseRecoveryPoint,
+) -> Result<Observation, ActionError> {
+    let now = clients.clock.now();
+    let incident = incident(with, now)?;
+    let regions = match &with.region {
+        Some(region) => vec![region.as_str()],
+        None => clients.estate.regions.keys().map(String::as_str).collect(),
+    };
+    let Points { points, remarks } = list(clients, &Asked { incident, now, regions }).await?;
+    let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
+    let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
+    seen.satisfied = false;
+    seen.evidence = remarks;
+    if incident.is_none() {
+        let said = "when the damage began was not said (`incident`): the loss is counted until now";
+        seen.evidence.insert(0, said.to_owned());
+    }
+    let all: Vec<Candidate> =
+        points.iter().map(|point| candidate(point, with.unverified)).collect::<Result<_, _>>()?;
+    seen.choices = offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
+    if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
+        return Err(nothing_usable(&seen.choices, with.unverified));
+    }
+    seen.context = json!({ "choices": seen.choices });
+    seen.commands = commands(clients, &seen.choices);
+    Ok(seen)
+}
+
+/// Returns what a person types for each candidate that can be taken.
+fn commands(clients: &Clients, candidates: &[Candidate]) -> Vec<String> {
+    let usable = candidates.iter().filter(|candidate| candidate.unusable.is_none());
+    let lines = usable.flat_map(|candidate| {
+        let head = format!("# {}:", candidate.id);
+        std::iter::once(head).chain(by_hand(clients, candidate))
+    });
+    lines.collect()
+}
+
+fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
+    let (estate, detail) = (&clients.estate, &candidate.detail);
+    if let (Ok(point), Some((_, region))) = (
+        serde_json::from_value::<RecoveryPoint>(detail["point"].clone()),
+        candidate.id.rsplit_once(':'),
+    ) {
+        return by_hand::recovery_from(estate, region, &point);
+    }
+    if detail["kind"] == "base_backup" {
+        let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
+        return by_hand::dumps::point_in_time(estate, &text("path"), &text("target"));
+    }
+    let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
+    let with = json!({ "instance": primary, "dump": detail["dump"], "into": "NEW_DATABASE" });
+    let with = with.as_object().cloned().unwrap_or_default();
+    by_hand::action(estate, ActionName::PostgresRestore, &with)
+}
+
+/// Gives the chosen one to the steps that restore it.
+pub(crate) fn perform(
+    _armed: &Armed,
+    call: &Call,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let chosen = match (&call.choice, seen.choices.as_slice()) {
+        (Some(chosen), _) => chosen,
+        (None, [only]) => only,
+        (None, _) => {
+            let message = "no recovery point was chosen";
+            return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
+                "name one: --recovery-point ID, as `phoenix-dr recovery-points` lists them",
+            ));
+        }
+    };
+    if let Some(why) = &chosen.unusable {
+        let message = format!("{} cannot be taken: {why}", chosen.title);
+        return Err(ActionError::unchanged(FailureClass::Invalid, message));
+    }
+    Ok(Performed {
+        after: json!({ "chosen": chosen.id }),
+        outputs: outputs(chosen),
+        obligations: Vec::new(),
+        notes: vec![format!("recovery point: {}", chosen.title)],
+    })
+}
+
+/// Returns what the choice gives that the call carries.
+pub(in crate::actions) fn foreseen(call: &Call) -> Option<Foreseen> {
+    call.choice.as_ref().map(|choice| Foreseen { outputs: outputs(choice), certain: true })
+}
+
+fn incident(
+    with: &PostgresChooseRecoveryPoint,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, ActionError> {
+    let given = with.incident.as_deref().filter(|text| !text.is_empty());
+    let read = given.map(|text| said_instant(text, now)).transpose();
+    read.map_err(|error| {
+        ActionError::unchanged(FailureClass::Invalid, format!("argument `incident`: {error}"))
+    })
+}
+
+/// Returns a recovery point as one of the ways an operator chooses from.
+fn candidate(point: &Point, unverified: bool) -> Result<Candidate, ActionError> {
+    let doubt = point.doubt();
+    let refused = doubt.clone().filter(|_| !unverified);
+    let proved = point.proved.as_ref().map(|proof| format!("proved at {:.0}", proof.at));
+    let state = doubt.or(proved).unwrap_or_default();
+    let detail = detail(point).map_err(|error| {
+        let message = format!("write the recovery point {}: {error}", point.id);
+        ActionError::unchanged(FailureClass::Internal, message)
+    })?;
+    Ok(Candidate {
+        id: point.id.clone(),
+        title: format!("{}: {state}", point.title),
+        // How much of it is damaged nobody knows, so that nothing is known of what would be lost.
+        loss: point.loss.filter(|_| point.damage.said().is_none()),
+        forecast: point.forecast,
+        reversible: point.reversible,
+        unusable: point.unusable.clone().or(refused),
+        absent: point.absent,
+        detail,
+    })
+}
+
+/// Returns what later steps are given, under the names of the outputs.
+fn detail(point: &Point) -> Result<Value, serde_json::Error> {
+    let name = |prefix: &str| point.id.strip_prefix(prefix).unwrap_or_default().to_owned();
+    let rds = point.point.as_ref().map(serde_json::to_value).transpose()?;
+    Ok(json!({
+        "kind": point.kind.word(),
+        "dump": name("dump:"),
+        "backup": name("base:"),
+        "path": point.path.clone().unwrap_or_default(),
+        "target": point.target.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "taken": point.taken.map(|taken| taken.to_string()).unwrap_or_default(),
+        "point": rds.unwrap_or_else(|| json!({})),
+        "proved": point.proved.is_some(),
+    }))
+}
+
+fn outputs(chosen: &Candidate) -> Map<String, Value> {
+    let mut outputs = chosen.detail.as_object().cloned().unwrap_or_default();
+    let loss = chosen.loss.map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
+    outputs.insert("loss".to_owned(), json!(loss));
+    outputs.insert("reversible".to_owned(), json!(chosen.reversible));
+    outputs
+}
+
+/// Returns what is to be chosen from: the one that was named, or all of them where it cannot be taken, for it is never
+/// replaced by another unasked.
+fn offered(all: Vec<Candidate>, named: Option<&str>) -> Result<Vec<Candidate>, ActionError> {
+    let Some(id) = named else { return Ok(all) };
+    match all.iter().find(|candidate| candidate.id == id) {
+        Some(found) if found.unusable.is_none() => Ok(vec![found.clone()]),
+        Some(_) => Ok(all),
+        None => {
+            let known: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
+            let message = format!("there is no recovery point `{id}`");
+            Err(ActionError::unchanged(FailureClass::NotFound, message)
+                .hint(format!("take one of: {}", known.join(", "))))
+        }
+    }
+}
+
+fn nothing_usable(candidates: &[Candidate], unverified: bool) -> ActionError {
+    let reasons: Vec<String> = candidates
+        .iter()
+        .map(|candidate| {
+            format!("{}: {}", candidate.id, candidate.unusable.as_deref().unwrap_or("usable"))
+        })
+        .collect();
+    let message = format!("no recovery point can be taken ({})", reasons.join("; "));
+    let hint = if unverified {
+        "repair one of them, or restore by hand and mark the step done"
+    } else {
+        "prove one by a restore (docs/postgres.md), or have the step say `unverified: true`, knowing what that means"
+    };
+    ActionError::unchanged(FailureClass::NotFound, message).hint(hint)
+}
+
+#[cfg(test)]
+#[path = "choose_tests.rs"]
+mod tests;

@@ -1,0 +1,225 @@
+//! Recovery points of a real server: dumps, base backups with archived WAL, what is missing, what was proved.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::super::points::Damage;
+use super::super::target::RecoveryTarget;
+use super::*;
+use crate::actions::{observe, perform};
+use crate::clients::postgres::testing::Server;
+use crate::clients::testing;
+use crate::engine::ports::Armed;
+use crate::span::Span;
+
+/// A server that archives its WAL, with a base backup, and a directory of dumps.
+struct Lab {
+    server: Server,
+    wal: PathBuf,
+    bases: PathBuf,
+    dumps: tempfile::TempDir,
+    artifacts: tempfile::TempDir,
+}
+
+impl Lab {
+    async fn open() -> Option<Self> {
+        let mut server = Server::start()?;
+        server.prepare().await;
+        server.sql("phoenix", "alter table orders owner to dr; grant pg_read_all_data to dr").await;
+        server.sql("postgres", "alter role dr createdb").await;
+        let wal = server.archive().await;
+        let bases = server.directory("bases");
+        server.base_backup(&bases.join("sunday"), &[]);
+        let directory = || tempfile::tempdir().expect("directory");
+        Some(Self { server, wal, bases, dumps: directory(), artifacts: directory() })
+    }
+
+    fn clients(&self) -> (Clients, Armed) {
+        let more = json!({
+            "dumps": self.dumps.path(),
+            "base_backups": { "directory": self.bases, "wal": self.wal },
+        });
+        let (clients, armed) = testing::armed(self.server.estate(&more));
+        (clients.with_artifacts(self.artifacts.path().to_owned()), armed)
+    }
+
+    async fn done(&self, action: ActionName, with: Value) -> Result<Performed, ActionError> {
+        let (clients, armed) = self.clients();
+        let (call, _news) = testing::call(action, with);
+        let seen = observe(&clients, &call).await?;
+        perform(&clients, &armed, &call, &seen).await
+    }
+
+    /// Dumps under a name, and proves that dump by a restore.
+    async fn proved_dump(&self, name: &str) {
+        let at = json!({ "instance": "phoenix-prod", "region": "us-east-1" });
+        let with = |more: Value| {
+            let mut all = at.as_object().expect("arguments").clone();
+            all.extend(more.as_object().expect("arguments").clone());
+            Value::Object(all)
+        };
+        self.done(ActionName::PostgresDump, with(json!({ "name": name }))).await.expect("dumped");
+        let into = format!("proof_{name}");
+        let restore = with(json!({ "dump": name, "into": into }));
+        self.done(ActionName::PostgresRestore, restore).await.expect("restored");
+        let prove = with(json!({ "dump": name, "database": into }));
+        let proved = self.done(ActionName::PostgresProve, prove).await.expect("proved");
+        assert_eq!(proved.notes.len(), 1, "the proof is kept: {:?}", proved.notes);
+    }
+
+    async fn choices(&self, with: Value) -> Result<Observation, ActionError> {
+        let (clients, _armed) = self.clients();
+        let (call, _news) = testing::call(ActionName::PostgresChooseRecoveryPoint, with);
+        observe(&clients, &call).await
+    }
+
+    async fn points(&self, incident: Option<Timestamp>) -> Points {
+        let (clients, _armed) = self.clients();
+        let asked = Asked { incident, now: clients.clock.now(), regions: Vec::new() };
+        list(&clients, &asked).await.expect("listed")
+    }
+
+    async fn now(&self) -> Timestamp {
+        let said = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+        self.server.text("postgres", said).await.parse().expect("an instant")
+    }
+}
+
+fn find<'a>(points: &'a Points, id: &str) -> &'a Point {
+    let found = points.points.iter().find(|point| point.id == id);
+    found.unwrap_or_else(|| panic!("{id}: {points:?}"))
+}
+
+#[tokio::test]
+async fn the_archived_wal_carries_a_base_backup_up_to_the_first_gap() {
+    let Some(lab) = Lab::open().await else { return };
+    let row = |id: u32| format!("insert into orders values ({id})");
+    lab.server.sql("phoenix", &row(1)).await;
+    lab.server.archived().await;
+    let first = lab.now().await;
+    for id in 2..5 {
+        lab.server.sql("phoenix", &row(id)).await;
+        lab.server.archived().await;
+    }
+    let last = lab.now().await;
+    let points = lab.points(None).await;
+    let sunday = find(&points, "base:sunday");
+    let until = sunday.until.expect("the WAL has commits");
+    assert!(until > first && until < last, "{first} < {until} < {last}");
+    assert_eq!((&sunday.target, sunday.missing.len()), (&Some(RecoveryTarget::Latest), 0));
+    assert!(sunday.unusable.is_none() && sunday.bytes.expect("its size") > 1 << 20, "{sunday:?}");
+    // An instant within is gone back to, and no further.
+    let points = lab.points(Some(first)).await;
+    let sunday = find(&points, "base:sunday");
+    assert_eq!(sunday.target, Some(RecoveryTarget::Time(first)));
+    assert_eq!((sunday.loss, sunday.damage), (Some(Span::default()), Damage::Before));
+    // The second from last is lost: what is behind it is reached no more.
+    let mut segments: Vec<PathBuf> = std::fs::read_dir(&lab.wal)
+        .expect("listed")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.extension().is_none())
+        .collect();
+    segments.sort();
+    let gone = segments[segments.len() - 2].clone();
+    std::fs::remove_file(&gone).expect("removed");
+    let points = lab.points(None).await;
+    let sunday = find(&points, "base:sunday");
+    let name = gone.file_name().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(sunday.missing, [name]);
+    assert!(sunday.until.expect("still some") < until);
+    assert_eq!(sunday.target, sunday.lsn.map(RecoveryTarget::Lsn), "not silently less");
+}
+
+#[tokio::test]
+async fn what_no_restore_proved_is_refused_until_it_is_proved_or_said_otherwise() {
+    let Some(lab) = Lab::open().await else { return };
+    let error = lab.choices(json!({})).await.expect_err("nothing was proved");
+    assert!(error.message.contains("base:sunday: no restore ever proved it"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("unverified: true")));
+    let seen = lab.choices(json!({ "unverified": true })).await.expect("said otherwise");
+    assert_eq!(seen.choices[0].id, "base:sunday");
+    assert!(seen.choices[0].title.contains("no restore ever proved it"), "{seen:?}");
+    lab.proved_dump("nightly").await;
+    let seen = lab.choices(json!({})).await.expect("one is proved");
+    assert_eq!(seen.choices[0].id, "dump:nightly");
+    assert_eq!(seen.choices[0].unusable, None);
+    assert!(seen.choices[0].title.contains("proved at "), "{seen:?}");
+    let refused = seen.choices.iter().find(|choice| choice.id == "base:sunday").expect("listed");
+    assert_eq!(refused.unusable.as_deref(), Some("no restore ever proved it"));
+    let chosen = lab
+        .done(ActionName::PostgresChooseRecoveryPoint, json!({ "choose": "dump:nightly" }))
+        .await;
+    let outputs = chosen.expect("chosen").outputs;
+    assert_eq!((&outputs["kind"], &outputs["dump"]), (&json!("dump"), &json!("nightly")));
+    assert_eq!((&outputs["proved"], &outputs["backup"]), (&json!(true), &json!("")));
+    assert!(outputs["loss"].as_str().is_some_and(|loss| loss.parse::<Span>().is_ok()));
+    let error = lab.choices(json!({ "choose": "dump:other" })).await.expect_err("not there");
+    assert!(error.message.contains("there is no recovery point `dump:other`"), "{error}");
+    // Another dump under the name of the one that was proved was not.
+    std::fs::remove_dir_all(lab.dumps.path().join("nightly.dump")).expect("removed");
+    lab.server.sql("phoenix", "insert into orders values (77)").await;
+    let again = json!({ "instance": "phoenix-prod", "region": "us-east-1", "name": "nightly" });
+    lab.done(ActionName::PostgresDump, again).await.expect("dumped");
+    let points = lab.points(None).await;
+    assert_eq!(find(&points, "dump:nightly").proved, None);
+}
+
+#[tokio::test]
+async fn what_was_copied_after_the_damage_began_is_expected_to_carry_it() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.proved_dump("before").await;
+    let incident = lab.now().await;
+    // A manifest's times are in whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    lab.server.base_backup(&lab.bases.join("monday"), &["--format=tar", "--gzip"]);
+    lab.proved_dump("after").await;
+    let points = lab.points(Some(incident)).await;
+    assert_eq!(find(&points, "base:monday").damage, Damage::Same);
+    assert_eq!(find(&points, "dump:after").damage, Damage::Rows);
+    assert_eq!(find(&points, "dump:before").damage, Damage::Before);
+    let with = json!({ "incident": incident.to_string() });
+    let seen = lab.choices(with.clone()).await.expect("one is from before");
+    let usable: Vec<&str> = seen
+        .choices
+        .iter()
+        .filter(|choice| choice.unusable.is_none())
+        .map(|choice| choice.id.as_str())
+        .collect();
+    assert_eq!(usable, ["dump:before"]);
+    // Whoever wants them all the same types that nobody knows what is lost, and nobody takes them unasked.
+    let mut with = with;
+    with["unverified"] = json!(true);
+    let seen = lab.choices(with).await.expect("said otherwise");
+    let best = Candidate::best(&seen.choices, Span::minutes(240)).expect("one");
+    assert!(["dump:before", "base:sunday"].contains(&best.id.as_str()), "{best:?}");
+    let monday = seen.choices.iter().find(|choice| choice.id == "base:monday").expect("listed");
+    assert_eq!((monday.loss, monday.unusable.as_deref()), (None, None));
+}
+
+#[tokio::test]
+async fn what_is_no_backup_is_left_out_aloud() {
+    let Some(lab) = Lab::open().await else { return };
+    std::fs::create_dir(lab.bases.join("cut")).expect("made");
+    lab.server.base_backup(&lab.bases.join("altered"), &[]);
+    let manifest = lab.bases.join("altered/backup_manifest");
+    let text = std::fs::read_to_string(&manifest).expect("read").replacen("8192", "8193", 1);
+    std::fs::write(&manifest, text).expect("written");
+    lab.server.base_backup(&lab.bases.join("bare"), &["--wal-method=none"]);
+    let elsewhere = format!("--waldir={}", lab.server.directory("elsewhere").display());
+    lab.server.base_backup(&lab.bases.join("linked"), &[&elsewhere]);
+    let points = lab.points(None).await;
+    let said = points.remarks.join("\n");
+    assert!(said.contains("cut cannot be used: it has no backup_manifest"), "{said}");
+    assert!(said.contains("altered cannot be used: its backup_manifest was changed"), "{said}");
+    assert!(said.contains("linked cannot be used: its pg_wal is a link"), "{said}");
+    // Nothing came with it: what it needs itself must be archived.
+    let bare = find(&points, "base:bare").clone();
+    std::fs::remove_dir_all(&lab.wal).expect("removed");
+    std::fs::create_dir(&lab.wal).expect("made");
+    let points = lab.points(None).await;
+    assert_eq!(bare.unusable, None);
+    let why = find(&points, "base:bare").unusable.clone().expect("not usable any more");
+    assert!(why.contains("that the backup itself needs is missing"), "{why}");
+    assert_eq!(find(&points, "base:sunday").unusable, None, "it has its own");
+}

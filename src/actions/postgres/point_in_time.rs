@@ -1,0 +1,230 @@
+//! `postgres.restore_point_in_time`: a base backup and archived WAL into a new server on this host, beside the damaged one.
+//!
+//! What would keep the target from being reached is looked for before anything is made: gaps in the WAL, a target before
+//! the backup was complete or behind the end of the log, room. The copy is verified and configured under a name of the
+//! attempt's own and becomes the data directory as a whole, with a mark that says whose it is; only then a server is
+//! started on it. A server that ends before its target is a failure, whatever `pg_ctl` said.
+
+mod place;
+mod server;
+mod way;
+
+use serde_json::{Map, Value, json};
+
+use super::dump::bytes;
+use super::proofs::{Proofs, ProvedBy};
+use super::target::RecoveryTarget;
+use crate::clients::Clients;
+use crate::clients::postgres::{database, server as ask};
+use crate::clock::since;
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::estate::own_server::OwnServer;
+use crate::outcome::{ActionError, Difference, Effect, FailureClass};
+use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
+use crate::span::Span;
+use place::{Mark, Place, State};
+use server::{Process, User};
+use way::{Wanted, Way};
+
+/// Looks at the data directory that is to be, and where it is not there yet, whether the target can be reached.
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresRestorePointInTime,
+) -> Result<Observation, ActionError> {
+    let place = Place::of(own(clients)?, call);
+    match place.state()? {
+        State::None => fresh(clients, with, &place, State::None.seen()).await,
+        State::Draft => fresh(clients, with, &place, State::Draft.seen()).await,
+        State::Part(mark) => {
+            let mut seen = Observation::new(State::Part(mark.clone()).seen(), State::whole(&mark));
+            seen.evidence = vec![format!(
+                "{} was made from {}; whether it has reached `{}` is seen when this goes on",
+                place.data().display(),
+                mark.backup,
+                mark.goal
+            )];
+            Ok(seen)
+        }
+        State::Whole(mark) => {
+            let mut seen = Observation::new(State::whole(&mark), State::whole(&mark));
+            let process = Process::of(clients, place.server(), mark.major).await?;
+            seen.satisfied = process.running(clients).await?;
+            if seen.satisfied {
+                seen.outputs = outputs(clients, place.server(), &mark).await?;
+            } else {
+                seen.evidence = vec!["it was restored, and the server is not running".to_owned()];
+            }
+            Ok(seen)
+        }
+        State::Foreign { said } => Err(foreign(&place, &said)),
+    }
+}
+
+fn foreign(place: &Place<'_>, said: &str) -> ActionError {
+    let message =
+        format!("{} is there already, and not of this step{said}", place.data().display());
+    ActionError::unchanged(FailureClass::Conflict, message).hint(
+        "nothing is restored over a data directory: remove it, or name another in `database.recovered.server.data`",
+    )
+}
+
+async fn fresh(
+    clients: &Clients,
+    with: &PostgresRestorePointInTime,
+    place: &Place<'_>,
+    live: Value,
+) -> Result<Observation, ActionError> {
+    let way = Way::find(clients, &Wanted::of(with)?).await?;
+    User::of(clients, place.server()).await?.may_read(clients, &way).await?;
+    let process = Process::of(clients, place.server(), way.major).await?;
+    process.nobody_listens(clients).await?;
+    let free = place.room(&way)?;
+    let mark = place.mark(&way);
+    let mut seen = Observation::new(live, State::whole(&mark));
+    seen.evidence = vec![
+        format!(
+            "{} of {:.0}, {}, PostgreSQL {}",
+            way.backup.name,
+            way.backup.complete,
+            bytes(way.backup.bytes),
+            way.major
+        ),
+        way.said.clone(),
+        format!("{} free at {}", bytes(free), place.data().display()),
+    ];
+    if let RecoveryTarget::Name(name) = &way.goal {
+        seen.evidence.push(format!("the restore point {name} is looked for when this begins"));
+    }
+    seen.differences = vec![Difference {
+        what: format!("server at {}", place.server().listen),
+        from: "none".to_owned(),
+        to: format!("{} up to `{}`", way.backup.name, way.goal),
+    }];
+    seen.context = json!({ "backup": way.backup.name, "goal": way.goal.to_string() });
+    seen.commands = crate::by_hand::dumps::point_in_time(
+        &clients.estate,
+        &way.backup.path.display().to_string(),
+        &way.goal.to_string(),
+    );
+    Ok(seen)
+}
+
+/// Makes the data directory, starts a server on it, and waits until it has reached its target and takes writes.
+pub(crate) async fn perform(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &PostgresRestorePointInTime,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let place = Place::of(own(clients)?, call);
+    let began = clients.clock.now();
+    let (mark, made) = match place.state()? {
+        State::None | State::Draft => (make(clients, call, with, seen, &place).await?, true),
+        State::Part(mark) | State::Whole(mark) => (mark, false),
+        State::Foreign { said } => return Err(foreign(&place, &said)),
+    };
+    let process = Process::of(clients, place.server(), mark.major).await.map_err(begun)?;
+    process.start(clients).await.map_err(begun)?;
+    let told = process.promoted(clients, call, &mark).await;
+    told.map_err(begun)?;
+    let outputs = outputs(clients, place.server(), &mark).await.map_err(begun)?;
+    place.restored(&mark).map_err(begun)?;
+    place.tidy();
+    let took = made.then(|| Span(since(began, clients.clock.now())));
+    let proofs = Proofs::in_directory(&super::base::BaseBackups::of(clients)?.root);
+    let kept = proofs.keep(clients, call, (&mark.backup, &mark.digest, ProvedBy::Recovery, took));
+    let said = format!(
+        "restored {} up to `{}` into {}: it takes writes at {}",
+        mark.backup,
+        mark.goal,
+        place.data().display(),
+        place.server().listen
+    );
+    Ok(Performed {
+        after: State::whole(&mark),
+        outputs,
+        obligations: Vec::new(),
+        notes: std::iter::once(said).chain(kept).collect(),
+    })
+}
+
+/// Makes the data directory, of what was looked at: what came meanwhile is not what was approved.
+async fn make(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresRestorePointInTime,
+    seen: &Observation,
+    place: &Place<'_>,
+) -> Result<Mark, ActionError> {
+    let wanted = Wanted::approved(with, &seen.context)?;
+    let way = Way::find(clients, &wanted).await?;
+    way.restore_point(clients).await?;
+    let user = User::of(clients, place.server()).await?;
+    user.may_read(clients, &way).await?;
+    place.room(&way)?;
+    clients.guard.pass(format!("make {}", place.data().display()))?;
+    place.make(clients, call, &way, &user).await
+}
+
+/// Stops the server and removes its data, and only what this very step made.
+pub(crate) async fn revert(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+) -> Result<(), ActionError> {
+    let place = Place::of(own(clients)?, call);
+    match place.state()? {
+        State::None => return Ok(()),
+        State::Draft => {}
+        State::Part(mark) | State::Whole(mark) => {
+            clients.guard.pass(format!("remove {}", place.data().display()))?;
+            let process = Process::of(clients, place.server(), mark.major).await?;
+            process.stop(clients).await?;
+        }
+        State::Foreign { said } => return Err(foreign(&place, &said)),
+    }
+    place.remove().await
+}
+
+/// Returns where the estate wants the new server.
+fn own(clients: &Clients) -> Result<&OwnServer, ActionError> {
+    database(clients)?.recovered.server.as_ref().ok_or_else(|| {
+        let message = "the estate does not say where a server is restored";
+        ActionError::unchanged(FailureClass::NotFound, message)
+            .hint("give `data` and `listen` in `database.recovered.server` of the estate file")
+    })
+}
+
+/// Returns what later steps use, as the server itself says it.
+async fn outputs(
+    clients: &Clients,
+    server: &OwnServer,
+    mark: &Mark,
+) -> Result<Map<String, Value>, ActionError> {
+    let id = &database(clients)?.recovered.id;
+    let found = ask(clients, id, None).await?;
+    if found.in_recovery {
+        let message = format!("{id} was promoted, and the server at {} was not", server.listen);
+        return Err(ActionError::unchanged(FailureClass::Conflict, message).hint(format!(
+            "correct `database.addresses.{id}` in the estate file: it leads to another server"
+        )));
+    }
+    Ok(Map::from_iter([
+        ("instance".to_owned(), json!(id)),
+        ("address".to_owned(), json!(server.listen)),
+        ("identity".to_owned(), json!(found.identity())),
+        ("backup".to_owned(), json!(mark.backup)),
+        ("target".to_owned(), json!(mark.goal)),
+    ]))
+}
+
+/// From here on there is a data directory that was not there before.
+fn begun(error: ActionError) -> ActionError {
+    ActionError { effect: Effect::Applied, ..error }
+}
+
+#[cfg(test)]
+#[path = "point_in_time_tests.rs"]
+mod tests;

@@ -1,0 +1,400 @@
+//! The data directory a restore makes. Until it is whole it has a name nobody uses; from its first instant under its own
+//! name there is a mark in it that says whose it is.
+
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::begun;
+use super::server::{User, settings};
+use super::way::Way;
+use crate::actions::postgres::base::Form;
+use crate::actions::postgres::dump::{bytes, said};
+use crate::actions::postgres::manifest::hex;
+use crate::actions::postgres::wal::Own;
+use crate::clients::Clients;
+use crate::clients::postgres::tools::{Tool, find_exact};
+use crate::clients::process::{self, Program, ProgramEnd, Scrub};
+use crate::engine::ports::Call;
+use crate::estate::own_server::OwnServer;
+use crate::outcome::{ActionError, FailureClass};
+use crate::sandbox::programs::Purpose;
+
+const MARK: &str = "phoenix-dr.json";
+const FORMAT: &str = "phoenix-dr/restored-server/1";
+/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
+const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a server needs beside its files while it replays: as much WAL as it keeps by default.
+const WAL_ROOM: u64 = 1 << 30;
+
+/// What a data directory was made of, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    format: String,
+    token: String,
+    pub backup: String,
+    /// Checksum of the backup's manifest
+    pub digest: String,
+    /// The target, as the server was told it
+    pub goal: String,
+    pub major: u32,
+    /// It has reached its target and taken a write
+    restored: bool,
+}
+
+/// What there is of the data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    None,
+    /// Attempts of this step that did not come to a whole directory
+    Draft,
+    /// This step's; whether the server has reached its target was not seen
+    Part(Mark),
+    /// This step's, restored
+    Whole(Mark),
+    /// Somebody else's
+    Foreign {
+        said: String,
+    },
+}
+
+impl State {
+    /// Returns it as a before-image: of one that was begun, a part is as before and a part is this step's.
+    pub(super) fn seen(&self) -> Value {
+        match self {
+            Self::None => json!({ "begun": null, "restored": null }),
+            Self::Draft | Self::Part(_) => json!({ "begun": true, "restored": null }),
+            Self::Whole(mark) => Self::whole(mark),
+            Self::Foreign { .. } => json!({ "begun": "by somebody else", "restored": null }),
+        }
+    }
+
+    /// Returns the state that is wanted.
+    pub(super) fn whole(mark: &Mark) -> Value {
+        json!({ "begun": true, "restored": format!("{} up to {}", mark.backup, mark.goal) })
+    }
+}
+
+/// Where the new server's data is to be.
+pub(super) struct Place<'a> {
+    server: &'a OwnServer,
+    data: PathBuf,
+    above: PathBuf,
+    /// How the names of this step's attempts begin
+    drafts: String,
+    token: String,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(server: &'a OwnServer, call: &Call) -> Self {
+        let (data, token) = (PathBuf::from(&server.data), call.token());
+        let above = data.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+        let short = hex(&Sha256::digest(token.as_bytes())[..8]);
+        Self { server, data, above, drafts: format!(".phoenix-dr-{short}-"), token }
+    }
+
+    pub(super) const fn server(&self) -> &'a OwnServer {
+        self.server
+    }
+
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Returns how the names of this step's attempts begin.
+    #[cfg(test)]
+    pub(super) fn drafts(&self) -> &str {
+        &self.drafts
+    }
+
+    /// Returns the mark of what would be made.
+    pub(super) fn mark(&self, way: &Way) -> Mark {
+        Mark {
+            format: FORMAT.to_owned(),
+            token: self.token.clone(),
+            backup: way.backup.name.clone(),
+            digest: way.backup.checksum.clone(),
+            goal: way.goal.to_string(),
+            major: way.major,
+            restored: false,
+        }
+    }
+
+    /// Looks at what is there.
+    pub(super) fn state(&self) -> Result<State, ActionError> {
+        match std::fs::read(self.data.join(MARK)) {
+            Ok(text) => Ok(match serde_json::from_slice::<Mark>(&text) {
+                Ok(mark) if mark.token == self.token && mark.restored => State::Whole(mark),
+                Ok(mark) if mark.token == self.token => State::Part(mark),
+                Ok(mark) => State::Foreign { said: format!(" (of {})", mark.token) },
+                Err(error) => State::Foreign { said: format!(" (its mark: {error})") },
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.data.try_exists() {
+                Ok(true) => Ok(State::Foreign { said: String::new() }),
+                Ok(false) if self.left().is_empty() => Ok(State::None),
+                Ok(false) => Ok(State::Draft),
+                Err(error) => Err(self.failed("look at", &error)),
+            },
+            Err(error) => Err(self.failed("look at", &error)),
+        }
+    }
+
+    fn failed(&self, what: &str, error: &std::io::Error) -> ActionError {
+        let message = format!("{what} {}: {error}", self.data.display());
+        ActionError::unchanged(FailureClass::Denied, message)
+            .hint("it is the estate's `database.recovered.server.data`")
+    }
+
+    /// Returns the directories attempts of this step left.
+    fn left(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.above).into_iter().flatten().flatten();
+        let ours =
+            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&self.drafts));
+        ours.map(|entry| entry.path()).collect()
+    }
+
+    /// Removes what attempts of this step left; where that cannot be done, it is in nobody's way.
+    pub(super) fn tidy(&self) {
+        for draft in self.left() {
+            drop(std::fs::remove_dir_all(draft));
+        }
+    }
+
+    /// Returns how much room there is; an error where it is too little.
+    pub(super) fn room(&self, way: &Way) -> Result<u64, ActionError> {
+        let found = rustix::fs::statvfs(&self.above).map_err(|error| {
+            let message = format!("{} cannot be used: {error}", self.above.display());
+            ActionError::unchanged(FailureClass::NotFound, message)
+                .hint("make the directory above `database.recovered.server.data`")
+        })?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let logged = u64::try_from(way.reach.whole.len()).unwrap_or(u64::MAX);
+        let logged = logged.saturating_mul(way.reach.size).min(WAL_ROOM);
+        let needed = way.backup.bytes.saturating_add(logged);
+        if free >= needed {
+            return Ok(free);
+        }
+        let message = format!(
+            "{} has {} free, and the restore needs {}",
+            self.above.display(),
+            bytes(free),
+            bytes(needed)
+        );
+        Err(ActionError::unchanged(FailureClass::Capacity, message)
+            .hint("make room there, or name another place in `database.recovered.server.data`"))
+    }
+
+    /// Makes the data directory as a whole: copied, verified, configured, and named last.
+    pub(super) async fn make(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        way: &Way,
+        user: &User,
+    ) -> Result<Mark, ActionError> {
+        self.tidy();
+        let now = clients.clock.now();
+        let draft = self.above.join(format!(
+            "{}{}-{}",
+            self.drafts,
+            std::process::id(),
+            now.as_microsecond()
+        ));
+        let made = self.fill(clients, call, way, user, &draft, now).await;
+        match made {
+            Ok(mark) => self.name(&draft).map(|()| mark),
+            Err(error) => {
+                // What is left of it is known by its name, and removed by the next attempt or a rollback.
+                drop(std::fs::remove_dir_all(&draft));
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        clients: &Clients,
+        call: &Call,
+        way: &Way,
+        user: &User,
+        draft: &Path,
+        now: Timestamp,
+    ) -> Result<Mark, ActionError> {
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(draft)
+            .map_err(|error| self.failed("make", &error))?;
+        call.progress.tell(format!("copying {}", bytes(way.backup.bytes)), None);
+        copy(clients, call, way, draft).await?;
+        call.progress.tell("verifying every file of the copy", None);
+        verify(clients, call, way, draft).await?;
+        let mark = self.mark(way);
+        let settings = settings(clients, self.server, way, draft, now).await?;
+        let failed = |error: std::io::Error| self.failed("configure", &error);
+        // A replica's backup would go on following its primary.
+        for name in ["standby.signal", "recovery.signal"] {
+            match std::fs::remove_file(draft.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        for (name, text) in settings {
+            append(&draft.join(name), &text).map_err(failed)?;
+        }
+        append(&draft.join("recovery.signal"), "").map_err(failed)?;
+        write_mark(draft, &mark).map_err(failed)?;
+        user.give(clients, draft).await?;
+        let whole = draft.to_owned();
+        let synced = tokio::task::spawn_blocking(move || {
+            rustix::fs::syncfs(std::fs::File::open(whole)?).map_err(std::io::Error::from)
+        });
+        let synced = synced.await.map_err(std::io::Error::other).and_then(|done| done);
+        synced.map_err(|error| self.failed("write", &error))?;
+        Ok(mark)
+    }
+
+    /// Gives the draft its name, never over what came there meanwhile.
+    fn name(&self, draft: &Path) -> Result<(), ActionError> {
+        match renameat_with(CWD, draft, CWD, &self.data, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                let synced = std::fs::File::open(&self.above).and_then(|above| above.sync_all());
+                synced.map_err(|error| begun(self.failed("name", &error)))
+            }
+            Err(error) => {
+                drop(std::fs::remove_dir_all(draft));
+                Err(self.failed("name", &error.into()))
+            }
+        }
+    }
+
+    /// Notes that the server has reached its target.
+    pub(super) fn restored(&self, mark: &Mark) -> Result<(), ActionError> {
+        let mark = Mark { restored: true, ..mark.clone() };
+        write_mark(&self.data, &mark).map_err(|error| self.failed("mark", &error))
+    }
+
+    /// Removes what this step made. It loses its name first: a removal that is cut off leaves no half of a server.
+    pub(super) async fn remove(&self) -> Result<(), ActionError> {
+        if matches!(self.state()?, State::Part(_) | State::Whole(_)) {
+            let draft = self.above.join(format!("{}removed", self.drafts));
+            renameat_with(CWD, &self.data, CWD, &draft, RenameFlags::NOREPLACE)
+                .map_err(|error| self.failed("remove", &error.into()))?;
+        }
+        for draft in self.left() {
+            let gone = draft.clone();
+            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(gone)).await;
+            let removed = removed.map_err(std::io::Error::other).and_then(|done| done);
+            removed.map_err(|error| {
+                let message = format!("remove {}: {error}", draft.display());
+                ActionError::unknown(FailureClass::Transient, message)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+fn write_mark(directory: &Path, mark: &Mark) -> std::io::Result<()> {
+    let beside = directory.join(format!("{MARK}.new"));
+    drop(std::fs::remove_file(&beside));
+    append(&beside, &format!("{}\n", serde_json::to_string_pretty(mark)?))?;
+    std::fs::File::open(&beside)?.sync_all()?;
+    std::fs::rename(&beside, directory.join(MARK))?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// Copies or unpacks a backup.
+async fn copy(clients: &Clients, call: &Call, way: &Way, draft: &Path) -> Result<(), ActionError> {
+    let to = draft.display();
+    let unpack = |archive: &Path, to: String| {
+        ["tar", "--extract", "--no-same-owner"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("--file={}", archive.display()), format!("--directory={to}")])
+            .collect::<Vec<String>>()
+    };
+    let commands = match &way.backup.form {
+        Form::Plain => {
+            let from = format!("{}/.", way.backup.path.display());
+            let words =
+                ["cp", "--recursive", "--no-dereference", "--preserve=mode,timestamps", "--"];
+            let words = words.map(str::to_owned).into_iter();
+            vec![words.chain([from, to.to_string()]).collect()]
+        }
+        Form::Tar { base, wal } => {
+            let log = wal.as_ref().map(|wal| unpack(wal, format!("{to}/pg_wal")));
+            std::iter::once(unpack(base, to.to_string())).chain(log).collect()
+        }
+    };
+    for argv in commands {
+        run(clients, call, &argv).await?;
+    }
+    Ok(())
+}
+
+/// Has PostgreSQL's own program hold every file of the copy against the manifest.
+async fn verify(
+    clients: &Clients,
+    call: &Call,
+    way: &Way,
+    draft: &Path,
+) -> Result<(), ActionError> {
+    let tool = find_exact(clients, Tool::VerifyBackup, way.major).await?;
+    let manifest = way.backup.path.join("backup_manifest");
+    let mut argv =
+        vec![tool.program, "--quiet".to_owned(), format!("--manifest-path={}", manifest.display())];
+    let has = match &way.backup.needs.own {
+        Own::Needed => true,
+        Own::Named { .. } => {
+            let first = way.reach.whole.first().map(|segment| segment.name(way.reach.size));
+            first.is_some_and(|first| draft.join("pg_wal").join(first).exists())
+        }
+        Own::None => false,
+    };
+    if !has {
+        argv.push(format!("--wal-directory={}", way.archive.directory.display()));
+    }
+    argv.push(draft.display().to_string());
+    run(clients, call, &argv).await.map_err(|error| ActionError {
+        message: format!("the base backup {} is damaged: {}", way.backup.name, error.message),
+        hint: Some("take another base backup; no server was started on this one".to_owned()),
+        ..error
+    })
+}
+
+/// Runs a program that must end well.
+async fn run(clients: &Clients, call: &Call, argv: &[String]) -> Result<(), ActionError> {
+    let program = Program {
+        argv,
+        env: &std::collections::BTreeMap::new(),
+        scrub: Scrub::Connection,
+        cwd: Some("/"),
+        limit: LIMIT,
+        artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
+        purpose: Purpose::Perform(call.step.clone()),
+    };
+    let ended = process::run(clients, &program).await;
+    let ended =
+        ended.map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))?;
+    if ended.end == ProgramEnd::Exit(0) {
+        return Ok(());
+    }
+    let class = match ended.stderr.contains("No space left on device") {
+        true => FailureClass::Capacity,
+        false => FailureClass::Invalid,
+    };
+    let program = argv.first().map_or("", String::as_str);
+    Err(ActionError::unchanged(class, format!("{program}: {}", said(&ended))))
+}

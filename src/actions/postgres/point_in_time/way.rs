@@ -1,0 +1,250 @@
+//! From which backup, and how far: whether the target can be reached is known before anything is made.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
+use crate::actions::postgres::target::RecoveryTarget;
+use crate::actions::postgres::wal::{Archive, Lsn, Reach};
+use crate::actions::postgres::waldump::{End, Reader};
+use crate::clients::Clients;
+use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
+
+/// Names of restore points that are told where one was not found.
+const NAMED_MAX: usize = 5;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The newest one from which the target can be reached, where none is named
+    pub backup: Option<String>,
+    pub target: RecoveryTarget,
+}
+
+impl Wanted {
+    /// Reads the arguments.
+    pub(super) fn of(with: &PostgresRestorePointInTime) -> Result<Self, ActionError> {
+        let given = with.target.as_deref().filter(|target| !target.is_empty()).unwrap_or("latest");
+        let target = given.parse().map_err(|error| {
+            ActionError::unchanged(FailureClass::Invalid, format!("argument `target`: {error}"))
+        })?;
+        let backup = with.backup.clone().filter(|backup| !backup.is_empty());
+        Ok(Self { backup, target })
+    }
+
+    /// Returns what was approved: the backup and the position that were looked at.
+    pub(super) fn approved(
+        with: &PostgresRestorePointInTime,
+        context: &Value,
+    ) -> Result<Self, ActionError> {
+        let mut wanted = Self::of(with)?;
+        if let (Some(backup), Some(Ok(goal))) =
+            (context["backup"].as_str(), context["goal"].as_str().map(str::parse::<RecoveryTarget>))
+        {
+            wanted = Self { backup: Some(backup.to_owned()), target: goal };
+        }
+        Ok(wanted)
+    }
+
+    /// Says whether a restore from this backup can go to the target, as far as its own end decides that.
+    fn is_after(&self, backup: &BaseBackup) -> bool {
+        match &self.target {
+            RecoveryTarget::Latest | RecoveryTarget::Name(_) => true,
+            RecoveryTarget::Time(time) => backup.complete <= *time,
+            RecoveryTarget::Lsn(lsn) => backup.needs.end <= *lsn,
+        }
+    }
+}
+
+/// A backup, the log behind it, and a target that it leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub backup: BaseBackup,
+    pub major: u32,
+    pub archive: Archive,
+    pub reach: Reach,
+    /// The target as the server is told it: of `latest` the position, so that a restore that ends before it is seen
+    pub goal: RecoveryTarget,
+    /// How far the log leads, in words
+    pub said: String,
+}
+
+impl Way {
+    /// Finds the backup and holds the target against the log.
+    pub(super) async fn find(clients: &Clients, wanted: &Wanted) -> Result<Self, ActionError> {
+        let backups = BaseBackups::of(clients)?;
+        let backup = chosen(&backups, wanted)?;
+        let archive = Archive::read(&backups.wal)?;
+        if let Some(segment) = backup.incomplete(&archive) {
+            return Err(refused(format!(
+                "the WAL {segment} that the base backup {} itself needs is missing",
+                backup.name
+            )));
+        }
+        let (major, reach) = (backup.major(clients).await?, archive.reach(&backup.needs));
+        let own = backup.path.join("pg_wal");
+        let reader =
+            Reader::new(clients, &archive, beside(&backup, &own), (major, reach.size)).await?;
+        let Some(end) = reader.end(&reach).await? else {
+            return Err(refused(format!(
+                "nothing can be read of the WAL behind the base backup {}",
+                backup.name
+            )));
+        };
+        let limits = Limits { backup: &backup, reach: &reach, end };
+        let goal = limits.goal(&reader, &wanted.target).await?;
+        let until = end.time.map(|time| format!(", the last commit at {time}")).unwrap_or_default();
+        let said = format!("its WAL leads to {}{until}", end.lsn);
+        Ok(Self { backup, major, archive, reach, goal, said })
+    }
+
+    /// Makes sure that the restore point is in the log, where the target is one. Reads all of the log.
+    pub(super) async fn restore_point(&self, clients: &Clients) -> Result<(), ActionError> {
+        let RecoveryTarget::Name(wanted) = &self.goal else { return Ok(()) };
+        let own = self.backup.path.join("pg_wal");
+        let beside = beside(&self.backup, &own);
+        let read_as = (self.major, self.reach.size);
+        let reader = Reader::new(clients, &self.archive, beside, read_as).await?;
+        let start = self.backup.needs.start;
+        let found = reader.restore_points(&self.reach, start, wanted).await?;
+        let found = found.into_iter().find(|point| point.name == *wanted);
+        match found {
+            Some(point) if point.lsn < self.backup.needs.end => Err(refused(format!(
+                "the restore point {wanted} at {} is from before the base backup {} was complete",
+                point.lsn, self.backup.name
+            ))
+            .hint("take an older base backup")),
+            Some(_) => Ok(()),
+            None => {
+                let all = reader.restore_points(&self.reach, start, "").await?;
+                let known: Vec<&str> =
+                    all.iter().rev().take(NAMED_MAX).map(|point| point.name.as_str()).collect();
+                let known = match known.as_slice() {
+                    [] => "there are none".to_owned(),
+                    known => format!("the last ones are {}", known.join(", ")),
+                };
+                let gap = self.reach.gap().map(|gap| format!("; the WAL {gap} is missing"));
+                Err(refused(format!(
+                    "the restore point {wanted} is not in the WAL behind {}{}",
+                    self.backup.name,
+                    gap.unwrap_or_default()
+                ))
+                .hint(known))
+            }
+        }
+    }
+}
+
+/// Returns where a backup's own segments are, where they are files.
+fn beside<'a>(backup: &BaseBackup, own: &'a Path) -> Option<&'a Path> {
+    (backup.form == Form::Plain).then_some(own)
+}
+
+fn chosen(backups: &BaseBackups, wanted: &Wanted) -> Result<BaseBackup, ActionError> {
+    if let Some(name) = &wanted.backup {
+        return backups.find(name);
+    }
+    let (found, others) = backups.list()?;
+    let known = found.len();
+    found.into_iter().find(|backup| wanted.is_after(backup)).ok_or_else(|| {
+        let message = format!(
+            "none of {known} base backups in {} was complete at the target `{}`",
+            backups.root.display(),
+            wanted.target
+        );
+        let error = ActionError::unchanged(FailureClass::NotFound, message);
+        match others.first() {
+            Some(other) => error.hint(format!("left out: {other}")),
+            None => error.hint("take a later target, or bring an older base backup there"),
+        }
+    })
+}
+
+fn refused(message: String) -> ActionError {
+    ActionError::unchanged(FailureClass::Invalid, message)
+}
+
+/// Between what a target must lie.
+struct Limits<'a> {
+    backup: &'a BaseBackup,
+    reach: &'a Reach,
+    end: End,
+}
+
+impl Limits<'_> {
+    /// Returns the target as the server is told it, or why it cannot be reached.
+    async fn goal(
+        &self,
+        reader: &Reader<'_>,
+        target: &RecoveryTarget,
+    ) -> Result<RecoveryTarget, ActionError> {
+        match target {
+            RecoveryTarget::Latest => match self.reach.gap() {
+                None => Ok(RecoveryTarget::Lsn(self.end.lsn)),
+                Some(gap) => Err(refused(format!(
+                    "the WAL {gap} is missing, and later WAL is there: without it the restore ends at {}",
+                    self.told()
+                ))
+                .hint(format!(
+                    "bring it there; or, to end before it: target `lsn {}`",
+                    self.end.lsn
+                ))),
+            },
+            RecoveryTarget::Lsn(lsn) => self.position(*lsn),
+            RecoveryTarget::Time(time) => {
+                let needs = &self.backup.needs;
+                let first =
+                    reader.last_commit_between(needs.timeline, needs.start, needs.end).await?;
+                if let Some(first) = first.filter(|first| first > time) {
+                    return Err(self.before(&format!("at {time}, and the earliest is {first}")));
+                }
+                match self.end.time {
+                    // The server stops at the first commit that is later: there must be one.
+                    Some(end) if end > *time => Ok(target.clone()),
+                    Some(_) | None => Err(self.behind(&format!("at {time}"))),
+                }
+            }
+            // Where it is, is found by reading all of the log.
+            RecoveryTarget::Name(_) => Ok(target.clone()),
+        }
+    }
+
+    fn position(&self, lsn: Lsn) -> Result<RecoveryTarget, ActionError> {
+        // A record that ends the backup may begin before the position that is consistent.
+        if lsn < self.backup.needs.end && lsn != self.end.lsn {
+            let end = self.backup.needs.end;
+            return Err(self.before(&format!("at {lsn}, and the earliest is {end}")));
+        }
+        if lsn > self.end.lsn {
+            return Err(self.behind(&format!("at {lsn}")));
+        }
+        Ok(RecoveryTarget::Lsn(lsn))
+    }
+
+    fn before(&self, said: &str) -> ActionError {
+        let name = &self.backup.name;
+        refused(format!("the base backup {name} was not complete yet {said}"))
+            .hint("take an older base backup, or a later target")
+    }
+
+    fn behind(&self, said: &str) -> ActionError {
+        let reaches = self.told();
+        match self.reach.gap() {
+            Some(gap) => refused(format!(
+                "the WAL {gap} is missing: without it the restore ends at {reaches}, and the target is {said}"
+            ))
+            .hint("bring it there, or take an earlier target"),
+            None => refused(format!(
+                "the target is {said}, and the archived WAL ends at {reaches}"
+            ))
+            .hint("wait until more is archived, or take the target `latest`"),
+        }
+    }
+
+    fn told(&self) -> String {
+        let time = self.end.time.map(|time| format!(" ({time})")).unwrap_or_default();
+        format!("{}{time}", self.end.lsn)
+    }
+}

@@ -1,0 +1,232 @@
+//! What the database can come back from: dumps, base backups with their WAL, and what RDS has, each with what it loses
+//! against the incident, its size, a forecast, and whether a restore ever proved it.
+//!
+//! Reads only. Of what nobody could measure nothing is said, and what could not be looked at is told.
+
+mod own;
+mod rds;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::proofs::Proof;
+use super::target::RecoveryTarget;
+use super::wal::Lsn;
+use crate::clients::Clients;
+use crate::clock::since;
+use crate::estate::types::Database;
+use crate::outcome::{ActionError, FailureClass};
+use crate::runbook::catalogue::actions::RecoveryPoint;
+use crate::span::Span;
+
+/// Restores read and write whole files; about 50 MiB/s, unless the estate has measured its own.
+const RESTORE_SECONDS_PER_GIB: u32 = 20;
+
+/// What a recovery point is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PointKind {
+    Dump,
+    BaseBackup,
+    Replica,
+    AutomatedBackup,
+    Snapshot,
+    /// An instance an earlier run brought up
+    Standing,
+}
+
+impl PointKind {
+    /// Returns the word for it, in outputs and JSON.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Dump => "dump",
+            Self::BaseBackup => "base_backup",
+            Self::Replica => "replica",
+            Self::AutomatedBackup => "automated_backup",
+            Self::Snapshot => "snapshot",
+            Self::Standing => "standing",
+        }
+    }
+
+    /// Says whether it is a copy of pages: damage of a page is in it as well.
+    const fn physical(self) -> bool {
+        match self {
+            Self::Dump => false,
+            Self::BaseBackup
+            | Self::Replica
+            | Self::AutomatedBackup
+            | Self::Snapshot
+            | Self::Standing => true,
+        }
+    }
+}
+
+/// What of the damage must be expected in a recovery point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Damage {
+    /// It is from before the damage began
+    Before,
+    /// A dump from after the damage began: all its rows could be read, and wrong ones are in it
+    Rows,
+    /// A copy of pages from after the damage began
+    Same,
+}
+
+impl Damage {
+    /// Returns what is to be said of it; `None` where nothing is.
+    pub(crate) const fn said(self) -> Option<&'static str> {
+        match self {
+            Self::Before => None,
+            Self::Rows => Some("taken after the damage began: rows that were wrong are in it"),
+            Self::Same => Some("carries the same damage unless proven otherwise"),
+        }
+    }
+}
+
+/// One recovery point.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Point {
+    /// What it is chosen by, e.g. `dump:nightly`
+    pub id: String,
+    pub kind: PointKind,
+    pub title: String,
+    /// Where its files are
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The instant its own data is of
+    pub taken: Option<Timestamp>,
+    pub age: Option<Span>,
+    /// The latest instant it can be restored to, where that is another one
+    pub until: Option<Timestamp>,
+    /// Position in the log that belongs to it
+    pub lsn: Option<Lsn>,
+    pub loss: Option<Span>,
+    pub bytes: Option<u64>,
+    pub forecast: Option<Span>,
+    pub proved: Option<Proof>,
+    pub damage: Damage,
+    /// Segments of archived WAL that are missing behind it
+    pub missing: Vec<String>,
+    /// How far a restore from it would go
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub target: Option<RecoveryTarget>,
+    pub unusable: Option<String>,
+    /// What `rds.recover` is given
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub point: Option<RecoveryPoint>,
+    #[serde(skip)]
+    pub reversible: bool,
+    /// The estate names it and it is not there
+    #[serde(skip)]
+    pub absent: bool,
+}
+
+fn as_text<S: serde::Serializer>(
+    target: &Option<RecoveryTarget>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match target {
+        Some(target) => serializer.collect_str(target),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// What is asked of the recovery points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    /// When the damage began; now where nobody said
+    pub incident: Option<Timestamp>,
+    pub now: Timestamp,
+    /// Regions in which RDS is asked
+    pub regions: Vec<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Returns what is lost by going back to an instant.
+    fn loss(&self, at: Timestamp) -> Span {
+        Span(since(at, self.incident.unwrap_or(self.now)))
+    }
+
+    /// Says what of the damage is in a copy that was complete at an instant.
+    fn damage(&self, kind: PointKind, complete: Timestamp) -> Damage {
+        match self.incident {
+            Some(incident) if complete > incident && kind.physical() => Damage::Same,
+            Some(incident) if complete > incident => Damage::Rows,
+            Some(_) | None => Damage::Before,
+        }
+    }
+}
+
+/// All recovery points, and what could not be looked at or is none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Points {
+    /// Those that can be taken first, the least loss first
+    pub points: Vec<Point>,
+    pub remarks: Vec<String>,
+}
+
+impl Point {
+    /// Says why it is not taken unless it is said that it may be; `None` where it was proved and is from before.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        match (self.damage.said(), &self.proved) {
+            (Some(said), _) => Some(said.to_owned()),
+            (None, None) => Some("no restore ever proved it".to_owned()),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+/// Looks at everything the estate says the database can be restored from.
+///
+/// # Errors
+/// The estate has no database, or nothing of what it names could be looked at.
+pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points, ActionError> {
+    let database = crate::clients::postgres::database(clients)?;
+    let mut found = Points::default();
+    let mut failures = Vec::new();
+    let mut take = |part: Result<Points, ActionError>| match part {
+        Ok(mut part) => {
+            found.points.append(&mut part.points);
+            found.remarks.append(&mut part.remarks);
+        }
+        Err(error) => failures.push(error),
+    };
+    if database.dumps.is_some() {
+        take(own::dumps(clients, database, asked));
+    }
+    if database.base_backups.is_some() {
+        take(own::base_backups(clients, database, asked).await);
+    }
+    for region in asked.regions.iter().filter(|_| on_rds(database)) {
+        take(rds::points(clients, region, asked).await);
+    }
+    if found.points.is_empty()
+        && let Some(error) = failures.first()
+    {
+        return Err(error.clone());
+    }
+    found.remarks.extend(failures.into_iter().map(|error| format!("not looked at: {error}")));
+    if found.points.is_empty() && found.remarks.is_empty() {
+        let message = "the estate names nothing the database could be restored from";
+        return Err(ActionError::unchanged(FailureClass::NotFound, message).hint(
+            "name `dumps` or `base_backups` under `database` in the estate file; `phoenix-dr init` shows how",
+        ));
+    }
+    found.points.sort_by_key(|point| {
+        let loss = point.loss.map_or(std::time::Duration::MAX, Span::duration);
+        (point.unusable.is_some(), point.doubt().is_some(), loss, point.forecast)
+    });
+    Ok(found)
+}
+
+/// Says whether RDS is asked. It hands nobody the files a base backup is made of: who has those, has a server of their own.
+const fn on_rds(database: &Database) -> bool {
+    database.base_backups.is_none() && database.recovered.server.is_none()
+}
+
+/// Returns how long files of this size take.
+fn forecast(database: &Database, bytes: u64) -> Span {
+    let per_gib = database.restore_seconds_per_gib.unwrap_or(RESTORE_SECONDS_PER_GIB);
+    Span::seconds((bytes.saturating_mul(per_gib.into()) >> 30).max(1))
+}

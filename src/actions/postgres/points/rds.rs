@@ -1,0 +1,136 @@
+//! Recovery points of RDS, as `rds.choose_recovery_point` measures them.
+
+use jiff::Timestamp;
+
+use super::{Asked, Damage, Point, PointKind, Points};
+use crate::actions::postgres::target::RecoveryTarget;
+use crate::actions::rds::measure::measure;
+use crate::clients::Clients;
+use crate::clock::since;
+use crate::outcome::{ActionError, Candidate};
+use crate::runbook::catalogue::actions::{RecoveryMethod, RecoveryPoint};
+use crate::span::Span;
+
+/// Measures what RDS has in a region.
+pub(super) async fn points(
+    clients: &Clients,
+    region: &str,
+    asked: &Asked<'_>,
+) -> Result<Points, ActionError> {
+    let measured = measure(clients, region, None).await?;
+    let points = measured.candidates.into_iter().filter_map(|found| point(region, found, asked));
+    Ok(Points { points: points.collect(), remarks: measured.evidence })
+}
+
+/// Returns a candidate as a recovery point; `None` for one that neither the estate names nor anybody has found.
+fn point(region: &str, found: Candidate, asked: &Asked<'_>) -> Option<Point> {
+    let point = RecoveryPoint::of(&found).ok();
+    if point.is_none() && !found.absent {
+        return None;
+    }
+    let kind = match point.as_ref() {
+        Some(point) if point.recovered => PointKind::Standing,
+        Some(RecoveryPoint { method: RecoveryMethod::RestorePointInTime, .. }) => {
+            PointKind::AutomatedBackup
+        }
+        Some(RecoveryPoint { method: RecoveryMethod::RestoreSnapshot, .. }) => PointKind::Snapshot,
+        Some(RecoveryPoint { method: RecoveryMethod::Promote, .. }) | None => PointKind::Replica,
+    };
+    let at = found.loss.and_then(|loss| asked.now.checked_sub(loss.duration()).ok());
+    let (target, damage) = goes(kind, at, asked);
+    let back_to = match &target {
+        Some(RecoveryTarget::Time(time)) => Some(*time),
+        _ => at,
+    };
+    Some(Point {
+        id: format!("{}:{region}", found.id),
+        kind,
+        title: format!("{} in {region}", found.title),
+        path: None,
+        taken: at,
+        age: at.map(|at| Span(since(at, asked.now))),
+        until: None,
+        lsn: None,
+        loss: back_to.map(|at| asked.loss(at)),
+        bytes: None,
+        forecast: found.forecast,
+        proved: None,
+        damage,
+        missing: Vec::new(),
+        target,
+        unusable: found.unusable,
+        point,
+        reversible: found.reversible,
+        absent: found.absent,
+    })
+}
+
+/// Returns how far a restore from it goes, and what of the damage is in that.
+fn goes(
+    kind: PointKind,
+    at: Option<Timestamp>,
+    asked: &Asked<'_>,
+) -> (Option<RecoveryTarget>, Damage) {
+    match (kind, at, asked.incident) {
+        // Whatever the primary wrote it has replayed, or will have in a moment.
+        (PointKind::Replica, ..) => (None, Damage::Same),
+        // It can be restored to any instant before.
+        (PointKind::AutomatedBackup, Some(at), Some(incident)) if at > incident => {
+            (Some(RecoveryTarget::Time(incident)), Damage::Before)
+        }
+        (_, Some(at), _) => (None, asked.damage(kind, at)),
+        (_, None, _) => (None, Damage::Before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn candidate(id: &str, method: RecoveryMethod, loss: Option<Span>) -> Candidate {
+        let (source, target) = (id.to_owned(), "phoenix-recovered".to_owned());
+        Candidate {
+            id: id.to_owned(),
+            title: id.to_owned(),
+            loss,
+            forecast: Some(Span::minutes(12)),
+            reversible: method != RecoveryMethod::Promote,
+            unusable: None,
+            absent: false,
+            detail: json!(RecoveryPoint { method, source, target, recovered: false }),
+        }
+    }
+
+    #[test]
+    fn what_rds_has_is_held_against_when_the_damage_began() {
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().expect("an instant");
+        let at = |minutes: u64| now - Span::minutes(minutes).duration();
+        let incident = Some(at(30));
+        let asked = Asked { incident, now, regions: Vec::new() };
+        let found = |id: &str, method, minutes: u64| {
+            let candidate = candidate(id, method, Some(Span::minutes(minutes)));
+            point("us-west-2", candidate, &asked).expect("a recovery point")
+        };
+        // It follows: what was damaged is damaged there, however far behind it is.
+        let replica = found("replica", RecoveryMethod::Promote, 0);
+        assert_eq!((replica.damage, replica.id.as_str()), (Damage::Same, "replica:us-west-2"));
+        // One that reaches beyond goes back to the instant itself.
+        let backup = found("backup", RecoveryMethod::RestorePointInTime, 5);
+        assert_eq!((backup.damage, backup.loss), (Damage::Before, Some(Span::default())));
+        assert_eq!(backup.target, incident.map(RecoveryTarget::Time));
+        let backup = found("backup", RecoveryMethod::RestorePointInTime, 40);
+        assert_eq!((backup.damage, backup.loss), (Damage::Before, Some(Span::minutes(10))));
+        assert_eq!(backup.target, None);
+        let early = found("snapshot", RecoveryMethod::RestoreSnapshot, 90);
+        assert_eq!((early.damage, early.loss), (Damage::Before, Some(Span::minutes(60))));
+        assert_eq!(found("snapshot", RecoveryMethod::RestoreSnapshot, 10).damage, Damage::Same);
+        // One that nobody has found is none; one that the estate names is told.
+        let mut none = candidate("snapshot", RecoveryMethod::RestoreSnapshot, None);
+        none.detail = serde_json::Value::Null;
+        assert_eq!(point("us-west-2", none.clone(), &asked), None);
+        none.absent = true;
+        assert!(point("us-west-2", none, &asked).is_some_and(|point| point.absent));
+    }
+}

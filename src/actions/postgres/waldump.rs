@@ -1,0 +1,245 @@
+//! What is in WAL, by `pg_waldump`: instants of commits, named restore points, the last position.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::wal::{Archive, Lsn, Reach, Segment};
+use crate::clients::Clients;
+use crate::clients::postgres::tools::{Found, Tool, find_exact};
+use crate::clients::process::{self, Program, Scrub};
+use crate::outcome::{ActionError, FailureClass};
+use crate::sandbox::programs::Purpose;
+
+/// Time to read one segment.
+const SEGMENT_LIMIT: Duration = Duration::from_secs(60);
+/// Time to read all of them, for the name of a restore point.
+const ALL_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// Segments looked through, from the last one back, for a commit.
+const BACK_MAX: usize = 64;
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// Position of its last record
+    pub lsn: Lsn,
+    /// Instant of the last commit; `None` where none was found
+    pub time: Option<Timestamp>,
+}
+
+/// A named restore point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub name: String,
+    pub lsn: Lsn,
+}
+
+/// Reads segments of one archive.
+pub(super) struct Reader<'a> {
+    clients: &'a Clients,
+    archive: &'a Archive,
+    tool: Found,
+    /// Length of its segments
+    size: u64,
+    /// Where the backup's own segments are, for those that are not in the archive
+    beside: Option<&'a Path>,
+}
+
+impl<'a> Reader<'a> {
+    /// Returns a reader of the log of a major version, in segments of a length.
+    pub(super) async fn new(
+        clients: &'a Clients,
+        archive: &'a Archive,
+        beside: Option<&'a Path>,
+        (major, size): (u32, u64),
+    ) -> Result<Self, ActionError> {
+        let tool = find_exact(clients, Tool::WalDump, major).await?;
+        Ok(Self { clients, archive, tool, size, beside })
+    }
+
+    /// Returns where the whole part of the log ends.
+    pub(super) async fn end(&self, reach: &Reach) -> Result<Option<End>, ActionError> {
+        let Some(last) = reach.whole.last() else { return Ok(None) };
+        let Some(lsn) = self.last_record(*last).await? else { return Ok(None) };
+        for segment in reach.whole.iter().rev().take(BACK_MAX) {
+            if let Some(time) = self.last_commit(*segment).await? {
+                return Ok(Some(End { lsn, time: Some(time) }));
+            }
+        }
+        Ok(Some(End { lsn, time: None }))
+    }
+
+    /// Returns the last commit before a backup was complete: what is restored must go at least so far.
+    pub(super) async fn last_commit_between(
+        &self,
+        timeline: u32,
+        start: Lsn,
+        end: Lsn,
+    ) -> Result<Option<Timestamp>, ActionError> {
+        let first = Segment { timeline, number: start.0 / self.size };
+        let Some(directory) = self.file(first).parent().map(Path::to_owned) else {
+            return Ok(None);
+        };
+        let arguments = [
+            format!("--path={}", directory.display()),
+            "--rmgr=Transaction".to_owned(),
+            format!("--timeline={timeline}"),
+            format!("--start={start}"),
+            format!("--end={end}"),
+        ];
+        let ended = self.run(&arguments, " UTC", ALL_LIMIT).await?;
+        Ok(ended.last.lines().filter_map(commit).max())
+    }
+
+    /// Returns the restore points whose name begins so, from a position on: the first 500 and the last.
+    pub(super) async fn restore_points(
+        &self,
+        reach: &Reach,
+        from: Lsn,
+        begins: &str,
+    ) -> Result<Vec<Named>, ActionError> {
+        // The program reads on one timeline; a restore goes from one to the next.
+        let mut stretches: Vec<(u32, Lsn, u64)> = Vec::new();
+        for segment in &reach.whole {
+            let begin = Lsn(segment.number * reach.size).max(from);
+            match stretches.last_mut() {
+                Some((timeline, _, last)) if *timeline == segment.timeline => {
+                    *last = segment.number;
+                }
+                _ => stretches.push((segment.timeline, begin, segment.number)),
+            }
+        }
+        let (mut found, words) = (Vec::new(), format!("RESTORE_POINT {begins}"));
+        for (timeline, begin, last) in stretches {
+            let first = Segment { timeline, number: begin.0 / reach.size };
+            let Some(directory) = self.file(first).parent().map(Path::to_owned) else { continue };
+            let arguments = [
+                format!("--path={}", directory.display()),
+                "--rmgr=XLOG".to_owned(),
+                format!("--timeline={timeline}"),
+                format!("--start={begin}"),
+                format!("--end={}", Lsn((last + 1) * reach.size)),
+            ];
+            let ended = self.run(&arguments, &words, ALL_LIMIT).await?;
+            let lines = ended.stdout.lines().chain(ended.last.lines());
+            found.extend(lines.filter_map(restore_point));
+        }
+        found.sort_by_key(|point| point.lsn);
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Returns where a segment is.
+    fn file(&self, segment: Segment) -> PathBuf {
+        let name = segment.name(self.size);
+        let archived = self.archive.directory.join(&name);
+        match self.beside.map(|beside| beside.join(&name)) {
+            Some(own) if !archived.exists() => own,
+            _ => archived,
+        }
+    }
+
+    async fn last_record(&self, segment: Segment) -> Result<Option<Lsn>, ActionError> {
+        let said = self.read_segment(segment, &[], "lsn: ").await?;
+        Ok(said.lines().filter_map(lsn).max())
+    }
+
+    async fn last_commit(&self, segment: Segment) -> Result<Option<Timestamp>, ActionError> {
+        let more = ["--rmgr=Transaction".to_owned()];
+        let said = self.read_segment(segment, &more, " UTC").await?;
+        Ok(said.lines().filter_map(commit).max())
+    }
+
+    async fn read_segment(
+        &self,
+        segment: Segment,
+        more: &[String],
+        words: &str,
+    ) -> Result<String, ActionError> {
+        let arguments = [more, &[self.file(segment).display().to_string()]].concat();
+        self.run(&arguments, words, SEGMENT_LIMIT).await.map(|ended| ended.last)
+    }
+
+    /// Runs it. It fails at the end of what it is given as well, so that its exit status says nothing: what it said of
+    /// records is what counts.
+    async fn run(
+        &self,
+        arguments: &[String],
+        words: &str,
+        limit: Duration,
+    ) -> Result<process::Ended, ActionError> {
+        let argv: Vec<String> =
+            std::iter::once(self.tool.program.clone()).chain(arguments.iter().cloned()).collect();
+        let program = Program {
+            argv: &argv,
+            env: &[("TZ".to_owned(), "UTC".to_owned())].into(),
+            scrub: Scrub::Connection,
+            cwd: None,
+            limit,
+            artifact: None,
+            purpose: Purpose::Look,
+        };
+        let failed = |why: String| {
+            ActionError::unchanged(FailureClass::Transient, format!("read the archived WAL: {why}"))
+        };
+        let ended = process::sift(self.clients, &program, words).await;
+        let ended = ended.map_err(|error| failed(error.to_string()))?;
+        match ended.end {
+            process::ProgramEnd::Exit(_) => Ok(ended),
+            process::ProgramEnd::Signal(_) | process::ProgramEnd::TimedOut => {
+                Err(failed(ended.say(limit)))
+            }
+        }
+    }
+}
+
+/// Reads the position of a record out of its line.
+fn lsn(line: &str) -> Option<Lsn> {
+    let (_, rest) = line.split_once("lsn: ")?;
+    rest.split(',').next()?.trim().parse().ok()
+}
+
+/// Reads when a transaction ended out of its line, e.g. `… desc: COMMIT 2026-11-29 04:41:20.123456 UTC`.
+fn commit(line: &str) -> Option<Timestamp> {
+    let (_, rest) = line.split_once("desc: ")?;
+    let (kind, rest) = rest.split_once(' ')?;
+    if !matches!(kind, "COMMIT" | "ABORT" | "COMMIT_PREPARED" | "ABORT_PREPARED") {
+        return None;
+    }
+    let (head, _) = rest.split_once(" UTC")?;
+    // Of a prepared transaction its number and a colon come first.
+    let head = head.rsplit(": ").next()?;
+    let time: DateTime = head.parse().ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+fn restore_point(line: &str) -> Option<Named> {
+    let (_, name) = line.split_once("desc: RESTORE_POINT ")?;
+    Some(Named { name: name.trim_end().to_owned(), lsn: lsn(line)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_log_are_read() {
+        let line = "rmgr: Transaction len (rec/tot):     46/    46, tx:        735, lsn: 0/0401D4A8, prev 0/0401D460, \
+             desc: COMMIT 2026-11-29 04:41:20.123456 UTC; inval msgs: catcache 76";
+        assert_eq!(lsn(line), Some(Lsn(0x0401_D4A8)));
+        let time: Timestamp = "2026-11-29T04:41:20.123456Z".parse().expect("an instant");
+        assert_eq!(commit(line), Some(time));
+        let prepared = line.replace("COMMIT 2026", "COMMIT_PREPARED 735: 2026");
+        assert_eq!(commit(&prepared), Some(time));
+        // What was only prepared is no commit yet.
+        assert_eq!(commit(&line.replace("COMMIT 2026", "PREPARE gid a: 2026")), None);
+        let point = "rmgr: XLOG len (rec/tot): 98/ 98, tx: 725, lsn: 0/040128D8, prev 0/04012898, desc: RESTORE_POINT a b";
+        assert_eq!(
+            restore_point(point),
+            Some(Named { name: "a b".to_owned(), lsn: Lsn(0x0401_28D8) })
+        );
+    }
+}

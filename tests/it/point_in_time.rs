@@ -1,0 +1,261 @@
+//! A server restored to a point in time by the real binary: killed after each record as well, and taken back.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::estate::{Estate, fresh};
+use super::harness::{Folder, of_step, ran};
+use super::killed::{KILLED, killer};
+
+const OPTIONS: &str = r#"{"primary_up": true}"#;
+const INSTANCE: &str = "phoenix-prod";
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+const RUNBOOK: &str = r#"
+runbook: BACK
+title: Go back to the base backup
+command: go-back
+objectives: { rto: 30m, rto_max: 4h, rpo: 0s, rpo_max: 0s }
+inputs:
+  target: { type: string, default: latest }
+steps:
+  - id: point
+    title: Choose the recovery point
+    action: postgres.choose_recovery_point
+    with: { unverified: true }
+  - id: restore
+    title: Restore a server beside
+    action: postgres.restore_point_in_time
+    with: { backup: "${{ steps.point.outputs.backup }}", target: "${{ inputs.target }}" }
+  - id: count
+    title: The application's rows are there
+    checks:
+      - check: postgres.query
+        with:
+          instance: "${{ steps.restore.outputs.instance }}"
+          region: "${{ estate.primary.region }}"
+          sql: "select count(*) from pit"
+        expect: 3
+"#;
+
+/// A step more, which fails.
+const FAILS: &str = r#"
+  - id: fails
+    title: Fail
+    action: command.run
+    with: { argv: ["false"], done_when: ["false"] }
+    verify: { none: it only fails }
+    rollback: { none: it only fails }
+    on_failure: rollback
+"#;
+
+const RUN: [&str; 6] = ["run", "back.yaml", "--yes", "--accept-loss", "1d", "--non-interactive"];
+
+/// Where a base backup lies, and where servers are made of it: the user they run as must get there.
+struct Place {
+    directory: tempfile::TempDir,
+    port: u16,
+    user: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let data = self.data();
+        if data.exists() {
+            drop(self.program("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(data).status());
+        }
+    }
+}
+
+impl Place {
+    /// Backs the primary up, three rows in a table of its own; nothing is archived, so that the backup is all there is.
+    fn of(estate: &Estate) -> Self {
+        estate.sql(INSTANCE, "create table pit as select generate_series(1, 3) id");
+        estate.sql(INSTANCE, "grant select on pit to phoenix_dr");
+        let directory = tempfile::tempdir().expect("a directory");
+        let user = match is_root() {
+            true => "postgres".to_owned(),
+            false => id(&["-un"]),
+        };
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = port.local_addr().expect("its address").port();
+        let place = Self { directory, port, user };
+        let mode = || std::fs::Permissions::from_mode(0o777);
+        for name in ["", "bases", "wal", "restored"] {
+            let path = place.directory.path().join(name);
+            std::fs::create_dir_all(&path).expect("made");
+            std::fs::set_permissions(&path, mode()).expect("mode");
+        }
+        place.back_up(estate);
+        place
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("restored/data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let program = format!("{BIN}/{name}");
+        let mut command = match is_root() {
+            true => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", &self.user, "--", &program]);
+                command
+            }
+            false => Command::new(program),
+        };
+        command.current_dir("/");
+        command
+    }
+
+    fn back_up(&self, estate: &Estate) {
+        let known = &estate.about("databases")[INSTANCE];
+        let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
+        let made = self
+            .program("pg_basebackup")
+            .env("PGPASSWORD", password.as_str().expect("a password"))
+            .args(["-h", known["host"].as_str().expect("a host"), "-U", "postgres", "-c", "fast"])
+            .args(["-p", &known["port"].to_string(), "-D"])
+            .arg(self.directory.path().join("bases/sunday"))
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn folder(&self, estate: &Estate) -> Folder {
+        let folder = estate.folder();
+        let file = folder.path().join("phoenix-dr.yaml");
+        let text = std::fs::read_to_string(&file).expect("the estate file");
+        let at = self.directory.path();
+        let server = json!({
+            "data": self.data(), "listen": format!("127.0.0.1:{}", self.port), "user": self.user,
+        });
+        let backups = json!({ "directory": at.join("bases"), "wal": at.join("wal") });
+        let text =
+            text.replacen("database:\n", &format!("database:\n  base_backups: {backups}\n"), 1);
+        let text =
+            text.replacen("  recovered:\n", &format!("  recovered:\n    server: {server}\n"), 1);
+        assert!(text.contains("base_backups:") && text.contains("server:"), "{text}");
+        std::fs::write(&file, text).expect("written");
+        folder.write("back.yaml", RUNBOOK);
+        folder
+    }
+
+    /// Takes the restored server away, as whoever does not need it any more does.
+    fn clear(&self) {
+        let data = self.data();
+        let stopped = self.program("pg_ctl").args(["stop", "-m", "fast", "-D"]).arg(&data).output();
+        assert!(stopped.expect("pg_ctl runs").status.success(), "no server was running");
+        std::fs::remove_dir_all(data).expect("removed");
+    }
+
+    fn names(&self) -> Vec<String> {
+        let above = self.data().parent().map(Path::to_owned).expect("a directory");
+        let entries = std::fs::read_dir(above).expect("listed");
+        entries
+            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+#[test]
+fn a_server_is_restored_beside_and_a_rollback_removes_it_and_nothing_else() {
+    let estate = fresh(OPTIONS);
+    let place = Place::of(&estate);
+    let folder = place.folder(&estate);
+    let dry = folder.run(&["plan", "back.yaml"]).exits(0);
+    assert!(dry.out.contains("pg_verifybackup"), "{}", dry.out);
+    assert_eq!(place.names(), [""; 0], "a dry run makes nothing");
+    let refused = folder.run(&[
+        "run",
+        "back.yaml",
+        "--set",
+        "target=time 2099-01-01T00:00:00Z",
+        "--yes",
+        "--accept-loss",
+        "1d",
+        "--non-interactive",
+    ]);
+    assert!(
+        refused.exit != 0 && refused.said().contains("the archived WAL ends at"),
+        "{}",
+        refused.said()
+    );
+    assert_eq!(place.names(), [""; 0], "refused before anything is made");
+    // Whatever it loses is more than the objective allows, and nobody is there to type it.
+    let nobody = folder.run(&["run", "back.yaml", "--yes", "--non-interactive"]).exits(8);
+    assert!(nobody.said().contains("--accept-loss"), "{}", nobody.said());
+    let unknown = [&RUN[..], &["--recovery-point", "base:monday"]].concat();
+    let unknown = folder.run(&unknown);
+    assert!(
+        unknown.said().contains("there is no recovery point `base:monday`"),
+        "{}",
+        unknown.said()
+    );
+    folder.write("bad.yaml", &format!("{RUNBOOK}{FAILS}"));
+    let bad = ["run", "bad.yaml", "--yes", "--accept-loss", "1d", "--non-interactive"];
+    folder.run(&bad).exits(5);
+    assert_eq!(place.names(), [""; 0], "taken back");
+    folder.run(&RUN).exits(0);
+    assert_eq!(place.names(), ["data"]);
+    let shown = folder.run(&["recovery-points"]).exits(0).out;
+    assert!(shown.contains("base:sunday") && !shown.contains("never"), "it is proved: {shown}");
+    let twice = folder.run(&RUN);
+    assert!(twice.said().contains("is there already, and not of this step"), "{}", twice.said());
+    place.clear();
+}
+
+#[test]
+fn sigkill_after_each_record_and_resume_ends_with_one_restored_server() {
+    let estate = fresh(OPTIONS);
+    let place = Place::of(&estate);
+    let whole = place.folder(&estate);
+    whole.run(&RUN).exits(0);
+    let (_, records) = whole.journals().remove(0);
+    place.clear();
+    let mut cut = 0;
+    for number in 1..=records.len() {
+        let folder = place.folder(&estate);
+        let mut command = folder.command(&RUN);
+        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
+        let killed = ran(command.output().expect("run the binary"));
+        if killed.exit != KILLED {
+            // It needed fewer records this time.
+            assert_eq!(killed.exit, 0, "{number}: {}\n{}", killed.out, killed.err);
+            place.clear();
+            continue;
+        }
+        cut += 1;
+        let (_, events) = folder.journals().remove(0);
+        if !events.iter().any(|event| event["kind"] == "run_finished") {
+            let resumed =
+                folder.run(&["resume", "--yes", "--accept-loss", "1d", "--non-interactive"]);
+            assert_eq!(resumed.exit, 0, "{number}: {}\n{}", resumed.out, resumed.err);
+        }
+        let (_, events) = folder.journals().remove(0);
+        let ended = of_step(&events, "step_finished", "count");
+        assert_eq!(ended.len(), 1, "killed after {number}: the rows were counted");
+        assert_eq!(place.names(), ["data"], "killed after {number}");
+        place.clear();
+        free(&estate);
+    }
+    assert!(cut + 2 >= records.len(), "only {cut} of {} runs were cut", records.len());
+}
+
+fn id(arguments: &[&str]) -> String {
+    let said = Command::new("id").args(arguments).output().expect("id runs").stdout;
+    String::from_utf8_lossy(&said).trim().to_owned()
+}
+
+/// Says whether these tests run as root, whom PostgreSQL's own programs refuse.
+fn is_root() -> bool {
+    id(&["-u"]) == "0"
+}
+
+/// Takes the lease away that a run had that was killed at its end.
+fn free(estate: &Estate) {
+    estate.post("/reset", OPTIONS);
+}
