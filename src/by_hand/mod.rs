@@ -15,7 +15,7 @@ mod tests;
 use serde_json::{Map, Value};
 
 use crate::estate::types::Estate;
-use crate::runbook::catalogue::actions::{ActionName, RecoveryMethod, RecoveryPoint};
+use crate::runbook::catalogue::actions::{ActionName, FenceScope, RecoveryMethod, RecoveryPoint};
 use crate::shell;
 use crate::span::Span;
 
@@ -67,7 +67,9 @@ pub(crate) fn action(
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
-        ActionName::PostgresFence => database::fence(estate, &with.text("instance"), &region),
+        ActionName::PostgresFence => {
+            database::fence(estate, &with.text("instance"), &region, scope(with))
+        }
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
         ActionName::RdsProtect => database::protect(estate, &region, &with.text("instance")),
@@ -107,7 +109,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
         ActionName::PostgresRestore => dumps::remove(estate, with),
-        ActionName::PostgresFence => database::unfence(estate, &with.text("instance")),
+        ActionName::PostgresFence => database::unfence(estate, &with.text("instance"), scope(with)),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {
             Some(RecoveryPoint { method: RecoveryMethod::Promote, .. }) => Vec::new(),
@@ -131,6 +133,13 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::Wait => Vec::new(),
+    }
+}
+
+fn scope(with: With<'_>) -> FenceScope {
+    match with.maybe("scope") {
+        Some("database") => FenceScope::Database,
+        Some(_) | None => FenceScope::Roles,
     }
 }
 

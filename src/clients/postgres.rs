@@ -11,6 +11,7 @@ use super::Clients;
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 
+mod blocked;
 mod connect;
 mod error;
 pub(crate) mod fence;

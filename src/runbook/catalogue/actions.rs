@@ -1,9 +1,9 @@
 //! Actions: their names and outputs; their arguments are in [`super::arguments`].
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use super::arguments::{
-    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, KubernetesApply,
+    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, FenceScope, KubernetesApply,
     KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresFence,
     PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover, RecoveryMethod,
     RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
@@ -220,7 +220,7 @@ impl ActionName {
     }
 
     /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
-    pub(crate) const fn simulated(self) -> bool {
+    const fn simulated(self) -> bool {
         match self {
             Self::PostgresAssess
             | Self::PostgresDump
@@ -244,6 +244,12 @@ impl ActionName {
             | Self::TrafficShift
             | Self::Wait => true,
         }
+    }
+
+    /// Says whether a rehearsal can play it with these arguments.
+    pub(crate) fn plays(self, with: &Map<String, Value>) -> bool {
+        let whole = with.get("scope").and_then(Value::as_str) == Some("database");
+        self.simulated() && !(self == Self::PostgresFence && whole)
     }
 
     /// Returns the JSON Schema of its `with`.

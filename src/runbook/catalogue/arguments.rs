@@ -155,6 +155,20 @@ pub(crate) struct PostgresFence {
     pub instance: String,
     /// Region it is in
     pub region: String,
+    /// Who is kept out
+    #[serde(default)]
+    pub scope: FenceScope,
+}
+
+/// Who a fence keeps out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FenceScope {
+    /// The application's roles, from the whole server: they lose their login
+    #[default]
+    Roles,
+    /// Everybody but the estate's user, from the estate's database: the rest of the server goes on
+    Database,
 }
 
 /// Arguments of `postgres.dump`.
