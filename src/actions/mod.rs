@@ -24,7 +24,7 @@ use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use kubernetes::{apply, restart, scale};
-use postgres::{assess, dump, fence, prove, restore};
+use postgres::{assess, dump, evidence, fence, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -82,6 +82,7 @@ impl Action for Actions {
             ActionName::PostgresFence => {
                 arguments(call).ok().map(|with| fence::not_made(&self.clients, &with))
             }
+            ActionName::PostgresEvidence => arguments(call).ok().map(|with| evidence::none(&with)),
             ActionName::CommandRun
             | ActionName::DatabaseRepoint
             | ActionName::KubernetesApply
@@ -160,6 +161,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresEvidence => evidence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresRestore => restore::observe(clients, call, &arguments(call)?).await,
@@ -210,6 +212,9 @@ async fn perform(
         }
         ActionName::PostgresDump => {
             dump::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresEvidence => {
+            evidence::perform(clients, armed, call, &arguments(call)?).await
         }
         ActionName::PostgresFence => {
             fence::perform(clients, armed, call, &arguments(call)?, seen).await
@@ -273,6 +278,7 @@ async fn revert(
         }
         ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
         ActionName::PostgresDump => dump::revert(call),
+        ActionName::PostgresEvidence => evidence::revert(call),
         ActionName::PostgresFence => {
             fence::revert(clients, armed, call, &arguments(call)?, image).await
         }

@@ -65,6 +65,7 @@ pub(crate) fn action(
         ActionName::Manual => manual(with),
         ActionName::PostgresAssess => assess(estate, with),
         ActionName::PostgresDump => dumps::dump(estate, with),
+        ActionName::PostgresEvidence => dumps::evidence(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
         ActionName::PostgresFence => {
@@ -129,6 +130,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         | ActionName::Manual
         | ActionName::PostgresAssess
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica

@@ -258,17 +258,17 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:146:1
+       --> phoenix-dr.yaml:148:1
         |
-    146 | objectives:
+    148 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:160:5
+       --> phoenix-dr.yaml:162:5
         |
-    160 |   - { role: AWS Support, name: somebody }
+    162 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called

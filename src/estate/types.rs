@@ -230,7 +230,10 @@ pub(crate) struct Database {
     /// Directory that dumps are written to and restored from, each with its manifest beside it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dumps: Option<String>,
-    /// Directory of `pg_dump` and `pg_restore`; Debian's own and PATH when left out
+    /// Directory that copies of damaged servers are written to and kept in
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// Directory of PostgreSQL's programs; Debian's own and PATH when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
 }

@@ -58,6 +58,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::KubernetesScale => &[Section::Clusters],
         ActionName::PostgresAssess
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

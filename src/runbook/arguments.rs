@@ -47,6 +47,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::Manual => read::<actions::Manual>(with),
         ActionName::PostgresAssess => read::<actions::PostgresAssess>(with),
         ActionName::PostgresDump => read::<actions::PostgresDump>(with),
+        ActionName::PostgresEvidence => read::<actions::PostgresEvidence>(with),
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),
         ActionName::PostgresProve => read::<actions::PostgresProve>(with),
         ActionName::PostgresRestore => read::<actions::PostgresRestore>(with),

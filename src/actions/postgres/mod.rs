@@ -2,7 +2,9 @@
 
 pub(crate) mod assess;
 mod content;
+mod drafts;
 pub(crate) mod dump;
+pub(crate) mod evidence;
 pub(crate) mod fence;
 mod grants;
 mod holds;

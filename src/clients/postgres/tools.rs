@@ -23,15 +23,20 @@ const NEWER: u32 = 5;
 /// One of PostgreSQL's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
+    BaseBackup,
     Dump,
     Restore,
+    /// Asks a server in ways that are no SQL
+    Terminal,
 }
 
 impl Tool {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::BaseBackup => "pg_basebackup",
             Self::Dump => "pg_dump",
             Self::Restore => "pg_restore",
+            Self::Terminal => "psql",
         }
     }
 }

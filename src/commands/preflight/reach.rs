@@ -155,6 +155,7 @@ const fn action_asks(action: ActionName) -> bool {
     match action {
         ActionName::PostgresAssess
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

@@ -20,7 +20,11 @@ impl Checks<'_> {
         if let Some(application) = &database.application {
             self.application(application, &path.key("application"));
         }
-        for (key, given) in [("dumps", &database.dumps), ("tools", &database.tools)] {
+        for (key, given) in [
+            ("dumps", &database.dumps),
+            ("evidence", &database.evidence),
+            ("tools", &database.tools),
+        ] {
             if let Some(given) = given.as_deref().filter(|given| !given.starts_with('/')) {
                 let message = format!("`{given}` is not a directory's full path");
                 let help = "begin it with a slash: a run may be resumed from another directory";

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, FenceScope, KubernetesApply,
-    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresFence,
-    PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    KubernetesRestart, KubernetesScale, Manual, PostgresAssess, PostgresDump, PostgresEvidence,
+    PostgresFence, PostgresProve, PostgresRestore, PromoteReplica, Protect, Recover,
+    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
+    WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -21,6 +22,7 @@ pub(crate) enum ActionName {
     Manual,
     PostgresAssess,
     PostgresDump,
+    PostgresEvidence,
     PostgresFence,
     PostgresProve,
     PostgresRestore,
@@ -38,7 +40,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::KubernetesApply,
@@ -47,6 +49,7 @@ impl ActionName {
         Self::Manual,
         Self::PostgresAssess,
         Self::PostgresDump,
+        Self::PostgresEvidence,
         Self::PostgresFence,
         Self::PostgresProve,
         Self::PostgresRestore,
@@ -73,6 +76,7 @@ impl ActionName {
             Self::Manual => "manual",
             Self::PostgresAssess => "postgres.assess",
             Self::PostgresDump => "postgres.dump",
+            Self::PostgresEvidence => "postgres.evidence",
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
             Self::PostgresRestore => "postgres.restore",
@@ -111,6 +115,9 @@ impl ActionName {
                 "Read a database in full and say what of it is damaged, and where; changes nothing"
             }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
+            Self::PostgresEvidence => {
+                "Copy the whole server's files as they are, damage and all, before anything is written"
+            }
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
             Self::PostgresFence => {
@@ -147,6 +154,7 @@ impl ActionName {
             | Self::Manual
             | Self::PostgresAssess
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
@@ -177,6 +185,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresFence
             | Self::PostgresRestore
             | Self::RdsPromoteReplica
@@ -195,8 +204,8 @@ impl ActionName {
         match self {
             // A promotion is for good; a person's work is a person's to undo.
             Self::RdsPromoteReplica | Self::Manual => false,
-            // A dump that was taken is kept.
-            Self::PostgresDump => false,
+            // What was taken is kept.
+            Self::PostgresDump | Self::PostgresEvidence => false,
             // Undone by its own `undo` command, where it has one.
             Self::CommandRun
             | Self::DatabaseRepoint
@@ -224,6 +233,7 @@ impl ActionName {
         match self {
             Self::PostgresAssess
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresProve
             | Self::PostgresRestore => false,
             Self::CommandRun
@@ -263,6 +273,7 @@ impl ActionName {
             Self::Manual => schema_of::<Manual>(),
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
+            Self::PostgresEvidence => schema_of::<PostgresEvidence>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
             Self::PostgresRestore => schema_of::<PostgresRestore>(),
@@ -284,6 +295,7 @@ impl ActionName {
         match self {
             Self::CommandRun => COMMAND_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
+            Self::PostgresEvidence => EVIDENCE_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
             Self::RdsChooseRecoveryPoint => POINT_OUTPUTS,
@@ -377,6 +389,12 @@ const DUMP_OUTPUTS: &[Output] = &[
     Output { name: "path", shape: Shape::String, say: "directory of its files" },
     Output { name: "taken", shape: Shape::String, say: "instant of its snapshot" },
     Output { name: "rows", shape: Shape::Integer, say: "rows of all its tables" },
+];
+const EVIDENCE_OUTPUTS: &[Output] = &[
+    Output { name: "evidence", shape: Shape::String, say: "name of the copy" },
+    Output { name: "path", shape: Shape::String, say: "directory of its files" },
+    Output { name: "taken", shape: Shape::String, say: "instant it was begun" },
+    Output { name: "bytes", shape: Shape::Integer, say: "size of all its files" },
 ];
 const RESTORE_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the new database" },

@@ -191,6 +191,19 @@ pub(crate) struct PostgresDump {
     pub jobs: u8,
 }
 
+/// Arguments of `postgres.evidence`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresEvidence {
+    /// Instance whose server is copied
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Name of the copy; made of the run and the step when left out
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
 /// Arguments of `postgres.restore`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
