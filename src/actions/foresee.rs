@@ -52,6 +52,7 @@ pub(crate) async fn foresee(
         | ActionName::Manual
         | ActionName::PostgresAssess
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

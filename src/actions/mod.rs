@@ -27,7 +27,7 @@ use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
-use postgres::{assess, choose, dump, fence, point_in_time, prove, restore};
+use postgres::{assess, choose, dump, evidence, fence, point_in_time, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -85,6 +85,7 @@ impl Action for Actions {
             ActionName::PostgresFence => {
                 arguments(call).ok().map(|with| fence::not_made(&self.clients, &with))
             }
+            ActionName::PostgresEvidence => arguments(call).ok().map(|with| evidence::none(&with)),
             ActionName::CommandRun
             | ActionName::DatabaseRepoint
             | ActionName::ExperimentsRebuild
@@ -143,9 +144,9 @@ fn arguments<T: DeserializeOwned>(call: &Call) -> Result<T, ActionError> {
 }
 
 /// Refuses in a rehearsal what it cannot play: a success that was none would be worse than an end.
-fn playable(clients: &Clients, name: ActionName) -> Result<(), ActionError> {
+fn playable(clients: &Clients, name: ActionName, call: &Call) -> Result<(), ActionError> {
     let Network::Simulated(sandbox) = &clients.network else { return Ok(()) };
-    if name.simulated() {
+    if name.plays(&call.with) {
         return Ok(());
     }
     sandbox.left(name.name());
@@ -156,7 +157,7 @@ fn playable(clients: &Clients, name: ActionName) -> Result<(), ActionError> {
 }
 
 async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionError> {
-    playable(clients, name(call)?)?;
+    playable(clients, name(call)?, call)?;
     match name(call)? {
         ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
         ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
@@ -170,6 +171,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
             choose::observe(clients, call, &arguments(call)?).await
         }
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresEvidence => evidence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresProve => prove::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresRestore => restore::observe(clients, call, &arguments(call)?).await,
@@ -227,6 +229,9 @@ async fn perform(
         ActionName::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
         ActionName::PostgresDump => {
             dump::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
+        ActionName::PostgresEvidence => {
+            evidence::perform(clients, armed, call, &arguments(call)?).await
         }
         ActionName::PostgresFence => {
             fence::perform(clients, armed, call, &arguments(call)?, seen).await
@@ -296,6 +301,7 @@ async fn revert(
         }
         ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
         ActionName::PostgresDump => dump::revert(call),
+        ActionName::PostgresEvidence => evidence::revert(call),
         ActionName::PostgresFence => {
             fence::revert(clients, armed, call, &arguments(call)?, image).await
         }

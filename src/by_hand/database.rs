@@ -3,6 +3,7 @@
 use super::kubernetes::{self, capitals};
 use crate::clients::postgres::{identifier, literal};
 use crate::estate::types::{Database, Estate, RecoveredInstance, Region};
+use crate::runbook::catalogue::actions::FenceScope;
 use crate::shell;
 
 const PORT: &str = "5432";
@@ -111,27 +112,54 @@ fn roles(database: &Database) -> Vec<String> {
     database.connection.application_roles.clone()
 }
 
-/// Returns the ways to fence an instance, the strongest first; the last word is a person's.
-pub(crate) fn fence(estate: &Estate, instance: &str, region: &str) -> Vec<String> {
-    let Some(database) = &estate.database else {
-        return vec!["# the estate names no database".to_owned()];
-    };
+/// Returns the statements that fence an instance: a database of it, or the application's roles.
+fn fenced(database: &Database, scope: FenceScope) -> Vec<String> {
     let name = identifier(&database.name);
     let mut sql =
         vec!["begin read write".to_owned(), format!("alter database {name} set {SETTING} = on")];
-    sql.extend(
-        roles(database).iter().map(|role| format!("alter role {} nologin", identifier(role))),
-    );
+    let theirs: Vec<String> = roles(database).iter().map(|role| identifier(role)).collect();
+    let whose = match scope {
+        FenceScope::Roles => {
+            sql.extend(theirs.iter().map(|role| format!("alter role {role} nologin")));
+            let listed: Vec<String> = roles(database).iter().map(|role| literal(role)).collect();
+            (!listed.is_empty()).then(|| format!("usename in ({})", listed.join(", ")))
+        }
+        FenceScope::Database => {
+            let from = std::iter::once("public").chain(theirs.iter().map(String::as_str));
+            let from = from.collect::<Vec<_>>().join(", ");
+            let user = identifier(&database.connection.user);
+            sql.push(format!("revoke connect on database {name} from {from} cascade"));
+            sql.push(format!("grant connect on database {name} to {user}"));
+            let of = literal(&database.name);
+            Some(format!("datname = {of} and pid <> pg_backend_pid()"))
+        }
+    };
     sql.push("commit".to_owned());
-    let listed: Vec<String> = roles(database).iter().map(|role| literal(role)).collect();
-    if !listed.is_empty() {
-        sql.push(format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where usename in ({})",
-            listed.join(", ")
-        ));
-    }
+    sql.extend(whose.map(|whose| {
+        format!("select pg_terminate_backend(pid) from pg_stat_activity where {whose}")
+    }));
+    sql
+}
+
+/// Returns the ways to fence an instance, the strongest first; the last word is a person's.
+pub(crate) fn fence(
+    estate: &Estate,
+    instance: &str,
+    region: &str,
+    scope: FenceScope,
+) -> Vec<String> {
+    let Some(database) = &estate.database else {
+        return vec!["# the estate names no database".to_owned()];
+    };
+    let sql = fenced(database, scope);
     let mut lines = vec!["# where it answers: no writes, no logins, no sessions".to_owned()];
     lines.extend(find(estate, region, instance));
+    if scope == FenceScope::Database {
+        lines.push(format!(
+            "# keep what was: select datacl from pg_database where datname = {}; as a superuser `connection limit 0` does",
+            literal(&database.name)
+        ));
+    }
     lines.push(statements(&psql(estate, instance), &sql));
     let group = &database.primary.fence_security_group;
     if let Some(group) = group.as_deref().filter(|_| database.primary.id == instance) {
@@ -175,13 +203,17 @@ pub(crate) fn stop(instance: &str, region: &str) -> String {
     rds("stop-db-instance", region, instance)
 }
 
-pub(super) fn unfence(estate: &Estate, instance: &str) -> Vec<String> {
+pub(super) fn unfence(estate: &Estate, instance: &str, scope: FenceScope) -> Vec<String> {
     let Some(database) = &estate.database else { return Vec::new() };
-    let mut sql = vec![
-        "begin read write".to_owned(),
-        format!("alter database {} reset {SETTING}", identifier(&database.name)),
-    ];
-    sql.extend(roles(database).iter().map(|role| format!("alter role {} login", identifier(role))));
+    let name = identifier(&database.name);
+    let mut sql =
+        vec!["begin read write".to_owned(), format!("alter database {name} reset {SETTING}")];
+    match scope {
+        FenceScope::Roles => sql.extend(
+            roles(database).iter().map(|role| format!("alter role {} login", identifier(role))),
+        ),
+        FenceScope::Database => sql.push(format!("grant connect on database {name} to public")),
+    }
     sql.push("commit".to_owned());
     vec![statements(&psql(estate, instance), &sql)]
 }
@@ -233,7 +265,7 @@ pub(crate) fn promote(estate: &Estate, region: &str, replica: &str) -> Vec<Strin
 /// Returns what lifts a fence that came over, by replication or in a backup: until then nobody writes to what was
 /// recovered, and the application cannot log in to it.
 pub(crate) fn lift(estate: &Estate, region: &str, recovered: &str) -> Vec<String> {
-    let lifts = unfence(estate, recovered);
+    let lifts = unfence(estate, recovered, FenceScope::Roles);
     if lifts.is_empty() {
         return lifts;
     }

@@ -54,6 +54,17 @@ pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
     lines
 }
 
+/// Returns the command that copies a whole server's files as they are.
+pub(super) fn evidence(estate: &Estate, with: With<'_>) -> Vec<String> {
+    let root = estate.database.as_ref().and_then(|known| known.evidence.as_deref());
+    let name = with.maybe("name").unwrap_or("NAME");
+    let folder = shell::word(&format!("{}/{name}.evidence", root.unwrap_or("EVIDENCE")));
+    vec![format!(
+        "pg_basebackup {} --format=tar --wal-method=stream --checkpoint=fast --no-verify-checksums --pgdata={folder}",
+        server(estate, with)
+    )]
+}
+
 /// Returns the commands that restore a dump into a new database.
 pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let (server, into) = (server(estate, with), shell::word(&with.text("into")));

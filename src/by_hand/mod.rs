@@ -16,7 +16,7 @@ mod tests;
 use serde_json::{Map, Value};
 
 use crate::estate::types::Estate;
-use crate::runbook::catalogue::actions::{ActionName, RecoveryMethod, RecoveryPoint};
+use crate::runbook::catalogue::actions::{ActionName, FenceScope, RecoveryMethod, RecoveryPoint};
 use crate::shell;
 use crate::span::Span;
 
@@ -68,6 +68,7 @@ pub(crate) fn action(
         ActionName::PostgresAssess => assess(estate, with),
         ActionName::PostgresChooseRecoveryPoint => dumps::points(estate, with),
         ActionName::PostgresDump => dumps::dump(estate, with),
+        ActionName::PostgresEvidence => dumps::evidence(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
         ActionName::PostgresRestorePointInTime => {
@@ -75,7 +76,9 @@ pub(crate) fn action(
                 format!("{}/{}", dumps::bases(estate), with.maybe("backup").unwrap_or("NAME"));
             dumps::point_in_time(estate, &backup, with.maybe("target").unwrap_or("latest"))
         }
-        ActionName::PostgresFence => database::fence(estate, &with.text("instance"), &region),
+        ActionName::PostgresFence => {
+            database::fence(estate, &with.text("instance"), &region, scope(with))
+        }
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
         ActionName::RdsProtect => database::protect(estate, &region, &with.text("instance")),
@@ -117,7 +120,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
         ActionName::PostgresRestore => dumps::remove(estate, with),
         ActionName::PostgresRestorePointInTime => dumps::remove_server(estate),
-        ActionName::PostgresFence => database::unfence(estate, &with.text("instance")),
+        ActionName::PostgresFence => database::unfence(estate, &with.text("instance"), scope(with)),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {
             Some(RecoveryPoint { method: RecoveryMethod::Promote, .. }) => Vec::new(),
@@ -138,10 +141,18 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         | ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresProve
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica
         | ActionName::Wait => Vec::new(),
+    }
+}
+
+fn scope(with: With<'_>) -> FenceScope {
+    match with.maybe("scope") {
+        Some("database") => FenceScope::Database,
+        Some(_) | None => FenceScope::Roles,
     }
 }
 

@@ -73,6 +73,16 @@ fn words_are_quoted_and_a_fence_is_one_session() {
 }
 
 #[test]
+fn a_fence_of_a_whole_database_leaves_the_roles_of_the_server_alone() {
+    let (estate, mut with) = (estate(), with());
+    with.insert("scope".to_owned(), json!("database"));
+    let there = action(&estate, ActionName::PostgresFence, &with).join("\n");
+    let back = undo(&estate, ActionName::PostgresFence, &with).join("\n");
+    assert!(there.contains("revoke connect on database") && back.contains("grant connect on"));
+    assert!(!there.contains("nologin") && !back.contains("alter role"), "{there}{back}");
+}
+
+#[test]
 fn a_chosen_point_gives_its_own_commands() {
     let estate = estate();
     for (method, verb) in [

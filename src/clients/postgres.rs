@@ -12,6 +12,7 @@ use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 
 mod batch;
+mod blocked;
 mod connect;
 mod cursor;
 mod error;

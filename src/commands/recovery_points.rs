@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::context::Context;
-use crate::actions::postgres::dump::bytes;
+use crate::actions::postgres::drafts::bytes;
 use crate::actions::postgres::points::{Asked, Point, Points, list};
 use crate::cli::RecoveryPointsArgs;
 use crate::clients::guard::Guard;

@@ -235,6 +235,9 @@ pub(crate) struct Database {
     /// Base backups and archived WAL, of a server of one's own
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_backups: Option<BaseBackups>,
+    /// Directory that copies of damaged servers are written to and kept in
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
     /// Directory of PostgreSQL's programs; Debian's own and PATH when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,

@@ -64,6 +64,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

@@ -51,6 +51,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
             read::<actions::PostgresChooseRecoveryPoint>(with)
         }
         ActionName::PostgresDump => read::<actions::PostgresDump>(with),
+        ActionName::PostgresEvidence => read::<actions::PostgresEvidence>(with),
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),
         ActionName::PostgresProve => read::<actions::PostgresProve>(with),
         ActionName::PostgresRestore => read::<actions::PostgresRestore>(with),

@@ -4,15 +4,14 @@
 //! manifest says that it is whole: a dump that was cut off is none, and an attempt that a dead process left running cannot
 //! write into this one's.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::content::{self, Content, Reading};
-use super::manifest::{Dumps, FileDigest, Manifest, digests};
+use super::drafts::{bytes, draft, free, hashed, named, tidy};
+use super::manifest::{Dumps, FileDigest, Manifest};
 use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
 use crate::clients::Clients;
@@ -37,7 +36,7 @@ pub(crate) async fn observe(
     with: &PostgresDump,
 ) -> Result<Observation, ActionError> {
     let dumps = Dumps::of(clients)?;
-    let name = name(call, with)?;
+    let name = named(with.name.as_deref(), call)?;
     let state = |whole: bool| json!({ "dump": name, "whole": whole });
     if let Some(manifest) = dumps.find(&name)? {
         if manifest.token != call.token() {
@@ -78,10 +77,10 @@ pub(crate) async fn perform(
     _seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let dumps = Dumps::of(clients)?;
-    let (name, asked) = (name(call, with)?, of(clients, with)?);
+    let (name, asked) = (named(with.name.as_deref(), call)?, of(clients, with)?);
     let about = about(clients, &with.instance, asked).await?;
     let tool = find(clients, Tool::Dump, about.major()).await?;
-    tidy(&dumps, call);
+    tidy(dumps.root(), call);
     let mut session = connect_to(clients, &with.instance, asked).await?;
     let what = format!("read what {asked} on {} begins with", with.instance);
     let properties = properties(clients, &what, &mut session).await?;
@@ -91,7 +90,7 @@ pub(crate) async fn perform(
     let (leader, snapshot) = reading.lead(clients).await?;
     let (taken, lsn) = instant(&what, &leader).await?;
     let sequences = content::positions(reading, &leader).await?;
-    let draft = draft(&dumps, call, clients);
+    let draft = draft(dumps.root(), call, clients);
     let argv = argv(&tool, &snapshot, &draft, asked, with.jobs);
     let made = futures::try_join!(
         dump(clients, call, with, &argv),
@@ -104,7 +103,7 @@ pub(crate) async fn perform(
     let found = Of { name, taken, lsn, files, content, about, properties, tool };
     let manifest = found.manifest(call, with, asked);
     keep(&dumps, &draft, manifest.clone()).await?;
-    tidy(&dumps, call);
+    tidy(dumps.root(), call);
     Ok(Performed {
         after: json!({ "dump": manifest.name, "whole": true }),
         notes: vec![format!(
@@ -129,49 +128,6 @@ pub(crate) fn revert(call: &Call) -> Result<(), ActionError> {
 
 fn of<'a>(clients: &'a Clients, with: &'a PostgresDump) -> Result<&'a str, ActionError> {
     Ok(with.database.as_deref().unwrap_or(&database(clients)?.name))
-}
-
-/// Returns the dump's name: the given one, else the run's own instant and the step.
-fn name(call: &Call, with: &PostgresDump) -> Result<String, ActionError> {
-    let name = match &with.name {
-        Some(name) => name.clone(),
-        None if call.generation == 0 => format!("{}-{}", call.run, call.step),
-        None => format!("{}-{}-{}", call.run, call.step, call.generation),
-    };
-    let sound = !name.is_empty()
-        && name.len() <= 100
-        && !name.starts_with('.')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if sound {
-        return Ok(name);
-    }
-    let message = format!("`{name}` cannot name a dump");
-    Err(ActionError::unchanged(FailureClass::Invalid, message)
-        .hint("use letters, digits, dots, dashes and underscores: it becomes part of file names"))
-}
-
-/// Returns how the drafts of a step begin; nobody else's do.
-fn drafts(call: &Call) -> String {
-    let digest = Sha256::digest(call.token().as_bytes());
-    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!(".phoenix-dr-{short}-")
-}
-
-/// Returns where an attempt writes: a place of its own, so that no other attempt writes there too.
-fn draft(dumps: &Dumps, call: &Call, clients: &Clients) -> PathBuf {
-    let now = clients.clock.now().as_microsecond();
-    dumps.root().join(format!("{}{}-{now}", drafts(call), std::process::id()))
-}
-
-/// Removes what attempts of this step left; where that cannot be done, it is only in the way of nobody.
-fn tidy(dumps: &Dumps, call: &Call) {
-    let start = drafts(call);
-    let Ok(entries) = std::fs::read_dir(dumps.root()) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&start) {
-            drop(std::fs::remove_dir_all(entry.path()));
-        }
-    }
 }
 
 fn argv(
@@ -266,15 +222,6 @@ async fn instant(what: &str, leader: &Held) -> Result<(Timestamp, String), Actio
     Ok((taken, lsn))
 }
 
-async fn hashed(folder: PathBuf) -> Result<Vec<FileDigest>, ActionError> {
-    let said = folder.display().to_string();
-    let failed = |error: String| {
-        ActionError::unchanged(FailureClass::Transient, format!("read {said}: {error}"))
-    };
-    let read = tokio::task::spawn_blocking(move || digests(&folder)).await;
-    read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
-}
-
 /// Gives the dump its manifest and its name.
 async fn keep(
     dumps: &Dumps,
@@ -338,10 +285,8 @@ impl Of {
 
 /// Says how much room there is; an error where it cannot be enough.
 fn room(dumps: &Dumps, needed: u64) -> Result<Option<String>, ActionError> {
-    // Without an answer the dump itself will tell.
-    let Ok(found) = rustix::fs::statvfs(dumps.root()) else { return Ok(None) };
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    // What compresses best takes a tenth.
+    // Without an answer the dump itself will tell. What compresses best takes a tenth.
+    let Some(free) = free(dumps.root()) else { return Ok(None) };
     if free < needed / 10 {
         let message = format!(
             "{} has {} free, and the database has {}",
@@ -362,21 +307,6 @@ fn outputs(dumps: &Dumps, manifest: &Manifest) -> Map<String, Value> {
         ("taken".to_owned(), json!(manifest.taken.to_string())),
         ("rows".to_owned(), json!(manifest.rows())),
     ])
-}
-
-/// Returns a size as people say it.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
-        return format!("{count} bytes");
-    }
-    let mut unit = 0;
-    let mut whole = count / 1024;
-    while whole >= 10 * 1024 && unit + 1 < UNITS.len() {
-        whole /= 1024;
-        unit += 1;
-    }
-    format!("{whole} {}", UNITS[unit])
 }
 
 #[cfg(test)]

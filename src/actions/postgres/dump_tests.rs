@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::Server;

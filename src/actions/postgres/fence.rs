@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::grants::permitted;
-use super::holds::{Others, end_sessions, prove, sessions, terminate};
+use super::holds::{Others, Whose, end_sessions, prove};
 use super::ladder::{self, Closed};
 use super::state::State;
 use crate::by_hand;
@@ -19,7 +19,13 @@ use crate::clients::postgres::{NoSession, READ_ONLY as SETTING, connect, databas
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
-use crate::runbook::catalogue::actions::PostgresFence;
+use crate::runbook::catalogue::actions::{FenceScope, PostgresFence};
+
+mod access;
+mod acl;
+pub(super) mod others;
+mod rights;
+mod whole;
 
 /// Looks before a database that answers and does not let us in counts as out of reach: one that restarts refuses
 /// connections for some seconds.
@@ -124,10 +130,13 @@ pub(crate) async fn observe(
 async fn by_sql(clients: &Clients, with: &PostgresFence) -> Result<Observation, NotBySql> {
     let known = database(clients)?;
     let instance = &with.instance;
+    if with.scope == FenceScope::Database {
+        return whole::look(clients, with).await;
+    }
     let mut session = connect(clients, instance, None).await?;
     let roles = roles(clients)?;
     let state = State::read(clients, instance, &mut session, roles).await?;
-    let sessions = sessions(clients, instance, &mut session, roles).await?;
+    let sessions = Whose::Roles(roles).count(clients, instance, &mut session).await?;
     if state.in_recovery {
         let mut seen = Observation::new(state.shape(), state.shape());
         seen.evidence = vec![format!("{instance} replays another's writes and takes none")];
@@ -149,7 +158,7 @@ async fn by_sql(clients: &Clients, with: &PostgresFence) -> Result<Observation, 
     )];
     seen.evidence.extend(Others::read(clients, instance, &mut session, roles).await?.evidence());
     seen.differences = differences(&state, &fenced, with, sessions);
-    seen.commands = commands(clients, &session.address, &statements, roles);
+    seen.commands = commands(clients, &session.address, &statements, Whose::Roles(roles));
     Ok(seen)
 }
 
@@ -188,7 +197,7 @@ fn commands(
     clients: &Clients,
     address: &str,
     statements: &[String],
-    roles: &[String],
+    whose: Whose<'_>,
 ) -> Vec<String> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "5432"));
     let psql = by_hand::database::psql_at(&clients.estate, host, port);
@@ -196,13 +205,13 @@ fn commands(
     let mut sql: Vec<String> = vec!["begin read write".to_owned()];
     sql.extend(statements.iter().cloned());
     sql.push("commit".to_owned());
-    sql.push(terminate(roles));
+    sql.push(whose.terminate());
     vec![by_hand::database::statements(&psql, &sql)]
 }
 
 /// Returns the observation of an instance nothing can fence: it can only be gone without, knowingly.
 fn dark(clients: &Clients, with: &PostgresFence, why: &str, closed: Closed) -> Observation {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let fenced = json!({ "reachable": true, "fenced": true });
     let mut seen = match closed.live {
         Some(live) => Observation::new(live, fenced),
@@ -230,7 +239,7 @@ fn dark(clients: &Clients, with: &PostgresFence, why: &str, closed: Closed) -> O
         seen.satisfied = true;
         return seen;
     }
-    seen.commands = by_hand::database::fence(&clients.estate, instance, region);
+    seen.commands = by_hand::database::fence(&clients.estate, instance, region, with.scope);
     let tried = match others.as_slice() {
         [] => String::new(),
         others => format!(" Nothing else can cut it off either: {}.", others.join("; ")),
@@ -247,7 +256,7 @@ fn dark(clients: &Clients, with: &PostgresFence, why: &str, closed: Closed) -> O
 
 /// Returns the obligation of a primary that may still take writes; a fence by SQL closes it.
 pub(super) fn unfenced(clients: &Clients, with: &PostgresFence, say: String) -> Obligation {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let roles = roles(clients).unwrap_or_default();
     let listed: Vec<String> = roles.iter().map(|role| literal(role)).collect();
     let closed_by = (!listed.is_empty()).then(|| {
@@ -257,10 +266,13 @@ pub(super) fn unfenced(clients: &Clients, with: &PostgresFence, say: String) -> 
             "with": {
                 "instance": instance,
                 "region": region,
-                "sql": format!(
-                    "select not exists (select 1 from pg_roles where rolname in ({}) and rolcanlogin)",
-                    listed.join(", ")
-                ),
+                "sql": match with.scope {
+                    FenceScope::Roles => format!(
+                        "select not exists (select 1 from pg_roles where rolname in ({}) and rolcanlogin)",
+                        listed.join(", ")
+                    ),
+                    FenceScope::Database => others::none_gets_in(&listed.join(", ")),
+                },
             },
             "that": "value",
         })
@@ -277,7 +289,7 @@ pub(super) fn unfenced(clients: &Clients, with: &PostgresFence, say: String) -> 
 
 /// Returns what stays open where the run goes on without the fence, or with somebody's word for it.
 pub(crate) fn not_made(clients: &Clients, with: &PostgresFence) -> Obligation {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let say = format!(
         "{instance} in {region} was not fenced by this run, and nothing here has seen that it is: it may take writes"
     );
@@ -317,6 +329,9 @@ pub(crate) async fn perform(
     if ladder::is_shape(&seen.live) {
         return ladder::perform(clients, call, with).await;
     }
+    if with.scope == FenceScope::Database {
+        return whole::perform(clients, call, with, seen).await;
+    }
     let instance = &with.instance;
     let roles = roles(clients)?;
     let mut session = connect(clients, instance, None).await?;
@@ -329,8 +344,9 @@ pub(crate) async fn perform(
     let mut notes = vec![format!("{} may no longer log in to {instance}", roles.join(", "))];
     notes.extend(state.fence(clients, instance, &mut session).await?);
     let applied = |error: ActionError| ActionError { effect: Effect::Applied, ..error };
+    let whose = Whose::Roles(roles);
     let ended =
-        end_sessions(clients, call, instance, &mut session, roles).await.map_err(applied)?;
+        end_sessions(clients, call, instance, &mut session, whose).await.map_err(applied)?;
     notes.push(format!("{ended} sessions ended; none came back"));
     notes.extend(prove(clients, instance, roles).await.map_err(applied)?);
     let others = Others::read(clients, instance, &mut session, roles).await.map_err(applied)?;
@@ -363,6 +379,9 @@ pub(crate) async fn revert(
 ) -> Result<(), ActionError> {
     if ladder::is_shape(&image.before) {
         return ladder::revert(clients, call, with, image).await;
+    }
+    if with.scope == FenceScope::Database {
+        return whole::revert(clients, with, image).await;
     }
     let (before, ours) = (State::of_shape(&image.before)?, State::of_shape(&image.ours)?);
     let roles: Vec<String> = before.logins.keys().cloned().collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::fence::others::{COUNT, TERMINATE, others_in};
 use super::state::State;
 use crate::clients::Clients;
 use crate::clients::postgres::{Session, Tried, connect, database, identifier, literal};
@@ -18,46 +19,79 @@ const LOOKS_MAX: u32 = 20;
 /// SQLSTATE of a write in a read-only transaction.
 const READ_ONLY: &str = "25006";
 /// A write that leaves nothing behind: it is taken back whatever it says.
-const WRITE: &str = "create table phoenix_dr_must_fail (x int)";
+pub(super) const WRITE: &str = "create table phoenix_dr_must_fail (x int)";
 
-/// Counts the application's sessions.
-pub(super) async fn sessions(
-    clients: &Clients,
-    instance: &str,
-    session: &mut Session,
-    roles: &[String],
-) -> Result<i64, ActionError> {
-    let what = format!("count the application's sessions on {instance}");
-    let sql = "select count(*) from pg_stat_activity where usename::text = any($1::text[])";
-    let row = session.read_one(clients, &what, sql, &[&roles]).await?;
-    row.try_get(0)
-        .map_err(|error| ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}")))
+/// Whose sessions a fence ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose<'a> {
+    /// These roles', in every database
+    Roles(&'a [String]),
+    /// Everybody's in one database, but this program's own
+    All { database: &'a str },
 }
 
-/// Returns the statement that ends the application's sessions.
-pub(super) fn terminate(roles: &[String]) -> String {
-    format!(
-        "select pg_terminate_backend(pid) from pg_stat_activity where usename in ({})",
-        listed(roles)
-    )
+impl Whose<'_> {
+    /// Counts them.
+    pub(super) async fn count(
+        self,
+        clients: &Clients,
+        instance: &str,
+        session: &mut Session,
+    ) -> Result<i64, ActionError> {
+        let what = format!("count the sessions of {self} on {instance}");
+        let row = match self {
+            Self::Roles(roles) => {
+                let sql =
+                    "select count(*) from pg_stat_activity where usename::text = any($1::text[])";
+                session.read_one(clients, &what, sql, &[&roles]).await?
+            }
+            Self::All { database } => {
+                let sql = format!("{COUNT} {}", others_in(literal(database).as_str()));
+                session.read_one(clients, &what, &sql, &[]).await?
+            }
+        };
+        row.try_get(0).map_err(|error| {
+            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+        })
+    }
+
+    /// Returns the statement that ends them.
+    pub(super) fn terminate(self) -> String {
+        match self {
+            Self::Roles(roles) => format!(
+                "select pg_terminate_backend(pid) from pg_stat_activity where usename in ({})",
+                listed(roles)
+            ),
+            Self::All { database } => format!("{TERMINATE} {}", others_in(&literal(database))),
+        }
+    }
+}
+
+impl std::fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Roles(roles) => write!(f, "{}", roles.join(", ")),
+            Self::All { database } => write!(f, "others in {database}"),
+        }
+    }
 }
 
 fn listed(roles: &[String]) -> String {
     roles.iter().map(|role| literal(role)).collect::<Vec<_>>().join(", ")
 }
 
-/// Ends the application's sessions until two looks in a row find none; returns how many there were at first.
+/// Ends sessions until two looks in a row find none; returns how many there were at first.
 pub(super) async fn end_sessions(
     clients: &Clients,
     call: &Call,
     instance: &str,
     session: &mut Session,
-    roles: &[String],
+    whose: Whose<'_>,
 ) -> Result<i64, ActionError> {
-    let first = sessions(clients, instance, session, roles).await?;
+    let first = whose.count(clients, instance, session).await?;
     let mut quiet = 0;
     for _ in 0..LOOKS_MAX {
-        let left = sessions(clients, instance, session, roles).await?;
+        let left = whose.count(clients, instance, session).await?;
         if left == 0 {
             quiet += 1;
             if quiet == 2 {
@@ -66,14 +100,14 @@ pub(super) async fn end_sessions(
         } else {
             quiet = 0;
             call.progress.tell(format!("ending {left} sessions"), None);
-            let statement = (terminate(roles), Vec::new());
+            let statement = (whose.terminate(), Vec::new());
             session.change(clients, &format!("end sessions on {instance}"), &[statement]).await?;
         }
         clients.clock.sleep(LOOK_EVERY).await;
     }
     Err(ActionError::applied(
         FailureClass::Transient,
-        format!("sessions of {} on {instance} do not end", roles.join(", ")),
+        format!("sessions of {whose} on {instance} do not end"),
     )
     .hint("something still connects as these roles, or a session cannot be interrupted"))
 }
@@ -94,6 +128,17 @@ pub(super) async fn prove(
         )
         .hint("find out who changed it; a retry looks anew"));
     }
+    writes_fail(clients, instance, &mut session, roles).await
+}
+
+/// Tries a write in a session that began behind the fence, as this program's own role and as each role of the application;
+/// returns what was proved, a line each.
+pub(super) async fn writes_fail(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+    roles: &[String],
+) -> Result<Vec<String>, ActionError> {
     let user = &database(clients)?.connection.user;
     let mut notes = Vec::new();
     for role in std::iter::once(None).chain(roles.iter().map(|role| Some(role.as_str()))) {
@@ -195,7 +240,7 @@ impl Others {
         with: &PostgresFence,
         session: &mut Session,
     ) -> Result<Option<Obligation>, ActionError> {
-        let PostgresFence { instance, region } = with;
+        let PostgresFence { instance, region, .. } = with;
         if self.sessions.is_empty() {
             return Ok(None);
         }

@@ -217,7 +217,7 @@ impl Found {
     }
 
     fn difference(&self, with: &PostgresFence, rung: Rung) -> Difference {
-        let PostgresFence { instance, region } = with;
+        let PostgresFence { instance, region, .. } = with;
         match rung {
             Rung::CutOff if self.begun() == Some(rung) => Difference {
                 what: format!("RDS {region} {instance} sessions from before its security group"),
@@ -243,7 +243,7 @@ impl Found {
     }
 
     fn commands(&self, with: &PostgresFence, rung: Rung) -> Vec<String> {
-        let PostgresFence { instance, region } = with;
+        let PostgresFence { instance, region, .. } = with;
         match rung {
             Rung::CutOff => {
                 let group = self.group.as_deref().unwrap_or("GROUP");
@@ -371,7 +371,7 @@ async fn go(
     found: &Found,
     rung: Rung,
 ) -> Result<Held, ActionError> {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     match (rung, &found.group) {
         (Rung::CutOff, Some(group)) => halt::cut_off(clients, call, region, instance, group).await,
         (Rung::CutOff, None) => Err(ActionError::unchanged(
@@ -394,7 +394,7 @@ fn performed(
     rung: Rung,
     (held, tried): (Vec<String>, Tried),
 ) -> Performed {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let mut notes = tried.failures;
     notes.push(format!("{instance} in {region} is kept from taking writes by {}", rung.name()));
     notes.extend(held);
@@ -423,7 +423,7 @@ fn performed(
 
 /// What is in place and does not keep everybody out stays open: nothing better is left.
 fn partly(clients: &Clients, with: &PostgresFence, after: Value, tried: Tried) -> Performed {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let left: Vec<String> = tried.partly.into_iter().map(|(_, left)| left).collect();
     let say = format!("{instance} in {region} may still take writes: {}", left.join("; "));
     Performed {
@@ -441,7 +441,7 @@ pub(super) async fn revert(
     with: &PostgresFence,
     image: &Image,
 ) -> Result<(), ActionError> {
-    let PostgresFence { instance, region } = with;
+    let PostgresFence { instance, region, .. } = with;
     let (before, now) = (&image.before, &image.now.live);
     let differs = |part: &str, field: &str| {
         let (was, is) = (&before[part][field], &now[part][field]);

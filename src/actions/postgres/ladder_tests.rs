@@ -10,7 +10,7 @@ use crate::clients::tcp::tests::closed;
 use crate::clients::testing;
 use crate::clock::{Clock, RealClock, since};
 use crate::engine::ports::Armed;
-use crate::runbook::catalogue::actions::ActionName;
+use crate::runbook::catalogue::actions::{ActionName, FenceScope};
 use crate::sandbox::tests::{Scene, phoenix};
 
 const EAST: &str = "us-east-1";
@@ -323,7 +323,11 @@ async fn an_address_that_still_accepts_connections_is_no_fence() {
     let mut estate = (*clients.estate).clone();
     estate.database.as_mut().expect("a database").primary.address = Some(address);
     clients.estate = Arc::new(estate);
-    let with = PostgresFence { instance: "phoenix-prod".to_owned(), region: EAST.to_owned() };
+    let with = PostgresFence {
+        instance: "phoenix-prod".to_owned(),
+        region: EAST.to_owned(),
+        scope: FenceScope::Roles,
+    };
     let error = super::perform(&clients, &call(), &with).await.expect_err("it lets in");
     assert!(error.message.contains("still accepts connections"), "{error}");
     assert_eq!(error.effect, Effect::Applied);

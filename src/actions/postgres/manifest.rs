@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -63,8 +64,8 @@ pub(super) struct FileDigest {
 /// A manifest as it is kept: with a digest of its own, so that a change in it is seen as well.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    manifest: Manifest,
+struct Kept<M> {
+    manifest: M,
     sha256: String,
 }
 
@@ -106,30 +107,12 @@ impl Dumps {
     /// Reads a dump's manifest; `None` where there is none.
     pub(super) fn find(&self, name: &str) -> Result<Option<Manifest>, ActionError> {
         let path = self.manifest(name);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(&path, &error.to_string())),
-        };
-        let bad = |error: serde_json::Error| unreadable(&path, &error.to_string());
-        // A newer format may have fields nobody here knows.
-        let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
-        let format = found["manifest"]["format"].as_str().unwrap_or_default();
-        if format != FORMAT {
-            let why = format!("its format is `{format}`, and this program reads `{FORMAT}`");
+        let Some(manifest) = read::<Manifest>(&self.folder(name), FORMAT)? else { return Ok(None) };
+        if manifest.name != name {
+            let why = format!("it is of the dump `{}`", manifest.name);
             return Err(unreadable(&path, &why));
         }
-        let kept: Kept = serde_json::from_slice(&text).map_err(bad)?;
-        if digest_of(&kept.manifest).map_err(|error| unreadable(&path, &error.to_string()))?
-            != kept.sha256
-        {
-            return Err(unreadable(&path, "it was changed since it was written"));
-        }
-        if kept.manifest.name != name {
-            let why = format!("it is of the dump `{}`", kept.manifest.name);
-            return Err(unreadable(&path, &why));
-        }
-        Ok(Some(kept.manifest))
+        Ok(Some(manifest))
     }
 
     /// Lists the dumps of a database, the newest first, and what is there that is none, with why.
@@ -158,21 +141,7 @@ impl Dumps {
 
     /// Says what of a dump's files is not there, or not as long as its manifest says: a look that reads no content.
     pub(super) fn sizes(&self, manifest: &Manifest) -> Result<(), ActionError> {
-        let folder = self.folder(&manifest.name);
-        let wrong: Vec<String> = manifest
-            .files
-            .iter()
-            .filter_map(|file| match std::fs::metadata(folder.join(&file.name)) {
-                Ok(seen) if seen.len() == file.bytes => None,
-                Ok(seen) => Some(format!(
-                    "{} has {} bytes instead of {}",
-                    file.name,
-                    seen.len(),
-                    file.bytes
-                )),
-                Err(error) => Some(format!("{}: {error}", file.name)),
-            })
-            .collect();
+        let wrong = wrong_sizes(&self.folder(&manifest.name), &manifest.files);
         if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
     }
 
@@ -195,19 +164,65 @@ impl Dumps {
     /// Writes a manifest to what was dumped and gives it its name, durably and never over another's; returns whether that
     /// was free. Blocks.
     pub(super) fn keep(&self, draft: &Path, manifest: &Manifest) -> io::Result<bool> {
-        let kept = Kept { sha256: digest_of(manifest)?, manifest: manifest.clone() };
-        let mut file = File::create(draft.join(MANIFEST))?;
-        serde_json::to_writer_pretty(&mut file, &kept)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        File::open(draft)?.sync_all()?;
-        let folder = self.folder(&manifest.name);
-        match renameat_with(CWD, draft, CWD, &folder, RenameFlags::NOREPLACE) {
-            Ok(()) => File::open(&self.root)?.sync_all().map(|()| true),
-            Err(rustix::io::Errno::EXIST) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        keep(draft, &self.folder(&manifest.name), manifest)
     }
+}
+
+/// Reads a manifest of a format; `None` where the folder has none.
+pub(super) fn read<M: Serialize + DeserializeOwned>(
+    folder: &Path,
+    format: &str,
+) -> Result<Option<M>, ActionError> {
+    let path = folder.join(MANIFEST);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&path, &error.to_string())),
+    };
+    let bad = |error: serde_json::Error| unreadable(&path, &error.to_string());
+    // A newer format may have fields nobody here knows.
+    let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
+    let known = found["manifest"]["format"].as_str().unwrap_or_default();
+    if known != format {
+        let why = format!("its format is `{known}`, and this program reads `{format}`");
+        return Err(unreadable(&path, &why));
+    }
+    let kept: Kept<M> = serde_json::from_slice(&text).map_err(bad)?;
+    if digest_of(&kept.manifest).map_err(bad)? != kept.sha256 {
+        return Err(unreadable(&path, "it was changed since it was written"));
+    }
+    Ok(Some(kept.manifest))
+}
+
+/// Writes a manifest into a draft and gives it its name, durably and never over another's; returns whether that was free.
+/// Blocks.
+pub(super) fn keep<M: Serialize>(draft: &Path, folder: &Path, manifest: &M) -> io::Result<bool> {
+    let kept = Kept { sha256: digest_of(manifest)?, manifest };
+    let mut file = File::create(draft.join(MANIFEST))?;
+    serde_json::to_writer_pretty(&mut file, &kept)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    File::open(draft)?.sync_all()?;
+    match renameat_with(CWD, draft, CWD, folder, RenameFlags::NOREPLACE) {
+        Ok(()) => match folder.parent() {
+            Some(root) => File::open(root)?.sync_all().map(|()| true),
+            None => Ok(true),
+        },
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says which files are not there, or not as long as they were written, a line each.
+pub(super) fn wrong_sizes(folder: &Path, files: &[FileDigest]) -> Vec<String> {
+    let wrong = |file: &FileDigest| match std::fs::metadata(folder.join(&file.name)) {
+        Ok(seen) if seen.len() == file.bytes => None,
+        Ok(seen) => {
+            Some(format!("{} has {} bytes instead of {}", file.name, seen.len(), file.bytes))
+        }
+        Err(error) => Some(format!("{}: {error}", file.name)),
+    };
+    files.iter().filter_map(wrong).collect()
 }
 
 impl Manifest {
@@ -264,7 +279,7 @@ fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-fn digest_of(manifest: &Manifest) -> Result<String, serde_json::Error> {
+fn digest_of<M: Serialize>(manifest: &M) -> Result<String, serde_json::Error> {
     Ok(hex(&Sha256::digest(serde_json::to_vec(manifest)?)))
 }
 
@@ -275,7 +290,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 fn unreadable(path: &Path, why: &str) -> ActionError {
     let message = format!("the manifest {} cannot be believed: {why}", path.display());
     ActionError::unchanged(FailureClass::Invalid, message)
-        .hint("take another dump; what this one holds is not known")
+        .hint("take another one; what this one holds is not known")
 }
 
 fn altered(name: &str, wrong: &[String]) -> ActionError {

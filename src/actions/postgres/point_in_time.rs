@@ -11,7 +11,7 @@ mod way;
 
 use serde_json::{Map, Value, json};
 
-use super::dump::bytes;
+use super::drafts::bytes;
 use super::proofs::{Proofs, ProvedBy};
 use super::target::RecoveryTarget;
 use crate::clients::Clients;

@@ -28,7 +28,7 @@ pub(crate) async fn observe(
         "{} on {}, {}: against {} of {} tables and {} rows",
         with.database,
         with.instance,
-        super::dump::bytes(found.bytes),
+        super::drafts::bytes(found.bytes),
         manifest.name,
         manifest.content.tables.len(),
         manifest.rows()

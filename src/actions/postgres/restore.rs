@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::dump::{bytes, class, said};
+use super::drafts::bytes;
+use super::dump::{class, said};
 use super::manifest::{Dumps, Manifest};
 use super::properties::{Given, give};
 use super::server::{About, about};

@@ -2,8 +2,9 @@
 
 use super::content::OWN;
 use super::properties::{Locale, locale};
+use super::restore::MAINTENANCE;
 use crate::clients::Clients;
-use crate::clients::postgres::{connect_to, database, identifier};
+use crate::clients::postgres::{NoSession, Session, connect, connect_to, database, identifier};
 use crate::outcome::{ActionError, FailureClass};
 
 /// A server, as far as dumps are concerned.
@@ -28,6 +29,18 @@ impl About {
     pub(super) fn said(&self) -> String {
         let role = if self.in_recovery { "a replica" } else { "takes writes" };
         format!("PostgreSQL {}, {role}", self.major())
+    }
+}
+
+/// Connects to a server beside the estate's database; where that is not allowed, to the database itself.
+pub(super) async fn beside(clients: &Clients, instance: &str) -> Result<Session, NoSession> {
+    match connect_to(clients, instance, MAINTENANCE).await {
+        Err(NoSession::Failed(error))
+            if [FailureClass::Denied, FailureClass::Invalid].contains(&error.class) =>
+        {
+            connect(clients, instance, None).await
+        }
+        session => session,
     }
 }
 

@@ -201,6 +201,19 @@ impl Server {
         row.get(0)
     }
 
+    /// Returns what one of PostgreSQL's own programs says that connects as the superuser.
+    pub(crate) fn said(&self, program: &str, arguments: &[&str]) -> String {
+        let ran = command(&self.bin.join(program))
+            .env("PGPASSWORD", PASSWORD)
+            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "-U", "postgres"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .output()
+            .expect("it runs");
+        assert!(ran.status.success(), "{program} failed");
+        String::from_utf8(ran.stdout).expect("text")
+    }
+
     /// Starts a replica of this server.
     pub(crate) fn replica(&self) -> Self {
         let directory = tempfile::tempdir().expect("directory");

@@ -23,10 +23,13 @@ const NEWER: u32 = 5;
 /// One of PostgreSQL's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
+    BaseBackup,
     ControlData,
     Ctl,
     Dump,
     Restore,
+    /// Asks a server in ways that are no SQL
+    Terminal,
     VerifyBackup,
     WalDump,
 }
@@ -34,10 +37,12 @@ pub(crate) enum Tool {
 impl Tool {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::BaseBackup => "pg_basebackup",
             Self::ControlData => "pg_controldata",
             Self::Ctl => "pg_ctl",
             Self::Dump => "pg_dump",
             Self::Restore => "pg_restore",
+            Self::Terminal => "psql",
             Self::VerifyBackup => "pg_verifybackup",
             Self::WalDump => "pg_waldump",
         }
@@ -46,7 +51,7 @@ impl Tool {
     /// Returns Debian's package of it, without the version.
     const fn package(self) -> &'static str {
         match self {
-            Self::Dump | Self::Restore => "postgresql-client",
+            Self::BaseBackup | Self::Dump | Self::Restore | Self::Terminal => "postgresql-client",
             Self::ControlData | Self::Ctl | Self::VerifyBackup | Self::WalDump => "postgresql",
         }
     }

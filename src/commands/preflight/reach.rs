@@ -156,6 +156,7 @@ const fn action_asks(action: ActionName) -> bool {
         ActionName::ExperimentsRebuild
         | ActionName::PostgresAssess
         | ActionName::PostgresDump
+        | ActionName::PostgresEvidence
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore

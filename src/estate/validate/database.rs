@@ -23,7 +23,11 @@ impl Checks<'_> {
         if let Some(experiments) = &database.experiments {
             self.experiments(experiments, &path.key("experiments"));
         }
-        for (key, given) in [("dumps", &database.dumps), ("tools", &database.tools)] {
+        for (key, given) in [
+            ("dumps", &database.dumps),
+            ("evidence", &database.evidence),
+            ("tools", &database.tools),
+        ] {
             if let Some(given) = given {
                 self.directory(&path.key(key), given);
             }

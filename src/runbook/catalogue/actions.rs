@@ -1,13 +1,13 @@
 //! Actions: their names and outputs; their arguments are in [`super::arguments`].
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub(crate) use super::arguments::{
-    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild,
+    AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild, FenceScope,
     KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess,
-    PostgresChooseRecoveryPoint, PostgresDump, PostgresFence, PostgresProve, PostgresRestore,
-    PostgresRestorePointInTime, PromoteReplica, Protect, Recover, RecoveryMethod, RecoveryPoint,
-    RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    PostgresChooseRecoveryPoint, PostgresDump, PostgresEvidence, PostgresFence, PostgresProve,
+    PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect, Recover, RecoveryMethod,
+    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
 };
 use super::{Output, Shape, schema_of};
 
@@ -24,6 +24,7 @@ pub(crate) enum ActionName {
     PostgresAssess,
     PostgresChooseRecoveryPoint,
     PostgresDump,
+    PostgresEvidence,
     PostgresFence,
     PostgresProve,
     PostgresRestore,
@@ -42,7 +43,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::ExperimentsRebuild,
@@ -53,6 +54,7 @@ impl ActionName {
         Self::PostgresAssess,
         Self::PostgresChooseRecoveryPoint,
         Self::PostgresDump,
+        Self::PostgresEvidence,
         Self::PostgresFence,
         Self::PostgresProve,
         Self::PostgresRestore,
@@ -82,6 +84,7 @@ impl ActionName {
             Self::PostgresAssess => "postgres.assess",
             Self::PostgresChooseRecoveryPoint => "postgres.choose_recovery_point",
             Self::PostgresDump => "postgres.dump",
+            Self::PostgresEvidence => "postgres.evidence",
             Self::PostgresFence => "postgres.fence",
             Self::PostgresProve => "postgres.prove",
             Self::PostgresRestore => "postgres.restore",
@@ -132,6 +135,9 @@ impl ActionName {
                 "Measure dumps, base backups and what RDS has, and have one chosen"
             }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
+            Self::PostgresEvidence => {
+                "Copy the whole server's files as they are, damage and all, before anything is written"
+            }
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
             Self::PostgresRestorePointInTime => {
@@ -173,6 +179,7 @@ impl ActionName {
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
@@ -206,6 +213,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresFence
             | Self::PostgresRestore
             | Self::PostgresRestorePointInTime
@@ -225,8 +233,8 @@ impl ActionName {
         match self {
             // A promotion is for good; a person's work is a person's to undo.
             Self::RdsPromoteReplica | Self::Manual => false,
-            // A dump that was taken is kept.
-            Self::PostgresDump => false,
+            // What was taken is kept.
+            Self::PostgresDump | Self::PostgresEvidence => false,
             // Undone by its own `undo` command, where it has one.
             Self::CommandRun
             | Self::DatabaseRepoint
@@ -265,12 +273,13 @@ impl ActionName {
     }
 
     /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
-    pub(crate) const fn simulated(self) -> bool {
+    const fn simulated(self) -> bool {
         match self {
             Self::ExperimentsRebuild
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
             | Self::PostgresDump
+            | Self::PostgresEvidence
             | Self::PostgresProve
             | Self::PostgresRestore
             | Self::PostgresRestorePointInTime => false,
@@ -294,6 +303,12 @@ impl ActionName {
         }
     }
 
+    /// Says whether a rehearsal can play it with these arguments.
+    pub(crate) fn plays(self, with: &Map<String, Value>) -> bool {
+        let whole = with.get("scope").and_then(Value::as_str) == Some("database");
+        self.simulated() && !(self == Self::PostgresFence && whole)
+    }
+
     /// Returns the JSON Schema of its `with`.
     pub(crate) fn schema(self) -> Value {
         match self {
@@ -307,6 +322,7 @@ impl ActionName {
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresChooseRecoveryPoint => schema_of::<PostgresChooseRecoveryPoint>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
+            Self::PostgresEvidence => schema_of::<PostgresEvidence>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
             Self::PostgresProve => schema_of::<PostgresProve>(),
             Self::PostgresRestore => schema_of::<PostgresRestore>(),
@@ -331,6 +347,7 @@ impl ActionName {
             Self::ExperimentsRebuild => EXPERIMENTS_OUTPUTS,
             Self::PostgresChooseRecoveryPoint => CHOICE_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
+            Self::PostgresEvidence => EVIDENCE_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
             Self::PostgresRestore => RESTORE_OUTPUTS,
             Self::PostgresRestorePointInTime => SERVER_OUTPUTS,
@@ -453,6 +470,12 @@ const DUMP_OUTPUTS: &[Output] = &[
     Output { name: "path", shape: Shape::String, say: "directory of its files" },
     Output { name: "taken", shape: Shape::String, say: "instant of its snapshot" },
     Output { name: "rows", shape: Shape::Integer, say: "rows of all its tables" },
+];
+const EVIDENCE_OUTPUTS: &[Output] = &[
+    Output { name: "evidence", shape: Shape::String, say: "name of the copy" },
+    Output { name: "path", shape: Shape::String, say: "directory of its files" },
+    Output { name: "taken", shape: Shape::String, say: "instant it was begun" },
+    Output { name: "bytes", shape: Shape::Integer, say: "size of all its files" },
 ];
 const RESTORE_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the new database" },

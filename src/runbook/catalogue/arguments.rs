@@ -223,6 +223,20 @@ pub(crate) struct PostgresFence {
     pub instance: String,
     /// Region it is in
     pub region: String,
+    /// Who is kept out
+    #[serde(default)]
+    pub scope: FenceScope,
+}
+
+/// Who a fence keeps out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FenceScope {
+    /// The application's roles, from the whole server: they lose their login
+    #[default]
+    Roles,
+    /// Everybody but the estate's user, from the estate's database: the rest of the server goes on
+    Database,
 }
 
 /// Arguments of `postgres.dump`.
@@ -243,6 +257,19 @@ pub(crate) struct PostgresDump {
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 32))]
     pub jobs: u8,
+}
+
+/// Arguments of `postgres.evidence`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresEvidence {
+    /// Instance whose server is copied
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// Name of the copy; made of the run and the step when left out
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// Arguments of `postgres.restore`.

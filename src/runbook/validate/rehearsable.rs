@@ -43,7 +43,7 @@ impl Found<'_> {
             self.program(&step.with, "done_when", run, &with);
         }
         let action = step.action.as_deref().and_then(ActionName::parse);
-        if let Some(action) = action.filter(|action| !action.simulated()) {
+        if let Some(action) = action.filter(|action| !action.plays(&step.with)) {
             let range = self.loaded.places.at(&path.key("action"));
             let said = format!("a rehearsal cannot play `{}`", action.name());
             let help = "it is for the estate itself and its dry run; a rehearsal ends there";

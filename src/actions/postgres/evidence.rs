@@ -1,0 +1,460 @@
+//! `postgres.evidence`: the files of a whole server as they are, damage and all, before anything is written to it.
+//!
+//! `pg_basebackup` copies them over a replication connection: pages are read as bytes, so that damaged ones come as they
+//! are, and with the log that was written meanwhile the copy can be started. What it writes is a draft until its digests are
+//! known; a copy that has its name is whole, and is kept.
+
+mod server;
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::drafts::{bytes, draft, free, hashed, mark, named, tidy};
+use super::dump::{class, said};
+use super::manifest::{self, FileDigest};
+use super::server::beside;
+use crate::clients::Clients;
+use crate::clients::postgres::tools::{Found, Tool, find};
+use crate::clients::postgres::{database, login};
+use crate::clients::process::{self, Program, ProgramEnd, Scrub};
+use crate::engine::ports::{Armed, Call, Observation, Performed, Waiver};
+use crate::outcome::{ActionError, Difference, FailureClass, Obligation};
+use crate::runbook::catalogue::actions::PostgresEvidence;
+use crate::sandbox::programs::Purpose;
+use crate::shell::line;
+use server::Server;
+
+/// The format this program writes; it reads no other.
+const FORMAT: &str = "phoenix-dr/evidence/1";
+const EVIDENCE: &str = ".evidence";
+/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
+const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Where `pg_basebackup` writes what it copied, file by file.
+const LIST: &str = "backup_manifest";
+
+/// What is known of one copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: String,
+    name: String,
+    /// Token of the step that made it
+    token: String,
+    instance: String,
+    region: String,
+    /// When it was begun and when it was whole, by this host's clock
+    taken: Timestamp,
+    ended: Timestamp,
+    /// The server's own system identifier
+    system: String,
+    in_recovery: bool,
+    server_version: u32,
+    /// Whether pages carry checksums, by which damage in the copy is found later
+    checksums: bool,
+    /// The log that belongs to the copy
+    log: Vec<Log>,
+    files: Vec<FileDigest>,
+}
+
+/// A part of the log that is needed to start a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Log {
+    #[serde(alias = "Timeline")]
+    timeline: u32,
+    #[serde(alias = "Start-LSN")]
+    from: String,
+    #[serde(alias = "End-LSN")]
+    to: String,
+}
+
+/// The list of `pg_basebackup`, as far as it is needed here.
+#[derive(Debug, Deserialize)]
+struct List {
+    #[serde(rename = "WAL-Ranges")]
+    log: Vec<Log>,
+}
+
+/// Looks for the copy, and whether it could be made; where it cannot, it may be gone without by the typed word.
+pub(crate) async fn observe(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresEvidence,
+) -> Result<Observation, ActionError> {
+    let name = named(with.name.as_deref(), call)?;
+    let root = root(clients);
+    if let Ok(root) = &root
+        && let Some(found) = kept(root, &name)?
+    {
+        return taken(root, &found, call);
+    }
+    let mut seen = Observation::new(state(&name, false), state(&name, true));
+    let server = Server::look(clients, with).await?;
+    let mut lacking = server.lacking.clone();
+    let room = match &root {
+        Ok(root) => room(root, server.bytes),
+        Err(_) => Ok(None),
+    };
+    let tool = find(clients, Tool::BaseBackup, server.major()).await;
+    for error in [root.as_ref().err(), room.as_ref().err(), tool.as_ref().err()] {
+        lacking.extend(error.map(|error| Lack::of(error.clone())));
+    }
+    if let (Ok(root), Ok(room), Ok(tool), []) = (&root, &room, &tool, lacking.as_slice()) {
+        seen.evidence = server.said;
+        seen.evidence.push(format!("{} into {}", tool.version, root.display()));
+        seen.evidence.extend(room.clone());
+        seen.differences = vec![Difference {
+            what: format!("copy of {}'s files", with.instance),
+            from: "none".to_owned(),
+            to: folder(root, &name).display().to_string(),
+        }];
+        seen.commands = vec![line(&argv(tool, &folder(root, &name), call, server.has_slot))];
+        return Ok(seen);
+    }
+    Ok(gone_without(clients, with, seen, &lacking))
+}
+
+/// Something that is missing, and what brings it about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lack {
+    what: String,
+    mend: Option<String>,
+}
+
+impl Lack {
+    fn of(error: ActionError) -> Self {
+        Self { what: error.message, mend: error.hint }
+    }
+}
+
+/// Returns a look at a copy that is there.
+fn taken(root: &Path, found: &Manifest, call: &Call) -> Result<Observation, ActionError> {
+    if found.token != call.token() {
+        let message = format!("evidence named {} is there already, of another run", found.name);
+        return Err(ActionError::unchanged(FailureClass::Conflict, message)
+            .hint("give this one another `name`"));
+    }
+    let folder = folder(root, &found.name);
+    let wrong = manifest::wrong_sizes(&folder, &found.files);
+    if !wrong.is_empty() {
+        let message =
+            format!("the evidence {} is not as it was taken: {}", found.name, wrong.join("; "));
+        return Err(ActionError::unchanged(FailureClass::Invalid, message)
+            .hint("find out who changed it; give the step another `name` to take one more"));
+    }
+    let mut seen = Observation::new(state(&found.name, true), state(&found.name, true));
+    seen.outputs = outputs(root, found);
+    Ok(seen)
+}
+
+/// Returns a look that offers to go on without: all that is missing at once, and what would mend it.
+fn gone_without(
+    clients: &Clients,
+    with: &PostgresEvidence,
+    mut seen: Observation,
+    lacking: &[Lack],
+) -> Observation {
+    let obligation = none(with);
+    seen.evidence = lacking.iter().map(|lack| lack.what.clone()).collect();
+    if clients.open.contains(&obligation.id) {
+        seen.evidence.push(format!(
+            "an earlier run went on without evidence, and `{}` is still open",
+            obligation.id
+        ));
+        seen.satisfied = true;
+        return seen;
+    }
+    let what: Vec<&str> = lacking.iter().map(|lack| lack.what.as_str()).collect();
+    let mend: Vec<&str> = lacking.iter().filter_map(|lack| lack.mend.as_deref()).collect();
+    let mend = if mend.is_empty() { String::new() } else { format!(" ({})", mend.join("; ")) };
+    seen.waiver = Some(Waiver {
+        why: format!(
+            "the files of {} cannot be copied from here: {}{mend}. What is written from now on may destroy what shows how \
+             the damage came about",
+            with.instance,
+            what.join("; ")
+        ),
+        word: "no-evidence".to_owned(),
+        obligation,
+    });
+    seen
+}
+
+/// Returns what stays open where the run goes on without a copy.
+pub(crate) fn none(with: &PostgresEvidence) -> Obligation {
+    let PostgresEvidence { instance, region, .. } = with;
+    Obligation {
+        id: format!("no-evidence-{instance}"),
+        say: format!(
+            "there is no copy of {instance} in {region} as it was found: nothing but the damaged database itself shows \
+             how the damage came about"
+        ),
+        how: format!(
+            "keep the damaged database, and copy the files of {instance} by other means before anything is repaired there"
+        ),
+        closed_by: None,
+    }
+}
+
+/// Copies.
+pub(crate) async fn perform(
+    clients: &Clients,
+    _armed: &Armed,
+    call: &Call,
+    with: &PostgresEvidence,
+) -> Result<Performed, ActionError> {
+    let (root, name) = (root(clients)?, named(with.name.as_deref(), call)?);
+    let server = Server::look(clients, with).await?;
+    let tool = find(clients, Tool::BaseBackup, server.major()).await?;
+    room(&root, server.bytes)?;
+    end_orphans(clients, call, with).await?;
+    tidy(&root, call);
+    let taken = clients.clock.now();
+    let draft = draft(&root, call, clients);
+    let argv = argv(&tool, &draft, call, server.has_slot);
+    let copied = copy(clients, call, with, &argv, (&draft, server.bytes)).await;
+    let (log, files) = copied.inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        name,
+        token: call.token(),
+        instance: with.instance.clone(),
+        region: with.region.clone(),
+        taken,
+        ended: clients.clock.now(),
+        system: server.system,
+        in_recovery: server.in_recovery,
+        server_version: server.version,
+        checksums: server.checksums,
+        log,
+        files,
+    };
+    keep(&root, draft, &manifest).await?;
+    tidy(&root, call);
+    Ok(Performed {
+        after: state(&manifest.name, true),
+        notes: vec![format!(
+            "copied {} of {} as they are into {}",
+            bytes(size(&manifest.files)),
+            with.instance,
+            folder(&root, &manifest.name).display()
+        )],
+        outputs: outputs(&root, &manifest),
+        obligations: Vec::new(),
+    })
+}
+
+/// Gives a copy its manifest and its name.
+async fn keep(root: &Path, draft: PathBuf, manifest: &Manifest) -> Result<(), ActionError> {
+    let (target, whole) = (folder(root, &manifest.name), manifest.clone());
+    let done = tokio::task::spawn_blocking(move || manifest::keep(&draft, &target, &whole)).await;
+    let failed = |error: String| {
+        ActionError::unknown(FailureClass::Transient, format!("keep the evidence: {error}"))
+    };
+    let free = done
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(error.to_string()))?;
+    if free || kept(root, &manifest.name)?.is_some_and(|known| known.token == manifest.token) {
+        return Ok(());
+    }
+    let message = format!("evidence named {} came up meanwhile, of another run", manifest.name);
+    Err(ActionError::unchanged(FailureClass::Conflict, message)
+        .hint("give this one another `name`"))
+}
+
+/// What was copied is kept: nothing of the estate is other than before.
+pub(crate) fn revert(call: &Call) -> Result<(), ActionError> {
+    let message = format!("the evidence of the step {} is kept", call.step);
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("delete it by hand once nobody needs it"))
+}
+
+fn root(clients: &Clients) -> Result<PathBuf, ActionError> {
+    let root = database(clients)?.evidence.as_deref().map(PathBuf::from).ok_or_else(|| {
+        let message = "the estate does not say where evidence is kept";
+        ActionError::unchanged(FailureClass::NotFound, message)
+            .hint("name a directory in `database.evidence` of the estate file")
+    })?;
+    if root.is_dir() {
+        return Ok(root);
+    }
+    let message = format!("{} is no directory on this host", root.display());
+    Err(ActionError::unchanged(FailureClass::NotFound, message)
+        .hint("it is the estate's `database.evidence`: make it, or mount it, and try again"))
+}
+
+fn folder(root: &Path, name: &str) -> PathBuf {
+    root.join(format!("{name}{EVIDENCE}"))
+}
+
+/// Reads the manifest of a copy; `None` where there is none.
+fn kept(root: &Path, name: &str) -> Result<Option<Manifest>, ActionError> {
+    manifest::read(&folder(root, name), FORMAT)
+}
+
+fn state(name: &str, whole: bool) -> Value {
+    json!({ "evidence": name, "whole": whole })
+}
+
+/// Says how much room there is; an error where it is not enough for the server's files and the log written meanwhile.
+fn room(root: &Path, needed: Option<u64>) -> Result<Option<String>, ActionError> {
+    // Without an answer the copying itself will tell.
+    let Some(free) = free(root) else { return Ok(None) };
+    if let Some(needed) = needed.filter(|needed| free < *needed) {
+        let message = format!(
+            "{} has {} free, and the server's files have {}",
+            root.display(),
+            bytes(free),
+            bytes(needed)
+        );
+        return Err(ActionError::unchanged(FailureClass::Capacity, message)
+            .hint("make room there, or name another directory in `database.evidence`"));
+    }
+    Ok(Some(format!("{} free there", bytes(free))))
+}
+
+fn argv(tool: &Found, draft: &Path, call: &Call, has_slot: bool) -> Vec<String> {
+    let mut argv = vec![
+        tool.program.clone(),
+        "--format=tar".to_owned(),
+        "--wal-method=stream".to_owned(),
+        // At once: a spread one lets minutes pass.
+        "--checkpoint=fast".to_owned(),
+        // Damaged pages are what is wanted; without it they end the copy.
+        "--no-verify-checksums".to_owned(),
+        "--manifest-checksums=SHA256".to_owned(),
+        "--no-password".to_owned(),
+        format!("--label=phoenix-dr {}", call.token()),
+        format!("--pgdata={}", draft.display()),
+    ];
+    if !has_slot {
+        argv.push("--no-slot".to_owned());
+    }
+    argv
+}
+
+/// Returns what a copy's connections are called, so that those a dead process left can be told.
+fn connections(call: &Call) -> String {
+    format!("phoenix-dr {}", mark(call))
+}
+
+/// Ends what an attempt of this step left running whose process is gone: it would copy on into what is removed.
+async fn end_orphans(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresEvidence,
+) -> Result<(), ActionError> {
+    let mut session = beside(clients, &with.instance).await?;
+    let what = format!("end earlier copies of {}", with.instance);
+    let name = connections(call);
+    let sql = "select pg_terminate_backend(pid) from pg_stat_replication \
+         where application_name = $1 and usename = current_user";
+    session.change(clients, &what, &[(sql.to_owned(), vec![&name])]).await
+}
+
+/// Copies, and reads what came of it: the part of the log that belongs to it, and the digests of its files.
+async fn copy(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresEvidence,
+    argv: &[String],
+    (draft, expected): (&Path, Option<u64>),
+) -> Result<(Vec<Log>, Vec<FileDigest>), ActionError> {
+    run(clients, call, with, argv, (draft, expected)).await?;
+    call.progress.tell("reading the files' digests", None);
+    Ok((log(draft)?, hashed(draft.to_owned()).await?))
+}
+
+async fn run(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresEvidence,
+    argv: &[String],
+    (draft, expected): (&Path, Option<u64>),
+) -> Result<(), ActionError> {
+    clients.guard.pass(line(argv))?;
+    let login = login(clients, &with.instance).await?;
+    let mut env = login.env.clone();
+    env.insert("PGAPPNAME".to_owned(), connections(call));
+    let program = Program {
+        argv,
+        env: &env,
+        scrub: Scrub::Connection,
+        cwd: None,
+        limit: LIMIT,
+        artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
+        purpose: Purpose::Perform(call.step.clone()),
+    };
+    let watching = async {
+        loop {
+            clients.clock.sleep(TELL_EVERY).await;
+            tell(call, written(draft), expected);
+        }
+    };
+    // The watching never ends: it is what is dropped, and it only looked.
+    let ran = tokio::select! {
+        ran = process::run(clients, &program) => ran,
+        never = watching => { let never: Infallible = never; match never {} }
+    };
+    let ended =
+        ran.map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))?;
+    if ended.end == ProgramEnd::Exit(0) {
+        return Ok(());
+    }
+    let message = format!("pg_basebackup of {}: {}", with.instance, said(&ended));
+    Err(ActionError::unchanged(class(&ended), message).hint(
+        "nothing was kept of it; where a file cannot be read at all, copy the files of the stopped server by other means",
+    ))
+}
+
+fn tell(call: &Call, done: u64, expected: Option<u64>) {
+    let Some(expected) = expected.filter(|expected| *expected > 0) else {
+        return call.progress.tell(format!("{} copied", bytes(done)), None);
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a part of a bar is no exact number")]
+    let part = (done as f32 / expected as f32).min(0.99);
+    let said = format!("{} of about {} copied", bytes(done), bytes(expected));
+    call.progress.tell(said, Some(part));
+}
+
+/// Returns how much of a draft has been written.
+fn written(draft: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(draft) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+}
+
+/// Reads which part of the log belongs to the copy: without it nothing says that the copy is one.
+fn log(draft: &Path) -> Result<Vec<Log>, ActionError> {
+    let path = draft.join(LIST);
+    let bad = |error: String| {
+        let message =
+            format!("pg_basebackup ended well and left no list of what it copied: {error}");
+        ActionError::unchanged(FailureClass::Internal, message)
+    };
+    let file = std::fs::File::open(&path).map_err(|error| bad(error.to_string()))?;
+    let list: List = serde_json::from_reader(std::io::BufReader::new(file))
+        .map_err(|error| bad(error.to_string()))?;
+    Ok(list.log)
+}
+
+fn size(files: &[FileDigest]) -> u64 {
+    files.iter().map(|file| file.bytes).sum()
+}
+
+fn outputs(root: &Path, found: &Manifest) -> Map<String, Value> {
+    Map::from_iter([
+        ("evidence".to_owned(), json!(found.name)),
+        ("path".to_owned(), json!(folder(root, &found.name).display().to_string())),
+        ("taken".to_owned(), json!(found.taken.to_string())),
+        ("bytes".to_owned(), json!(size(&found.files))),
+    ])
+}
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;

@@ -1,0 +1,196 @@
+//! The fence of a whole database: nobody but the operator gets in, what was in is ended, and a write fails.
+//!
+//! All of it is changed in one transaction: there is no half of it to be killed in. It is done from another database of the
+//! server, which works where this one is full, read-only or too damaged to be entered, and leaves no trace in it.
+
+use serde_json::{Map, Value};
+
+use super::super::holds::{Whose, end_sessions, writes_fail};
+use super::super::restore::MAINTENANCE;
+use super::super::server::beside;
+use super::access::{Access, Known};
+use super::others::{Canary, Unreached, kept_out};
+use super::rights::permitted;
+use super::{NotBySql, commands, roles};
+use crate::clients::Clients;
+use crate::clients::postgres::{NoSession, Session, connect, database};
+use crate::engine::ports::{Call, Image, Observation, Performed};
+use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::runbook::catalogue::actions::PostgresFence;
+
+/// Looks who gets in, and what is missing to keep them out.
+pub(super) async fn look(clients: &Clients, with: &PostgresFence) -> Result<Observation, NotBySql> {
+    let (instance, roles) = (&with.instance, roles(clients)?);
+    let name = &database(clients)?.name;
+    let mut session = beside(clients, instance).await?;
+    let known = Known::read(clients, instance, &mut session, name, roles).await?;
+    let live = known.access.shape();
+    if known.in_recovery {
+        let mut seen = Observation::new(live.clone(), live);
+        seen.evidence = vec![format!("{instance} replays another's writes and takes none")];
+        return Ok(seen);
+    }
+    let whose = Whose::All { database: name };
+    let sessions = whose.count(clients, instance, &mut session).await?;
+    let statements = known.fence();
+    if !statements.is_empty() || sessions > 0 {
+        permitted(clients, instance, &mut session, &known, roles).await?;
+    }
+    let mut seen = Observation::new(live, known.fenced().shape());
+    // Killed between the two halves: nobody new gets in, and who was in still writes.
+    seen.under_way = seen.satisfied && sessions > 0;
+    seen.satisfied &= sessions == 0;
+    seen.evidence = vec![format!(
+        "{instance} at {} answers; {sessions} sessions in {name}, which {} owns",
+        session.address, known.owner
+    )];
+    let unreached = Unreached::read(clients, instance, &mut session, name, roles).await?;
+    seen.evidence.extend(unreached.evidence());
+    seen.obligations.extend(unreached.obligation(with, &known));
+    seen.differences = known.differences(instance);
+    if sessions > 0 {
+        seen.differences.push(crate::outcome::Difference {
+            what: format!("{instance} {name} sessions"),
+            from: sessions.to_string(),
+            to: "0".to_owned(),
+        });
+    }
+    seen.commands = commands(clients, &session.address, &statements, whose);
+    Ok(seen)
+}
+
+/// Fences, ends the sessions, and proves it.
+pub(super) async fn perform(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    let (instance, roles) = (&with.instance, roles(clients)?);
+    let name = &database(clients)?.name;
+    let mut session = beside(clients, instance).await?;
+    let known = Known::read(clients, instance, &mut session, name, roles).await?;
+    let fenced = known.fenced();
+    let foreign = foreign(&known.access.shape(), &seen.live, &fenced.shape());
+    if !foreign.is_empty() {
+        return Err(changed(with, name, &foreign));
+    }
+    let canary = Canary::open(clients, instance).await;
+    call.progress.tell(format!("closing {name} to everybody but {}", known.operator), None);
+    bring(clients, with, &mut session, name, known.fence()).await?;
+    let applied = |error: ActionError| ActionError { effect: Effect::Applied, ..error };
+    let whose = Whose::All { database: name };
+    let ended =
+        end_sessions(clients, call, instance, &mut session, whose).await.map_err(applied)?;
+    let out = kept_out(clients, instance, &mut session, name, roles).await.map_err(applied)?;
+    let ended = (ended - canary.count()).max(0);
+    let mut notes = vec![out, format!("{ended} sessions ended; none came back")];
+    notes.extend(canary.prove_dead(clients, instance).await.map_err(applied)?);
+    notes.extend(proved(clients, instance, roles).await.map_err(applied)?);
+    let now = Known::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
+    if now.access != fenced {
+        let ours = fenced.shape();
+        let foreign = self::foreign(&now.access.shape(), &ours, &ours);
+        return Err(applied(changed(with, name, &foreign)));
+    }
+    let unreached =
+        Unreached::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
+    notes.extend(unreached.evidence());
+    Ok(Performed {
+        after: fenced.shape(),
+        outputs: Map::new(),
+        obligations: unreached.obligation(with, &known).into_iter().collect(),
+        notes,
+    })
+}
+
+/// Proves in a session that begins behind the fence that writes fail.
+async fn proved(
+    clients: &Clients,
+    instance: &str,
+    roles: &[String],
+) -> Result<Vec<String>, ActionError> {
+    match connect(clients, instance, None).await {
+        Ok(mut session) => writes_fail(clients, instance, &mut session, roles).await,
+        Err(NoSession::Damaged(error)) => {
+            Ok(vec![format!("no write was tried: its damage lets nobody in ({error})")])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives back what was before, where all of it still is as this run left it.
+pub(super) async fn revert(
+    clients: &Clients,
+    with: &PostgresFence,
+    image: &Image,
+) -> Result<(), ActionError> {
+    let (instance, roles) = (&with.instance, roles(clients)?);
+    let name = &database(clients)?.name;
+    let before = Access::of_shape(&image.before)?;
+    let mut session = beside(clients, instance).await?;
+    let known = Known::read(clients, instance, &mut session, name, roles).await?;
+    if known.access == before {
+        return Ok(());
+    }
+    let foreign = foreign(&known.access.shape(), &image.before, &image.ours);
+    if !foreign.is_empty() {
+        return Err(changed(with, name, &foreign));
+    }
+    bring(clients, with, &mut session, name, known.restore(&before)).await
+}
+
+async fn bring(
+    clients: &Clients,
+    with: &PostgresFence,
+    session: &mut Session,
+    name: &str,
+    statements: Vec<String>,
+) -> Result<(), ActionError> {
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let statements: Vec<_> = statements.into_iter().map(|sql| (sql, Vec::new())).collect();
+    let what = format!("change who gets into {name} on {}", with.instance);
+    let other = (with.instance.as_str(), MAINTENANCE);
+    session.change_or_say_who_blocks(clients, &what, &statements, other).await
+}
+
+/// Says which parts are neither as before nor as this run wrote them, a line each.
+fn foreign(now: &Value, before: &Value, ours: &Value) -> Vec<String> {
+    let (Value::Object(now), Value::Object(before), Value::Object(ours)) = (now, before, ours)
+    else {
+        return vec![format!("expected {ours}, found {now}")];
+    };
+    let mut keys: Vec<&String> = now.keys().chain(ours.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let part = |of: &Map<String, Value>, key: &str| of.get(key).cloned().unwrap_or(Value::Null);
+    let mut found = Vec::new();
+    for key in keys {
+        let (now, before, ours) = (part(now, key), part(before, key), part(ours, key));
+        if now == before || now == ours {
+            continue;
+        }
+        if key == "roles" {
+            found.extend(foreign(&now, &before, &ours));
+        } else {
+            found.push(format!("{key}: expected {ours}, found {now}"));
+        }
+    }
+    found
+}
+
+fn changed(with: &PostgresFence, name: &str, foreign: &[String]) -> ActionError {
+    let message = format!(
+        "who gets into {name} on {} was changed by someone else: {}",
+        with.instance,
+        foreign.join("; ")
+    );
+    ActionError::unchanged(FailureClass::Conflict, message)
+        .hint("find out who, and put it as expected or leave it; nothing of it was overwritten")
+}
+
+#[cfg(test)]
+#[path = "whole_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! Changes that may have to wait for a lock: who holds it is told with the failure.
+//!
+//! Once the server has given up waiting nobody can say any more for whom it was, so it is asked meanwhile.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Parameter, Session, connect_to};
+use crate::clients::Clients;
+use crate::outcome::{ActionError, FailureClass};
+
+/// A change that takes no longer than this waits for nobody.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// What a server says that waited for a lock as long as it may.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+const BLOCKERS: &str = "select pid, coalesce(usename::text, backend_type, 'a session'), coalesce(application_name, ''), \
+     coalesce(state, 'hidden from this user') from pg_stat_activity where pid = any(pg_blocking_pids($1)) order by 1";
+/// Prepared transactions hold locks without a process, which counts as 0.
+const PREPARED: &str =
+    "select p.gid from pg_prepared_xacts p where 0 = any(pg_blocking_pids($1)) order by p.prepared";
+
+/// Who holds what a change waits for.
+#[derive(Debug, Default)]
+struct Blockers {
+    said: Vec<String>,
+    /// What ends them, a statement each
+    ends: Vec<String>,
+}
+
+impl Session {
+    /// Carries out statements as `change` does; where a lock does not come, the error names who has it. They are asked for
+    /// in another session, in the database `other`.
+    pub(crate) async fn change_or_say_who_blocks(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        statements: &[(String, Vec<Parameter<'_>>)],
+        (instance, other): (&str, &str),
+    ) -> Result<(), ActionError> {
+        let row = self.read_one(clients, what, "select pg_backend_pid()", &[]).await?;
+        let pid: i32 = row.try_get(0).unwrap_or_default();
+        let found = Mutex::new(Blockers::default());
+        let watching = async {
+            let never = std::future::pending::<Infallible>;
+            clients.clock.sleep(ASK_EVERY).await;
+            // Without another session nobody can be named, and the failure says what it can.
+            let Ok(mut session) = connect_to(clients, instance, other).await else {
+                return never().await;
+            };
+            loop {
+                let Ok(seen) = blockers(clients, what, &mut session, pid).await else {
+                    return never().await;
+                };
+                if !seen.said.is_empty() {
+                    *found.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+                }
+                clients.clock.sleep(ASK_EVERY).await;
+            }
+        };
+        // The watching never ends: it is what is dropped, and it only looked.
+        let done = tokio::select! {
+            done = self.change(clients, what, statements) => done,
+            never = watching => match never {},
+        };
+        done.map_err(|error| {
+            named(error, &found.into_inner().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
+
+async fn blockers(
+    clients: &Clients,
+    what: &str,
+    session: &mut Session,
+    pid: i32,
+) -> Result<Blockers, ActionError> {
+    let mut found = Blockers::default();
+    for row in session.read(clients, what, BLOCKERS, &[&pid]).await? {
+        let (Ok(pid), Ok(role), Ok(program), Ok(state)) = (
+            row.try_get::<_, i32>(0),
+            row.try_get::<_, String>(1),
+            row.try_get::<_, String>(2),
+            row.try_get::<_, String>(3),
+        ) else {
+            continue;
+        };
+        found.said.push(format!("{role} (pid {pid}, `{program}`, {state})"));
+        found.ends.push(format!("select pg_terminate_backend({pid})"));
+    }
+    for row in session.read(clients, what, PREPARED, &[&pid]).await? {
+        let Ok(gid) = row.try_get::<_, String>(0) else { continue };
+        found.said.push(format!("perhaps the prepared transaction `{gid}`"));
+        found.ends.push(format!("rollback prepared {}", super::literal(&gid)));
+    }
+    Ok(found)
+}
+
+fn named(mut error: ActionError, found: &Blockers) -> ActionError {
+    let waited =
+        error.class == FailureClass::Transient && error.message.contains(LOCK_NOT_AVAILABLE);
+    if !waited || found.said.is_empty() {
+        return error;
+    }
+    error.message = format!("{}: it is held by {}", error.message, found.said.join(", "));
+    error.hint(format!("end what holds it, or wait for it: {}", found.ends.join("; ")))
+}
