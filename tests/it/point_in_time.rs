@@ -18,7 +18,6 @@ const RUNBOOK: &str = r#"
 runbook: BACK
 title: Go back to the base backup
 command: go-back
-objectives: { rto: 30m, rto_max: 4h, rpo: 0s, rpo_max: 0s }
 inputs:
   target: { type: string, default: latest }
 steps:
@@ -186,7 +185,9 @@ fn a_server_is_restored_beside_and_a_rollback_removes_it_and_nothing_else() {
     );
     assert_eq!(place.names(), [""; 0], "refused before anything is made");
     // Whatever it loses is more than the objective allows, and nobody is there to type it.
-    let nobody = folder.run(&["run", "back.yaml", "--yes", "--non-interactive"]).exits(8);
+    let strict = "command: go-back\nobjectives: { rto: 30m, rto_max: 4h, rpo: 0s, rpo_max: 0s }\n";
+    folder.write("strict.yaml", &RUNBOOK.replacen("command: go-back\n", strict, 1));
+    let nobody = folder.run(&["run", "strict.yaml", "--yes", "--non-interactive"]).exits(8);
     assert!(nobody.said().contains("--accept-loss"), "{}", nobody.said());
     let unknown = [&RUN[..], &["--recovery-point", "base:monday"]].concat();
     let unknown = folder.run(&unknown);
