@@ -197,3 +197,24 @@ async fn a_look_that_was_cut_short_is_made_whole_before_anything_is_written() {
     assert!(error.message.contains("nothing was written"), "{error}");
     assert_eq!((lab.digest().await.as_str(), lab.own().await.as_str()), ("none", ""));
 }
+
+#[tokio::test]
+async fn a_new_row_that_others_refer_to_keeps_no_other_from_being_restored() {
+    let Some(lab) = Lab::open(30).await else { return };
+    lab.rows().await;
+    let others = "select md5(string_agg(x::text, '|' order by id)) from lab.experiments x where id % 10 <> 1";
+    let before = lab.text(others).await;
+    lab.done("01A", &json!({})).await.expect("rebuilt");
+    assert_ne!(lab.text(others).await, before);
+    let refers = "alter table lab.experiment_events add constraint refers foreign key (experiment_id) \
+        references lab.experiments deferrable initially deferred";
+    lab.server.sql("phoenix", refers).await;
+    let call = call("01A", &json!({}));
+    let error = lab.reverted(&call).await.expect_err("the new rows stay");
+    assert!(error.message.contains("violates foreign key constraint \"refers\""), "{error}");
+    assert!(error.hint.expect("what to do").contains("drop that constraint"));
+    assert_eq!(lab.text(others).await, before, "all others are as before");
+    lab.server.sql("phoenix", "alter table lab.experiment_events drop constraint refers").await;
+    lab.reverted(&call).await.expect("all of it");
+    assert_eq!(lab.text("select count(*)::text from lab.experiments where id % 10 = 1").await, "0");
+}
