@@ -1,5 +1,7 @@
 //! One way through the events: to look what would come of them, or to write it, so many experiments at a time.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::experiment::Experiment;
@@ -11,6 +13,7 @@ use super::report::Findings;
 use super::source::{Scope, Source, open};
 use super::stored::{self, Standing};
 use crate::clients::Clients;
+use crate::clock::within;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -206,7 +209,21 @@ pub(super) async fn look(
     let source = Source::open(clients, way.place, way.layout, scope).await?;
     let mut reader = Reader::new(source, way.first);
     let mut looked = Looked { tally: Tally::default(), complete: true, samples: Vec::new() };
-    while let Some(mut portion) = reader.portion(false).await? {
+    loop {
+        // A server may take long before it has the first event in order.
+        let read = match until {
+            None => Ok(reader.portion(false).await),
+            Some(until) => {
+                let left = until.duration_since(clients.clock.now());
+                let left = Duration::try_from(left).unwrap_or_default();
+                within(clients.clock.as_ref(), left, reader.portion(false)).await
+            }
+        };
+        let Ok(read) = read else {
+            looked.complete = false;
+            break;
+        };
+        let Some(mut portion) = read? else { break };
         let states = std::mem::take(&mut portion.states);
         let states: Vec<&Experiment> = states.iter().collect();
         let standings = stored::compare(clients, &mut session, way.layout, &states).await?;
@@ -217,10 +234,6 @@ pub(super) async fn look(
         looked.tally.add(&portion.tally);
         portion.found.iter().try_for_each(|finding| findings.add(finding))?;
         tell(call, way, &looked.tally, "read");
-        if until.is_some_and(|until| clients.clock.now() >= until) {
-            looked.complete = false;
-            break;
-        }
     }
     Ok(looked)
 }

@@ -1,5 +1,7 @@
 //! Taking a rebuilding back: exactly the rows that still are as it wrote them, in transactions as large as its own.
 
+use tokio_postgres::error::SqlState;
+
 use super::layout::{Field, Layout, unreadable};
 use super::own::Begun;
 use crate::clients::Clients;
@@ -23,18 +25,10 @@ pub(super) async fn restore(
     if begun.ended {
         begun.set_ended(clients, session, false).await?;
     }
-    let what = format!("restore experiments of {}", layout.said);
-    // By id, so that each row is looked at once, whatever becomes of it.
-    let mut after: Option<String> = None;
     let mut restored = 0;
-    loop {
-        let batch = session.batch(clients, &what).await?;
-        let ids = next(&batch, layout, begun, after.as_deref()).await?;
-        let Some(last) = ids.last() else { break };
-        after = Some(last.clone());
-        restored += portion(&batch, layout, begun, &ids).await?;
-        batch.commit().await?;
-        call.progress.tell(format!("restored {restored} experiments"), None);
+    // Rows that were there first: what refers to a new row may keep it from being deleted.
+    for existed in [true, false] {
+        restored += rows(clients, call, session, (layout, begun), existed).await?;
     }
     let left = left(clients, session, begun).await?;
     if left.0 == 0 {
@@ -50,19 +44,54 @@ pub(super) async fn restore(
     )))
 }
 
+/// Restores the rows that were there before, or deletes those that were not; returns how many.
+async fn rows(
+    clients: &Clients,
+    call: &Call,
+    session: &mut Session,
+    (layout, begun): (&Layout, &Begun),
+    existed: bool,
+) -> Result<u64, ActionError> {
+    let what = format!("restore experiments of {}", layout.said);
+    let mut after: Option<String> = None;
+    let mut restored = 0;
+    loop {
+        let batch = session.batch(clients, &what).await?;
+        // By id, so that each row is looked at once, whatever becomes of it.
+        let ids = next(&batch, layout, begun, existed, after.as_deref()).await?;
+        let Some(last) = ids.last() else { return Ok(restored) };
+        after = Some(last.clone());
+        restored += portion(&batch, layout, begun, existed, &ids).await.map_err(referred_to)?;
+        batch.commit().await?;
+        call.progress.tell(format!("restored {restored} experiments"), None);
+    }
+}
+
+/// Says what to do about a new row that others have come to refer to.
+fn referred_to(error: ActionError) -> ActionError {
+    if !error.message.contains(&format!("({})", SqlState::FOREIGN_KEY_VIOLATION.code())) {
+        return error;
+    }
+    error.hint(
+        "rows that were there before are restored; the new ones are referred to by now: keep them (skip), or drop that \
+         constraint and roll back again",
+    )
+}
+
 async fn next(
     batch: &Batch<'_>,
     layout: &Layout,
     begun: &Begun,
+    existed: bool,
     after: Option<&str>,
 ) -> Result<Vec<String>, ActionError> {
     // Ordered by the column, not by its text, which bears the same name.
     let sql = format!(
-        "select i.id::text from {} i where not i.restored and ($1::text is null or i.id > $1::text::{}) \
-         order by i.id limit $2",
+        "select i.id::text from {} i where not i.restored and i.existed = $3 \
+         and ($1::text is null or i.id > $1::text::{}) order by i.id limit $2",
         begun.images, layout.id.kind
     );
-    let rows = batch.rows(&sql, &[&after, &ROWS_MAX]).await?;
+    let rows = batch.rows(&sql, &[&after, &ROWS_MAX, &existed]).await?;
     let ids: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
     ids.map_err(|error| unreadable("read what experiments were before", &error))
 }
@@ -72,6 +101,7 @@ async fn portion(
     batch: &Batch<'_>,
     layout: &Layout,
     begun: &Begun,
+    existed: bool,
     ids: &[String],
 ) -> Result<u64, ActionError> {
     let (table, id, images) = (&layout.table, &layout.id.name, &begun.images);
@@ -81,19 +111,21 @@ async fn portion(
     );
     batch.rows(&lock, &[&ids]).await?;
     let ours = format!("x.{id} = i.id and not i.restored and {these} and {}", as_written(layout));
-    let set = layout.fields.iter();
-    let set = set.map(|(field, column)| format!("{} = i.was_{}", column.name, field.key()));
-    let done = format!("update {images} i set restored = true where not i.restored and i.id in");
-    let update = format!(
-        "with back as (update {table} x set {} from {images} i where i.existed and {ours} returning x.{id}) \
-         {done} (select {id} from back)",
-        set.collect::<Vec<_>>().join(", ")
+    let change = if existed {
+        let set = layout.fields.iter();
+        let set = set.map(|(field, column)| format!("{} = i.was_{}", column.name, field.key()));
+        let set = set.collect::<Vec<_>>().join(", ");
+        format!("update {table} x set {set} from {images} i where {ours} returning x.{id}")
+    } else {
+        // What keeps a row there is found out with this statement, not with the commit.
+        batch.execute("set constraints all immediate", &[]).await?;
+        format!("delete from {table} x using {images} i where {ours} returning x.{id}")
+    };
+    let sql = format!(
+        "with back as ({change}) update {images} i set restored = true where not i.restored and i.id in \
+         (select {id} from back)"
     );
-    let delete = format!(
-        "with back as (delete from {table} x using {images} i where not i.existed and {ours} returning x.{id}) \
-         {done} (select {id} from back)"
-    );
-    Ok(batch.execute(&update, &[&ids]).await? + batch.execute(&delete, &[&ids]).await?)
+    batch.execute(&sql, &[&ids]).await
 }
 
 /// Returns the condition under which a row is as this step wrote it.

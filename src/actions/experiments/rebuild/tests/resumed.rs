@@ -172,3 +172,49 @@ async fn two_processes_of_one_step_do_not_write_side_by_side() {
     let tally = "select (tally::jsonb ->> 'rebuilt') from phoenix_dr_rebuilds";
     assert_eq!(lab.text(tally).await, "700", "nothing is counted twice");
 }
+
+#[tokio::test]
+async fn a_look_that_was_cut_short_is_made_whole_before_anything_is_written() {
+    let Some(lab) = Lab::open(20).await else { return };
+    lab.server
+        .sql("phoenix", "update lab.experiment_events set type = 'x' where id % 100 = 7")
+        .await;
+    let (clients, armed) = lab.clients();
+    let place = Place { instance: "phoenix-prod", database: "phoenix" };
+    let mut session = source::open(&clients, place).await.expect("opened");
+    let known = wanted(&clients).expect("known");
+    let layout = layout(&clients, &mut session, place, known).await.expect("found");
+    let way = Way { place, layout: &layout, ids: None, first: 1 };
+    let call = call("01A", &json!({ "max_corrupt": 7 }));
+    let mut findings = Findings::counted(&clients);
+    let over = Some(clients.clock.now());
+    let looked = pass::look(&clients, &call, way, over, &mut findings).await.expect("looked");
+    assert!(!looked.complete && looked.tally == Tally::default(), "{:?}", looked.tally);
+    let mut seen = observe(&clients, &call).await.expect("observed");
+    assert_eq!(seen.context["complete"], true);
+    seen.context = json!({ "complete": false, "corrupt": 0 });
+    let error = perform(&clients, &armed, &call, &seen).await.expect_err("there is more");
+    assert!(error.message.contains("nothing was written"), "{error}");
+    assert_eq!((lab.digest().await.as_str(), lab.own().await.as_str()), ("none", ""));
+}
+
+#[tokio::test]
+async fn a_new_row_that_others_refer_to_keeps_no_other_from_being_restored() {
+    let Some(lab) = Lab::open(30).await else { return };
+    lab.rows().await;
+    let others = "select md5(string_agg(x::text, '|' order by id)) from lab.experiments x where id % 10 <> 1";
+    let before = lab.text(others).await;
+    lab.done("01A", &json!({})).await.expect("rebuilt");
+    assert_ne!(lab.text(others).await, before);
+    let refers = "alter table lab.experiment_events add constraint refers foreign key (experiment_id) \
+        references lab.experiments deferrable initially deferred";
+    lab.server.sql("phoenix", refers).await;
+    let call = call("01A", &json!({}));
+    let error = lab.reverted(&call).await.expect_err("the new rows stay");
+    assert!(error.message.contains("violates foreign key constraint \"refers\""), "{error}");
+    assert!(error.hint.expect("what to do").contains("drop that constraint"));
+    assert_eq!(lab.text(others).await, before, "all others are as before");
+    lab.server.sql("phoenix", "alter table lab.experiment_events drop constraint refers").await;
+    lab.reverted(&call).await.expect("all of it");
+    assert_eq!(lab.text("select count(*)::text from lab.experiments where id % 10 = 1").await, "0");
+}
