@@ -2,6 +2,7 @@
 
 mod capture;
 mod chain;
+mod closed;
 mod commands;
 mod databases;
 mod decided;
