@@ -1,5 +1,7 @@
 //! That every statement this program sends is understood, and nothing else.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -40,7 +42,9 @@ fn knows_nothing_else_unless_the_world_answers_it() {
 const SENDERS: [&str; 4] = ["src/actions", "src/capture", "src/checks", "src/clients"];
 /// Where statements are sent from that the simulation does not know: a rehearsal that comes to them has left it, and says
 /// so.
-const NOT_SIMULATED: [&str; 12] = [
+const NOT_SIMULATED: [&str; 13] = [
+    "src/actions/experiments/",
+    "src/clients/postgres/batch.rs",
     "src/actions/postgres/assess",
     "src/actions/postgres/evidence",
     "src/actions/postgres/fence/",
@@ -49,7 +53,6 @@ const NOT_SIMULATED: [&str; 12] = [
     "src/actions/postgres/content.rs",
     "src/actions/postgres/dump.rs",
     "src/actions/postgres/properties.rs",
-    "src/actions/postgres/prove.rs",
     "src/actions/postgres/restore",
     "src/actions/postgres/server.rs",
     "src/clients/postgres/held.rs",
@@ -159,9 +162,9 @@ fn filled(statement: &str, schema: &str) -> String {
 #[test]
 fn every_statement_this_program_sends_is_known() {
     let mut files: Vec<std::path::PathBuf> = SENDERS.iter().map(Into::into).collect();
-    let mut shown = std::collections::BTreeSet::new();
+    let mut shown = BTreeSet::new();
     let mut sent = 0;
-    let mut unknown = 0;
+    let mut unknown = BTreeSet::new();
     while let Some(path) = files.pop() {
         let name = path.display().to_string();
         if path.is_dir() {
@@ -176,9 +179,10 @@ fn every_statement_this_program_sends_is_known() {
             if !BEGINNINGS.iter().any(|beginning| statement.starts_with(beginning)) {
                 continue;
             }
-            if NOT_SIMULATED.iter().any(|place| name.starts_with(place)) {
-                unknown += 1;
-                assert!(known(&statement).is_none(), "{name}: it is simulated: {statement}");
+            // Of such a place nothing is demanded; a statement that others send as well may be known.
+            let place = NOT_SIMULATED.iter().find(|place| name.starts_with(**place));
+            if let Some(place) = place.filter(|_| known(&statement).is_none()) {
+                unknown.insert(*place);
                 continue;
             }
             if SHOWN.contains(&statement.as_str()) {
@@ -202,6 +206,7 @@ fn every_statement_this_program_sends_is_known() {
         }
     }
     assert_eq!(shown.len(), SHOWN.len(), "what is never sent is still in the sources");
-    assert!(unknown > 10, "only {unknown} statements of what is not simulated were found");
+    let named: BTreeSet<&str> = NOT_SIMULATED.into_iter().collect();
+    assert_eq!(unknown, named, "each of these places sends what is not simulated");
     assert!(sent > 25, "only {sent} statements were found: this looks for them in the wrong way");
 }
