@@ -203,74 +203,57 @@ async fn perform(
     call: &Call,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
+    use ActionName as Name;
     match name(call)? {
-        ActionName::CommandRun => {
-            command::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::DatabaseRepoint => {
+        Name::CommandRun => command::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::DatabaseRepoint => {
             repoint::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::ExperimentsRebuild => {
+        Name::ExperimentsRebuild => {
             rebuild::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::KubernetesApply => {
+        Name::KubernetesApply => {
             apply::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::KubernetesRestart => {
+        Name::KubernetesRestart => {
             restart::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::KubernetesScale => {
+        Name::KubernetesScale => {
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
-        ActionName::PostgresAssess => {
+        Name::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::PostgresAssess => {
             assess::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
-        ActionName::PostgresDump => {
-            dump::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::PostgresEvidence => {
-            evidence::perform(clients, armed, call, &arguments(call)?).await
-        }
-        ActionName::PostgresFence => {
-            fence::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::PostgresProve => {
-            prove::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::PostgresRestore => {
+        Name::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
+        Name::PostgresDump => dump::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::PostgresEvidence => evidence::perform(clients, armed, call, &arguments(call)?).await,
+        Name::PostgresFence => fence::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::PostgresProve => prove::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::PostgresRestore => {
             restore::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::PostgresRestorePointInTime => {
+        Name::PostgresRestorePointInTime => {
             point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
-        ActionName::RdsPromoteReplica => {
+        Name::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
+        Name::RdsPromoteReplica => {
             promote::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::RdsProtect => {
-            protect::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::RdsRecover => {
-            recover::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::RdsRestorePointInTime => {
+        Name::RdsProtect => protect::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::RdsRecover => recover::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::RdsRestorePointInTime => {
             restore_point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::RdsRestoreSnapshot => {
+        Name::RdsRestoreSnapshot => {
             restore_snapshot::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::Route53Weights => {
+        Name::Route53Weights => {
             route53::perform(clients, armed, call, &arguments(call)?, seen).await
         }
-        ActionName::S3FailoverObject => {
-            s3::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::TrafficShift => {
-            traffic::perform(clients, armed, call, &arguments(call)?, seen).await
-        }
-        ActionName::Wait => wait::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::S3FailoverObject => s3::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::TrafficShift => traffic::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::Wait => wait::perform(clients, armed, call, &arguments(call)?, seen).await,
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod experiments;
 pub(crate) mod init;
 pub(crate) mod load;
 pub(crate) mod own_server;
+mod people;
 mod redact;
 pub(crate) mod secrets;
 #[cfg(test)]
