@@ -269,7 +269,7 @@ pub(crate) fn lift(estate: &Estate, region: &str, recovered: &str) -> Vec<String
     if lifts.is_empty() {
         return lifts;
     }
-    let why = "# the old primary was fenced by SQL: its fence came over, and must be lifted here";
+    let why = "# a fence of the old primary by SQL came over; lift it here:";
     let mut lines = vec![why.to_owned()];
     lines.extend(find(estate, region, recovered));
     lines.extend(lifts);
