@@ -212,10 +212,24 @@ pub(crate) mod tests {
         }
     }
 
-    /// Returns a loopback address nothing listens on.
+    /// Returns a loopback address nothing listens on, nor will until who asked does: the port is given to nobody else.
+    ///
+    /// It lies below the range from which the kernel takes ports by itself, as one from there, once let go, may be
+    /// another test's in the next moment.
     pub(crate) fn closed() -> SocketAddr {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        listener.local_addr().expect("address")
+        use std::sync::atomic::{AtomicU32, Ordering};
+        const PORTS: std::ops::Range<u32> = 12_000..32_000;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        for _ in PORTS {
+            // Another process of these tests begins elsewhere.
+            let turn = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
+            let port = PORTS.start + turn % PORTS.len() as u32;
+            let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("a port")));
+            if std::net::TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+        panic!("no port is free");
     }
 
     #[test]

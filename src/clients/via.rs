@@ -173,8 +173,11 @@ fn ended(program: &str, ready: &str, status: ExitStatus) -> ViaError {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+
     use super::*;
     use crate::clients::testing;
+    use crate::clock::{Clock, RealClock};
 
     fn via(script: &str, ready: &str) -> Via {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
@@ -257,9 +260,26 @@ mod tests {
         clients.tunnels.close().await;
     }
 
+    /// Nobody's time is ever up, and between two tries a while is let pass: however slow the machine is.
+    struct Patient;
+
+    impl Clock for Patient {
+        fn now(&self) -> jiff::Timestamp {
+            RealClock.now()
+        }
+
+        fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+            match length <= READY_EVERY {
+                true => RealClock.sleep(length),
+                false => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn one_forward_that_starts_slowly_does_not_hold_up_another() {
-        let clients = testing::clients(serde_json::json!({}));
+        let mut clients = testing::clients(serde_json::json!({}));
+        clients.clock = Arc::new(Patient);
         let (slow, quick) = (tcp::tests::closed(), tcp::tests::closed());
         let slow = via("sleep 60", &slow.to_string());
         let quick = listening(quick, "");

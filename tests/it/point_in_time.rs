@@ -69,6 +69,12 @@ impl Drop for Place {
     }
 }
 
+/// A port nobody else is given: below the range from which the kernel takes them by itself.
+fn vacant() -> u16 {
+    let vacant = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (10_000..12_000).find(vacant).expect("a port")
+}
+
 impl Place {
     /// Backs the primary up, three rows in a table of its own; nothing is archived, so that the backup is all there is.
     fn of(estate: &Estate) -> Self {
@@ -79,9 +85,7 @@ impl Place {
             true => "postgres".to_owned(),
             false => id(&["-un"]),
         };
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = port.local_addr().expect("its address").port();
-        let place = Self { directory, port, user };
+        let place = Self { directory, port: vacant(), user };
         let mode = || std::fs::Permissions::from_mode(0o777);
         for name in ["", "bases", "wal", "restored"] {
             let path = place.directory.path().join(name);

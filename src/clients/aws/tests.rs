@@ -223,9 +223,7 @@ fn networked(endpoint: &str) -> Aws {
 
 #[tokio::test]
 async fn a_connection_never_made_changed_nothing() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    drop(listener);
+    let address = crate::clients::tcp::tests::closed();
     let aws = networked(&format!("http://{address}"));
     let west = aws.region(WEST).await.expect("clients");
     let error = west
