@@ -28,6 +28,7 @@ mod programs;
 mod pty;
 mod pty_failover;
 mod pty_secret;
+mod pty_seldom;
 mod pty_signals;
 mod refused;
 mod rehearsal;
