@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 mod reach;
 
 use super::facts::{self, Known};
@@ -99,10 +101,19 @@ fn estate_file(plan: &Plan) -> Option<Finding> {
     Some(warning(ESTATE_FILE, format!("{first}{more}"), Some(hint)))
 }
 
-/// Says which secret inputs cannot be read: a program would be started without one in the middle of a run.
+/// Says which secrets cannot be read: a program would be started without one in the middle of a run.
 async fn secrets(plan: &Plan) -> Vec<Finding> {
+    let mut named: Vec<(String, &Value)> =
+        plan.inputs.iter().map(|(name, value)| (name.clone(), value)).collect();
+    for step in &plan.steps {
+        let Body::Action { with, .. } = &step.body else { continue };
+        let variables = with.get("env").and_then(Value::as_object).into_iter().flatten();
+        // What an input is has been named by it.
+        let own = variables.filter(|(_, value)| plan.inputs.values().all(|input| input != *value));
+        named.extend(own.map(|(name, value)| (format!("{name} of {}", step.id), value)));
+    }
     let mut found = Vec::new();
-    for (name, value) in &plan.inputs {
+    for (name, value) in named {
         let Ok(reference) = serde_json::from_value::<SecretRef>(value.clone()) else { continue };
         // A person is asked for it when the run is taken up.
         if reference.asked.is_some() {
@@ -121,7 +132,7 @@ async fn secrets(plan: &Plan) -> Vec<Finding> {
 fn nothing_scaled(plan: &Plan) -> Vec<Finding> {
     let nothing = |step: &&PlannedStep| match &step.body {
         Body::Action { action, with } => {
-            let workloads = with.get("workloads").and_then(serde_json::Value::as_array);
+            let workloads = with.get("workloads").and_then(Value::as_array);
             action == "kubernetes.scale" && workloads.is_some_and(Vec::is_empty)
         }
         Body::Gate { .. } => false,
@@ -206,7 +217,7 @@ fn of_step(plan: &Plan, report: &DryRunReport, unseen: &Unseen) -> Option<Findin
 /// the lost region, which is why there is a failover at all, and not one of several recovery points.
 fn level(plan: &Plan, report: &DryRunReport, step: &PlannedStep, unseen: &Unseen) -> FindingLevel {
     let Body::Action { action, with } = &step.body else { return FindingLevel::Warning };
-    let region = with.get("region").and_then(serde_json::Value::as_str);
+    let region = with.get("region").and_then(Value::as_str);
     let lost = region.is_some() && region == lost_region(plan);
     let (candidates, _) = observe::candidates(report);
     let ways = candidates.iter().filter(|candidate| candidate.unusable.is_none()).count();
@@ -217,7 +228,7 @@ fn level(plan: &Plan, report: &DryRunReport, step: &PlannedStep, unseen: &Unseen
 
 /// Returns the region that failed, where the plan is about one.
 fn lost_region(plan: &Plan) -> Option<&str> {
-    let input = |name: &str| plan.inputs.get(name).and_then(serde_json::Value::as_str);
+    let input = |name: &str| plan.inputs.get(name).and_then(Value::as_str);
     let primary = plan.estate.primary.region.as_str();
     input("from").or_else(|| input("region").filter(|to| *to != primary).map(|_| primary))
 }
@@ -416,7 +427,7 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(String, String)> {
     use crate::clients::endpoints::{host_of, shown};
     use crate::clients::kubernetes::server_of;
     let estate = &plan.estate;
-    let inputs = plan.inputs.values().filter_map(serde_json::Value::as_str);
+    let inputs = plan.inputs.values().filter_map(Value::as_str);
     let mut regions: Vec<&str> = inputs.filter(|name| estate.regions.contains_key(*name)).collect();
     regions.extend(estate.state.as_ref().map(|state| state.s3.region.as_str()));
     let object = estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());

@@ -50,7 +50,7 @@ fn a_file_of_faults_that_cannot_be_had_is_told_as_a_file() {
     // Each thing that is wrong in one, and how it is written in place of a command that would not take it.
     folder.write("two.yaml", "- { fault: throtled, service: rds }\n- { fault: dark, regoin: x }\n");
     let two = inject("two.yaml");
-    says(&two, &["two.yaml:1:10", "did you mean `throttled`?", "two.yaml:2:", "mean `region`?"]);
+    says(&two, &["two.yaml:1:12", "did you mean `throttled`?", "two.yaml:2:18", "mean `region`?"]);
     assert!(!two.err.contains("phoenix-dr validate"), "{}", two.err);
     // What might be a fault is told as one.
     says(&inject("throtled"), &["`throtled` is no fault", "did you mean `throttled`?"]);

@@ -2,7 +2,7 @@
 
 use super::harness::{Folder, of_step};
 use super::person::Person;
-use super::pty::{AWAY, Away, GO, RUN, YES_NO, folder, is_there, leaves_file};
+use super::pty::{AWAY, Away, GO, RUN, folder, is_there, leaves_file};
 
 /// A step that cannot start without a secret that is in a file which is not there.
 fn without_its_secret() -> Folder {
@@ -18,7 +18,11 @@ fn what_blocks_is_looked_at_again_and_never_started() {
         let mut person = folder.at_terminal(&RUN);
         person.sees("CANNOT START").asked(look_again);
         // Nothing but what it waits for lets it start.
-        person.types("y").asked(look_again);
+        person.types("y");
+        person.until("the second look", |person| {
+            person.events().iter().filter(|event| event["kind"] == "preflight").count() == 2
+        });
+        person.asked(look_again);
         assert!(!is_there(&folder, "one"));
         away.parks(person, if matches!(away, Away::Declined) { 10 } else { 13 });
         assert!(!is_there(&folder, "one"), "{away:?}");
@@ -73,20 +77,19 @@ fn a_step_behind_a_point_of_no_return_is_undone_only_for_its_words() {
 
 /// A rehearsal in which the credentials end where the database is promoted.
 fn expires(folder: &Folder) -> Person<'_> {
-    let mut person = folder.at_terminal(&[
-        "failover",
-        "--region=us-west-2",
-        "--rehearse",
-        "--speed=max",
-        "--inject=expired@rds/PromoteReadReplica",
-        "--recovery-point=replica",
-        "--waive=fence=unfenced",
-        "--approve=all",
-        "--yes",
-    ]);
-    person.asked_about("? Credentials are missing or have expired", YES_NO);
+    let fault = ["--inject=expired@rds/PromoteReadReplica,times=2", "--recovery-point=replica"];
+    let mut person = folder.at_terminal(&[&FLOWN[..], &fault, &GIVEN].concat());
+    person.asked_about(ENDED.0, ENDED.1);
     person
 }
+
+const ENDED: (&str, &str) =
+    ("? Credentials are missing or have expired", "Are they renewed? [y/n]");
+
+const FLOWN: [&str; 4] = ["failover", "--region=us-west-2", "--rehearse", "--yes"];
+
+/// What a rehearsal is given so that nothing else is asked.
+const GIVEN: [&str; 3] = ["--waive=fence=unfenced", "--approve=all", "--speed=max"];
 
 #[test]
 fn credentials_that_ended_fail_nothing_however_the_question_is_left() {
@@ -100,25 +103,20 @@ fn credentials_that_ended_fail_nothing_however_the_question_is_left() {
                 .all(|event| { event["result"]["kind"] != "done" })
         );
         assert!(of_step(&events, "step_failed", "database").is_empty(), "{away:?}");
-        let mut person = folder.at_terminal(&["resume", "--rehearse"]);
-        person.asked_about("? Credentials are missing or have expired", YES_NO).types("y");
-        person.exits(0);
+        // They have been renewed by then.
+        folder.at_terminal(&[&["resume", "--rehearse"], &GIVEN[..]].concat()).exits(0);
     }
+    let folder = Folder::new();
+    let mut person = expires(&folder);
+    person.types("y");
+    person.exits(0);
 }
 
 #[test]
 fn more_loss_than_allowed_is_declined_and_the_others_are_offered() {
     for away in AWAY {
         let folder = Folder::new();
-        let mut person = folder.at_terminal(&[
-            "failover",
-            "--region=us-west-2",
-            "--rehearse",
-            "--speed=max",
-            "--waive=fence=unfenced",
-            "--approve=all",
-            "--yes",
-        ]);
+        let mut person = folder.at_terminal(&[&FLOWN[..], &GIVEN].concat());
         let which = "Which?";
         person.asked(which).types("snapshot");
         person.asked("Type lose ");
@@ -130,7 +128,7 @@ fn more_loss_than_allowed_is_declined_and_the_others_are_offered() {
         away.parks(person, 13);
         let (_, events) = folder.journals().remove(0);
         assert!(of_step(&events, "step_started", "restore").is_empty(), "{away:?}");
-        let mut person = folder.at_terminal(&["resume", "--rehearse"]);
+        let mut person = folder.at_terminal(&[&["resume", "--rehearse"], &GIVEN[..]].concat());
         person.asked("Type lose ").types("n").asked(which).types("replica");
         person.exits(0);
     }

@@ -459,7 +459,7 @@ fn choices(view: &GoView) -> Vec<String> {
 
 fn cannot_start(blocking: &[&Finding]) -> Vec<String> {
     let said = blocking.iter().map(|finding| {
-        let hint = finding.hint.as_ref().map(|hint| format!(". {hint}")).unwrap_or_default();
+        let hint = finding.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         format!("{CANNOT_START}{}: {}{hint}", finding.about, finding.said)
     });
     let mut lines: Vec<String> = said.flat_map(|said| text::wrap(&said, COLUMNS, 2)).collect();
