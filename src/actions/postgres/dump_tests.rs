@@ -49,9 +49,26 @@ impl Lab {
     }
 
     fn clients(&self) -> (Clients, Armed) {
-        let dumps = self.dumps.path().display().to_string();
-        let (clients, armed) = testing::armed(self.server.estate(&json!({ "dumps": dumps })));
+        self.clients_with(&json!({}))
+    }
+
+    /// Returns clients of an estate whose database has more to it.
+    fn clients_with(&self, more: &Value) -> (Clients, Armed) {
+        let mut database = json!({ "dumps": self.dumps.path().display().to_string() });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            database[name.as_str()] = value.clone();
+        }
+        let (clients, armed) = testing::armed(self.server.estate(&database));
         (clients.with_artifacts(self.artifacts.path().to_owned()), armed)
+    }
+
+    /// Returns the names in the directory of dumps.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dumps.path()).expect("listed").flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Looks and does.
@@ -91,6 +108,14 @@ impl Lab {
         let files = folder.expect("listed").map(|entry| entry.expect("entry").path());
         files.max_by_key(|path| path.metadata().expect("there").len()).expect("a file")
     }
+}
+
+/// Writes a program in the place of one of PostgreSQL's own.
+fn program(tools: &Path, name: &str, script: &str) {
+    let path = tools.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("mode");
 }
 
 fn dump_of(name: &str) -> Value {
@@ -443,4 +468,51 @@ async fn a_dump_never_takes_the_place_of_another_runs() {
     lab.restored("nightly", "copy").await.expect("the first one is whole");
     let error = observe(&clients, &call).await.expect_err("as before");
     assert!(error.message.contains("is there already, of another run"), "{error}");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_time_is_over_leaves_nothing_behind() {
+    let Some(lab) = Lab::open().await else { return };
+    let tools = tempfile::tempdir().expect("a directory");
+    let slow = "case $1 in --version) echo 'pg_dump (PostgreSQL) 15.8'; exit;; esac; \
+        for word; do case $word in --file=*) mkdir ${word#--file=} && echo part > ${word#--file=}/1.dat;; esac; done; \
+        exec sleep 600";
+    program(tools.path(), "pg_dump", slow);
+    let (clients, armed) = lab.clients_with(&json!({ "tools": tools.path() }));
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let begun = async {
+        while !lab.names().iter().any(|name| lab.dumps.path().join(name).join("1.dat").exists()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // As the engine drops an attempt whose time is over.
+    tokio::select! {
+        ended = perform(&clients, &armed, &call, &seen) => panic!("it ended: {ended:?}"),
+        () = begun => {}
+    }
+    assert_eq!(lab.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dump_that_lacks_its_name_alone_is_not_taken_again() {
+    let Some(lab) = Lab::open().await else { return };
+    let (clients, armed) = lab.clients();
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let first = perform(&clients, &armed, &call, &seen).await.expect("dumped");
+    let nameless = Draft::new(lab.dumps.path(), &call, &clients).whole();
+    let named = lab.dumps.path().join("first.dump");
+    std::fs::rename(&named, &nameless).expect("as if it never had one");
+    // There is nothing to take another one with.
+    let empty = tempfile::tempdir().expect("a directory");
+    let (clients, armed) = lab.clients_with(&json!({ "tools": empty.path() }));
+    let again = perform(&clients, &armed, &call, &seen).await.expect("taken over");
+    assert_eq!((&again.outputs, &again.after), (&first.outputs, &first.after));
+    assert_eq!(lab.names(), ["first.dump"]);
+    // What is not whole is no dump.
+    std::fs::rename(&named, &nameless).expect("once more");
+    std::fs::remove_file(nameless.join("toc.dat")).expect("removed");
+    let error = perform(&clients, &armed, &call, &seen).await.expect_err("no program");
+    assert_eq!(error.class, FailureClass::NotFound, "{error}");
 }

@@ -5,11 +5,10 @@
 //! was cut off has no name, and what has one is complete.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +21,7 @@ use crate::outcome::{ActionError, FailureClass};
 
 /// The format this program writes; it reads no other.
 const FORMAT: &str = "phoenix-dr/dump/1";
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 const DUMP: &str = ".dump";
 
 /// What is known of one dump.
@@ -64,9 +63,15 @@ pub(super) struct FileDigest {
 /// A manifest as it is kept: with a digest of its own, so that a change in it is seen as well.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept<M> {
+pub(super) struct Kept<M> {
     manifest: M,
     sha256: String,
+}
+
+impl<M: Serialize> Kept<M> {
+    pub(super) fn of(manifest: M) -> Result<Self, serde_json::Error> {
+        Ok(Self { sha256: digest_of(&manifest)?, manifest })
+    }
 }
 
 /// The estate's directory of dumps.
@@ -115,6 +120,13 @@ impl Dumps {
         Ok(Some(manifest))
     }
 
+    /// Reads the manifest of a draft that is a whole dump of this name, of the step with this token.
+    pub(super) fn whole(&self, draft: &Path, name: &str, token: &str) -> Option<Manifest> {
+        let found = read::<Manifest>(draft, FORMAT).ok()??;
+        let whole = wrong_sizes(draft, &found.files).is_empty();
+        (whole && found.name == name && found.token == token).then_some(found)
+    }
+
     /// Lists the dumps of a database, the newest first, and what is there that is none, with why.
     pub(super) fn list(&self, database: &str) -> Result<(Vec<Manifest>, Vec<String>), ActionError> {
         let failed = |error: io::Error| {
@@ -160,12 +172,6 @@ impl Dumps {
             .collect();
         if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
     }
-
-    /// Writes a manifest to what was dumped and gives it its name, durably and never over another's; returns whether that
-    /// was free. Blocks.
-    pub(super) fn keep(&self, draft: &Path, manifest: &Manifest) -> io::Result<bool> {
-        keep(draft, &self.folder(&manifest.name), manifest)
-    }
 }
 
 /// Reads a manifest of a format; `None` where the folder has none.
@@ -192,25 +198,6 @@ pub(super) fn read<M: Serialize + DeserializeOwned>(
         return Err(unreadable(&path, "it was changed since it was written"));
     }
     Ok(Some(kept.manifest))
-}
-
-/// Writes a manifest into a draft and gives it its name, durably and never over another's; returns whether that was free.
-/// Blocks.
-pub(super) fn keep<M: Serialize>(draft: &Path, folder: &Path, manifest: &M) -> io::Result<bool> {
-    let kept = Kept { sha256: digest_of(manifest)?, manifest };
-    let mut file = File::create(draft.join(MANIFEST))?;
-    serde_json::to_writer_pretty(&mut file, &kept)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    File::open(draft)?.sync_all()?;
-    match renameat_with(CWD, draft, CWD, folder, RenameFlags::NOREPLACE) {
-        Ok(()) => match folder.parent() {
-            Some(root) => File::open(root)?.sync_all().map(|()| true),
-            None => Ok(true),
-        },
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Says which files are not there, or not as long as they were written, a line each.

@@ -10,6 +10,7 @@ pub(crate) mod evidence;
 pub(crate) mod fence;
 mod grants;
 mod holds;
+mod keep;
 mod ladder;
 mod manifest;
 pub(crate) mod point_in_time;

@@ -7,12 +7,11 @@
 mod target;
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
-use super::dump::{class, said};
+use super::dump::{LIMIT, class, said};
 use super::manifest::{Dumps, Manifest};
 use super::properties::{Given, give};
 use super::server::{About, about};
@@ -27,8 +26,6 @@ use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use target::{State, Target, begun};
 
-/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
-const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The database every server has, to make and drop others from.
 pub(super) const MAINTENANCE: &str = "postgres";
 
