@@ -17,8 +17,8 @@ use super::manifest::{Dumps, FileDigest, Manifest};
 use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
 use crate::clients::Clients;
-use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{Held, connect_to, database, login};
+use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
+use crate::clients::postgres::{Held, connect_to, database, login, watched_to};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass};
@@ -55,12 +55,13 @@ pub(crate) async fn observe(
     let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
     may_read(clients, &with.instance, asked).await?;
-    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let tool = program(clients, &with.instance, &about).await?;
     let mut seen = Observation::new(state(false), state(true));
     seen.evidence = vec![
         format!("{asked} on {}: {}, {}", with.instance, about.said(), bytes(about.bytes)),
         format!("{} in {}", tool.version, dumps.root().display()),
     ];
+    seen.evidence.extend(needed_later(tool.major, about.major()));
     seen.evidence.extend(room(&dumps, about.bytes)?);
     seen.differences = vec![Difference {
         what: format!("dump of {asked}"),
@@ -89,9 +90,10 @@ pub(crate) async fn perform(
     };
     keep(&dumps, &draft, &manifest).await?;
     tidy(dumps.root(), call);
+    let needed = needed_later(manifest.tool, manifest.server_major());
     Ok(Performed {
         after: json!({ "dump": manifest.name, "whole": true }),
-        notes: vec![format!(
+        notes: std::iter::once(format!(
             "dumped {}: {} tables, {} rows, {} in {} files, as of {}",
             manifest.database,
             manifest.content.tables.len(),
@@ -99,7 +101,9 @@ pub(crate) async fn perform(
             bytes(manifest.files.iter().map(|file| file.bytes).sum()),
             manifest.files.len(),
             manifest.taken,
-        )],
+        ))
+        .chain(needed)
+        .collect(),
         outputs: outputs(&dumps, &manifest),
         obligations: Vec::new(),
     })
@@ -115,7 +119,7 @@ async fn make(
 ) -> Result<(PathBuf, Manifest), ActionError> {
     let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
-    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let tool = program(clients, &with.instance, &about).await?;
     tidy(dumps.root(), call);
     let mut session = connect_to(clients, &with.instance, asked).await?;
     let what = format!("read what {asked} on {} begins with", with.instance);
@@ -150,6 +154,34 @@ fn of<'a>(clients: &'a Clients, with: &'a PostgresDump) -> Result<&'a str, Actio
     Ok(with.database.as_deref().unwrap_or(&database(clients)?.name))
 }
 
+/// Finds the program, the nearest to the server's own version. What it writes must be of use to that server.
+async fn program(clients: &Clients, instance: &str, about: &About) -> Result<Found, ActionError> {
+    let tool = find(clients, Tool::Dump, about.major()).await?;
+    if restores_on(tool.major, about.major()) {
+        return Ok(tool);
+    }
+    let message = format!(
+        "what pg_dump {0} writes can never be restored on {instance}: only pg_restore {0} or newer reads it, and that \
+         cannot restore on PostgreSQL {1}",
+        tool.major,
+        about.major()
+    );
+    Err(ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
+        "install pg_dump {0}, e.g. apt-get install postgresql-client-{0}, or name its directory in `database.tools`",
+        about.major()
+    )))
+}
+
+/// Says what a restore will need that is newer than the server: `pg_restore` reads no archive of a newer `pg_dump`.
+fn needed_later(tool: u32, server: u32) -> Option<String> {
+    (tool > server).then(|| {
+        format!(
+            "pg_dump is of version {tool}, the server of {server}: a restore needs pg_restore {tool} or newer, that of \
+             {server} cannot read this dump"
+        )
+    })
+}
+
 fn argv(tool: &Found, snapshot: &str, file: &Path, asked: &str, jobs: u8) -> Vec<String> {
     vec![
         tool.program.clone(),
@@ -159,7 +191,7 @@ fn argv(tool: &Found, snapshot: &str, file: &Path, asked: &str, jobs: u8) -> Vec
         LOCK_LIMIT.to_owned(),
         "--no-password".to_owned(),
         format!("--file={}", file.display()),
-        format!("--dbname={asked}"),
+        format!("--dbname={}", watched_to(asked)),
     ]
 }
 
@@ -270,6 +302,7 @@ impl Of {
             token: call.token(),
             instance: with.instance.clone(),
             region: with.region.clone(),
+            system: self.about.system,
             database: asked.to_owned(),
             taken: self.taken,
             lsn: self.lsn,

@@ -21,7 +21,7 @@ use super::manifest::{self, FileDigest};
 use super::server::beside;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{database, login};
+use crate::clients::postgres::{database, login, watched};
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, FailureClass, Obligation};
@@ -304,12 +304,12 @@ fn folder(root: &Path, name: &str) -> PathBuf {
 
 /// Reads the manifest of a copy; `None` where there is none.
 fn kept(root: &Path, name: &str) -> Result<Option<Manifest>, ActionError> {
-    manifest::read(&folder(root, name), FORMAT)
+    manifest::read(&folder(root, name), &[FORMAT])
 }
 
 /// Reads the manifest of a draft that is a whole copy of this name, of the step with this token.
 fn whole(draft: &Path, name: &str, token: &str) -> Option<Manifest> {
-    let found = manifest::read::<Manifest>(draft, FORMAT).ok()??;
+    let found = manifest::read::<Manifest>(draft, &[FORMAT]).ok()??;
     let whole = manifest::wrong_sizes(draft, &found.files).is_empty();
     (whole && found.name == name && found.token == token).then_some(found)
 }
@@ -346,6 +346,7 @@ fn argv(tool: &Found, draft: &Path, call: &Call, has_slot: bool) -> Vec<String> 
         "--no-verify-checksums".to_owned(),
         "--manifest-checksums=SHA256".to_owned(),
         "--no-password".to_owned(),
+        format!("--dbname={}", watched()),
         format!("--label=phoenix-dr {}", call.token()),
         format!("--pgdata={}", draft.display()),
     ];

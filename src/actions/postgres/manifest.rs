@@ -19,8 +19,10 @@ use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::outcome::{ActionError, FailureClass};
 
-/// The format this program writes; it reads no other.
-const FORMAT: &str = "phoenix-dr/dump/1";
+/// The format this program writes.
+const FORMAT: &str = "phoenix-dr/dump/2";
+/// The formats it reads: the first lists no objects and does not say which system it is of.
+const FORMATS: [&str; 2] = ["phoenix-dr/dump/1", FORMAT];
 pub(super) const MANIFEST: &str = "manifest.json";
 const DUMP: &str = ".dump";
 
@@ -34,6 +36,9 @@ pub(super) struct Manifest {
     pub token: String,
     pub instance: String,
     pub region: String,
+    /// Which system it is of, as its server says; `None` where it keeps that to itself
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     pub database: String,
     /// Instant of the snapshot, by the server's clock
     pub taken: Timestamp,
@@ -112,7 +117,9 @@ impl Dumps {
     /// Reads a dump's manifest; `None` where there is none.
     pub(super) fn find(&self, name: &str) -> Result<Option<Manifest>, ActionError> {
         let path = self.manifest(name);
-        let Some(manifest) = read::<Manifest>(&self.folder(name), FORMAT)? else { return Ok(None) };
+        let Some(manifest) = read::<Manifest>(&self.folder(name), &FORMATS)? else {
+            return Ok(None);
+        };
         if manifest.name != name {
             let why = format!("it is of the dump `{}`", manifest.name);
             return Err(unreadable(&path, &why));
@@ -122,7 +129,7 @@ impl Dumps {
 
     /// Reads the manifest of a draft that is a whole dump of this name, of the step with this token.
     pub(super) fn whole(&self, draft: &Path, name: &str, token: &str) -> Option<Manifest> {
-        let found = read::<Manifest>(draft, FORMAT).ok()??;
+        let found = read::<Manifest>(draft, &FORMATS).ok()??;
         let whole = wrong_sizes(draft, &found.files).is_empty();
         (whole && found.name == name && found.token == token).then_some(found)
     }
@@ -174,10 +181,10 @@ impl Dumps {
     }
 }
 
-/// Reads a manifest of a format; `None` where the folder has none.
+/// Reads a manifest of one of some formats; `None` where the folder has none.
 pub(super) fn read<M: Serialize + DeserializeOwned>(
     folder: &Path,
-    format: &str,
+    formats: &[&str],
 ) -> Result<Option<M>, ActionError> {
     let path = folder.join(MANIFEST);
     let text = match std::fs::read(&path) {
@@ -189,8 +196,9 @@ pub(super) fn read<M: Serialize + DeserializeOwned>(
     // A newer format may have fields nobody here knows.
     let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
     let known = found["manifest"]["format"].as_str().unwrap_or_default();
-    if known != format {
-        let why = format!("its format is `{known}`, and this program reads `{format}`");
+    if !formats.contains(&known) {
+        let formats = formats.join("`, `");
+        let why = format!("its format is `{known}`, and this program reads `{formats}`");
         return Err(unreadable(&path, &why));
     }
     let kept: Kept<M> = serde_json::from_slice(&text).map_err(bad)?;

@@ -3,7 +3,9 @@
 pub(crate) mod assess;
 mod base;
 pub(crate) mod choose;
+mod compare;
 mod content;
+mod definition;
 pub(crate) mod drafts;
 pub(crate) mod dump;
 pub(crate) mod evidence;
@@ -13,6 +15,8 @@ mod holds;
 mod keep;
 mod ladder;
 mod manifest;
+mod objects;
+mod origin;
 pub(crate) mod point_in_time;
 pub(crate) mod points;
 mod proofs;
@@ -22,6 +26,8 @@ pub(crate) mod restore;
 mod server;
 mod state;
 mod target;
+#[cfg(test)]
+mod testing;
 mod wal;
 mod waldump;
 mod writers;
