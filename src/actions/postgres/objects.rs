@@ -123,64 +123,14 @@ fn not_of_an_extension(class: &str, oid: &str) -> String {
     )
 }
 
+/// The relation something belongs to, and the schema of a relation.
+const TABLE: &str = "join pg_class c on c.oid =";
+const SCHEMA: &str = "join pg_namespace n on n.oid = c.relnamespace";
+/// Schemas of the database itself, of what is no relation
+const OWN_SCHEMA: &str = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'";
+
 /// Returns the statements that list the objects, each with the kinds it knows.
 fn statements() -> [(Kinds, String); 7] {
-    let table = "join pg_class c on c.oid =";
-    let schema = "join pg_namespace n on n.oid = c.relnamespace";
-    let own_schema = "n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'";
-    let relations = format!(
-        "select c.relkind::text, n.nspname::text, c.relname::text, \
-             pg_get_viewdef(c.oid) || coalesce(array_to_string(c.reloptions, ' '), ''), null::text \
-         from pg_class c {schema} where c.relkind in ('v', 'm') and {OWN} \
-         union all select 'i', n.nspname::text, c.relname::text, pg_get_indexdef(c.oid), null \
-         from pg_index i {table} i.indexrelid {schema} \
-         where (i.indisvalid or c.relkind = 'I') and {OWN} and {}",
-        not_of_an_extension("pg_class", "i.indrelid")
-    );
-    let columns = format!(
-        "select 'c', n.nspname::text, c.relname::text, (select string_agg(concat_ws(' ', quote_ident(a.attname), \
-             '::', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end, \
-             'identity' || nullif(a.attidentity::text, ''), 'generated' || nullif(a.attgenerated::text, ''), \
-             pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attname collate \"C\") \
-             from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), \
-             (select string_agg(format_type(a.atttypid, a.atttypmod), ', ' order by a.attname collate \"C\") \
-             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) \
-         from pg_class c {schema} where c.relkind in ('r', 'p', 'f') and {OWN}"
-    );
-    let constraints = format!(
-        "select k.contype::text, n.nspname::text, c.relname || '.' || k.conname, pg_get_constraintdef(k.oid), null::text \
-         from pg_constraint k {table} k.conrelid {schema} where k.conparentid = 0 and {OWN} \
-         union all select k.contype::text, n.nspname::text, t.typname || '.' || k.conname, pg_get_constraintdef(k.oid), \
-             null from pg_constraint k join pg_type t on t.oid = k.contypid join pg_namespace n on n.oid = t.typnamespace \
-         where {own_schema} and {}",
-        not_of_an_extension("pg_type", "t.oid")
-    );
-    let routines = format!(
-        "select p.prokind::text, n.nspname::text, \
-             p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', \
-             case p.prokind when 'a' then (select concat_ws(' ', a.aggkind, a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
-                 a.aggmtransfn, a.aggminvtransfn, format_type(a.aggtranstype, null), a.agginitval) \
-                 from pg_aggregate a where a.aggfnoid = p.oid) else pg_get_functiondef(p.oid) end, p.prosrc \
-         from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {own_schema} and {}",
-        not_of_an_extension("pg_proc", "p.oid")
-    );
-    let triggers = format!(
-        "select 't', n.nspname::text, c.relname || '.' || t.tgname, \
-             pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text, null::text \
-         from pg_trigger t {table} t.tgrelid {schema} where not t.tgisinternal and t.tgparentid = 0 and {OWN}"
-    );
-    let rules = format!(
-        "select 'r', n.nspname::text, c.relname || '.' || r.rulename, pg_get_ruledef(r.oid) || ' ' || r.ev_enabled::text, \
-             null::text \
-         from pg_rewrite r {table} r.ev_class {schema} where r.rulename <> '_RETURN' and {OWN}"
-    );
-    let policies = format!(
-        "select 'p', n.nspname::text, c.relname || '.' || p.polname, concat_ws(' ', p.polcmd, p.polpermissive, \
-             (select string_agg(quote_ident(r.rolname), ', ' order by r.rolname) from pg_roles r where r.oid = any(p.polroles)), \
-             pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)), null::text \
-         from pg_policy p {table} p.polrelid {schema} where {OWN}"
-    );
     [
         (
             &[
@@ -188,9 +138,9 @@ fn statements() -> [(Kinds, String); 7] {
                 ("m", ObjectKind::MaterializedView),
                 ("i", ObjectKind::Index),
             ],
-            relations,
+            relations(),
         ),
-        (&[("c", ObjectKind::Columns)], columns),
+        (&[("c", ObjectKind::Columns)], columns()),
         // A column that may not be null is known by its column.
         (
             &[
@@ -200,7 +150,7 @@ fn statements() -> [(Kinds, String); 7] {
                 ("u", ObjectKind::Unique),
                 ("x", ObjectKind::Exclusion),
             ],
-            constraints,
+            constraints(),
         ),
         (
             &[
@@ -209,12 +159,86 @@ fn statements() -> [(Kinds, String); 7] {
                 ("p", ObjectKind::Procedure),
                 ("w", ObjectKind::Function),
             ],
-            routines,
+            routines(),
         ),
-        (&[("t", ObjectKind::Trigger)], triggers),
-        (&[("r", ObjectKind::Rule)], rules),
-        (&[("p", ObjectKind::Policy)], policies),
+        (&[("t", ObjectKind::Trigger)], triggers()),
+        (&[("r", ObjectKind::Rule)], rules()),
+        (&[("p", ObjectKind::Policy)], policies()),
     ]
+}
+
+fn relations() -> String {
+    format!(
+        "select c.relkind::text, n.nspname::text, c.relname::text, \
+             pg_get_viewdef(c.oid) || coalesce(array_to_string(c.reloptions, ' '), ''), null::text \
+         from pg_class c {SCHEMA} where c.relkind in ('v', 'm') and {OWN} \
+         union all select 'i', n.nspname::text, c.relname::text, pg_get_indexdef(c.oid), null \
+         from pg_index i {TABLE} i.indexrelid {SCHEMA} \
+         where (i.indisvalid or c.relkind = 'I') and {OWN} and {}",
+        not_of_an_extension("pg_class", "i.indrelid")
+    )
+}
+
+fn columns() -> String {
+    format!(
+        "select 'c', n.nspname::text, c.relname::text, (select string_agg(concat_ws(' ', quote_ident(a.attname), \
+             '::', format_type(a.atttypid, a.atttypmod), case when a.attnotnull then 'not null' end, \
+             'identity' || nullif(a.attidentity::text, ''), 'generated' || nullif(a.attgenerated::text, ''), \
+             pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attname collate \"C\") \
+             from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), \
+             (select string_agg(format_type(a.atttypid, a.atttypmod), ', ' order by a.attname collate \"C\") \
+             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) \
+         from pg_class c {SCHEMA} where c.relkind in ('r', 'p', 'f') and {OWN}"
+    )
+}
+
+fn constraints() -> String {
+    format!(
+        "select k.contype::text, n.nspname::text, c.relname || '.' || k.conname, pg_get_constraintdef(k.oid), null::text \
+         from pg_constraint k {TABLE} k.conrelid {SCHEMA} where k.conparentid = 0 and {OWN} \
+         union all select k.contype::text, n.nspname::text, t.typname || '.' || k.conname, pg_get_constraintdef(k.oid), \
+             null from pg_constraint k join pg_type t on t.oid = k.contypid join pg_namespace n on n.oid = t.typnamespace \
+         where {OWN_SCHEMA} and {}",
+        not_of_an_extension("pg_type", "t.oid")
+    )
+}
+
+fn routines() -> String {
+    format!(
+        "select p.prokind::text, n.nspname::text, \
+             p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', \
+             case p.prokind when 'a' then (select concat_ws(' ', a.aggkind, a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
+                 a.aggmtransfn, a.aggminvtransfn, format_type(a.aggtranstype, null), a.agginitval) \
+                 from pg_aggregate a where a.aggfnoid = p.oid) else pg_get_functiondef(p.oid) end, p.prosrc \
+         from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {OWN_SCHEMA} and {}",
+        not_of_an_extension("pg_proc", "p.oid")
+    )
+}
+
+fn triggers() -> String {
+    format!(
+        "select 't', n.nspname::text, c.relname || '.' || t.tgname, \
+             pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text, null::text \
+         from pg_trigger t {TABLE} t.tgrelid {SCHEMA} where not t.tgisinternal and t.tgparentid = 0 and {OWN}"
+    )
+}
+
+fn rules() -> String {
+    format!(
+        "select 'r', n.nspname::text, c.relname || '.' || r.rulename, pg_get_ruledef(r.oid) || ' ' || r.ev_enabled::text, \
+             null::text \
+         from pg_rewrite r {TABLE} r.ev_class {SCHEMA} where r.rulename <> '_RETURN' and {OWN}"
+    )
+}
+
+fn policies() -> String {
+    format!(
+        "select 'p', n.nspname::text, c.relname || '.' || p.polname, concat_ws(' ', p.polcmd, p.polpermissive, \
+             (select string_agg(quote_ident(r.rolname), ', ' order by r.rolname) from pg_roles r where r.oid = any(p.polroles)), \
+             pg_get_expr(p.polqual, p.polrelid), 'check', pg_get_expr(p.polwithcheck, p.polrelid)), null::text \
+         from pg_policy p {TABLE} p.polrelid {SCHEMA} where {OWN}"
+    )
 }
 
 /// Says which objects are missing, new, or defined otherwise, a line each.

@@ -226,9 +226,8 @@ pub(crate) async fn connect_with(
             Failure::Unclear(_) => NoSession::Unclear { address, said },
         }
     })?;
-    vigil::keep(&stream).map_err(|error| {
-        failed(FailureClass::Internal, format!("watch the connection to {address}: {error}"))
-    })?;
+    vigil::keep(&stream)
+        .map_err(|error| failed(FailureClass::Internal, format!("watch {address}: {error}")))?;
     let greeted = match connection.tls {
         TlsMode::Disable => {
             config.ssl_mode(SslMode::Disable);
