@@ -28,6 +28,7 @@ pub(crate) mod tables;
 pub(crate) mod tools;
 mod trust;
 mod usage;
+mod vigil;
 
 pub(crate) use batch::Batch;
 pub(crate) use connect::{
@@ -40,6 +41,7 @@ pub(crate) use proof::{Stands, Writable, prove_writable, stands};
 pub(crate) use replay::{log_end, replay_lag, replayed_to};
 pub(crate) use server::{Lineage, Server, leads_to, server};
 pub(crate) use usage::{Usage, usage};
+pub(crate) use vigil::{watched, watched_to};
 
 /// The setting that makes a database's sessions begin read-only.
 pub(crate) const READ_ONLY: &str = "default_transaction_read_only";

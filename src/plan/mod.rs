@@ -5,6 +5,7 @@
 mod digest;
 pub(crate) mod inputs;
 pub(crate) mod late;
+mod limits;
 mod objectives;
 pub(crate) mod outputs;
 mod rehearse;

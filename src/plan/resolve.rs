@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::limits::{RETRIES, VERIFY_EVERY, VERIFY_WITHIN, timeout};
 use super::sections::{self, Section};
 use super::values::{Filler, Missing, is_open};
 use super::{
@@ -26,13 +27,6 @@ use crate::runbook::schema::{
 };
 use crate::runbook::shape::{self, Place, Texts};
 use crate::span::Span;
-
-/// Bounds of an attempt, a verification and a retry where the runbook says nothing.
-const TIMEOUT: Span = Span::minutes(10);
-const VERIFY_WITHIN: Span = Span::minutes(2);
-const VERIFY_EVERY: Span = Span::seconds(5);
-const RETRIES: Retries =
-    Retries { attempts: 3, backoff_first: Span::seconds(2), backoff_longest: Span::seconds(30) };
 
 /// Resolves a runbook with what was given and an estate.
 pub(crate) fn resolve(
@@ -142,7 +136,7 @@ impl Resolver<'_> {
             point_of_no_return: permanent,
             on_failure: step.on_failure.unwrap_or(OnFailure::Ask),
             retry: self.retries(step.retry.as_ref(), path),
-            timeout: step.timeout.unwrap_or(TIMEOUT),
+            timeout: step.timeout.unwrap_or(timeout(action)),
             usually: step.usually,
             critical: step.critical,
             rehearse: step

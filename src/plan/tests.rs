@@ -104,6 +104,30 @@ fn dr001_resolves() {
 }
 
 #[test]
+fn what_takes_as_long_as_a_database_is_large_has_a_day() {
+    let place = "instance: phoenix-prod, region: us-east-1";
+    let steps = [
+        format!(
+            "evidence, action: postgres.evidence, with: {{ {place} }}, rollback: {{ none: kept }}"
+        ),
+        format!("assess, action: postgres.assess, with: {{ {place} }}"),
+        format!("dump, action: postgres.dump, with: {{ {place} }}, rollback: {{ none: kept }}"),
+        format!("restore, action: postgres.restore, with: {{ {place}, into: copy }}"),
+        format!("prove, action: postgres.prove, with: {{ {place}, database: copy, dump: first }}"),
+        format!("fence, action: postgres.fence, with: {{ {place} }}"),
+        format!("short, action: postgres.assess, with: {{ {place} }}, timeout: 3m"),
+    ];
+    let steps = steps.map(|step| format!("  - {{ id: {step} }}")).join("\n");
+    let plan = plan(&runbook("", &steps), &given(&[]));
+    let (short, long): (Vec<_>, Vec<_>) =
+        plan.steps.iter().partition(|step| step.timeout < Span::minutes(24 * 60));
+    let long: Vec<&str> = long.iter().map(|step| step.id.0.as_str()).collect();
+    assert_eq!(long, ["evidence", "assess", "dump", "restore", "prove"]);
+    let short: Vec<_> = short.iter().map(|step| (step.id.0.as_str(), step.timeout)).collect();
+    assert_eq!(short, [("fence", Span::minutes(10)), ("short", Span::minutes(3))]);
+}
+
+#[test]
 fn a_digest_covers_everything_and_nothing_else() {
     let first = plan(&dr001(), &to_west());
     assert_eq!(first.digest.len(), 64);

@@ -6,12 +6,14 @@
 
 mod amcheck;
 mod forecast;
+mod large;
 mod look;
 mod reader;
 mod relations;
 mod report;
 mod scan;
 mod search;
+mod segments;
 mod server;
 mod tail;
 mod work;
@@ -34,9 +36,9 @@ use crate::span::Span;
 use look::{Look, Seen, look};
 use reader::{Shared, Tally, Until};
 use relations::{Order, arrange};
-use report::{Entry, Report, worst_first};
+use report::{Entry, Report, listed, worst_first};
 use server::too_old;
-use work::assess_all;
+use work::{Assessed, assess_all};
 
 /// Sessions side by side, where the runbook does not say.
 const JOBS: u8 = 4;
@@ -215,7 +217,12 @@ async fn read(
         until: until(began, budget, call),
         tally: &tally,
     };
-    report.entries = assess_all(shared, sessions, &families).await?;
+    let Assessed { entries, gone } = assess_all(shared, sessions, &families).await?;
+    report.entries = entries;
+    if !gone.is_empty() {
+        let names: Vec<&str> = gone.iter().map(String::as_str).collect();
+        report.remarks.push(format!("dropped while this went on: {}", listed(&names)));
+    }
     report.bytes_read = tally.read();
     let took = since(began, clients.clock.now());
     if with.tier == AssessTier::Quick {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
+use super::objects::{self, Object};
 use crate::clients::Clients;
 use crate::clients::postgres::{Held, connect_to, identifier};
 use crate::engine::ports::Call;
@@ -31,6 +32,9 @@ pub(super) struct Content {
     pub invalid_indexes: Vec<String>,
     /// Constraints that were never validated, as `schema.table.name`
     pub unvalidated_constraints: Vec<String>,
+    /// What there is besides rows; `None` where the manifest is of before this was listed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<Object>>,
 }
 
 /// One table, or one leaf of a partitioned one.
@@ -70,7 +74,7 @@ impl Sequence {
     }
 
     /// Says whether it would give out again what `dumped` had given out.
-    fn is_before(&self, dumped: &Self) -> bool {
+    pub(super) fn is_before(&self, dumped: &Self) -> bool {
         if dumped.cycles {
             return false;
         }
@@ -154,6 +158,8 @@ pub(super) async fn read(
         .partition(|table| table.unlogged && reading.in_recovery);
     let unlogged =
         unlogged.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
+    // Now, while pg_dump reads the same: both ask for definitions as they are, not as they were.
+    let objects = objects::read(&what, leader).await?;
     let total: u64 = waiting.iter().map(|table| table.bytes).sum();
     let shared = Shared { queue: Mutex::new(waiting), done: Mutex::new((0, Vec::new())), total };
     let workers =
@@ -169,6 +175,7 @@ pub(super) async fn read(
         large_objects: count(&what, leader, "select count(*) from pg_largeobject_metadata").await?,
         invalid_indexes: names(&what, leader, &invalid_indexes()).await?,
         unvalidated_constraints: names(&what, leader, &unvalidated_constraints()).await?,
+        objects: Some(objects),
     })
 }
 
@@ -310,7 +317,8 @@ async fn behind(what: &str, leader: &Held, in_recovery: bool) -> Result<Vec<Stri
         }
         let [schema, sequence, of_schema, table, column] = names.as_slice() else { continue };
         let sql = format!(
-            "select coalesce((select max({}) from {}.{})::int8 > s.last_value, false) from {}.{} s",
+            "select coalesce(m.last > s.last_value or (m.last = s.last_value and not s.is_called), false) \
+             from (select max({})::int8 as last from {}.{}) m, {}.{} s",
             identifier(column),
             identifier(of_schema),
             identifier(table),
@@ -354,126 +362,4 @@ async fn count(what: &str, leader: &Held, sql: &str) -> Result<u64, ActionError>
 
 fn unreadable(what: &str, error: &tokio_postgres::Error) -> ActionError {
     ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
-}
-
-/// Says how what was restored differs from what was dumped, a line each; empty where it does not.
-///
-/// Sequences may be ahead: they move outside of every snapshot.
-pub(super) fn differences(dumped: &Content, restored: &Content) -> Vec<String> {
-    let mut lines = Vec::new();
-    let found = |name: &str| restored.tables.iter().find(|table| table.full_name() == name);
-    for table in &dumped.tables {
-        let name = table.full_name();
-        match found(&name) {
-            None => lines.push(format!("table {name} is missing")),
-            Some(other) if other.rows != table.rows => {
-                lines
-                    .push(format!("table {name} has {} rows, the dump {}", other.rows, table.rows));
-            }
-            Some(other) if other.digest != table.digest => {
-                lines.push(format!("table {name} has as many rows as the dump, and other content"));
-            }
-            Some(_) => {}
-        }
-    }
-    for table in &restored.tables {
-        let name = table.full_name();
-        let known = dumped.tables.iter().any(|known| known.full_name() == name);
-        if !known && !dumped.unlogged.contains(&name) {
-            lines.push(format!("table {name} is not in the dump"));
-        }
-    }
-    for sequence in &dumped.sequences {
-        let name = sequence.full_name();
-        match restored.sequences.iter().find(|other| other.full_name() == name) {
-            None => lines.push(format!("sequence {name} is missing")),
-            Some(other) if other.is_before(sequence) => lines.push(format!(
-                "sequence {name} is at {}, the dump at {}",
-                other.last_value, sequence.last_value
-            )),
-            Some(_) => {}
-        }
-    }
-    let behind = restored.behind.iter().filter(|name| !dumped.behind.contains(name));
-    lines.extend(behind.map(|name| format!("sequence {name} is behind its column")));
-    if restored.large_objects != dumped.large_objects {
-        lines.push(format!(
-            "{} large objects, the dump has {}",
-            restored.large_objects, dumped.large_objects
-        ));
-    }
-    let newly = |kind: &str, now: &[String], then: &[String]| {
-        let fresh = now.iter().filter(|name| !then.contains(name));
-        fresh.map(|name| format!("{kind} {name} is not valid")).collect::<Vec<_>>()
-    };
-    lines.extend(newly("index", &restored.invalid_indexes, &dumped.invalid_indexes));
-    let (now, then) = (&restored.unvalidated_constraints, &dumped.unvalidated_constraints);
-    lines.extend(newly("constraint", now, then));
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(name: &str, rows: u64, digest: &str) -> Table {
-        Table { schema: "app".to_owned(), name: name.to_owned(), rows, digest: digest.to_owned() }
-    }
-
-    fn content() -> Content {
-        let next = |name: &str, last_value| Sequence {
-            schema: "app".to_owned(),
-            name: name.to_owned(),
-            last_value,
-            is_called: true,
-            increment: 1,
-            cycles: false,
-        };
-        Content {
-            tables: vec![table("orders", 3, "17"), table("users", 1, "5")],
-            unlogged: Vec::new(),
-            sequences: vec![next("ids", 40)],
-            behind: Vec::new(),
-            large_objects: 2,
-            invalid_indexes: vec!["app.old".to_owned()],
-            unvalidated_constraints: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn the_same_content_does_not_differ_and_sequences_may_be_ahead() {
-        let mut ahead = content();
-        ahead.sequences[0].last_value = 99;
-        ahead.invalid_indexes.clear();
-        assert_eq!(differences(&content(), &ahead), Vec::<String>::new());
-    }
-
-    #[test]
-    fn everything_that_differs_is_named() {
-        let restored = Content {
-            tables: vec![table("orders", 3, "18"), table("strange", 1, "5")],
-            unlogged: Vec::new(),
-            sequences: vec![Sequence { last_value: 39, ..content().sequences[0].clone() }],
-            behind: vec!["app.ids".to_owned()],
-            large_objects: 1,
-            invalid_indexes: vec!["app.new".to_owned()],
-            unvalidated_constraints: vec!["app.orders.positive".to_owned()],
-        };
-        assert_eq!(
-            differences(&content(), &restored),
-            [
-                "table app.orders has as many rows as the dump, and other content",
-                "table app.users is missing",
-                "table app.strange is not in the dump",
-                "sequence app.ids is at 39, the dump at 40",
-                "sequence app.ids is behind its column",
-                "1 large objects, the dump has 2",
-                "index app.new is not valid",
-                "constraint app.orders.positive is not valid",
-            ]
-        );
-        let short =
-            Content { tables: vec![table("orders", 2, "17"), table("users", 1, "5")], ..content() };
-        assert_eq!(differences(&content(), &short), ["table app.orders has 2 rows, the dump 3"]);
-    }
 }

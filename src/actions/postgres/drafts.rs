@@ -1,11 +1,14 @@
 //! What is written to a directory and gets its name last: until then it is a draft of one attempt, and nobody else's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::{FileDigest, digests};
 use crate::clients::Clients;
+use crate::clock::Clock;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -40,10 +43,63 @@ fn drafts(call: &Call) -> String {
     format!(".phoenix-dr-{}-", mark(call))
 }
 
-/// Returns where an attempt writes: a place of its own, so that no other attempt writes there too.
-pub(super) fn draft(root: &Path, call: &Call, clients: &Clients) -> PathBuf {
-    let now = clients.clock.now().as_microsecond();
-    root.join(format!("{}{}-{now}", drafts(call), std::process::id()))
+/// Longer than a program has to end that is not waited for any more.
+const ENDED_BY: Duration = Duration::from_secs(6);
+
+/// Where an attempt writes: a place of its own, so that no other attempt writes there too.
+///
+/// It is removed when it is dropped: an attempt that fails, or whose time is over, leaves nothing behind that fills the
+/// directory. Only what is whole stays.
+pub(super) struct Draft {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    whole: bool,
+}
+
+impl Draft {
+    pub(super) fn new(root: &Path, call: &Call, clients: &Clients) -> Self {
+        let now = clients.clock.now().as_microsecond();
+        let path = root.join(format!("{}{}-{now}", drafts(call), std::process::id()));
+        Self { path, clock: Arc::clone(&clients.clock), whole: false }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says that all of it is there: it lacks its name alone, which a later attempt can give it too.
+    pub(super) fn whole(mut self) -> PathBuf {
+        self.whole = true;
+        self.path.clone()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        drop(std::fs::remove_dir_all(&self.path));
+        // What still writes there is being ended.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (path, clock) = (self.path.clone(), Arc::clone(&self.clock));
+        drop(runtime.spawn(async move {
+            clock.sleep(ENDED_BY).await;
+            drop(tokio::task::spawn_blocking(|| std::fs::remove_dir_all(path)).await);
+        }));
+    }
+}
+
+/// Returns a draft of this step that is whole and lacks its name alone, as `read` knows it.
+pub(super) fn nameless<M>(
+    root: &Path,
+    call: &Call,
+    read: impl Fn(&Path) -> Option<M>,
+) -> Option<(PathBuf, M)> {
+    let start = drafts(call);
+    let entries = std::fs::read_dir(root).ok()?.flatten();
+    let mut own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start));
+    own.find_map(|entry| Some((entry.path(), read(&entry.path())?)))
 }
 
 /// Removes what attempts of this step left; where that cannot be done, it is only in the way of nobody.

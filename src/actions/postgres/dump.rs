@@ -4,19 +4,21 @@
 //! manifest says that it is whole: a dump that was cut off is none, and an attempt that a dead process left running cannot
 //! write into this one's.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::content::{self, Content, Reading};
-use super::drafts::{bytes, draft, free, hashed, named, tidy};
+use super::drafts::{Draft, bytes, free, hashed, named, nameless, tidy};
+use super::keep;
 use super::manifest::{Dumps, FileDigest, Manifest};
 use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
 use crate::clients::Clients;
-use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{Held, connect_to, database, login};
+use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
+use crate::clients::postgres::{Held, connect_to, database, login, watched_to};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass};
@@ -24,8 +26,9 @@ use crate::runbook::catalogue::actions::PostgresDump;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 
-/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
-const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more. It is longer
+/// than a runbook has any database take.
+pub(super) const LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A table that somebody holds exclusively is waited for this long, in milliseconds.
 const LOCK_LIMIT: &str = "--lock-wait-timeout=30000";
 
@@ -52,12 +55,13 @@ pub(crate) async fn observe(
     let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
     may_read(clients, &with.instance, asked).await?;
-    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let tool = program(clients, &with.instance, &about).await?;
     let mut seen = Observation::new(state(false), state(true));
     seen.evidence = vec![
         format!("{asked} on {}: {}, {}", with.instance, about.said(), bytes(about.bytes)),
         format!("{} in {}", tool.version, dumps.root().display()),
     ];
+    seen.evidence.extend(needed_later(tool.major, about.major()));
     seen.evidence.extend(room(&dumps, about.bytes)?);
     seen.differences = vec![Difference {
         what: format!("dump of {asked}"),
@@ -77,9 +81,45 @@ pub(crate) async fn perform(
     _seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let dumps = Dumps::of(clients)?;
-    let (name, asked) = (named(with.name.as_deref(), call)?, of(clients, with)?);
+    let name = named(with.name.as_deref(), call)?;
+    // What an earlier attempt of this step took hours for, and could not give its name.
+    let nameless = nameless(dumps.root(), call, |draft| dumps.whole(draft, &name, &call.token()));
+    let (draft, manifest) = match nameless {
+        Some(found) => found,
+        None => make(clients, call, with, &dumps, name).await?,
+    };
+    keep(&dumps, &draft, &manifest).await?;
+    tidy(dumps.root(), call);
+    let needed = needed_later(manifest.tool, manifest.server_major());
+    Ok(Performed {
+        after: json!({ "dump": manifest.name, "whole": true }),
+        notes: std::iter::once(format!(
+            "dumped {}: {} tables, {} rows, {} in {} files, as of {}",
+            manifest.database,
+            manifest.content.tables.len(),
+            manifest.rows(),
+            bytes(manifest.files.iter().map(|file| file.bytes).sum()),
+            manifest.files.len(),
+            manifest.taken,
+        ))
+        .chain(needed)
+        .collect(),
+        outputs: outputs(&dumps, &manifest),
+        obligations: Vec::new(),
+    })
+}
+
+/// Makes a dump that lacks its name alone.
+async fn make(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresDump,
+    dumps: &Dumps,
+    name: String,
+) -> Result<(PathBuf, Manifest), ActionError> {
+    let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
-    let tool = find(clients, Tool::Dump, about.major()).await?;
+    let tool = program(clients, &with.instance, &about).await?;
     tidy(dumps.root(), call);
     let mut session = connect_to(clients, &with.instance, asked).await?;
     let what = format!("read what {asked} on {} begins with", with.instance);
@@ -90,33 +130,17 @@ pub(crate) async fn perform(
     let (leader, snapshot) = reading.lead(clients).await?;
     let (taken, lsn) = instant(&what, &leader).await?;
     let sequences = content::positions(reading, &leader).await?;
-    let draft = draft(dumps.root(), call, clients);
-    let argv = argv(&tool, &snapshot, &draft, asked, with.jobs);
-    let made = futures::try_join!(
+    let draft = Draft::new(dumps.root(), call, clients);
+    let argv = argv(&tool, &snapshot, draft.path(), asked, with.jobs);
+    let ((), content) = futures::try_join!(
         dump(clients, call, with, &argv),
         content::read(clients, call, reading, (&leader, &snapshot), sequences),
-    );
-    let ((), content) = made.inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
+    )?;
     drop(leader);
     call.progress.tell("reading the files' digests", None);
-    let files = hashed(draft.clone()).await?;
+    let files = hashed(draft.path().to_owned()).await?;
     let found = Of { name, taken, lsn, files, content, about, properties, tool };
-    let manifest = found.manifest(call, with, asked);
-    keep(&dumps, &draft, manifest.clone()).await?;
-    tidy(dumps.root(), call);
-    Ok(Performed {
-        after: json!({ "dump": manifest.name, "whole": true }),
-        notes: vec![format!(
-            "dumped {asked}: {} tables, {} rows, {} in {} files, as of {}",
-            manifest.content.tables.len(),
-            manifest.rows(),
-            bytes(manifest.files.iter().map(|file| file.bytes).sum()),
-            manifest.files.len(),
-            manifest.taken,
-        )],
-        outputs: outputs(&dumps, &manifest),
-        obligations: Vec::new(),
-    })
+    Ok((draft.whole(), found.manifest(call, with, asked)))
 }
 
 /// A dump that was taken is kept: nothing of the estate is other than before.
@@ -130,13 +154,35 @@ fn of<'a>(clients: &'a Clients, with: &'a PostgresDump) -> Result<&'a str, Actio
     Ok(with.database.as_deref().unwrap_or(&database(clients)?.name))
 }
 
-fn argv(
-    tool: &Found,
-    snapshot: &str,
-    file: &std::path::Path,
-    asked: &str,
-    jobs: u8,
-) -> Vec<String> {
+/// Finds the program, the nearest to the server's own version. What it writes must be of use to that server.
+async fn program(clients: &Clients, instance: &str, about: &About) -> Result<Found, ActionError> {
+    let tool = find(clients, Tool::Dump, about.major()).await?;
+    if restores_on(tool.major, about.major()) {
+        return Ok(tool);
+    }
+    let message = format!(
+        "what pg_dump {0} writes can never be restored on {instance}: only pg_restore {0} or newer reads it, and that \
+         cannot restore on PostgreSQL {1}",
+        tool.major,
+        about.major()
+    );
+    Err(ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
+        "install pg_dump {0}, e.g. apt-get install postgresql-client-{0}, or name its directory in `database.tools`",
+        about.major()
+    )))
+}
+
+/// Says what a restore will need that is newer than the server: `pg_restore` reads no archive of a newer `pg_dump`.
+fn needed_later(tool: u32, server: u32) -> Option<String> {
+    (tool > server).then(|| {
+        format!(
+            "pg_dump is of version {tool}, the server of {server}: a restore needs pg_restore {tool} or newer, that of \
+             {server} cannot read this dump"
+        )
+    })
+}
+
+fn argv(tool: &Found, snapshot: &str, file: &Path, asked: &str, jobs: u8) -> Vec<String> {
     vec![
         tool.program.clone(),
         "--format=directory".to_owned(),
@@ -145,7 +191,7 @@ fn argv(
         LOCK_LIMIT.to_owned(),
         "--no-password".to_owned(),
         format!("--file={}", file.display()),
-        format!("--dbname={asked}"),
+        format!("--dbname={}", watched_to(asked)),
     ]
 }
 
@@ -223,27 +269,14 @@ async fn instant(what: &str, leader: &Held) -> Result<(Timestamp, String), Actio
 }
 
 /// Gives the dump its manifest and its name.
-async fn keep(
-    dumps: &Dumps,
-    draft: &std::path::Path,
-    manifest: Manifest,
-) -> Result<(), ActionError> {
-    let (own, draft, kept) = (dumps.clone(), draft.to_owned(), manifest.clone());
-    let done = tokio::task::spawn_blocking(move || own.keep(&draft, &kept)).await;
-    let failed = |error: String| {
-        ActionError::unknown(FailureClass::Transient, format!("keep the dump: {error}"))
-    };
-    let free = done
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))?;
-    let ours = || {
-        Ok::<_, ActionError>(
-            dumps.find(&manifest.name)?.is_some_and(|known| known.token == manifest.token),
-        )
-    };
-    if free || ours()? {
+async fn keep(dumps: &Dumps, draft: &Path, manifest: &Manifest) -> Result<(), ActionError> {
+    let kept = keep::keep("the dump", draft, &dumps.folder(&manifest.name), manifest).await;
+    if kept == Ok(true)
+        || dumps.find(&manifest.name)?.is_some_and(|known| known.token == manifest.token)
+    {
         return Ok(());
     }
+    kept?;
     let message = format!("a dump named {} came up meanwhile, of another run", manifest.name);
     Err(ActionError::unchanged(FailureClass::Conflict, message)
         .hint("give this one another `name`"))
@@ -269,6 +302,7 @@ impl Of {
             token: call.token(),
             instance: with.instance.clone(),
             region: with.region.clone(),
+            system: self.about.system,
             database: asked.to_owned(),
             taken: self.taken,
             lsn: self.lsn,

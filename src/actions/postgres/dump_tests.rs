@@ -1,105 +1,16 @@
 //! Dumps, restores and proofs against a real server and PostgreSQL's own programs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use super::super::testing::{Lab, dump_of, program, restore_of};
 use super::*;
 use crate::actions::{observe, perform, revert};
-use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
-use crate::engine::ports::{Armed, Image};
+use crate::engine::ports::Image;
 use crate::outcome::{Effect, WARNS};
 use crate::runbook::catalogue::actions::ActionName;
-
-/// Several schemas, partitions, an identity, a large value, a foreign key, a privilege, a large object.
-const CONTENT: &str = "\
-    create schema lab; \
-    create table lab.experiments (id bigint generated always as identity primary key, name text not null, body bytea, \
-        at timestamptz default '2026-01-01'); \
-    insert into lab.experiments (name, body) select 'e' || g, decode(repeat(md5(g::text), 400), 'hex') \
-        from generate_series(1, 200) g; \
-    create table lab.runs (id int, experiment bigint references lab.experiments, score float8, day date) \
-        partition by range (day); \
-    create table lab.runs_1 partition of lab.runs for values from ('2026-01-01') to ('2026-02-01'); \
-    create table lab.runs_2 partition of lab.runs for values from ('2026-02-01') to ('2026-03-01'); \
-    insert into lab.runs select g, 1 + g % 200, g / 3.0, date '2026-01-01' + g % 50 from generate_series(1, 1000) g; \
-    create table public.\"Odd name\" (phoenix_dr text, t text); \
-    insert into public.\"Odd name\" values ('x', null), ('x', null), (null, 'ü'); \
-    create index on lab.runs_1 (score); \
-    create sequence lab.tickets start 500; select nextval('lab.tickets'); \
-    select lo_create(4711); alter large object 4711 owner to dr; \
-    grant usage on schema lab to app; grant select on lab.experiments to app; \
-    alter table lab.experiments owner to dr; grant pg_read_all_data to dr; alter role dr createdb";
-
-/// A server with content, and a directory of dumps.
-struct Lab {
-    server: Server,
-    dumps: tempfile::TempDir,
-    artifacts: tempfile::TempDir,
-}
-
-impl Lab {
-    async fn open() -> Option<Self> {
-        let server = Server::start()?;
-        server.prepare().await;
-        server.sql("phoenix", CONTENT).await;
-        let directory = || tempfile::tempdir().expect("directory");
-        Some(Self { server, dumps: directory(), artifacts: directory() })
-    }
-
-    fn clients(&self) -> (Clients, Armed) {
-        let dumps = self.dumps.path().display().to_string();
-        let (clients, armed) = testing::armed(self.server.estate(&json!({ "dumps": dumps })));
-        (clients.with_artifacts(self.artifacts.path().to_owned()), armed)
-    }
-
-    /// Looks and does.
-    async fn done(&self, action: ActionName, with: Value) -> Result<Performed, ActionError> {
-        let (clients, armed) = self.clients();
-        let (call, _news) = testing::call(action, with);
-        let seen = observe(&clients, &call).await?;
-        perform(&clients, &armed, &call, &seen).await
-    }
-
-    async fn dumped(&self, name: &str) -> Performed {
-        self.done(ActionName::PostgresDump, dump_of(name)).await.expect("dumped")
-    }
-
-    async fn restored(&self, dump: &str, into: &str) -> Result<Performed, ActionError> {
-        self.done(ActionName::PostgresRestore, restore_of(dump, into)).await
-    }
-
-    async fn proved(&self, dump: &str, database: &str) -> Result<Performed, ActionError> {
-        let with = json!({
-            "instance": "phoenix-prod", "region": "us-east-1", "database": database, "dump": dump,
-        });
-        self.done(ActionName::PostgresProve, with).await
-    }
-
-    async fn databases(&self) -> Vec<String> {
-        let (client, _driver) =
-            self.server.client("dr", "operator-secret", "postgres").await.expect("connects");
-        let sql = "select datname::text from pg_database where not datistemplate order by 1";
-        let rows = client.query(sql, &[]).await.expect("listed");
-        rows.iter().map(|row| row.get(0)).collect()
-    }
-
-    /// The largest file of a dump: a table's data.
-    fn largest(&self, dump: &str) -> PathBuf {
-        let folder = std::fs::read_dir(self.dumps.path().join(format!("{dump}.dump")));
-        let files = folder.expect("listed").map(|entry| entry.expect("entry").path());
-        files.max_by_key(|path| path.metadata().expect("there").len()).expect("a file")
-    }
-}
-
-fn dump_of(name: &str) -> Value {
-    json!({ "instance": "phoenix-prod", "region": "us-east-1", "name": name })
-}
-
-fn restore_of(dump: &str, into: &str) -> Value {
-    json!({ "instance": "phoenix-prod", "region": "us-east-1", "dump": dump, "into": into })
-}
 
 fn flip(path: &Path) {
     let mut bytes = std::fs::read(path).expect("read");
@@ -128,37 +39,6 @@ async fn what_was_dumped_comes_back_and_is_proved() {
         lab.server.client("app", "operator-secret", "phoenix_restore").await.expect("connects");
     let row = app.query_one("select count(*) from lab.experiments", &[]).await.expect("may read");
     assert_eq!(row.get::<_, i64>(0), 200);
-}
-
-#[tokio::test]
-async fn a_proof_names_every_difference() {
-    let Some(lab) = Lab::open().await else { return };
-    lab.dumped("first").await;
-    lab.restored("first", "copy").await.expect("restored");
-    for (sql, said) in [
-        (
-            "delete from lab.experiments where id = 7 and not exists (select 1 from lab.runs where experiment = 7); \
-          delete from lab.runs_1 where id = 1",
-            "table lab.runs_1 has",
-        ),
-        (
-            "update lab.runs_2 set score = score + 1e-9 where id = (select min(id) from lab.runs_2)",
-            "table lab.runs_2 has as many rows as the dump, and other content",
-        ),
-        ("drop table public.\"Odd name\"", "table public.Odd name is missing"),
-        ("select setval('lab.tickets', 400)", "sequence lab.tickets is at 400, the dump at 500"),
-        (
-            "select setval('lab.experiments_id_seq', 100)",
-            "sequence lab.experiments_id_seq is behind its column",
-        ),
-        ("select lo_unlink(4711)", "0 large objects, the dump has 1"),
-        ("create table extra (x int)", "table public.extra is not in the dump"),
-    ] {
-        lab.server.sql("copy", sql).await;
-        let error = lab.proved("first", "copy").await.expect_err(said);
-        assert!(error.message.contains(said), "{said}: {error}");
-        assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
-    }
 }
 
 #[tokio::test]
@@ -443,4 +323,92 @@ async fn a_dump_never_takes_the_place_of_another_runs() {
     lab.restored("nightly", "copy").await.expect("the first one is whole");
     let error = observe(&clients, &call).await.expect_err("as before");
     assert!(error.message.contains("is there already, of another run"), "{error}");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_time_is_over_leaves_nothing_behind() {
+    let Some(lab) = Lab::open().await else { return };
+    let tools = tempfile::tempdir().expect("a directory");
+    let slow = "case $1 in --version) echo 'pg_dump (PostgreSQL) 15.8'; exit;; esac; \
+        for word; do case $word in --file=*) mkdir ${word#--file=} && echo part > ${word#--file=}/1.dat;; esac; done; \
+        exec sleep 600";
+    program(tools.path(), "pg_dump", slow);
+    let (clients, armed) = lab.clients_with(&json!({ "tools": tools.path() }));
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let begun = async {
+        while !lab.names().iter().any(|name| lab.dumps.path().join(name).join("1.dat").exists()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // As the engine drops an attempt whose time is over.
+    tokio::select! {
+        ended = perform(&clients, &armed, &call, &seen) => panic!("it ended: {ended:?}"),
+        () = begun => {}
+    }
+    assert_eq!(lab.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dump_that_lacks_its_name_alone_is_not_taken_again() {
+    let Some(lab) = Lab::open().await else { return };
+    let (clients, armed) = lab.clients();
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let first = perform(&clients, &armed, &call, &seen).await.expect("dumped");
+    let nameless = Draft::new(lab.dumps.path(), &call, &clients).whole();
+    let named = lab.dumps.path().join("first.dump");
+    std::fs::rename(&named, &nameless).expect("as if it never had one");
+    // There is nothing to take another one with.
+    let empty = tempfile::tempdir().expect("a directory");
+    let (clients, armed) = lab.clients_with(&json!({ "tools": empty.path() }));
+    let again = perform(&clients, &armed, &call, &seen).await.expect("taken over");
+    assert_eq!((&again.outputs, &again.after), (&first.outputs, &first.after));
+    assert_eq!(lab.names(), ["first.dump"]);
+    // What is not whole is no dump.
+    std::fs::rename(&named, &nameless).expect("once more");
+    std::fs::remove_file(nameless.join("toc.dat")).expect("removed");
+    let error = perform(&clients, &armed, &call, &seen).await.expect_err("no program");
+    assert_eq!(error.class, FailureClass::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_pg_dump_says_what_a_restore_needs_or_is_refused() {
+    let Some(lab) = Lab::open().await else { return };
+    let tools = tempfile::tempdir().expect("a directory");
+    let (clients, armed) = lab.clients_with(&json!({ "tools": tools.path() }));
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    program(tools.path(), "pg_dump", "echo 'pg_dump (PostgreSQL) 17.2'");
+    let error = observe(&clients, &call).await.expect_err("it is of no use to that server");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+    assert!(error.message.contains("can never be restored on phoenix-prod"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("postgresql-client-15")));
+    let of_16 = "case $1 in --version) echo 'pg_dump (PostgreSQL) 16.4'; exit;; esac; \
+        exec /usr/lib/postgresql/15/bin/pg_dump \"$@\"";
+    program(tools.path(), "pg_dump", of_16);
+    let seen = observe(&clients, &call).await.expect("observed");
+    let needed = "a restore needs pg_restore 16 or newer";
+    assert!(seen.evidence.iter().any(|line| line.contains(needed)), "{seen:?}");
+    let done = perform(&clients, &armed, &call, &seen).await.expect("dumped");
+    assert!(done.notes.iter().any(|note| note.contains(needed)), "{done:?}");
+}
+
+/// Two servers with a database of the same name share a directory.
+#[tokio::test]
+async fn the_newest_dump_of_another_server_is_not_restored() {
+    let (Some(lab), Some(mut other)) = (Lab::open().await, Lab::open().await) else { return };
+    lab.dumped("ours").await;
+    other.dumps = lab.dumps;
+    other.server.sql("phoenix", "insert into lab.experiments (name) values ('theirs')").await;
+    other.dumped("theirs").await;
+    let lab = Lab { dumps: other.dumps, ..lab };
+    let mut with = restore_of("", "copy");
+    with.as_object_mut().expect("arguments").remove("dump");
+    let (clients, armed) = lab.clients();
+    let (call, _news) = testing::call(ActionName::PostgresRestore, with);
+    let seen = observe(&clients, &call).await.expect("observed");
+    let left_out = |line: &String| line.contains("theirs") && line.contains("of another server");
+    assert!(seen.evidence.iter().any(left_out), "{seen:?}");
+    let performed = perform(&clients, &armed, &call, &seen).await.expect("restored");
+    assert_eq!(performed.outputs["dump"], "ours");
 }

@@ -14,13 +14,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::drafts::{bytes, draft, free, hashed, mark, named, tidy};
-use super::dump::{class, said};
+use super::drafts::{Draft, bytes, free, hashed, mark, named, nameless, tidy};
+use super::dump::{LIMIT, class, said};
+use super::keep;
 use super::manifest::{self, FileDigest};
 use super::server::beside;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{database, login};
+use crate::clients::postgres::{database, login, watched};
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, FailureClass, Obligation};
@@ -32,8 +33,6 @@ use server::Server;
 /// The format this program writes; it reads no other.
 const FORMAT: &str = "phoenix-dr/evidence/1";
 const EVIDENCE: &str = ".evidence";
-/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
-const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Where `pg_basebackup` writes what it copied, file by file.
 const LIST: &str = "backup_manifest";
@@ -209,16 +208,44 @@ pub(crate) async fn perform(
     with: &PostgresEvidence,
 ) -> Result<Performed, ActionError> {
     let (root, name) = (root(clients)?, named(with.name.as_deref(), call)?);
+    // What an earlier attempt of this step took hours for, and could not give its name.
+    let (draft, manifest) = match nameless(&root, call, |draft| whole(draft, &name, &call.token()))
+    {
+        Some(found) => found,
+        None => make(clients, call, with, &root, name).await?,
+    };
+    keep(&root, &draft, &manifest).await?;
+    tidy(&root, call);
+    Ok(Performed {
+        after: state(&manifest.name, true),
+        notes: vec![format!(
+            "copied {} of {} as they are into {}",
+            bytes(size(&manifest.files)),
+            with.instance,
+            folder(&root, &manifest.name).display()
+        )],
+        outputs: outputs(&root, &manifest),
+        obligations: Vec::new(),
+    })
+}
+
+/// Makes a copy that lacks its name alone.
+async fn make(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresEvidence,
+    root: &Path,
+    name: String,
+) -> Result<(PathBuf, Manifest), ActionError> {
     let server = Server::look(clients, with).await?;
     let tool = find(clients, Tool::BaseBackup, server.major()).await?;
-    room(&root, server.bytes)?;
+    room(root, server.bytes)?;
     end_orphans(clients, call, with).await?;
-    tidy(&root, call);
+    tidy(root, call);
     let taken = clients.clock.now();
-    let draft = draft(&root, call, clients);
-    let argv = argv(&tool, &draft, call, server.has_slot);
-    let copied = copy(clients, call, with, &argv, (&draft, server.bytes)).await;
-    let (log, files) = copied.inspect_err(|_| drop(std::fs::remove_dir_all(&draft)))?;
+    let draft = Draft::new(root, call, clients);
+    let argv = argv(&tool, draft.path(), call, server.has_slot);
+    let (log, files) = copy(clients, call, with, &argv, (draft.path(), server.bytes)).await?;
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         name,
@@ -234,34 +261,17 @@ pub(crate) async fn perform(
         log,
         files,
     };
-    keep(&root, draft, &manifest).await?;
-    tidy(&root, call);
-    Ok(Performed {
-        after: state(&manifest.name, true),
-        notes: vec![format!(
-            "copied {} of {} as they are into {}",
-            bytes(size(&manifest.files)),
-            with.instance,
-            folder(&root, &manifest.name).display()
-        )],
-        outputs: outputs(&root, &manifest),
-        obligations: Vec::new(),
-    })
+    Ok((draft.whole(), manifest))
 }
 
 /// Gives a copy its manifest and its name.
-async fn keep(root: &Path, draft: PathBuf, manifest: &Manifest) -> Result<(), ActionError> {
-    let (target, whole) = (folder(root, &manifest.name), manifest.clone());
-    let done = tokio::task::spawn_blocking(move || manifest::keep(&draft, &target, &whole)).await;
-    let failed = |error: String| {
-        ActionError::unknown(FailureClass::Transient, format!("keep the evidence: {error}"))
-    };
-    let free = done
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))?;
-    if free || kept(root, &manifest.name)?.is_some_and(|known| known.token == manifest.token) {
+async fn keep(root: &Path, draft: &Path, manifest: &Manifest) -> Result<(), ActionError> {
+    let kept = keep::keep("the evidence", draft, &folder(root, &manifest.name), manifest).await;
+    let ours = |known: Manifest| known.token == manifest.token;
+    if kept == Ok(true) || self::kept(root, &manifest.name)?.is_some_and(ours) {
         return Ok(());
     }
+    kept?;
     let message = format!("evidence named {} came up meanwhile, of another run", manifest.name);
     Err(ActionError::unchanged(FailureClass::Conflict, message)
         .hint("give this one another `name`"))
@@ -294,7 +304,14 @@ fn folder(root: &Path, name: &str) -> PathBuf {
 
 /// Reads the manifest of a copy; `None` where there is none.
 fn kept(root: &Path, name: &str) -> Result<Option<Manifest>, ActionError> {
-    manifest::read(&folder(root, name), FORMAT)
+    manifest::read(&folder(root, name), &[FORMAT])
+}
+
+/// Reads the manifest of a draft that is a whole copy of this name, of the step with this token.
+fn whole(draft: &Path, name: &str, token: &str) -> Option<Manifest> {
+    let found = manifest::read::<Manifest>(draft, &[FORMAT]).ok()??;
+    let whole = manifest::wrong_sizes(draft, &found.files).is_empty();
+    (whole && found.name == name && found.token == token).then_some(found)
 }
 
 fn state(name: &str, whole: bool) -> Value {
@@ -329,6 +346,7 @@ fn argv(tool: &Found, draft: &Path, call: &Call, has_slot: bool) -> Vec<String> 
         "--no-verify-checksums".to_owned(),
         "--manifest-checksums=SHA256".to_owned(),
         "--no-password".to_owned(),
+        format!("--dbname={}", watched()),
         format!("--label=phoenix-dr {}", call.token()),
         format!("--pgdata={}", draft.display()),
     ];

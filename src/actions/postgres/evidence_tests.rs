@@ -196,7 +196,7 @@ async fn what_a_dead_process_left_is_ended_and_removed() {
     let (clients, armed) = testing::armed(lab.estate());
     let seen = observe(&clients, &call()).await.expect("observed");
     // Its own process group went on copying, slowly, into a draft of the same step.
-    let left = draft(lab.root.path(), &call(), &clients);
+    let left = Draft::new(lab.root.path(), &call(), &clients).whole();
     let mut orphan = Command::new("/usr/lib/postgresql/15/bin/pg_basebackup")
         .args(["--format=tar", "--no-verify-checksums", "--max-rate=32k", "--checkpoint=fast"])
         .arg(format!("--pgdata={}", left.display()))

@@ -5,11 +5,10 @@
 //! was cut off has no name, and what has one is complete.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -20,9 +19,11 @@ use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::outcome::{ActionError, FailureClass};
 
-/// The format this program writes; it reads no other.
-const FORMAT: &str = "phoenix-dr/dump/1";
-const MANIFEST: &str = "manifest.json";
+/// The format this program writes.
+const FORMAT: &str = "phoenix-dr/dump/2";
+/// The formats it reads: the first lists no objects and does not say which system it is of.
+const FORMATS: [&str; 2] = ["phoenix-dr/dump/1", FORMAT];
+pub(super) const MANIFEST: &str = "manifest.json";
 const DUMP: &str = ".dump";
 
 /// What is known of one dump.
@@ -35,6 +36,9 @@ pub(super) struct Manifest {
     pub token: String,
     pub instance: String,
     pub region: String,
+    /// Which system it is of, as its server says; `None` where it keeps that to itself
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     pub database: String,
     /// Instant of the snapshot, by the server's clock
     pub taken: Timestamp,
@@ -64,9 +68,15 @@ pub(super) struct FileDigest {
 /// A manifest as it is kept: with a digest of its own, so that a change in it is seen as well.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept<M> {
+pub(super) struct Kept<M> {
     manifest: M,
     sha256: String,
+}
+
+impl<M: Serialize> Kept<M> {
+    pub(super) fn of(manifest: M) -> Result<Self, serde_json::Error> {
+        Ok(Self { sha256: digest_of(&manifest)?, manifest })
+    }
 }
 
 /// The estate's directory of dumps.
@@ -107,12 +117,21 @@ impl Dumps {
     /// Reads a dump's manifest; `None` where there is none.
     pub(super) fn find(&self, name: &str) -> Result<Option<Manifest>, ActionError> {
         let path = self.manifest(name);
-        let Some(manifest) = read::<Manifest>(&self.folder(name), FORMAT)? else { return Ok(None) };
+        let Some(manifest) = read::<Manifest>(&self.folder(name), &FORMATS)? else {
+            return Ok(None);
+        };
         if manifest.name != name {
             let why = format!("it is of the dump `{}`", manifest.name);
             return Err(unreadable(&path, &why));
         }
         Ok(Some(manifest))
+    }
+
+    /// Reads the manifest of a draft that is a whole dump of this name, of the step with this token.
+    pub(super) fn whole(&self, draft: &Path, name: &str, token: &str) -> Option<Manifest> {
+        let found = read::<Manifest>(draft, &FORMATS).ok()??;
+        let whole = wrong_sizes(draft, &found.files).is_empty();
+        (whole && found.name == name && found.token == token).then_some(found)
     }
 
     /// Lists the dumps of a database, the newest first, and what is there that is none, with why.
@@ -160,18 +179,12 @@ impl Dumps {
             .collect();
         if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
     }
-
-    /// Writes a manifest to what was dumped and gives it its name, durably and never over another's; returns whether that
-    /// was free. Blocks.
-    pub(super) fn keep(&self, draft: &Path, manifest: &Manifest) -> io::Result<bool> {
-        keep(draft, &self.folder(&manifest.name), manifest)
-    }
 }
 
-/// Reads a manifest of a format; `None` where the folder has none.
+/// Reads a manifest of one of some formats; `None` where the folder has none.
 pub(super) fn read<M: Serialize + DeserializeOwned>(
     folder: &Path,
-    format: &str,
+    formats: &[&str],
 ) -> Result<Option<M>, ActionError> {
     let path = folder.join(MANIFEST);
     let text = match std::fs::read(&path) {
@@ -183,8 +196,9 @@ pub(super) fn read<M: Serialize + DeserializeOwned>(
     // A newer format may have fields nobody here knows.
     let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
     let known = found["manifest"]["format"].as_str().unwrap_or_default();
-    if known != format {
-        let why = format!("its format is `{known}`, and this program reads `{format}`");
+    if !formats.contains(&known) {
+        let formats = formats.join("`, `");
+        let why = format!("its format is `{known}`, and this program reads `{formats}`");
         return Err(unreadable(&path, &why));
     }
     let kept: Kept<M> = serde_json::from_slice(&text).map_err(bad)?;
@@ -192,25 +206,6 @@ pub(super) fn read<M: Serialize + DeserializeOwned>(
         return Err(unreadable(&path, "it was changed since it was written"));
     }
     Ok(Some(kept.manifest))
-}
-
-/// Writes a manifest into a draft and gives it its name, durably and never over another's; returns whether that was free.
-/// Blocks.
-pub(super) fn keep<M: Serialize>(draft: &Path, folder: &Path, manifest: &M) -> io::Result<bool> {
-    let kept = Kept { sha256: digest_of(manifest)?, manifest };
-    let mut file = File::create(draft.join(MANIFEST))?;
-    serde_json::to_writer_pretty(&mut file, &kept)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    File::open(draft)?.sync_all()?;
-    match renameat_with(CWD, draft, CWD, folder, RenameFlags::NOREPLACE) {
-        Ok(()) => match folder.parent() {
-            Some(root) => File::open(root)?.sync_all().map(|()| true),
-            None => Ok(true),
-        },
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Says which files are not there, or not as long as they were written, a line each.

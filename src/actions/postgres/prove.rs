@@ -3,13 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::content::{self, Reading, differences};
+use super::compare::differences;
+use super::content::{self, Reading};
 use super::manifest::{Dumps, Manifest};
+use super::objects::Definitions;
 use super::proofs::{Proofs, ProvedBy};
-use super::server::about;
+use super::server::{About, about};
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, Difference, FailureClass};
+use crate::outcome::{ActionError, Difference, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresProve;
 
 /// Differences named in one message.
@@ -38,6 +40,7 @@ pub(crate) async fn observe(
         from: "none".to_owned(),
         to: "every table read and compared".to_owned(),
     }];
+    seen.evidence.extend(untold(&manifest, &found));
     Ok(seen)
 }
 
@@ -61,7 +64,7 @@ pub(crate) async fn perform(
     let (leader, snapshot) = reading.lead(clients).await?;
     let sequences = content::positions(reading, &leader).await?;
     let restored = content::read(clients, call, reading, (&leader, &snapshot), sequences).await?;
-    let wrong = differences(&manifest.content, &restored);
+    let wrong = differences(&manifest.content, &restored, definitions(&manifest, &found));
     if !wrong.is_empty() {
         return Err(unproved(with, &wrong));
     }
@@ -70,20 +73,49 @@ pub(crate) async fn perform(
         proofs.keep(clients, call, (&manifest.name, &digest, ProvedBy::Content, None))
     });
     let said = std::iter::once(format!(
-        "{} holds what {} held at {}: {} tables, {} rows, every digest the same; the content of large objects and \
-             of materialized views is not compared",
+        "{} holds what {} held at {}: {} tables, {} rows, every digest the same; {} other objects; the content of large \
+             objects and of materialized views is not compared",
         with.database,
         manifest.database,
         manifest.taken,
         restored.tables.len(),
-        manifest.rows()
+        manifest.rows(),
+        manifest.content.objects.as_ref().map_or(0, Vec::len)
     ));
     Ok(Performed {
         after: seen.desired.clone(),
         outputs: outputs(&manifest),
         obligations: Vec::new(),
-        notes: said.chain(kept).collect(),
+        notes: said.chain(untold(&manifest, &found)).chain(kept).collect(),
     })
+}
+
+/// Says whether definitions can be compared: servers of different versions write the same one in different words.
+fn definitions(manifest: &Manifest, found: &About) -> Definitions {
+    if manifest.server_major() == found.major() {
+        Definitions::Compared
+    } else {
+        Definitions::NamesAlone
+    }
+}
+
+/// Says what the proof does not tell.
+fn untold(manifest: &Manifest, found: &About) -> Option<String> {
+    let said = match (&manifest.content.objects, definitions(manifest, found)) {
+        (None, _) => format!(
+            "the manifest of {} is of before indexes, constraints, functions, triggers and views were listed: whether \
+             they are there is not known",
+            manifest.name
+        ),
+        (Some(_), Definitions::NamesAlone) => format!(
+            "indexes, constraints, functions, triggers and views are compared by their names alone: the dump is of \
+             PostgreSQL {}, and this is {}",
+            manifest.server_major(),
+            found.major()
+        ),
+        (Some(_), Definitions::Compared) => return None,
+    };
+    Some(format!("{WARNS}{said}"))
 }
 
 fn manifest(clients: &Clients, with: &PostgresProve) -> Result<Manifest, ActionError> {
@@ -113,3 +145,7 @@ fn outputs(manifest: &Manifest) -> Map<String, Value> {
         ("taken".to_owned(), json!(manifest.taken.to_string())),
     ])
 }
+
+#[cfg(test)]
+#[path = "prove_tests.rs"]
+mod tests;

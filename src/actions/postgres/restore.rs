@@ -7,18 +7,18 @@
 mod target;
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
-use super::dump::{class, said};
+use super::dump::{LIMIT, class, said};
 use super::manifest::{Dumps, Manifest};
+use super::origin::{Origin, Sorted};
 use super::properties::{Given, give};
 use super::server::{About, about};
 use crate::clients::Clients;
-use crate::clients::postgres::tools::{Found, Tool, find};
-use crate::clients::postgres::{connect_to, database, identifier, login};
+use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
+use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
@@ -27,8 +27,6 @@ use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use target::{State, Target, begun};
 
-/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
-const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The database every server has, to make and drop others from.
 pub(super) const MAINTENANCE: &str = "postgres";
 
@@ -69,9 +67,9 @@ async fn fresh(
     with: &PostgresRestore,
     live: &State,
 ) -> Result<Observation, ActionError> {
-    let (dumps, manifest, others) = chosen(clients, with)?;
-    dumps.sizes(&manifest)?;
     let server = about(clients, &with.instance, MAINTENANCE).await?;
+    let (dumps, manifest, others) = chosen(clients, with, server.system.as_deref())?;
+    dumps.sizes(&manifest)?;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
     fits(clients, with, &manifest, &server, &tool)?;
     let mut seen = Observation::new(live.seen(), State::whole(&manifest.name));
@@ -171,10 +169,12 @@ pub(crate) async fn revert(
     Target::of(call, with).remove(clients).await
 }
 
-/// Returns the dump that is to be restored, and what was left out of the choice.
+/// Returns the dump that is to be restored, and what was left out of the choice; `system` is that of the server it is to
+/// be restored on.
 fn chosen(
     clients: &Clients,
     with: &PostgresRestore,
+    system: Option<&str>,
 ) -> Result<(Dumps, Manifest, Vec<String>), ActionError> {
     let dumps = Dumps::of(clients)?;
     if let Some(name) = &with.dump {
@@ -182,16 +182,18 @@ fn chosen(
         let manifest = found.ok_or_else(|| missing(&dumps, &format!("the dump {name}")))?;
         return Ok((dumps, manifest, Vec::new()));
     }
-    let name = &database(clients)?.name;
-    let (mut found, others) = dumps.list(name)?;
-    if found.is_empty() {
-        let error = missing(&dumps, &format!("a dump of {name} with a manifest"));
-        return Err(match others.first() {
-            Some(other) => error.hint(format!("left out: {other}")),
-            None => error,
+    let database = database(clients)?;
+    let (found, mut others) = dumps.list(&database.name)?;
+    let Sorted { own, foreign } = Origin { database, system }.sort(found)?;
+    others.extend(foreign);
+    let Some(newest) = own.into_iter().next() else {
+        let error = missing(&dumps, &format!("a dump of {} with a manifest", database.name));
+        return Err(match others.as_slice() {
+            [] => error,
+            others => error.hint(format!("left out: {}", others.join("; "))),
         });
-    }
-    Ok((dumps, found.swap_remove(0), others))
+    };
+    Ok((dumps, newest, others))
 }
 
 /// Returns the dump that was looked at: a newer one that came meanwhile is not the one that was approved.
@@ -201,7 +203,8 @@ fn same(
     seen: &Observation,
 ) -> Result<(Dumps, Manifest), ActionError> {
     let name = seen.context["dump"].as_str().map(str::to_owned).or_else(|| with.dump.clone());
-    let (dumps, manifest, _) = chosen(clients, &PostgresRestore { dump: name, ..with.clone() })?;
+    let (dumps, manifest, _) =
+        chosen(clients, &PostgresRestore { dump: name, ..with.clone() }, None)?;
     Ok((dumps, manifest))
 }
 
@@ -231,8 +234,7 @@ fn fits(
             format!("the dump is of PostgreSQL {theirs}, and {instance} is older: {ours}");
         return no(FailureClass::Invalid, message);
     }
-    // It begins with a setting that older servers do not know, and ends at the first error.
-    if tool.major >= 17 && server.major() < 17 {
+    if !restores_on(tool.major, server.major()) {
         let message = format!(
             "pg_restore {} cannot restore on {instance}, PostgreSQL {}",
             tool.major,
@@ -263,7 +265,7 @@ fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8) -> Vec<String> {
         "--no-publications".to_owned(),
         "--no-password".to_owned(),
         format!("--jobs={jobs}"),
-        format!("--dbname={into}"),
+        format!("--dbname={}", watched_to(into)),
         folder.display().to_string(),
     ]
 }

@@ -10,6 +10,8 @@ use crate::outcome::{ActionError, FailureClass};
 /// A server, as far as dumps are concerned.
 #[derive(Debug, Clone)]
 pub(super) struct About {
+    /// Its system identifier, which no other has but its replicas; `None` where it keeps that to itself
+    pub system: Option<String>,
     /// Version number, e.g. 150008
     pub version: u32,
     pub in_recovery: bool,
@@ -58,10 +60,12 @@ pub(super) async fn about(
          where db.datname = current_database() and me.rolname = current_user";
     let row = session.read_one(clients, &what, sql, &[]).await?;
     let locale = locale(clients, &what, &mut session).await?;
+    let system = system(clients, &what, &mut session).await?;
     let read = move || -> Result<About, tokio_postgres::Error> {
         let version: i32 = row.try_get(0)?;
         let bytes: i64 = row.try_get(2)?;
         Ok(About {
+            system,
             version: version.try_into().unwrap_or_default(),
             in_recovery: row.try_get(1)?,
             locale,
@@ -71,6 +75,22 @@ pub(super) async fn about(
     };
     read()
         .map_err(|error| ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}")))
+}
+
+async fn system(
+    clients: &Clients,
+    what: &str,
+    session: &mut Session,
+) -> Result<Option<String>, ActionError> {
+    let sql = "select system_identifier::text from pg_control_system()";
+    match session.read_one(clients, what, sql, &[]).await {
+        Ok(row) => row.try_get(0).map_err(|error| {
+            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+        }),
+        // Managed servers may keep it to themselves.
+        Err(error) if error.class == FailureClass::Denied => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Tables named in one message.

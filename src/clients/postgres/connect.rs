@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::explain;
 use super::trust::trust;
-use super::{Purpose, Session, simulated};
+use super::{Purpose, Session, simulated, vigil};
 use crate::clients::tcp::{self, Failure};
 use crate::clients::{Clients, Network, via};
 use crate::clock::within;
@@ -226,6 +226,8 @@ pub(crate) async fn connect_with(
             Failure::Unclear(_) => NoSession::Unclear { address, said },
         }
     })?;
+    vigil::keep(&stream)
+        .map_err(|error| failed(FailureClass::Internal, format!("watch {address}: {error}")))?;
     let greeted = match connection.tls {
         TlsMode::Disable => {
             config.ssl_mode(SslMode::Disable);

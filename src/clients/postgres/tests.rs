@@ -209,3 +209,37 @@ async fn nowhere_to_write_names_the_grant(server: &Server) {
     assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None));
     assert!(error.hint.expect("a hint").contains("grant CREATE"));
 }
+
+/// What the kernel waits for on a connection of this host, and how long still: `/proc/net/tcp`, by the local port.
+fn timer(port: i32) -> Option<(u8, Duration)> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("read");
+    let port = format!(":{port:04X}");
+    let line = table
+        .lines()
+        .find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)))?;
+    let (kind, hundredths) = line.split_whitespace().nth(5)?.split_once(':')?;
+    let hundredths = u64::from_str_radix(hundredths, 16).ok()?;
+    Some((kind.parse().ok()?, Duration::from_millis(hundredths * 10)))
+}
+
+#[tokio::test]
+async fn a_host_that_goes_away_without_a_word_is_noticed() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let clients = testing::clients(server.estate(&json!({})));
+    let mut session = connect(&clients, "phoenix-prod", None).await.expect("connects");
+    let row = session.read_one(&clients, "ask", "select inet_client_port()", &[]).await;
+    let port: i32 = row.expect("asked").get(0);
+    // 2 is the question whether the other side is still there. What was just sent is acknowledged first.
+    let mut seen = None;
+    for _ in 0..250 {
+        seen = timer(port);
+        if seen.is_some_and(|(kind, _)| kind == 2) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (kind, left) = seen.expect("the connection is there");
+    assert_eq!(kind, 2, "nobody asks");
+    assert!(left <= Duration::from_secs(30), "{left:?}");
+}

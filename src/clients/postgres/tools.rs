@@ -107,6 +107,12 @@ pub(crate) async fn find_exact(
     search(clients, tool, Fit::Exactly(major)).await
 }
 
+/// Says whether a `pg_restore` of a version restores on a server of another: since 17 it begins with a setting that older
+/// servers do not know, and ends at the first error.
+pub(crate) const fn restores_on(tool: u32, server: u32) -> bool {
+    tool < 17 || server >= 17
+}
+
 async fn search(clients: &Clients, tool: Tool, fit: Fit) -> Result<Found, ActionError> {
     let given = database(clients)?.tools.as_deref();
     let mut other = None;

@@ -1,5 +1,6 @@
 //! What amcheck says, where it may be called: B-tree indexes, and the structure of tables.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio_postgres::Row;
 use super::reader::{Reader, Trouble, words};
 use super::relations::Relation;
 use super::report::{Means, Place, Verdict};
-use super::scan::{Extent, Findings, GoOn, at};
+use super::scan::{Extent, Findings, GoOn, PLACES_MAX, at};
 use super::search::{gaps, hints, names};
 use super::server::Callable;
 use crate::clients::postgres::long::{Refusal, STATEMENT_LIMIT};
@@ -143,9 +144,11 @@ impl Reader<'_> {
             .filter_map(|p| p.block)
             .collect();
         for gap in gaps(range, &unreadable) {
+            // One damage can give a finding for every row of a table: those that are not named are counted.
+            let room = PLACES_MAX.saturating_sub(found.places.len()).max(1);
             let sql = format!(
-                "select blkno, offnum, attnum, msg from {schema}.verify_heapam({}::oid::regclass, false, false, 'none', \
-                     {}, {})",
+                "select blkno, offnum, attnum, msg, count(*) over () \
+                 from {schema}.verify_heapam({}::oid::regclass, false, false, 'none', {}, {}) limit {room}",
                 relation.oid,
                 gap.start,
                 gap.end - 1
@@ -173,15 +176,18 @@ impl Reader<'_> {
 
 /// Adds what `verify_heapam` has found, but for rows that are known to be damaged.
 fn note_structure(rows: &[Row], found: &mut Findings) {
+    let all = rows.first().and_then(|row| row.try_get::<_, i64>(4).ok());
+    let all = all.and_then(|all| u64::try_from(all).ok()).unwrap_or_default();
+    let named = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    found.more = found.more.saturating_add(all.saturating_sub(named));
+    let read = found.places.iter().filter(|place| place.means == Means::Read);
+    let known: BTreeSet<_> = read.map(|place| (place.block, place.offset)).collect();
     for row in rows {
         let block = row.try_get::<_, Option<i64>>(0).ok().flatten();
         let block = block.and_then(|block| u32::try_from(block).ok());
         let offset = row.try_get::<_, Option<i32>>(1).ok().flatten();
         let offset = offset.and_then(|offset| u32::try_from(offset).ok());
-        let known = |place: &Place| {
-            place.means == Means::Read && (place.block, place.offset) == (block, offset)
-        };
-        if found.places.iter().any(known) {
+        if known.contains(&(block, offset)) {
             continue;
         }
         let column = row.try_get::<_, Option<i32>>(2).ok().flatten();

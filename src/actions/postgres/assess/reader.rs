@@ -131,6 +131,18 @@ pub(super) enum Trouble {
     Unread(String),
 }
 
+impl Trouble {
+    /// Returns it in words.
+    pub(super) fn said(&self) -> String {
+        match self {
+            Self::Damaged(refusal) | Self::Doubtful(refusal) | Self::TooLong(refusal) => {
+                words(refusal)
+            }
+            Self::Unread(why) => why.clone(),
+        }
+    }
+}
+
 /// What an SQLSTATE says of the relation that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {

@@ -128,7 +128,7 @@ pub(super) const LIST: &str = "with held as materialized (select relation from p
      left join pg_class owner on c.relkind = 't' and owner.reltoastrelid = c.oid \
      where c.relkind in ('r', 'm', 't', 'i', 'S') and c.relpersistence <> 't' and c.relispopulated";
 
-/// Reads one row of [`LIST`]; `None` for a kind that has no file of its own.
+/// Reads one row of [`LIST`]; `None` for a kind that has no file of its own, and for what is being dropped.
 pub(super) fn relation(
     row: &Row,
     facts: &Facts,
@@ -136,7 +136,9 @@ pub(super) fn relation(
     let kind: String = row.try_get(1)?;
     let Some(kind) = Kind::of(&kind) else { return Ok(None) };
     let blocks_known: i32 = row.try_get(4)?;
-    let (may_enter, may_read): (bool, bool) = (row.try_get(9)?, row.try_get(10)?);
+    let (may_enter, may_read): (Option<bool>, Option<bool>) = (row.try_get(9)?, row.try_get(10)?);
+    // Rights are asked for as they are now: of what was dropped since the statement began there are none.
+    let (Some(may_enter), Some(may_read)) = (may_enter, may_read) else { return Ok(None) };
     let hidden: bool = row.try_get(11)?;
     let bytes: i64 = row.try_get(12)?;
     let barred = match (kind, may_enter && may_read, hidden) {

@@ -63,11 +63,19 @@ pub(super) enum Verdict {
         /// What of it was not looked at, and why
         #[serde(skip_serializing_if = "Vec::is_empty")]
         unread: Vec<String>,
+        /// Damaged places beyond those that are named
+        #[serde(skip_serializing_if = "is_none")]
+        more: u64,
     },
     /// Nothing is known of it, or not enough
     Unread { why: String },
     /// All of it was read, and whatever else can be checked of it was
     Sound,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Verdict {
@@ -127,7 +135,7 @@ impl Entry {
             table: None,
             catalog: true,
             bytes: 0,
-            verdict: Verdict::Damaged { places: vec![place], unread: Vec::new() },
+            verdict: Verdict::Damaged { places: vec![place], unread: Vec::new(), more: 0 },
         }
     }
 
@@ -297,7 +305,8 @@ impl Report {
             "the whole database must be restored: its catalogs, or most of its rows, are damaged"
                 .to_owned()
         } else if tables.is_empty() {
-            format!("no rows are lost: reindex {}", listed(&self.damaged()))
+            let lost = if self.unread().is_empty() { "are" } else { "are known to be" };
+            format!("no rows {lost} lost: reindex {}", listed(&self.damaged()))
         } else {
             format!("restoring single relations can do: {}", listed(&tables))
         })
@@ -353,6 +362,9 @@ impl Report {
                 let code = code.unwrap_or_default();
                 lines.push(format!("    {}: {}{code}", place.shown(), place.said));
             }
+            if let Verdict::Damaged { more: more @ 1.., .. } = &entry.verdict {
+                lines.push(format!("    and {more} more places"));
+            }
         }
         lines.push(String::new());
         lines.join("\n")
@@ -371,9 +383,10 @@ fn line(entry: &Entry) -> String {
     match &entry.verdict {
         Verdict::Sound => format!("sound    {what}"),
         Verdict::Unread { why } => format!("unread   {what}: {why}"),
-        Verdict::Damaged { places, unread } => {
+        Verdict::Damaged { places, unread, more } => {
             let shown: Vec<String> = places.iter().take(PLACES_SHOWN).map(Place::shown).collect();
-            let more = places.len().saturating_sub(PLACES_SHOWN);
+            let hidden = places.len().saturating_sub(PLACES_SHOWN);
+            let more = more.saturating_add(u64::try_from(hidden).unwrap_or(u64::MAX));
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let rest: Vec<String> = unread.iter().map(|why| format!("; {why}")).collect();
             let rest = rest.concat();
@@ -383,7 +396,7 @@ fn line(entry: &Entry) -> String {
 }
 
 /// Returns the first of some names, and how many more there are.
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     let shown = names.iter().take(PLACES_SHOWN).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(PLACES_SHOWN) {
         0 => shown,

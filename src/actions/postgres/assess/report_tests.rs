@@ -15,7 +15,7 @@ fn damaged(blocks: &[u32]) -> Verdict {
         code: Some("XX001".to_owned()),
         said: format!("invalid page in block {block}"),
     };
-    Verdict::Damaged { places: blocks.iter().map(place).collect(), unread: Vec::new() }
+    Verdict::Damaged { places: blocks.iter().map(place).collect(), unread: Vec::new(), more: 0 }
 }
 
 fn entry(name: &str, kind: Kind, bytes: u64, verdict: Verdict) -> Entry {
@@ -177,8 +177,22 @@ fn notes_stay_few_and_say_a_reason_once() {
 #[test]
 fn indexes_alone_lose_no_rows() {
     let index = of("app.a", entry("app.a_pkey", Kind::Index, 1, damaged(&[1])));
-    let report = report(vec![entry("app.a", Kind::Table, 1, Verdict::Sound), index]);
+    let mut report = report(vec![entry("app.a", Kind::Table, 1, Verdict::Sound), index]);
     assert_eq!(report.advice().expect("advice"), "no rows are lost: reindex app.a_pkey");
+    let unread = entry("app.b", Kind::Table, 1, Verdict::unread("no grant"));
+    report.entries.push(unread);
+    let advice = report.advice().expect("advice");
+    assert_eq!(advice, "no rows are known to be lost: reindex app.a_pkey");
+}
+
+#[test]
+fn what_is_not_named_is_counted() {
+    let mut entry = entry("app.a", Kind::Table, 1, damaged(&[1, 2, 3, 4, 5, 6, 7, 8, 9]));
+    let Verdict::Damaged { more, .. } = &mut entry.verdict else { panic!("{entry:?}") };
+    *more = 500;
+    let text = report(vec![entry]).text();
+    assert!(text.contains("block 8 and 501 more\n"), "{text}");
+    assert!(text.contains("\n    and 500 more places\n"), "{text}");
 }
 
 #[test]

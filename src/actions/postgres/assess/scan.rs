@@ -16,7 +16,7 @@ use crate::outcome::ActionError;
 /// Bytes of one statement, large values counted in: some seconds at most, so that it can be told and ended in between.
 const CHUNK_BYTES: u64 = 32 * 1024 * 1024;
 /// Damaged places of a relation that are named; one with more is not read further.
-const PLACES_MAX: usize = 1000;
+pub(super) const PLACES_MAX: usize = 1000;
 /// Damaged rows of a relation whose columns are looked at one by one.
 const COLUMNS_OF_MAX: usize = 20;
 /// No block has a row of this number: reading from here on reads the block and none of its rows.
@@ -33,6 +33,8 @@ pub(super) struct Findings {
     pub places: Vec<Place>,
     /// What is not known of it, and why
     pub unread: Vec<String>,
+    /// Damaged places beyond those that are named
+    pub more: u64,
 }
 
 impl Findings {
@@ -40,7 +42,9 @@ impl Findings {
         self.places.sort();
         self.places.dedup();
         match (self.places.is_empty(), self.unread.is_empty()) {
-            (false, _) => Verdict::Damaged { places: self.places, unread: self.unread },
+            (false, _) => {
+                Verdict::Damaged { places: self.places, unread: self.unread, more: self.more }
+            }
             (true, false) => Verdict::unread(self.unread.join("; ")),
             (true, true) => Verdict::Sound,
         }
@@ -68,7 +72,7 @@ impl Findings {
 pub(super) struct Extent {
     pub blocks: u32,
     /// Bytes behind the last whole block
-    torn: u64,
+    pub torn: u64,
     /// Blocks counted by the last vacuum or analyze
     pub known: u32,
 }
@@ -134,6 +138,7 @@ impl Reader<'_> {
         if extent.torn > 0 {
             found.places.push(torn(&extent));
         }
+        let extent = self.reachable(relation, extent, &mut found).await?;
         let block_bytes = self.shared.facts.block_bytes;
         let toast = family.toast.as_ref().filter(|_| relation.oid == family.head.oid);
         let step = step(relation, toast.map_or(0, |toast| toast.bytes), block_bytes);
@@ -188,7 +193,10 @@ impl Reader<'_> {
     }
 
     /// Asks how much of a relation there is; waits no longer for a lock than any other statement.
-    async fn extent(&mut self, relation: &Relation) -> Result<Result<Extent, String>, ActionError> {
+    pub(super) async fn extent(
+        &mut self,
+        relation: &Relation,
+    ) -> Result<Result<Extent, String>, ActionError> {
         let sql = format!(
             "select pg_relation_size(c.oid), greatest(c.relpages, 0)::int8 from pg_class c where c.oid = {}",
             relation.oid
@@ -423,7 +431,8 @@ mod tests {
         assert_eq!(unread.verdict(), Verdict::unread("a; b"));
         let place = at(Some(7), Means::Read);
         let (places, unread) = (vec![place.clone(), place.clone()], vec!["a".to_owned()]);
-        let damaged = Findings { places, unread: unread.clone() };
-        assert_eq!(damaged.verdict(), Verdict::Damaged { places: vec![place], unread });
+        let damaged = Findings { places, unread: unread.clone(), more: 7 };
+        let expected = Verdict::Damaged { places: vec![place], unread, more: 7 };
+        assert_eq!(damaged.verdict(), expected);
     }
 }

@@ -40,8 +40,13 @@ impl Reader<'_> {
         let explain = format!("explain (costs off) {sql}");
         let plan = self.ask(relation, &BY_INDEX_ALONE, &explain, STATEMENT_LIMIT).await?;
         let by_index = |row: &Row| line(row).is_some_and(|line| line.contains("Index Only Scan"));
-        if !plan.is_ok_and(|plan| plan.iter().any(by_index)) {
-            return Ok(found.verdict());
+        match plan {
+            Ok(plan) if plan.iter().any(by_index) => {}
+            Ok(_) => return Ok(found.verdict()),
+            Err(trouble) => {
+                found.unread.push(format!("its rows were not counted: {}", trouble.said()));
+                return Ok(found.verdict());
+            }
         }
         let statements = [(&BY_TABLE[..], sql.as_str()), (&BY_INDEX_ALONE[..], sql.as_str())];
         match self.ask_at_once(relation, &statements, time_for(relation.bytes)).await? {
@@ -58,11 +63,8 @@ impl Reader<'_> {
                 let block = hints(&refusal.message, &relation.file).first().copied();
                 found.place(block, None, None, &refusal);
             }
-            Err(Trouble::TooLong(refusal)) => {
-                found.unread.push(format!("its rows were not counted: {}", words(&refusal)));
-            }
-            Err(Trouble::Unread(why)) => {
-                found.unread.push(format!("its rows were not counted: {why}"));
+            Err(trouble @ (Trouble::TooLong(_) | Trouble::Unread(_))) => {
+                found.unread.push(format!("its rows were not counted: {}", trouble.said()));
             }
         }
         if !found.places.is_empty() {

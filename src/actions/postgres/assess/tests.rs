@@ -1,6 +1,7 @@
 //! Assessments of real servers whose files were damaged, and of what keeps an assessment from reading.
 
 mod damage;
+mod hidden;
 mod obstacles;
 
 use std::collections::BTreeMap;

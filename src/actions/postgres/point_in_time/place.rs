@@ -4,10 +4,8 @@
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +15,8 @@ use super::server::{User, settings};
 use super::way::Way;
 use crate::actions::postgres::base::Form;
 use crate::actions::postgres::drafts::bytes;
-use crate::actions::postgres::dump::said;
+use crate::actions::postgres::dump::{LIMIT, said};
+use crate::actions::postgres::keep::give;
 use crate::actions::postgres::manifest::hex;
 use crate::actions::postgres::wal::Own;
 use crate::clients::Clients;
@@ -30,8 +29,6 @@ use crate::sandbox::programs::Purpose;
 
 const MARK: &str = "phoenix-dr.json";
 const FORMAT: &str = "phoenix-dr/restored-server/1";
-/// The engine bounds an attempt by the step's `timeout`; this only ends a program nobody waits for any more.
-const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a server needs beside its files while it replays: as much WAL as it keeps by default.
 const WAL_ROOM: u64 = 1 << 30;
 
@@ -264,16 +261,15 @@ impl<'a> Place<'a> {
 
     /// Gives the draft its name, never over what came there meanwhile.
     fn name(&self, draft: &Path) -> Result<(), ActionError> {
-        match renameat_with(CWD, draft, CWD, &self.data, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                let synced = std::fs::File::open(&self.above).and_then(|above| above.sync_all());
-                synced.map_err(|error| begun(self.failed("name", &error)))
-            }
-            Err(error) => {
-                drop(std::fs::remove_dir_all(draft));
-                Err(self.failed("name", &error.into()))
-            }
-        }
+        let error = match give(draft, &self.data) {
+            Ok(true) => return Ok(()),
+            Ok(false) => ErrorKind::AlreadyExists.into(),
+            // It has its name, and whether that outlives this host is not known.
+            Err(error) if !draft.exists() => return Err(begun(self.failed("name", &error))),
+            Err(error) => error,
+        };
+        drop(std::fs::remove_dir_all(draft));
+        Err(self.failed("name", &error))
     }
 
     /// Notes that the server has reached its target.
@@ -286,8 +282,9 @@ impl<'a> Place<'a> {
     pub(super) async fn remove(&self) -> Result<(), ActionError> {
         if matches!(self.state()?, State::Part(_) | State::Whole(_)) {
             let draft = self.above.join(format!("{}removed", self.drafts));
-            renameat_with(CWD, &self.data, CWD, &draft, RenameFlags::NOREPLACE)
-                .map_err(|error| self.failed("remove", &error.into()))?;
+            if !give(&self.data, &draft).map_err(|error| self.failed("remove", &error))? {
+                return Err(self.failed("remove", &ErrorKind::AlreadyExists.into()));
+            }
         }
         for draft in self.left() {
             let gone = draft.clone();

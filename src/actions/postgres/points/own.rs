@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Asked, Damage, Point, PointKind, Points, forecast};
 use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
 use crate::actions::postgres::manifest::{Dumps, Manifest};
+use crate::actions::postgres::origin::is_of_estate;
 use crate::actions::postgres::proofs::Proofs;
 use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::wal::{Archive, Reach};
@@ -22,7 +23,12 @@ pub(super) fn dumps(
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
     let dumps = Dumps::of(clients)?;
-    let (found, remarks) = dumps.list(&database.name)?;
+    let (found, mut remarks) = dumps.list(&database.name)?;
+    let (found, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|dump| is_of_estate(database, &dump.instance));
+    remarks.extend(others.iter().map(|dump| {
+        format!("{} is of {}, which is no instance of this estate", dump.name, dump.instance)
+    }));
     let proofs = Proofs::in_directory(dumps.root());
     let points = found.iter().map(|manifest| dump(database, asked, &dumps, &proofs, manifest));
     Ok(Points { points: points.collect(), remarks })
