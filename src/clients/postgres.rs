@@ -26,6 +26,7 @@ mod server;
 mod simulated;
 pub(crate) mod tables;
 pub(crate) mod tools;
+mod trial;
 mod trust;
 mod usage;
 
@@ -35,11 +36,11 @@ pub(crate) use connect::{
 };
 pub(crate) use cursor::Cursor;
 use error::explain;
-pub(crate) use heartbeat::try_beat;
 pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};
 pub(crate) use replay::replay_lag;
 pub(crate) use server::{Lineage, Server, leads_to, server};
+pub(crate) use trial::try_beat;
 pub(crate) use usage::{Usage, usage, usage_of};
 
 /// The setting that makes a database's sessions begin read-only.

@@ -1,13 +1,14 @@
 //! The row a run writes to prove that an instance takes writes, and finds again to know that it was proved.
 
 use super::tables::{find, place};
-use super::{Parameter, Session, Tried, Writing, identifier, literal};
+use super::{Parameter, Session, Writing};
 use crate::clients::Clients;
 use crate::ids::RunId;
 use crate::outcome::{ActionError, FailureClass};
 
-const TABLE: &str = "phoenix_dr_heartbeat";
-const COLUMNS: &str = "run text primary key, identity text not null, at timestamptz not null";
+pub(super) const TABLE: &str = "phoenix_dr_heartbeat";
+pub(super) const COLUMNS: &str =
+    "run text primary key, identity text not null, at timestamptz not null";
 /// The instant of a beat, from microseconds: exact, so that it tells one beat from another.
 const AT: &str = "timestamptz 'epoch' + $3::int8 * interval '1 microsecond'";
 
@@ -55,35 +56,6 @@ impl<'a> Beat<'a> {
         let parameters: [Parameter<'_>; 3] = [&self.run.0, &self.identity, &self.at];
         Ok(!session.read(clients, &what, &sql, &parameters).await?.is_empty())
     }
-}
-
-/// Tries to write a run's row and to read it, as a role of the application, in a transaction such as every session begins by
-/// default; takes it back, with the privileges on the table it was given for that.
-pub(crate) async fn try_beat(
-    clients: &Clients,
-    instance: &str,
-    session: &mut Session,
-    run: &RunId,
-    role: &str,
-) -> Result<Tried, ActionError> {
-    let what = format!("try a write on {instance} as {role}");
-    let place = place(clients, instance, session, TABLE, COLUMNS).await?;
-    let table = &place.table;
-    let (schema, _) = table.split_once('.').unwrap_or(("public", table));
-    let sql =
-        "select has_schema_privilege($1, $2, 'USAGE') from pg_namespace where nspname::text = $2";
-    let reaches = session.read(clients, &what, sql, &[&role, &schema]).await?;
-    let mut first = place.prepare;
-    if !reaches.first().and_then(|row| row.try_get(0).ok()).unwrap_or(false) {
-        first.push(format!("grant usage on schema {schema} to {}", identifier(role)));
-    }
-    first.push(format!("grant select, insert on {table} to {}", identifier(role)));
-    let row = format!("{run} as {role}");
-    let sql = format!(
-        "insert into {table} (run, identity, at) values ({}, 'tried', now()) returning run",
-        literal(&row)
-    );
-    session.attempt_after(clients, &what, &first, (Some(role), &sql)).await
 }
 
 /// Says whether a run has ever written to this very server.
