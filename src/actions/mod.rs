@@ -1,11 +1,13 @@
 //! What changes the world, a file per service; `Actions` is the engine's port over all of them.
 
 mod artifact;
+mod choice;
 mod command;
 mod experiments;
 pub(crate) mod foresee;
 pub(crate) mod kubernetes;
 mod manual;
+mod played;
 pub(crate) mod postgres;
 mod rds;
 mod repoint;
@@ -21,12 +23,13 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::clients::{Clients, Network};
+use crate::clients::Clients;
 use crate::engine::ports::{Action, Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::ActionName;
 use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
+use played::Part;
 use postgres::{assess, choose, cut_over, dump, evidence, fence, point_in_time, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
@@ -144,21 +147,10 @@ fn arguments<T: DeserializeOwned>(call: &Call) -> Result<T, ActionError> {
     })
 }
 
-/// Refuses in a rehearsal what it cannot play: a success that was none would be worse than an end.
-fn playable(clients: &Clients, name: ActionName, call: &Call) -> Result<(), ActionError> {
-    let Network::Simulated(sandbox) = &clients.network else { return Ok(()) };
-    if name.plays(&call.with) {
-        return Ok(());
-    }
-    sandbox.left(name.name());
-    let message = format!("{} is not simulated: a rehearsal cannot play it", name.name());
-    Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
-        "`phoenix-dr validate --rehearsable` lists such steps; look at it on the estate with --dry-run",
-    ))
-}
-
 async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionError> {
-    playable(clients, name(call)?, call)?;
+    if let Some(played) = Part::of(clients, name(call)?, call)? {
+        return Ok(played.observe(call));
+    }
     match name(call)? {
         ActionName::CommandRun => command::observe(clients, call, &arguments(call)?).await,
         ActionName::DatabaseRepoint => repoint::observe(clients, call, &arguments(call)?).await,
@@ -206,6 +198,9 @@ async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     use ActionName as Name;
+    if let Some(played) = Part::of(clients, name(call)?, call)? {
+        return played.perform(clients, call, seen).await;
+    }
     match name(call)? {
         Name::CommandRun => command::perform(clients, armed, call, &arguments(call)?, seen).await,
         Name::DatabaseRepoint => {
@@ -268,6 +263,9 @@ async fn revert(
     call: &Call,
     image: &Image,
 ) -> Result<(), ActionError> {
+    if let Some(played) = Part::of(clients, name(call)?, call)? {
+        return played.revert(clients, call).await;
+    }
     match name(call)? {
         ActionName::CommandRun => {
             command::revert(clients, armed, call, &arguments(call)?, image).await

@@ -38,7 +38,7 @@ pub(crate) use cursor::Cursor;
 use error::explain;
 pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};
-pub(crate) use replay::replay_lag;
+pub(crate) use replay::{log_end, replay_lag, replayed_to};
 pub(crate) use server::{Lineage, Server, leads_to, server};
 pub(crate) use trial::try_beat;
 pub(crate) use usage::{Usage, usage, usage_of};

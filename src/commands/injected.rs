@@ -118,7 +118,7 @@ fn faults_in(name: &str, regions: Option<&[&str]>) -> Result<Vec<Rule>, Problems
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
         return Err(none());
     }
-    let parsed = yaml::parse::<Vec<Rule>>(name, &text)?;
+    let parsed = yaml::parse::<Vec<Rule>>(name, &text).map_err(as_listed)?;
     if parsed.value.is_empty() {
         return Err(none());
     }
@@ -133,5 +133,14 @@ fn faults_in(name: &str, regions: Option<&[&str]>) -> Result<Vec<Rule>, Problems
     if problems.is_empty() {
         return Ok(parsed.value);
     }
-    Err(parsed.document.problems(problems))
+    Err(as_listed(parsed.document.problems(problems)))
+}
+
+/// Says how such a file is written, where nothing more apt is said: no command checks it by itself.
+fn as_listed(problems: Problems) -> Problems {
+    let mut problems = problems.without_usual_help();
+    for item in &mut problems.items {
+        item.help.get_or_insert_with(|| LISTED.to_owned());
+    }
+    problems
 }

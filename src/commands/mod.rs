@@ -36,6 +36,7 @@ mod rollback;
 mod runbooks;
 mod show;
 mod staging;
+mod taken_for;
 mod typed;
 mod undone;
 mod validate;

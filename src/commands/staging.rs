@@ -8,6 +8,7 @@ use super::context::Context;
 use super::injected;
 use super::named::{self, Named};
 use super::rehearsal::not_seen;
+use super::taken_for::Kind;
 use crate::cli::{RunFlags, WhoFlags};
 use crate::error::UserError;
 use crate::estate::load as estate_file;
@@ -112,6 +113,9 @@ fn chosen(context: &Context, named: Option<&str>) -> Result<(World, Vec<String>)
 
 /// Makes a world from the names in an estate file, and says what of it is guessed.
 fn made(context: &Context, file: &Path) -> Result<(World, Vec<String>), UserError> {
+    if Kind::of(file) == Some(Kind::World) {
+        return Err(Kind::World.instead_of("an estate file", &file.display().to_string()));
+    }
     let estate =
         estate_file::read(file).map_err(|problems| context.invalid(&problems, Exit::Usage))?;
     let name = file.display().to_string();
@@ -133,6 +137,9 @@ fn made(context: &Context, file: &Path) -> Result<(World, Vec<String>), UserErro
 /// Reads a world: one that comes with the program by its name, or a file.
 pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
     let text = world_text(name)?;
+    if world::shipped(name).is_none() && Kind::of(Path::new(name)) == Some(Kind::Estate) {
+        return Err(Kind::Estate.instead_of("a world", name));
+    }
     world::parse(name, text).map_err(|problems| context.invalid(&problems, Exit::Usage))
 }
 

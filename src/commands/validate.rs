@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::context::{Context, chain};
+use super::taken_for::Kind;
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::estate::types::Estate;
@@ -33,7 +34,9 @@ pub(super) fn run(
     }
     for name in named {
         let path = Path::new(name);
-        if is_estate(path) {
+        if Kind::of(path) == Some(Kind::World) {
+            checked.push(of_world(name));
+        } else if is_estate(path) {
             let known = context.runbooks();
             checked.push(of_estate(path, known.iter().flatten()));
         } else if load::is_path(name) || path.is_file() {
@@ -96,6 +99,14 @@ fn of_runbook(found: Result<Loaded, FindError>, rehearsable: bool) -> Checked {
             Checked { file: String::new(), problems: Vec::new(), why, exit }
         }
     }
+}
+
+/// Says that a world is checked by a command of its own.
+fn of_world(name: &str) -> Checked {
+    let said = format!("`{name}` is a world, neither a runbook nor an estate file");
+    let [check, _] = Kind::World.commands(name);
+    let why = Some((said, Some(check)));
+    Checked { file: String::new(), problems: Vec::new(), why, exit: Exit::Usage }
 }
 
 /// Checks an estate file, and what each runbook would find missing in it.

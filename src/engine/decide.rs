@@ -6,7 +6,7 @@ use super::driver::{Driver, Park};
 use super::ports::{ByHand, Observation, Waiver};
 use super::scheduler::{asks, kept};
 use crate::event::{Answer, AnswerForm, Event, FailureChoice, MenuOption, Question, QuestionKey};
-use crate::outcome::{ActionError, Candidate, Effect, StepEnd};
+use crate::outcome::{ActionError, Candidate, Effect, Obligation, StepEnd};
 use crate::plan::{Approval, outputs};
 use crate::span::Span;
 
@@ -205,9 +205,36 @@ impl Driver {
         Ok(())
     }
 
-    /// Records what stays open without the step's change.
+    /// Records what stays open without the step's change, as its action says.
     pub(super) fn leave_open(&mut self) {
         let open = self.call().and_then(|call| self.ports.actions.without(&call));
+        self.open(open);
+    }
+
+    /// Records what stays open of a step that a person skips: of what changes something, at least that it did not.
+    fn leave_skipped(&mut self, why: &str) {
+        let open = self.call().and_then(|call| self.ports.actions.without(&call));
+        let step = self.step();
+        let skipped = step.changes.then(|| {
+            let of_it = match self.state.effect {
+                Effect::None => "nothing of it is done",
+                Effect::Unknown => "whether anything of it is done is not known",
+                Effect::Applied => "what of it was done is left as it is",
+            };
+            Obligation {
+                id: format!("skipped-{}", step.id),
+                say: format!("{}: skipped by a person ({why}); {of_it}", step.title),
+                how: format!(
+                    "do it by hand (commands: phoenix-dr show {} --rendered), or by a new run",
+                    self.plan.runbook
+                ),
+                closed_by: None,
+            }
+        });
+        self.open(open.or(skipped));
+    }
+
+    fn open(&mut self, open: Option<Obligation>) {
         let step = self.step().id.clone();
         let events =
             open.map(|obligation| Event::ObligationOpened { step: Some(step), obligation });
@@ -276,7 +303,7 @@ impl Driver {
                 Ok(())
             }
             FailureChoice::Skip => {
-                self.leave_open();
+                self.leave_skipped(&why);
                 self.finish(StepEnd::Omitted, given, Some(format!("skipped: {why}"))).await
             }
             FailureChoice::MarkDone => {

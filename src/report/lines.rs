@@ -332,7 +332,10 @@ impl Page<'_> {
     }
 
     fn finished(&mut self, step: &StepId, end: StepEnd, reason: Option<&str>, view: &ViewState) {
+        // Only what was gone on with in doubt is done with a reason.
+        let in_doubt = end == StepEnd::Done && reason.is_some();
         let (weight, tone) = match end {
+            StepEnd::Done if in_doubt => (Weight::Loud, Tone::Warn),
             StepEnd::Done | StepEnd::Satisfied | StepEnd::Marked => (Weight::Normal, Tone::Good),
             StepEnd::Skipped | StepEnd::NotRun => (Weight::Normal, Tone::Faint),
             StepEnd::Omitted | StepEnd::Waived => (Weight::Loud, Tone::Warn),
@@ -350,7 +353,8 @@ impl Page<'_> {
             None => words::step_end_note(end).to_owned(),
         };
         let said = format!("{}{took}{why}", title(view, step));
-        self.head(weight, tone, words::step_end(end), &step.0, &said);
+        let word = if in_doubt { "doubt" } else { words::step_end(end) };
+        self.head(weight, tone, word, &step.0, &said);
     }
 
     fn reverted(&mut self, step: &StepId, result: &RevertResult, view: &ViewState) {

@@ -327,8 +327,15 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
             };
             let (typed, does) = command("resume", resume);
             let refuses_loss = answer.as_ref().is_some_and(|flag| flag.contains("--accept-loss"));
-            next.push((format!("{typed}{}", answer.unwrap_or_default()), does));
-            if view.rollback.is_none() && refused_as_things_are(view) {
+            let mistyped = mistyped_point(view);
+            match mistyped {
+                true => next.push((
+                    format!("{typed} --recovery-point ID"),
+                    "goes on with one of those that were named".to_owned(),
+                )),
+                false => next.push((format!("{typed}{}", answer.unwrap_or_default()), does)),
+            }
+            if view.rollback.is_none() && !mistyped && refused_as_things_are(view) {
                 let again = crate::shell::line(&view.typed);
                 next.push((
                     format!("phoenix-dr {again}"),
@@ -346,6 +353,12 @@ fn next(view: &ViewState, run: &RunId, still_changed: bool) -> Vec<(String, Stri
         }
     }
     next
+}
+
+/// Says whether the run ended for a recovery point that is none: what was typed would end in the same way again.
+fn mistyped_point(view: &ViewState) -> bool {
+    let named = |why: &str| why.contains("there is no recovery point `");
+    matches!(&view.ending, Some(Ending::Stopped { why, .. }) if named(why))
 }
 
 /// Says whether the run ended before it changed anything for what was found: a run keeps the files it was planned with.

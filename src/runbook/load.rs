@@ -11,7 +11,7 @@ use super::near;
 use super::partly::{self, Partly};
 use super::path::{Path, Segment};
 use super::problem::{Problem, Problems};
-use super::schema::Runbook;
+use super::schema::{InputType, Runbook};
 use super::yaml::{self, BYTES_MAX, Index};
 use crate::exit::Exit;
 
@@ -22,10 +22,13 @@ pub(crate) const STEPS_MAX: usize = 10_000;
 pub(crate) const NO_ID: &str = "step without an id ";
 
 /// Runbooks that are part of the binary, by file name.
-const EMBEDDED: &[(&str, &str)] = &[(
-    "DR-001-regional-failover.yaml",
-    include_str!("../../runbooks/DR-001-regional-failover.yaml"),
-)];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("DR-001-regional-failover.yaml", include_str!("../../runbooks/DR-001-regional-failover.yaml")),
+    (
+        "DR-002-database-corruption.yaml",
+        include_str!("../../runbooks/DR-002-database-corruption.yaml"),
+    ),
+];
 
 /// A runbook with the places of everything in it.
 #[derive(Debug)]
@@ -40,7 +43,29 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Returns problems of this runbook.
     pub(crate) fn problems(&self, items: Vec<Problem>) -> Problems {
-        Problems::new(self.name.as_str(), Arc::clone(&self.source), items)
+        Problems::new(self.name.as_str(), self.shown(), items)
+    }
+
+    /// Returns the source as it may be shown: what stands as the default of a secret may be one, and is refused.
+    fn shown(&self) -> Arc<str> {
+        let secrets = self
+            .runbook
+            .inputs
+            .iter()
+            .filter(|(_, input)| input.kind == InputType::Secret && input.default.is_some());
+        let places: Vec<Range<usize>> = secrets
+            .map(|(name, _)| self.places.at(&Path::root().keys(&["inputs", name, "default"])))
+            .collect();
+        if places.is_empty() {
+            return Arc::clone(&self.source);
+        }
+        // Every place stays where it is.
+        let mut bytes = self.source.as_bytes().to_vec();
+        for place in places {
+            let hidden = bytes.get_mut(place).into_iter().flatten().filter(|byte| **byte != b'\n');
+            hidden.for_each(|byte| *byte = b'*');
+        }
+        String::from_utf8_lossy(&bytes).into()
     }
 
     /// Returns where an expression of a value is written, or a part of it.

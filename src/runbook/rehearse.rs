@@ -1,4 +1,5 @@
-//! What a rehearsal does in place of a program, or that it starts it, cut off from everything but the simulation.
+//! What a rehearsal does in place of a program, or of an action that no world can answer; or that it starts the program,
+//! cut off from everything but the simulation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,13 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::span::Span;
 
-/// What a rehearsal does in place of a step's program.
+/// What a rehearsal does in place of a step's program, or of its action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rehearse {
-    /// In place of `argv`
+    /// In place of `argv`, or of the action
     pub run: Played,
-    /// In place of `undo`
+    /// In place of `undo`, or of the action's own way back
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Played>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct RehearsedProgram {
     pub run: Played,
 }
 
-/// How a program is played.
+/// How a program, or an action, is played.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Played {
@@ -40,9 +41,12 @@ pub(crate) struct Played {
     /// How it ends; only 0 changes the world
     #[serde(default)]
     pub exit: u8,
-    /// What it prints
+    /// What it prints; only programs do
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout: String,
+    /// What later steps are given of it; only actions give such
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub outputs: Map<String, Value>,
     /// What it changes in the world
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<WorldChange>,
@@ -55,9 +59,24 @@ impl Played {
             (self.takes != soon(), "takes"),
             (self.exit != 0, "exit"),
             (!self.stdout.is_empty(), "stdout"),
+            (!self.outputs.is_empty(), "outputs"),
             (!self.changes.is_empty(), "changes"),
         ];
         said.into_iter().find(|(said, _)| self.start && *said).map(|(_, name)| name)
+    }
+}
+
+impl Default for Played {
+    /// It ends well, soon, and changes nothing.
+    fn default() -> Self {
+        Self {
+            start: false,
+            takes: soon(),
+            exit: 0,
+            stdout: String::new(),
+            outputs: Map::new(),
+            changes: Vec::new(),
+        }
     }
 }
 

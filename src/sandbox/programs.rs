@@ -1,5 +1,5 @@
-//! Programs in a rehearsal: what their runbook says they would do is done to the world instead; only what it says is to
-//! be started is.
+//! Programs in a rehearsal, and actions that no world can answer: what their runbook says they would do is done to the
+//! world instead; only what it says is to be started is.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::runbook::rehearse::{
 /// What a program is run for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A step's `argv`
+    /// A step's `argv`, or its action
     Perform(StepId),
-    /// A step's `undo`
+    /// A step's `undo`, or its action's own way back
     Undo(StepId),
     /// A step's `done_when`
     Done(StepId),
@@ -60,6 +60,11 @@ impl Programs {
             wrong.extend(slips(&format!("program `{}`", program.argv.join(" ")), &program.run));
         }
         if wrong.is_empty() { Ok(Self { steps, others }) } else { Err(wrong) }
+    }
+
+    /// Returns what a step says of itself.
+    pub(crate) fn of_step(&self, step: &StepId) -> Option<&Rehearse> {
+        self.steps.get(step)
     }
 
     /// Returns how a program is played; `None` where nothing says so.
@@ -132,24 +137,31 @@ impl Sandbox {
         if played.start {
             return Play::Start;
         }
-        self.clock().sleep(played.takes.0).await;
-        if played.exit == 0 {
-            for change in &played.changes {
-                match change {
-                    WorldChange::Object(change) => self.change_object(change),
-                    WorldChange::Manifest(change) => self.change_manifest(change).await,
-                }
-            }
-            match purpose {
-                Purpose::Perform(step) => self.note_done(step, true),
-                Purpose::Undo(step) => self.note_done(step, false),
-                Purpose::Done(_) | Purpose::Look => {}
-            }
-        }
+        self.play(played, purpose).await;
         Play::Ended { exit: played.exit, stdout: played.stdout.clone() }
     }
 
-    fn is_done(&self, step: &StepId) -> bool {
+    /// Takes the time it takes; where it ends well, changes what it changes.
+    pub(crate) async fn play(&self, played: &Played, purpose: &Purpose) {
+        self.clock().sleep(played.takes.0).await;
+        if played.exit != 0 {
+            return;
+        }
+        for change in &played.changes {
+            match change {
+                WorldChange::Object(change) => self.change_object(change),
+                WorldChange::Manifest(change) => self.change_manifest(change).await,
+            }
+        }
+        match purpose {
+            Purpose::Perform(step) => self.note_done(step, true),
+            Purpose::Undo(step) => self.note_done(step, false),
+            Purpose::Done(_) | Purpose::Look => {}
+        }
+    }
+
+    /// Says whether what a step says of itself was played to a good end, and not taken back since.
+    pub(crate) fn is_done(&self, step: &StepId) -> bool {
         let state = self.state();
         let found = state.objects.get(Kind::Program, GLOBAL, &step.0);
         found.is_some_and(|body| body["done"] == true)

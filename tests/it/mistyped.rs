@@ -47,6 +47,11 @@ fn a_file_of_faults_that_cannot_be_had_is_told_as_a_file() {
     says(&inject("empty.yaml"), &["`empty.yaml` is empty", "is a list: - { fault: "]);
     says(&inject("none.yaml"), &["`none.yaml` lists none", "is a list: - { fault: "]);
     says(&inject("comment.yaml"), &["`comment.yaml` lists none", "is a list: - { fault: "]);
+    // Each thing that is wrong in one, and how it is written in place of a command that would not take it.
+    folder.write("two.yaml", "- { fault: throtled, service: rds }\n- { fault: dark, regoin: x }\n");
+    let two = inject("two.yaml");
+    says(&two, &["two.yaml:1:10", "did you mean `throttled`?", "two.yaml:2:", "mean `region`?"]);
+    assert!(!two.err.contains("phoenix-dr validate"), "{}", two.err);
     // What might be a fault is told as one.
     says(&inject("throtled"), &["`throtled` is no fault", "did you mean `throttled`?"]);
     // What helps with both is told once.
@@ -187,4 +192,31 @@ fn a_rehearsal_without_a_loss_says_how_to_rehearse_one() {
     let looks = ["--rehearse=healthy.yaml", "--dry-run", "--inject=dark,region=us-east-1"];
     let looked = another.run(&[&FAILOVER[..], &looks].concat());
     assert_eq!(looked.exit, 0, "{}{}", looked.out, looked.err);
+}
+
+#[test]
+fn a_file_that_is_taken_for_another_is_told_as_what_it_is() {
+    let folder = Folder::new();
+    folder.run(&["init"]).exits(0);
+    folder.world("captured.jsonl");
+    let world = std::fs::read_to_string("src/sandbox/worlds/phoenix.yaml").expect("a world");
+    folder.write("world.yaml", &world);
+    says(
+        &typed(&folder, &["--rehearse", "phoenix-dr.yaml"]),
+        &[
+            "`phoenix-dr.yaml` is an estate file, not a world",
+            "--rehearse --estate phoenix-dr.yaml",
+        ],
+    );
+    for file in ["world.yaml", "captured.jsonl"] {
+        let is = format!("`{file}` is a world");
+        let check = format!("phoenix-dr world validate {file}");
+        let estate = typed(&folder, &["--rehearse", "--estate", file]);
+        says(&estate, &[&format!("{is}, not an estate file"), &check, "--rehearse "]);
+        let validated = folder.run(&["validate", file]).exits(2);
+        let said = validated.said();
+        assert!(said.contains(&format!("{is}, neither a runbook nor an estate file")), "{said}");
+        assert!(said.contains(&check), "{said}");
+        folder.run(&["world", "validate", file]).exits(0);
+    }
 }

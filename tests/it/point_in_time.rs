@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 
@@ -69,10 +70,15 @@ impl Drop for Place {
     }
 }
 
-/// A port nobody else is given: below the range from which the kernel takes them by itself.
+/// A port nobody else is given: below the range from which the kernel takes them by itself, and each once.
 fn vacant() -> u16 {
-    let vacant = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (10_000..12_000).find(vacant).expect("a port")
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Place {

@@ -122,3 +122,94 @@ fn what_no_world_can_do_is_refused_before_anything_starts() {
     let folder = folder(&RUNBOOK.replace("type: s3.object", "type: s3.objects"));
     rehearsed(&folder, &[]).exits(3).says("`s3.objects`").says("s3.object");
 }
+
+/// Steps whose actions no world answers: what each would find, do and put out stands in the runbook.
+const DAMAGED: &str = r#"runbook: T-3
+title: Damage
+command: damage
+inputs:
+  region: { type: region, required: true }
+steps:
+  - id: assess
+    action: postgres.assess
+    with: { instance: phoenix-dr-replica, region: us-west-2 }
+    timeout: 1h
+    rehearse:
+      run:
+        takes: 12m
+        outputs: { damaged: true, damaged_tables: [lab.experiments] }
+  - id: restore
+    needs: [assess]
+    action: postgres.restore
+    with: { instance: phoenix-dr-replica, region: us-west-2, into: restored }
+    timeout: 1h
+    rehearse:
+      run:
+        takes: 20m
+        outputs: { database: restored, dump: "d-${{ inputs.region }}" }
+        changes:
+          - { type: s3.object, region: us-west-2, id: phoenix-dr-switch/restored, set: { Body: "1" } }
+      undo: { takes: 3m }
+    rollback: auto
+  - id: prove
+    needs: [restore]
+    when: steps.assess.outputs.damaged && size(steps.assess.outputs.damaged_tables) > 0
+    action: postgres.prove
+    with:
+      instance: phoenix-dr-replica
+      region: us-west-2
+      database: "${{ steps.restore.outputs.database }}"
+      dump: "${{ steps.restore.outputs.dump }}"
+    timeout: 1h
+    rehearse: { run: { takes: 5m, exit: 0 } }
+"#;
+
+#[test]
+fn actions_that_no_world_answers_are_played_as_their_runbook_says() {
+    let folder = folder(DAMAGED);
+    folder.run(&["validate", "--rehearsable", "programs.yaml"]).exits(0);
+    let ran = rehearsed(&folder, &[]).exits(0);
+    assert!(!ran.out.contains("LEFT THE SIMULATION"), "{}", ran.out);
+    let (path, events) = folder.journals().remove(0);
+    let restored = of_step(&events, "attempt_finished", "restore")[0];
+    assert_eq!(restored["result"]["outputs"]["dump"], "d-us-west-2");
+    let world = std::fs::read_to_string(path.join("world.jsonl")).expect("the world");
+    assert!(world.contains("phoenix-dr-switch/restored"), "{world}");
+}
+
+#[test]
+fn an_action_that_is_said_to_fail_does_and_the_others_are_taken_back() {
+    let folder = folder(&DAMAGED.replace("exit: 0", "exit: 3"));
+    let ran = rehearsed(&folder, &["--on-failure", "rollback"]).exits(5);
+    let said = flat(&ran.out);
+    assert!(said.contains("postgres.prove fails in this rehearsal"), "{}", ran.out);
+    let (_, events) = folder.journals().remove(0);
+    let reverted = of_step(&events, "revert_finished", "restore");
+    assert_eq!(reverted[0]["result"]["kind"], "reverted");
+}
+
+#[test]
+fn what_an_action_cannot_put_out_or_others_lack_is_refused() {
+    let slips = [
+        ("dump: \"d-${{ inputs.region }}\"", "dumpp: x", "has no output `dumpp`"),
+        (
+            "dump: \"d-${{ inputs.region }}\"",
+            "dumpp: x",
+            "`rehearse` of `restore` does not say its output `dump`",
+        ),
+        ("damaged: true", "damaged: perhaps", "the output `damaged` is true or false"),
+        ("takes: 12m", "stdout: x", "`postgres.assess` prints nothing"),
+        ("takes: 12m", "start: true", "is no program that could be started"),
+        ("{ takes: 3m }", "{ outputs: { dump: x } }", "what is taken back puts out nothing"),
+    ];
+    for (from, to, said) in slips {
+        let folder = folder(&DAMAGED.replace(from, to));
+        let ran = folder.run(&["validate", "programs.yaml"]).exits(3);
+        let all = flat(&format!("{}{}", ran.out, ran.err));
+        assert!(all.contains(said), "{to}: {all}");
+    }
+    let without = DAMAGED.replace("    rehearse: { run: { takes: 5m, exit: 0 } }\n", "");
+    let folder = folder(&without);
+    let ran = folder.run(&["validate", "--rehearsable", "programs.yaml"]).exits(3);
+    assert!(ran.out.contains("postgres.prove") || ran.err.contains("postgres.prove"));
+}

@@ -2,7 +2,7 @@
 //!
 //! The runbooks here are of programs and need no estate; DR-001's own questions are in `pty_failover`.
 
-use super::harness::{Folder, of_step};
+use super::harness::{Folder, flat, of_step};
 use super::person::{Left, Person};
 
 const ESTATE: &str = "estate: t
@@ -61,19 +61,20 @@ fn nothing_ran_over(left: &Left) {
 
 /// How a question is not answered. None of these is ever a yes.
 #[derive(Clone, Copy, Debug)]
-enum Away {
+pub(crate) enum Away {
     Declined,
     Interrupted,
     EndOfFile,
     Closed,
 }
 
-const AWAY: [Away; 4] = [Away::Declined, Away::Interrupted, Away::EndOfFile, Away::Closed];
+pub(crate) const AWAY: [Away; 4] =
+    [Away::Declined, Away::Interrupted, Away::EndOfFile, Away::Closed];
 
 impl Away {
     /// Leaves the question open at the prompt in this way and holds that the run is parked.
     #[track_caller]
-    fn parks(self, mut person: Person<'_>, code: i32) {
+    pub(crate) fn parks(self, mut person: Person<'_>, code: i32) {
         match self {
             Self::Declined => drop(person.types("n")),
             Self::Interrupted => drop(person.control('c')),
@@ -297,6 +298,9 @@ fn a_gate_in_doubt_is_overridden_with_a_reason() {
         person.asked(GO).sees("CANNOT TELL").types("y");
         person.exits(0);
         assert!(is_there(&folder, "one"), "{away:?}");
+        // Nobody reads later that it was proved.
+        let audit = flat(&folder.run(&["audit"]).exits(0).out);
+        assert!(audit.contains("NOT PROVED, overridden: AWS told us by phone"), "{audit}");
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::points::{Asked, Point, Points, list};
+use crate::actions::choice;
 use crate::actions::foresee::Foreseen;
 use crate::by_hand;
 use crate::clients::Clients;
@@ -38,7 +39,7 @@ pub(crate) async fn observe(
     }
     let all: Vec<Candidate> =
         points.iter().map(|point| candidate(point, with.unverified)).collect::<Result<_, _>>()?;
-    seen.choices = offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
+    seen.choices = choice::offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&seen.choices, with.unverified));
     }
@@ -81,20 +82,8 @@ pub(crate) fn perform(
     call: &Call,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let chosen = match (&call.choice, seen.choices.as_slice()) {
-        (Some(chosen), _) => chosen,
-        (None, [only]) => only,
-        (None, _) => {
-            let message = "no recovery point was chosen";
-            return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
-                "name one: --recovery-point ID, as `phoenix-dr recovery-points` lists them",
-            ));
-        }
-    };
-    if let Some(why) = &chosen.unusable {
-        let message = format!("{} cannot be taken: {why}", chosen.title);
-        return Err(ActionError::unchanged(FailureClass::Invalid, message));
-    }
+    let hint = "name one: --recovery-point ID, as `phoenix-dr recovery-points` lists them";
+    let chosen = choice::taken(call, seen, hint)?;
     Ok(Performed {
         after: json!({ "chosen": chosen.id }),
         outputs: outputs(chosen),
@@ -164,22 +153,6 @@ fn outputs(chosen: &Candidate) -> Map<String, Value> {
     outputs.insert("loss".to_owned(), json!(loss));
     outputs.insert("reversible".to_owned(), json!(chosen.reversible));
     outputs
-}
-
-/// Returns what is to be chosen from: the one that was named, or all of them where it cannot be taken, for it is never
-/// replaced by another unasked.
-fn offered(all: Vec<Candidate>, named: Option<&str>) -> Result<Vec<Candidate>, ActionError> {
-    let Some(id) = named else { return Ok(all) };
-    match all.iter().find(|candidate| candidate.id == id) {
-        Some(found) if found.unusable.is_none() => Ok(vec![found.clone()]),
-        Some(_) => Ok(all),
-        None => {
-            let known: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
-            let message = format!("there is no recovery point `{id}`");
-            Err(ActionError::unchanged(FailureClass::NotFound, message)
-                .hint(format!("take one of: {}", known.join(", "))))
-        }
-    }
 }
 
 fn nothing_usable(candidates: &[Candidate], unverified: bool) -> ActionError {

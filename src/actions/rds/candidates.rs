@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::measure::measure;
+use crate::actions::choice;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
@@ -33,7 +34,7 @@ pub(crate) async fn observe(
             return Ok(seen);
         }
     }
-    seen.choices = offered(measured.candidates, pinned(with))?;
+    seen.choices = choice::offered(measured.candidates, pinned(with))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&with.region, &seen.choices));
     }
@@ -62,19 +63,8 @@ pub(crate) fn perform(
     call: &Call,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let chosen = match (&call.choice, seen.choices.as_slice()) {
-        (Some(chosen), _) => chosen,
-        (None, [only]) => only,
-        (None, _) => {
-            let message = "no recovery point was chosen";
-            return Err(ActionError::unchanged(FailureClass::Invalid, message)
-                .hint("name one: --recovery-point replica, backup or snapshot"));
-        }
-    };
-    if let Some(why) = &chosen.unusable {
-        let message = format!("{} cannot be taken: {why}", chosen.title);
-        return Err(ActionError::unchanged(FailureClass::Invalid, message));
-    }
+    let chosen =
+        choice::taken(call, seen, "name one: --recovery-point replica, backup or snapshot")?;
     let point = RecoveryPoint::of(chosen).map_err(|error| {
         let message = format!("read the chosen recovery point: {error}");
         ActionError::unchanged(FailureClass::Internal, message)
@@ -114,22 +104,6 @@ const fn kind_of(point: &RecoveryPoint) -> &'static str {
 /// Returns the kind the runbook or the operator has named beforehand: it wins over whatever is found.
 fn pinned(with: &ChooseRecoveryPoint) -> Option<&str> {
     with.choose.as_deref().filter(|kind| *kind != "ask")
-}
-
-/// Returns what is to be chosen from: the one that was named, or all of them where it cannot be taken, for it is
-/// never replaced by another unasked.
-fn offered(all: Vec<Candidate>, named: Option<&str>) -> Result<Vec<Candidate>, ActionError> {
-    let Some(kind) = named else { return Ok(all) };
-    match all.iter().find(|candidate| candidate.id == kind) {
-        Some(found) if found.unusable.is_none() => Ok(vec![found.clone()]),
-        Some(_) => Ok(all),
-        None => {
-            let known: Vec<&str> = all.iter().map(|candidate| candidate.id.as_str()).collect();
-            let message = format!("there is no recovery point `{kind}`");
-            Err(ActionError::unchanged(FailureClass::NotFound, message)
-                .hint(format!("take one of: {}", known.join(", "))))
-        }
-    }
 }
 
 fn nothing_usable(region: &str, candidates: &[Candidate]) -> ActionError {

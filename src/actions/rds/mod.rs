@@ -4,6 +4,7 @@
 //! tags; only an instance with this run's tag is adopted or deleted.
 
 pub(crate) mod candidates;
+mod drain;
 pub(super) mod foresee;
 pub(crate) mod halt;
 mod instance;

@@ -6,6 +6,7 @@ use aws_sdk_rds::types::Tag;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::drain::drained;
 use super::instance::{Instance, Phase, existing, short};
 use super::watch::Watch;
 use super::{TAG_LINEAGE, TAG_PROMOTED, applied, change_failure, database, proof, run_tags, tag};
@@ -197,6 +198,9 @@ pub(super) async fn promoted(
             }
             Asked::No if idle && (refusals > 0 || !just_requested(clients, call, &found)) => {
                 before = lineage(clients, &found, notes).await?;
+                if refusals == 0 {
+                    drained(clients, &found, watch, notes).await;
+                }
                 let tagged = Tagged { clients, call, with, found: &found };
                 tagged.requested(before.as_ref(), notes).await;
                 match request(clients, with).await {

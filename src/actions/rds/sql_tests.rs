@@ -1,27 +1,28 @@
 //! The RDS actions over a scripted region and real PostgreSQL servers: RDS says usable, SQL says proved.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::testing::{
     Made, OTHER_RUN, REPLICA, Region, TARGET, WEST, backup, made, region, replica,
 };
-use super::{candidates, promote, proof, recover, restore_snapshot};
+use super::watch::Watch;
+use super::{candidates, drain, instance, promote, proof, recover, restore_snapshot};
 use crate::clients::Clients;
 use crate::clients::aws::testing::{RUN, Script, call, estate, timed};
 use crate::clients::postgres::testing::{OPERATOR, Server};
-use crate::clock::Clock as _;
-use crate::clock::RealClock;
+use crate::clock::{Clock, RealClock};
 use crate::engine::ports::{Armed, Call, Image, Observation};
 use crate::ids::RunId;
-use crate::outcome::{Effect, FailureClass};
+use crate::outcome::{Effect, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::{
     ChooseRecoveryPoint, PromoteReplica, Recover, RecoveryPoint, RestoreSnapshot,
 };
 
 /// A test that hangs fails after this time.
-const LONG: std::time::Duration = std::time::Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Clients of an estate whose instances are at these addresses, all with the same password.
 fn clients(server: &Server, addresses: &Value, known: Region) -> (Clients, Armed, Script) {
@@ -112,6 +113,80 @@ async fn a_connection_that_leads_elsewhere_is_found_before_the_promotion() {
     );
 }
 
+/// A primary and its replica, of which the first commits what the second has received and not replayed.
+async fn behind() -> Option<(Server, Server)> {
+    let primary = Server::start()?;
+    primary.prepare().await;
+    let replica = primary.replica();
+    replica.sql("phoenix", "select pg_wal_replay_pause()").await;
+    // Asked for is a pause; it is one once the replica says so.
+    while replica.text("phoenix", "select pg_get_wal_replay_pause_state()").await != "paused" {
+        primary.sql("phoenix", "select txid_current()").await;
+    }
+    primary.sql("phoenix", "insert into orders select generate_series(1, 1000)").await;
+    Some((primary, replica))
+}
+
+#[tokio::test]
+async fn what_a_reachable_source_has_committed_is_replayed_before_the_promotion() {
+    let Some((primary, follower)) = behind().await else { return };
+    let addresses = json!({
+        "phoenix-prod": primary.address.to_string(),
+        REPLICA: follower.address.to_string(),
+    });
+    let (clients, _armed, _) = clients(&primary, &addresses, only(replica(&["available"])));
+    let (call, mut news) = call("rds.promote_replica");
+    let watch = Watch::new(&clients, &call, WEST, REPLICA);
+    let found = instance::existing(&clients, WEST, REPLICA).await.expect("seen");
+    let mut notes = Vec::new();
+    let resumed = async {
+        let told = news.recv().await.expect("it says what it waits for").said;
+        assert!(told.contains("replays what its source committed"), "{told}");
+        follower.sql("phoenix", "select pg_wal_replay_resume()").await;
+    };
+    tokio::join!(drain::drained(&clients, &found, &watch, &mut notes), resumed);
+    assert_eq!(notes, [format!("{REPLICA} has replayed all that phoenix-prod committed")]);
+    assert_eq!(follower.text("phoenix", "select count(*)::text from orders").await, "1000");
+}
+
+#[tokio::test]
+async fn a_replica_that_gets_no_further_is_promoted_and_what_it_lacks_is_said() {
+    let Some((primary, follower)) = behind().await else { return };
+    let addresses = json!({
+        "phoenix-prod": primary.address.to_string(),
+        REPLICA: follower.address.to_string(),
+    });
+    let (mut clients, _armed, _) = clients(&primary, &addresses, only(replica(&["available"])));
+    clients.clock = Arc::new(Hasty::default());
+    let (call, _news) = call("rds.promote_replica");
+    let watch = Watch::new(&clients, &call, WEST, REPLICA);
+    let found = instance::existing(&clients, WEST, REPLICA).await.expect("seen");
+    let mut notes = Vec::new();
+    drain::drained(&clients, &found, &watch, &mut notes).await;
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(note.starts_with(WARNS) && note.contains("got no further, "), "{note}");
+}
+
+/// A clock on which what is waited for between two looks passes at once, and limits on an answer never.
+#[derive(Default)]
+struct Hasty {
+    passed: std::sync::Mutex<Duration>,
+}
+
+impl Clock for Hasty {
+    fn now(&self) -> jiff::Timestamp {
+        RealClock.now() + *self.passed.lock().expect("not poisoned")
+    }
+
+    fn sleep(&self, length: Duration) -> futures::future::BoxFuture<'static, ()> {
+        if length > Duration::from_secs(1) {
+            return Box::pin(std::future::pending());
+        }
+        *self.passed.lock().expect("not poisoned") += length;
+        Box::pin(std::future::ready(()))
+    }
+}
+
 #[tokio::test]
 async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
     let Some(server) = Server::start() else { return };
@@ -134,7 +209,7 @@ async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
     assert_eq!(done.outputs["instance"], REPLICA);
 
     // Had it come to its proof, nothing would be left to do.
-    let found = super::instance::existing(&clients, WEST, REPLICA).await.expect("there");
+    let found = instance::existing(&clients, WEST, REPLICA).await.expect("there");
     let other = RunId(OTHER_RUN.to_owned());
     assert!(proof::missing(&clients, &found, &other).await.is_some());
     let prove = crate::clients::postgres::prove_writable;
@@ -171,7 +246,7 @@ async fn a_restore_is_deleted_with_what_is_in_it_only_when_nobody_wrote_there() 
     assert!(error.message.contains("1 sessions of the application"), "{error}");
     assert_eq!(script.count("DeleteDBInstance"), 0);
 
-    let found = super::instance::existing(&used, WEST, TARGET).await.expect("there");
+    let found = instance::existing(&used, WEST, TARGET).await.expect("there");
     // With time it waits for the application, which was pointed elsewhere just now, to leave.
     let leaving = async {
         while let Some(note) = news.recv().await {
@@ -216,7 +291,7 @@ async fn one_that_was_in_use_and_is_busy_since_is_not_deleted() {
     let _app = server.application().await.expect("connects");
     let (used, armed, script) = clients(&server, &addresses, only(ours));
     let (call, mut news) = call("rds.restore_snapshot");
-    let soon = RealClock.now() + std::time::Duration::from_secs(10);
+    let soon = RealClock.now() + Duration::from_secs(10);
     let bounded = Call { progress: call.progress.clone().until(soon), ..call };
     let error = restore_snapshot::revert(&used, &armed, &bounded, &with, &image()).await;
     let error = error.expect_err("somebody used it");

@@ -44,8 +44,9 @@ async fn a_promotion_waits_for_the_backup_and_is_requested_once() {
     assert_eq!(script.count("PromoteReadReplica"), 1);
     let actions = script.actions();
     let promote = actions.iter().position(|action| action == "PromoteReadReplica");
-    assert_eq!(promote, Some(4), "three looks and the tags come first: {actions:?}");
-    let request = &script.sent()[4];
+    // The fourth look is for where its source is.
+    assert_eq!(promote, Some(5), "four looks and the tags come first: {actions:?}");
+    let request = &script.sent()[5];
     assert_eq!(request.field("BackupRetentionPeriod").as_deref(), Some("7"));
 }
 

@@ -81,6 +81,44 @@ pub(crate) async fn replay_lag(
     Ok(replay(clients, instance, region, address).await?.lag())
 }
 
+/// Returns where the log of a server ends, in bytes: all it has committed is before that. `None`: it takes no writes.
+pub(crate) async fn log_end(
+    clients: &Clients,
+    instance: &str,
+    address: Option<&str>,
+) -> Result<Option<u64>, ActionError> {
+    let sql = "select case when not pg_is_in_recovery() then (pg_current_wal_flush_lsn() - '0/0')::int8 end";
+    place(clients, instance, address, sql).await
+}
+
+/// Returns how far a replica has replayed its source's log, in bytes.
+pub(crate) async fn replayed_to(
+    clients: &Clients,
+    instance: &str,
+    address: Option<&str>,
+) -> Result<u64, ActionError> {
+    let sql = "select (pg_last_wal_replay_lsn() - '0/0')::int8";
+    place(clients, instance, address, sql).await?.ok_or_else(|| {
+        let message = format!("{instance} has replayed nothing");
+        ActionError::unchanged(FailureClass::NotFound, message)
+    })
+}
+
+async fn place(
+    clients: &Clients,
+    instance: &str,
+    address: Option<&str>,
+    sql: &str,
+) -> Result<Option<u64>, ActionError> {
+    let mut session = connect(clients, instance, address).await?;
+    let what = format!("read the place in the log of {instance}");
+    let row = session.read_one(clients, &what, sql, &[]).await?;
+    let unreadable =
+        |why: String| ActionError::unchanged(FailureClass::Internal, format!("{what}: {why}"));
+    let place: Option<i64> = row.try_get(0).map_err(|error| unreadable(error.to_string()))?;
+    place.map(|place| u64::try_from(place).map_err(|_| unreadable(place.to_string()))).transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -88,6 +88,18 @@ fn what_is_skipped_or_only_said_to_be_done_leaves_something_open() {
 }
 
 #[test]
+fn a_change_that_is_skipped_stays_open_whatever_its_action_says() {
+    let world = World::new();
+    world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 9);
+    world.answer(failed("capacity"), menu(FailureChoice::Skip));
+    let ran = start(&world, failover(), settings(true));
+    assert!(world.all_hit());
+    let owed = ran.state.obligations.get("skipped-capacity").expect("it is open");
+    assert!(owed.obligation.say.ends_with("nothing of it is done"), "{owed:?}");
+    assert!(owed.obligation.how.contains("--rendered"), "{owed:?}");
+}
+
+#[test]
 fn what_somebody_else_did_after_a_refusal_is_not_taken_back() {
     let world = World::new();
     world.strike("capacity", Op::Perform, Fault::Fail(FailureClass::Denied, Effect::None), 1);

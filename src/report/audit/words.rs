@@ -92,6 +92,10 @@ pub(in crate::report) fn told(event: &Event, mode: Option<Mode>) -> Told<'_> {
                 .more(in_words(reports))
         }
         Event::StepFailed { step, error } => failed(step, "FAILED", error),
+        // Only what was gone on with in doubt is done with a reason.
+        Event::StepFinished { step, end: StepEnd::Done, reason: Some(reason), .. } => {
+            Told::step(step, format!("NOT PROVED, {reason}"))
+        }
         Event::StepFinished { step, end, reason, .. } => {
             Told::step(step, with_reason(end_of_step(*end), reason.as_deref()))
         }

@@ -287,7 +287,7 @@ impl ActionName {
         )
     }
 
-    /// Says whether a rehearsal can play it: it needs programs or files that no world has, where it cannot.
+    /// Says whether a world answers it: it needs programs or files that no world has, where it does not.
     const fn simulated(self) -> bool {
         match self {
             Self::ExperimentsRebuild
@@ -319,7 +319,7 @@ impl ActionName {
         }
     }
 
-    /// Says whether a rehearsal can play it with these arguments.
+    /// Says whether a rehearsal can play it by itself with these arguments.
     pub(crate) fn plays(self, with: &Map<String, Value>) -> bool {
         let whole = with.get("scope").and_then(Value::as_str) == Some("database");
         self.simulated() && !(self == Self::PostgresFence && whole)

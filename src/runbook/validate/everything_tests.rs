@@ -39,10 +39,6 @@ steps:
   - id: nothing
 ";
     insta::assert_snapshot!(whole(text).render(false), @r#"
-    error: the input `key` is a secret and has a default
-     |
-     = help: a secret is given as env:NAME or file:PATH when the runbook is run
-
     warning: the runbook has no `verification`
      --> t.yaml:1:1
       |
@@ -170,6 +166,14 @@ steps:
        |                                                  ^^^
        |
        = help: mend it and check the file again: phoenix-dr validate t.yaml
+
+    error: the input `key` is a secret and has a default
+      --> t.yaml:11:33
+       |
+    11 |   key: { type: secret, default: ******* }
+       |                                 ^^^^^^^
+       |
+       = help: a secret is given as env:NAME or file:PATH when the runbook is run
 
     warning: nothing uses the input `spare`
       --> t.yaml:12:3

@@ -10,7 +10,7 @@ use super::types::{Inference, Kind, Type};
 use super::{Checker, reserved};
 use crate::runbook::expression::{Scope, evaluate_bool, template, template_cached};
 use crate::runbook::path::{Path, Segment};
-use crate::runbook::problem::{Origin, Problem};
+use crate::runbook::problem::Problem;
 use crate::runbook::schema::{Input, InputType};
 use crate::runbook::shape::found;
 use crate::span::Span;
@@ -135,12 +135,9 @@ impl Checker<'_> {
             self.wrong_with_help(&path, format!("`{name}` is required and has a default"), help);
         }
         if input.kind == InputType::Secret {
-            // Not shown: what is written there may be one.
             let message = format!("the input `{name}` is a secret and has a default");
-            let problem = Problem::nowhere(Origin::File, message);
-            return self.report(
-                problem.help("a secret is given as env:NAME or file:PATH when the runbook is run"),
-            );
+            let help = "a secret is given as env:NAME or file:PATH when the runbook is run";
+            return self.wrong_with_help(&path, message, help);
         }
         let wanted = Type::of_input(input.kind).kinds(self.names.estate).unwrap_or_default();
         match default {

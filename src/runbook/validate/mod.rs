@@ -8,6 +8,7 @@ mod everything_tests;
 mod inputs;
 mod kinds;
 mod names;
+mod played;
 mod recovery;
 pub(crate) mod rehearsable;
 pub(crate) mod reserved;
@@ -49,6 +50,7 @@ pub(crate) fn validate(loaded: &Loaded) -> Problems {
     }
     checker.ending();
     checker.order();
+    checker.played_outputs();
     checker.outputs_in_order();
     checker.old_connections();
     checker.unused_inputs();
@@ -83,6 +85,7 @@ pub(super) fn partly(loaded: &Loaded, known: &Known) -> Vec<Problem> {
         checker.ending();
     }
     checker.order();
+    checker.played_outputs();
     checker.outputs_in_order();
     if known.inputs && known.verification && known.steps.iter().all(|whole| *whole) {
         checker.unused_inputs();

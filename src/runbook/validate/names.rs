@@ -253,8 +253,7 @@ impl Checker<'_> {
     pub(super) fn outputs_in_order(&mut self) {
         let marked: Vec<usize> =
             self.uses.iter().map(|found| found.of).collect::<HashSet<_>>().into_iter().collect();
-        // With a cycle there is no upstream; the cycle is reported.
-        let upstream = self.graph.is_acyclic().then(|| self.graph.upstream_of(&marked));
+        let upstream = self.graph.upstream_of(&marked);
         for found in std::mem::take(&mut self.uses) {
             let of = &self.names.runbook.steps[found.of];
             if let Some(by) = found.by {
@@ -270,7 +269,8 @@ impl Checker<'_> {
                     }
                     continue;
                 }
-                if upstream.as_ref().is_some_and(|upstream| !upstream.is(found.of, by)) {
+                // Nothing is known of what a cycle holds up; the cycle is reported.
+                if upstream.is(found.of, by) == Some(false) {
                     self.not_upstream(&found, by);
                     continue;
                 }

@@ -1,4 +1,5 @@
-//! What of a runbook a rehearsal cannot play: programs of which nothing says what they would do; and what it starts.
+//! What of a runbook a rehearsal cannot play: programs and actions of which nothing says what they would do; and what it
+//! starts.
 
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ const HELP: &str =
 const CONFINED: &str = "where a host does not let it be cut off from the network it is refused; so is any call out of the \
                         simulation";
 
-/// Returns every program without a `rehearse`, each with its place, and every one that is started.
+/// Returns every program and action without a `rehearse`, each with its place, and every one that is started.
 pub(crate) fn missing(loaded: &Loaded) -> Vec<Problem> {
     let mut found = Found { loaded, problems: Vec::new() };
     for (i, step) in loaded.runbook.steps.iter().enumerate() {
@@ -43,10 +44,10 @@ impl Found<'_> {
             self.program(&step.with, "done_when", run, &with);
         }
         let action = step.action.as_deref().and_then(ActionName::parse);
-        if let Some(action) = action.filter(|action| !action.plays(&step.with)) {
+        if let Some(action) = action.filter(|action| own.is_none() && !action.plays(&step.with)) {
             let range = self.loaded.places.at(&path.key("action"));
-            let said = format!("a rehearsal cannot play `{}`", action.name());
-            let help = "it is for the estate itself and its dry run; a rehearsal ends there";
+            let said = format!("a rehearsal does not know what `{}` would find", action.name());
+            let help = "say in `rehearse` how long it takes, how it ends and what it puts out";
             self.problems.push(Problem::at(range, said).help(help));
         }
         if let Some(RollbackField::Action(rollback)) = &step.rollback

@@ -44,11 +44,8 @@ impl Checker<'_> {
             (Some(name), None) => self.action(step, name, i, &path),
         }
         self.attempts(step, &path);
-        if step.rehearse.is_some() && step.action.as_deref() != Some(ActionName::CommandRun.name())
-        {
-            let help = "everything but programs is simulated by itself";
-            let said = "`rehearse` is for steps that run a program";
-            self.wrong_with_help(&path.key("rehearse"), said, help);
+        if let Some(said) = &step.rehearse {
+            self.rehearse(step, said, &path.key("rehearse"));
         }
     }
 

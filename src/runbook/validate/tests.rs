@@ -71,6 +71,33 @@ fn an_id_is_given_once() {
 }
 
 #[test]
+fn a_cycle_hides_no_output_that_is_used_too_early() {
+    let problems = steps(
+        "  - {id: early, needs: [], action: manual, with: {say: '${{ steps.late.outputs.stdout }}'}}
+  - {id: late, needs: [], action: command.run, with: {argv: [x]}, verify: {none: x}, rollback: {none: x}}
+  - {id: round, needs: [trip], action: manual, with: {say: '${{ steps.late.outputs.stdout }}'}}
+  - {id: trip, needs: [round], action: wait, with: {for: 0s}}",
+    );
+    let said: Vec<&str> = problems.items.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "step `early` uses an output of `late`, which does not come before it",
+            "steps need each other: round → trip → round",
+        ]
+    );
+}
+
+#[test]
+fn what_may_be_a_secret_is_in_no_excerpt() {
+    let text = "runbook: T-1\ntitle: Test\ncommand: test\ninputs:\n  key: {type: secret, default: 'hunter2 ünd'}\nsteps:\n  - {id: a, action: wait, with: {for: 0s}}\n";
+    let shown = whole(text).render(false);
+    assert!(shown.contains("nothing uses the input `key`"), "{shown}");
+    assert!(shown.contains("{type: secret, default: ********"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
 fn outputs_come_from_upstream() {
     insta::assert_snapshot!(steps(
         "  - {id: early, action: command.run, with: {argv: ['${{ steps.late.outputs.stdout }}']}, verify: {none: x}, rollback: {none: x}}

@@ -320,6 +320,9 @@ impl Session {
         Ok(match known {
             Statement::InRecovery { negated } => one(vec![Cell::Bool(recovering != *negated)]),
             Statement::Replay => one(self.replay(&body, recovering)),
+            // No world has a log: a replica whose source can be asked has all of it.
+            Statement::LogEnd => one(vec![if recovering { Cell::Null } else { Cell::Int8(0) }]),
+            Statement::ReplayedTo => one(vec![if recovering { Cell::Int8(0) } else { Cell::Null }]),
             Statement::FenceSetting => {
                 let setting = body.read_only.clone().map_or(Cell::Null, Cell::Text);
                 one(vec![Cell::Bool(recovering), setting])

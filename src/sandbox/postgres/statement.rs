@@ -13,6 +13,10 @@ pub(super) enum Statement {
     },
     /// How far has it replayed?
     Replay,
+    /// Where does its log end, unless it is a replica?
+    LogEnd,
+    /// How far has it replayed its source's log, if it is a replica?
+    ReplayedTo,
     /// The database's own default and whether it is a replica
     FenceSetting,
     /// Who of the roles may log in?
@@ -100,11 +104,16 @@ pub(super) enum Control {
 }
 
 /// Statements known by their beginning, blanks taken together.
-const KNOWN: [(&str, Statement); 22] = [
+const KNOWN: [(&str, Statement); 24] = [
     (
         "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
         Statement::Replay,
     ),
+    (
+        "select case when not pg_is_in_recovery() then (pg_current_wal_flush_lsn()",
+        Statement::LogEnd,
+    ),
+    ("select (pg_last_wal_replay_lsn() - '0/0')", Statement::ReplayedTo),
     ("select pg_is_in_recovery(), (select substr(entry", Statement::FenceSetting),
     ("select rolname::text, rolcanlogin from pg_roles", Statement::Logins),
     ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
@@ -156,6 +165,10 @@ pub(super) fn understand(sql: &str, answer: impl Fn(&str) -> Option<Value>) -> O
     match lower.as_str() {
         "select pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: false }),
         "select not pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: true }),
+        // What a runbook asks that has put in for itself what it found.
+        "select not true" | "select not false" => {
+            return Some(Statement::Answer { value: Value::Bool(lower.ends_with("false")) });
+        }
         _ => {}
     }
     if let Some((_, known)) = KNOWN.iter().find(|(start, _)| lower.starts_with(start)) {
@@ -247,6 +260,8 @@ impl Statement {
             }
             Self::InRecovery { .. }
             | Self::Replay
+            | Self::LogEnd
+            | Self::ReplayedTo
             | Self::FenceStands
             | Self::Defaults
             | Self::Process
@@ -279,7 +294,7 @@ impl Statement {
             Self::Replay => vec![Type::Bool, Type::Int8, Type::Int8, Type::Bool, Type::Int8],
             Self::FenceSetting => vec![Type::Bool, Type::Text],
             Self::Logins => vec![Type::Text, Type::Bool],
-            Self::Sessions => vec![Type::Int8],
+            Self::Sessions | Self::LogEnd | Self::ReplayedTo => vec![Type::Int8],
             Self::Grants => vec![Type::Bool; 6],
             Self::FenceStands => vec![Type::Text, Type::Text],
             Self::Locked | Self::OtherLogins => vec![Type::Text],
@@ -323,6 +338,8 @@ impl Statement {
             | Self::SetLogin { .. } => true,
             Self::InRecovery { .. }
             | Self::Replay
+            | Self::LogEnd
+            | Self::ReplayedTo
             | Self::FenceSetting
             | Self::Logins
             | Self::Sessions

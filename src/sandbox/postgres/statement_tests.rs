@@ -31,6 +31,7 @@ fn understands_what_is_sent() {
 #[test]
 fn knows_nothing_else_unless_the_world_answers_it() {
     assert_eq!(known("select count(*) from orders"), None);
+    assert_eq!(known("select not false"), Some(Statement::Answer { value: json!(true) }));
     assert_eq!(known("drop table orders"), None);
     let told = understand("select  count(*)\n from orders;", |sql| {
         (sql == "select count(*) from orders").then(|| json!(7))
@@ -203,8 +204,18 @@ fn every_statement_this_program_sends_is_known() {
         let path = entry.expect("an entry").path();
         let text = std::fs::read_to_string(&path).expect("a runbook");
         for line in text.lines().filter_map(|line| line.trim().strip_prefix("sql: ")) {
+            let line = line.trim_matches('"');
+            // What the operator gives is the operator's, and a world's to answer.
+            if line == "${{ inputs.query }}" {
+                continue;
+            }
             sent += 1;
-            assert!(known(line).is_some(), "{}: not simulated: {line}", path.display());
+            let found = line.find("${{").zip(line.find("}}"));
+            let line = match found {
+                Some((from, to)) => format!("{}false{}", &line[..from], &line[to + 2..]),
+                None => line.to_owned(),
+            };
+            assert!(known(&line).is_some(), "{}: not simulated: {line}", path.display());
         }
     }
     assert_eq!(shown.len(), SHOWN.len(), "what is never sent is still in the sources");
