@@ -51,6 +51,7 @@ pub(crate) async fn foresee(
         | ActionName::KubernetesScale
         | ActionName::Manual
         | ActionName::PostgresAssess
+        | ActionName::PostgresCutOver
         | ActionName::PostgresDump
         | ActionName::PostgresEvidence
         | ActionName::PostgresFence

@@ -30,7 +30,7 @@ use crate::runbook::catalogue::actions::ActionName;
 use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
 use played::Part;
-use postgres::{assess, choose, dump, evidence, fence, point_in_time, prove, restore};
+use postgres::{assess, choose, cut_over, dump, evidence, fence, point_in_time, prove, restore};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -98,6 +98,7 @@ impl Action for Actions {
             | ActionName::Manual
             | ActionName::PostgresAssess
             | ActionName::PostgresChooseRecoveryPoint
+            | ActionName::PostgresCutOver
             | ActionName::PostgresDump
             | ActionName::PostgresProve
             | ActionName::PostgresRestore
@@ -162,6 +163,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::PostgresChooseRecoveryPoint => {
             choose::observe(clients, call, &arguments(call)?).await
         }
+        ActionName::PostgresCutOver => cut_over::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresDump => dump::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresEvidence => evidence::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresFence => fence::observe(clients, call, &arguments(call)?).await,
@@ -221,6 +223,9 @@ async fn perform(
             assess::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         Name::PostgresChooseRecoveryPoint => choose::perform(armed, call, seen),
+        Name::PostgresCutOver => {
+            cut_over::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         Name::PostgresDump => dump::perform(clients, armed, call, &arguments(call)?, seen).await,
         Name::PostgresEvidence => evidence::perform(clients, armed, call, &arguments(call)?).await,
         Name::PostgresFence => fence::perform(clients, armed, call, &arguments(call)?, seen).await,
@@ -281,6 +286,9 @@ async fn revert(
             scale::revert(clients, armed, call, &arguments(call)?, image).await
         }
         ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
+        ActionName::PostgresCutOver => {
+            cut_over::revert(clients, armed, call, &arguments(call)?, image).await
+        }
         ActionName::PostgresDump => dump::revert(call),
         ActionName::PostgresEvidence => evidence::revert(call),
         ActionName::PostgresFence => {

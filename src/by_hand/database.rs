@@ -218,6 +218,49 @@ pub(super) fn unfence(estate: &Estate, instance: &str, scope: FenceScope) -> Vec
     vec![statements(&psql(estate, instance), &sql)]
 }
 
+/// Returns the commands by which a restored database takes the name of the estate's, and that is kept under another.
+pub(crate) fn cut_over(
+    estate: &Estate,
+    instance: &str,
+    restored: &str,
+    kept: Option<&str>,
+) -> Vec<String> {
+    let Some(name) = estate.database.as_ref().map(|known| known.name.as_str()) else {
+        return vec!["# the estate names no database".to_owned()];
+    };
+    let kept = kept.map_or_else(|| format!("{name}_damaged_DATE"), str::to_owned);
+    vec![renamed(estate, instance, &[(name, &kept), (restored, name)])]
+}
+
+/// Returns the commands that take a cut over back, while nothing was written since.
+pub(super) fn cut_back(estate: &Estate, instance: &str, restored: &str) -> Vec<String> {
+    let Some(name) = estate.database.as_ref().map(|known| known.name.as_str()) else {
+        return Vec::new();
+    };
+    let kept = format!("{name}_damaged_DATE");
+    vec![
+        "# only while nothing was written to the restored database under its new name:".to_owned(),
+        renamed(estate, instance, &[(name, restored), (&kept, name)]),
+    ]
+}
+
+/// Returns the command that gives databases other names, all of them or none, once their sessions are ended.
+fn renamed(estate: &Estate, instance: &str, names: &[(&str, &str)]) -> String {
+    let present: Vec<String> = names.iter().map(|(from, _)| literal(from)).collect();
+    let mut sql = vec![
+        format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname in ({})",
+            present.join(", ")
+        ),
+        "begin".to_owned(),
+    ];
+    sql.extend(names.iter().map(|(from, to)| {
+        format!("alter database {} rename to {}", identifier(from), identifier(to))
+    }));
+    sql.push("commit".to_owned());
+    statements(&psql_to(estate, instance, "postgres"), &sql)
+}
+
 /// Returns the looks that tell what each recovery point loses.
 pub(super) fn points(estate: &Estate, region: &str) -> Vec<String> {
     let database = estate.database.as_ref();

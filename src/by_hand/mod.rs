@@ -67,6 +67,9 @@ pub(crate) fn action(
         ActionName::Manual => manual(with),
         ActionName::PostgresAssess => assess(estate, with),
         ActionName::PostgresChooseRecoveryPoint => dumps::points(estate, with),
+        ActionName::PostgresCutOver => {
+            database::cut_over(estate, &with.text("instance"), &with.text("restored"), None)
+        }
         ActionName::PostgresDump => dumps::dump(estate, with),
         ActionName::PostgresEvidence => dumps::evidence(estate, with),
         ActionName::PostgresProve => dumps::prove(estate, with),
@@ -118,6 +121,9 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::ExperimentsRebuild => experiments::restore(estate, with.0),
         ActionName::KubernetesApply => kubernetes::unapply(estate, &region),
         ActionName::KubernetesScale => kubernetes::unscale(estate, &region, with.0),
+        ActionName::PostgresCutOver => {
+            database::cut_back(estate, &with.text("instance"), &with.text("restored"))
+        }
         ActionName::PostgresRestore => dumps::remove(estate, with),
         ActionName::PostgresRestorePointInTime => dumps::remove_server(estate),
         ActionName::PostgresFence => database::unfence(estate, &with.text("instance"), scope(with)),

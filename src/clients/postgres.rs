@@ -26,6 +26,7 @@ mod server;
 mod simulated;
 pub(crate) mod tables;
 pub(crate) mod tools;
+mod trial;
 mod trust;
 mod usage;
 mod vigil;
@@ -40,7 +41,8 @@ pub(crate) use held::Held;
 pub(crate) use proof::{Stands, Writable, prove_writable, stands};
 pub(crate) use replay::{log_end, replay_lag, replayed_to};
 pub(crate) use server::{Lineage, Server, leads_to, server};
-pub(crate) use usage::{Usage, usage};
+pub(crate) use trial::try_beat;
+pub(crate) use usage::{Usage, usage, usage_of};
 pub(crate) use vigil::{watched, watched_to};
 
 /// The setting that makes a database's sessions begin read-only.
@@ -196,6 +198,18 @@ impl Session {
         role: Option<&str>,
         sql: &str,
     ) -> Result<Tried, ActionError> {
+        self.attempt_after(clients, what, &[], (role, sql)).await
+    }
+
+    /// Tries a statement as `attempt` does, once others have been carried out as this program's own role; they are taken
+    /// back with it.
+    async fn attempt_after(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        first: &[String],
+        (role, sql): (Option<&str>, &str),
+    ) -> Result<Tried, ActionError> {
         clients.guard.pass(format!("SQL to {what}"))?;
         let code = |error: Error| match error.code() {
             Some(code) => Ok(code.code().to_owned()),
@@ -203,6 +217,9 @@ impl Session {
         };
         let work = async {
             let transaction = self.client.transaction().await?;
+            for sql in first {
+                transaction.execute(sql.as_str(), &[]).await?;
+            }
             let taken_on = match role {
                 Some(role) => {
                     let set = format!("set local role {}", identifier(role));

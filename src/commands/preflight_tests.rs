@@ -183,7 +183,7 @@ fn what_cannot_be_read_is_shown_as_it_was_last_seen() {
 }
 
 /// The levels of what is said of an estate's port forwards, in order.
-async fn ways_of(change: impl FnOnce(&mut serde_json::Value)) -> Vec<FindingLevel> {
+async fn ways_of(change: impl FnOnce(&mut Value)) -> Vec<FindingLevel> {
     let mut plan = plan();
     plan.inputs.insert("region".to_owned(), json!("us-west-2"));
     let estate = estate(change);

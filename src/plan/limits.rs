@@ -32,6 +32,7 @@ pub(super) const fn timeout(action: Option<ActionName>) -> Span {
         | ActionName::KubernetesScale
         | ActionName::Manual
         | ActionName::PostgresChooseRecoveryPoint
+        | ActionName::PostgresCutOver
         | ActionName::PostgresFence
         | ActionName::RdsChooseRecoveryPoint
         | ActionName::RdsPromoteReplica

@@ -63,6 +63,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::KubernetesScale => &[Section::Clusters],
         ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
+        | ActionName::PostgresCutOver
         | ActionName::PostgresDump
         | ActionName::PostgresEvidence
         | ActionName::PostgresFence

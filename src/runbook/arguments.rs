@@ -50,6 +50,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::PostgresChooseRecoveryPoint => {
             read::<actions::PostgresChooseRecoveryPoint>(with)
         }
+        ActionName::PostgresCutOver => read::<actions::PostgresCutOver>(with),
         ActionName::PostgresDump => read::<actions::PostgresDump>(with),
         ActionName::PostgresEvidence => read::<actions::PostgresEvidence>(with),
         ActionName::PostgresFence => read::<actions::PostgresFence>(with),

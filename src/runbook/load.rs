@@ -22,10 +22,13 @@ pub(crate) const STEPS_MAX: usize = 10_000;
 pub(crate) const NO_ID: &str = "step without an id ";
 
 /// Runbooks that are part of the binary, by file name.
-const EMBEDDED: &[(&str, &str)] = &[(
-    "DR-001-regional-failover.yaml",
-    include_str!("../../runbooks/DR-001-regional-failover.yaml"),
-)];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("DR-001-regional-failover.yaml", include_str!("../../runbooks/DR-001-regional-failover.yaml")),
+    (
+        "DR-002-database-corruption.yaml",
+        include_str!("../../runbooks/DR-002-database-corruption.yaml"),
+    ),
+];
 
 /// A runbook with the places of everything in it.
 #[derive(Debug)]

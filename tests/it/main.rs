@@ -4,6 +4,7 @@ mod capture;
 mod chain;
 mod closed;
 mod commands;
+mod corrupt;
 mod databases;
 mod decided;
 mod dr001;

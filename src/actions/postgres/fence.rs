@@ -21,7 +21,7 @@ use crate::engine::ports::{Armed, Call, Image, Observation, Performed, Waiver};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
 use crate::runbook::catalogue::actions::{FenceScope, PostgresFence};
 
-mod access;
+pub(super) mod access;
 mod acl;
 pub(super) mod others;
 mod rights;
@@ -96,14 +96,14 @@ impl From<NoSession> for NotBySql {
 /// Looks whether the instance can be reached, what stands, and what is missing to fence it.
 pub(crate) async fn observe(
     clients: &Clients,
-    _call: &Call,
+    call: &Call,
     with: &PostgresFence,
 ) -> Result<Observation, ActionError> {
     roles(clients)?;
     let mut tries = 1;
     let why = loop {
         let asked = clients.clock.now();
-        let (why, again) = match by_sql(clients, with).await {
+        let (why, again) = match by_sql(clients, call, with).await {
             Ok(seen) => return Ok(seen),
             Err(NotBySql::Wrong(error)) => return Err(error),
             // The other ways need no password; to go without all of them it is no reason.
@@ -127,11 +127,15 @@ pub(crate) async fn observe(
 }
 
 /// Looks at the fence by SQL.
-async fn by_sql(clients: &Clients, with: &PostgresFence) -> Result<Observation, NotBySql> {
+async fn by_sql(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+) -> Result<Observation, NotBySql> {
     let known = database(clients)?;
     let instance = &with.instance;
     if with.scope == FenceScope::Database {
-        return whole::look(clients, with).await;
+        return whole::look(clients, call, with).await;
     }
     let mut session = connect(clients, instance, None).await?;
     let roles = roles(clients)?;
@@ -381,7 +385,7 @@ pub(crate) async fn revert(
         return ladder::revert(clients, call, with, image).await;
     }
     if with.scope == FenceScope::Database {
-        return whole::revert(clients, with, image).await;
+        return whole::revert(clients, call, with, image).await;
     }
     let (before, ours) = (State::of_shape(&image.before)?, State::of_shape(&image.ours)?);
     let roles: Vec<String> = before.logins.keys().cloned().collect();

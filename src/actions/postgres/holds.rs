@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fence::others::{COUNT, TERMINATE, others_in};
+use super::fence::others::{COUNT, TERMINATE, anybody_in, others_in};
 use super::state::State;
 use crate::clients::Clients;
 use crate::clients::postgres::{Session, Tried, connect, database, identifier, literal};
@@ -28,6 +28,8 @@ pub(super) enum Whose<'a> {
     Roles(&'a [String]),
     /// Everybody's in one database, but this program's own
     All { database: &'a str },
+    /// Everybody's in these databases, also what earlier processes of this program left
+    Anybody { databases: &'a [&'a str] },
 }
 
 impl Whose<'_> {
@@ -49,6 +51,10 @@ impl Whose<'_> {
                 let sql = format!("{COUNT} {}", others_in(literal(database).as_str()));
                 session.read_one(clients, &what, &sql, &[]).await?
             }
+            Self::Anybody { databases } => {
+                let sql = format!("{COUNT} {}", anybody_in(&names(databases)));
+                session.read_one(clients, &what, &sql, &[]).await?
+            }
         };
         row.try_get(0).map_err(|error| {
             ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
@@ -63,6 +69,9 @@ impl Whose<'_> {
                 listed(roles)
             ),
             Self::All { database } => format!("{TERMINATE} {}", others_in(&literal(database))),
+            Self::Anybody { databases } => {
+                format!("{TERMINATE} {}", anybody_in(&names(databases)))
+            }
         }
     }
 }
@@ -72,8 +81,13 @@ impl std::fmt::Display for Whose<'_> {
         match self {
             Self::Roles(roles) => write!(f, "{}", roles.join(", ")),
             Self::All { database } => write!(f, "others in {database}"),
+            Self::Anybody { databases } => write!(f, "anybody in {}", databases.join(", ")),
         }
     }
+}
+
+fn names(databases: &[&str]) -> String {
+    databases.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(roles: &[String]) -> String {

@@ -64,6 +64,9 @@ pub(super) struct Properties {
     pub settings: Vec<Setting>,
     /// Everybody may connect
     pub public: bool,
+    /// Most sessions of those who are no superusers, where that is limited
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i32>,
     /// Roles with a privilege on the database itself
     pub grants: Vec<(String, String)>,
     /// Whose the objects are, where it is not a superuser
@@ -167,6 +170,11 @@ pub(super) async fn properties(
             (false, _) => found.grants.push((role, privilege)),
         }
     }
+    // None at all is what a fence leaves: a restored database that nobody may enter could not be finished.
+    let limit = "select datconnlimit from pg_database where datname = current_database() and datconnlimit > 0";
+    for row in session.read(clients, what, limit, &[]).await? {
+        found.limit = Some(row.try_get(0).map_err(unreadable)?);
+    }
     for row in session.read(clients, what, &owners, &[]).await? {
         found.owners.push(Owner {
             role: row.try_get(0).map_err(unreadable)?,
@@ -199,9 +207,12 @@ impl Properties {
         user: &str,
     ) -> Result<Vec<String>, ActionError> {
         let name = identifier(database);
+        let plain = |sql: String| Given { said: sql.clone(), sql };
         let mut all: Vec<Given> =
             self.settings.iter().map(|setting| setting.given(&name)).collect();
-        let plain = |sql: String| Given { said: sql.clone(), sql };
+        all.extend(
+            self.limit.map(|most| plain(format!("alter database {name} connection limit {most}"))),
+        );
         for (role, privilege) in self.grants.iter().filter(|(role, _)| role != user) {
             let role = identifier(role);
             all.push(plain(format!("grant {privilege} on database {name} to {role}")));

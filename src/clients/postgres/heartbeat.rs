@@ -6,8 +6,9 @@ use crate::clients::Clients;
 use crate::ids::RunId;
 use crate::outcome::{ActionError, FailureClass};
 
-const TABLE: &str = "phoenix_dr_heartbeat";
-const COLUMNS: &str = "run text primary key, identity text not null, at timestamptz not null";
+pub(super) const TABLE: &str = "phoenix_dr_heartbeat";
+pub(super) const COLUMNS: &str =
+    "run text primary key, identity text not null, at timestamptz not null";
 /// The instant of a beat, from microseconds: exact, so that it tells one beat from another.
 const AT: &str = "timestamptz 'epoch' + $3::int8 * interval '1 microsecond'";
 

@@ -8,6 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+mod way;
+
+pub(crate) use way::{brisk, way};
+
 /// The operator of the tests' estates.
 pub(crate) const OPERATOR: &str = "dr";
 const PASSWORD: &str = "operator-secret";

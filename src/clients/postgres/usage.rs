@@ -1,6 +1,6 @@
 //! Whether anybody uses an instance: what is used is not deleted as if it were this program's own.
 
-use super::{connect, database};
+use super::{Session, connect, connect_to, database};
 use crate::clients::Clients;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -26,8 +26,26 @@ pub(crate) async fn usage(
     instance: &str,
     address: Option<&str>,
 ) -> Result<Usage, ActionError> {
-    let roles = &database(clients)?.connection.application_roles;
     let mut session = connect(clients, instance, address).await?;
+    ask(clients, instance, &mut session).await
+}
+
+/// Asks an instance who uses it, and what was changed in one of its databases.
+pub(crate) async fn usage_of(
+    clients: &Clients,
+    instance: &str,
+    name: &str,
+) -> Result<Usage, ActionError> {
+    let mut session = connect_to(clients, instance, name).await?;
+    ask(clients, instance, &mut session).await
+}
+
+async fn ask(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+) -> Result<Usage, ActionError> {
+    let roles = &database(clients)?.connection.application_roles;
     let what = format!("ask {instance} who uses it");
     let sql = "select (select count(*) from pg_stat_activity where usename::text = any($1::text[])), \
          (select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 from pg_stat_user_tables \

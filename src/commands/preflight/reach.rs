@@ -155,6 +155,7 @@ const fn action_asks(action: ActionName) -> bool {
     match action {
         ActionName::ExperimentsRebuild
         | ActionName::PostgresAssess
+        | ActionName::PostgresCutOver
         | ActionName::PostgresDump
         | ActionName::PostgresEvidence
         | ActionName::PostgresFence

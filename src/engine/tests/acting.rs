@@ -106,7 +106,13 @@ impl World {
             Shape::List => json!([]),
             Shape::Object => point(reversible),
         };
-        outputs.iter().map(|output| (output.name.to_owned(), value(output.shape))).collect()
+        // What is restored from a dump can be dropped again; each way is gone.
+        let kind = if reversible { "dump" } else { "base_backup" };
+        let given = outputs.iter().map(|output| match output.name {
+            "kind" => (output.name.to_owned(), json!(kind)),
+            name => (name.to_owned(), value(output.shape)),
+        });
+        given.collect()
     }
 
     /// Notes what the engine may never do when it changes something.
@@ -168,10 +174,7 @@ impl World {
 
 /// Says whether an action leaves anything behind in the world.
 fn changes(call: &Call) -> bool {
-    !matches!(
-        call.action.as_str(),
-        "postgres.assess" | "rds.choose_recovery_point" | "wait" | "manual"
-    )
+    ActionName::parse(&call.action).is_none_or(ActionName::changes)
 }
 
 fn off() -> Value {

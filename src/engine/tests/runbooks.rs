@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::script::World;
 use super::*;
 use crate::estate::types::Estate;
+use crate::runbook::catalogue::actions::ActionName;
 use crate::runbook::load;
 use crate::runbook::schema::{Input, InputType};
 use crate::runbook::validate::validate;
@@ -101,7 +102,8 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, plan) in plans() {
         let chooses = plan.steps.iter().any(|step| {
-            matches!(&step.body, Body::Action { action, .. } if action == "rds.choose_recovery_point")
+            let Body::Action { action, .. } = &step.body else { return false };
+            ActionName::parse(action).is_some_and(ActionName::chooses_recovery_point)
         });
         cases.push(Case::of(&name, &plan, false));
         if chooses {

@@ -5,11 +5,17 @@ use serde_json::{Map, Value};
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild, FenceScope,
     KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess,
-    PostgresChooseRecoveryPoint, PostgresDump, PostgresEvidence, PostgresFence, PostgresProve,
-    PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect, Recover, RecoveryMethod,
-    RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait, WorkloadScale,
+    PostgresChooseRecoveryPoint, PostgresCutOver, PostgresDump, PostgresEvidence, PostgresFence,
+    PostgresProve, PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect, Recover,
+    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
+    WorkloadScale,
 };
-use super::{Output, Shape, schema_of};
+use super::outputs::{
+    ASSESS_OUTPUTS, CHOICE_OUTPUTS, COMMAND_OUTPUTS, CUT_OVER_OUTPUTS, DATABASE_OUTPUTS,
+    DUMP_OUTPUTS, EVIDENCE_OUTPUTS, EXPERIMENTS_OUTPUTS, MANUAL_OUTPUTS, POINT_OUTPUTS,
+    PROOF_OUTPUTS, RESTORE_OUTPUTS, SERVER_OUTPUTS, TRAFFIC_OUTPUTS,
+};
+use super::{Output, schema_of};
 
 /// Every action a step may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +29,7 @@ pub(crate) enum ActionName {
     Manual,
     PostgresAssess,
     PostgresChooseRecoveryPoint,
+    PostgresCutOver,
     PostgresDump,
     PostgresEvidence,
     PostgresFence,
@@ -43,7 +50,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::ExperimentsRebuild,
@@ -53,6 +60,7 @@ impl ActionName {
         Self::Manual,
         Self::PostgresAssess,
         Self::PostgresChooseRecoveryPoint,
+        Self::PostgresCutOver,
         Self::PostgresDump,
         Self::PostgresEvidence,
         Self::PostgresFence,
@@ -83,6 +91,7 @@ impl ActionName {
             Self::Manual => "manual",
             Self::PostgresAssess => "postgres.assess",
             Self::PostgresChooseRecoveryPoint => "postgres.choose_recovery_point",
+            Self::PostgresCutOver => "postgres.cut_over",
             Self::PostgresDump => "postgres.dump",
             Self::PostgresEvidence => "postgres.evidence",
             Self::PostgresFence => "postgres.fence",
@@ -134,6 +143,9 @@ impl ActionName {
             Self::PostgresChooseRecoveryPoint => {
                 "Measure dumps, base backups and what RDS has, and have one chosen"
             }
+            Self::PostgresCutOver => {
+                "Give the restored database the damaged one's name, and keep that under another"
+            }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresEvidence => {
                 "Copy the whole server's files as they are, damage and all, before anything is written"
@@ -178,6 +190,7 @@ impl ActionName {
             | Self::Manual
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
+            | Self::PostgresCutOver
             | Self::PostgresDump
             | Self::PostgresEvidence
             | Self::PostgresFence
@@ -212,6 +225,7 @@ impl ActionName {
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresCutOver
             | Self::PostgresDump
             | Self::PostgresEvidence
             | Self::PostgresFence
@@ -244,6 +258,7 @@ impl ActionName {
             | Self::KubernetesScale
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
+            | Self::PostgresCutOver
             | Self::PostgresFence
             | Self::PostgresProve
             | Self::PostgresRestore
@@ -278,6 +293,7 @@ impl ActionName {
             Self::ExperimentsRebuild
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
+            | Self::PostgresCutOver
             | Self::PostgresDump
             | Self::PostgresEvidence
             | Self::PostgresProve
@@ -321,6 +337,7 @@ impl ActionName {
             Self::Manual => schema_of::<Manual>(),
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresChooseRecoveryPoint => schema_of::<PostgresChooseRecoveryPoint>(),
+            Self::PostgresCutOver => schema_of::<PostgresCutOver>(),
             Self::PostgresDump => schema_of::<PostgresDump>(),
             Self::PostgresEvidence => schema_of::<PostgresEvidence>(),
             Self::PostgresFence => schema_of::<PostgresFence>(),
@@ -346,6 +363,7 @@ impl ActionName {
             Self::CommandRun => COMMAND_OUTPUTS,
             Self::ExperimentsRebuild => EXPERIMENTS_OUTPUTS,
             Self::PostgresChooseRecoveryPoint => CHOICE_OUTPUTS,
+            Self::PostgresCutOver => CUT_OVER_OUTPUTS,
             Self::PostgresDump => DUMP_OUTPUTS,
             Self::PostgresEvidence => EVIDENCE_OUTPUTS,
             Self::PostgresProve => PROOF_OUTPUTS,
@@ -369,132 +387,3 @@ impl ActionName {
         }
     }
 }
-
-const COMMAND_OUTPUTS: &[Output] = &[
-    Output { name: "exit", shape: Shape::Integer, say: "exit status of the program" },
-    Output { name: "stdout", shape: Shape::String, say: "first 64 KiB of its standard output" },
-];
-const EXPERIMENTS_OUTPUTS: &[Output] = &[
-    Output { name: "rebuilt", shape: Shape::Integer, say: "experiments that were written" },
-    Output { name: "unchanged", shape: Shape::Integer, say: "experiments that were so already" },
-    Output { name: "not_rebuilt", shape: Shape::Integer, say: "experiments left as they were" },
-    Output { name: "corrupt", shape: Shape::Integer, say: "events that are corrupt or missing" },
-    Output { name: "experiments", shape: Shape::Integer, say: "experiments that have events" },
-    Output { name: "report", shape: Shape::String, say: "file with the whole report" },
-];
-const MANUAL_OUTPUTS: &[Output] =
-    &[Output { name: "evidence", shape: Shape::String, say: "what the person said" }];
-const ASSESS_OUTPUTS: &[Output] = &[
-    Output { name: "damaged", shape: Shape::Boolean, say: "anything is damaged" },
-    Output {
-        name: "damaged_relations",
-        shape: Shape::List,
-        say: "names of what is damaged, the worst first, at most 1,000",
-    },
-    Output {
-        name: "damaged_tables",
-        shape: Shape::List,
-        say: "tables, views and sequences whose rows are damaged, which a restore brings back",
-    },
-    Output {
-        name: "unread_relations",
-        shape: Shape::List,
-        say: "names of what was not read, so that nothing is known of it, at most 1,000",
-    },
-    Output {
-        name: "sound",
-        shape: Shape::Boolean,
-        say: "everything was read and nothing is damaged; not the same as `!damaged`",
-    },
-    Output {
-        name: "whole_database",
-        shape: Shape::Boolean,
-        say: "restoring single tables will not do",
-    },
-    Output { name: "report", shape: Shape::String, say: "file with the whole report" },
-];
-const TRAFFIC_OUTPUTS: &[Output] =
-    &[Output { name: "method", shape: Shape::String, say: "the method that moved the traffic" }];
-const POINT_OUTPUTS: &[Output] = &[
-    Output {
-        name: "point",
-        shape: Shape::Object,
-        say: "the chosen recovery point, for rds.recover",
-    },
-    Output {
-        name: "method",
-        shape: Shape::String,
-        say: "promote, restore_point_in_time or restore_snapshot",
-    },
-    Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
-];
-const CHOICE_OUTPUTS: &[Output] = &[
-    Output {
-        name: "kind",
-        shape: Shape::String,
-        say: "dump, base_backup, replica, automated_backup, snapshot or standing",
-    },
-    Output { name: "dump", shape: Shape::String, say: "name for postgres.restore; else empty" },
-    Output { name: "backup", shape: Shape::String, say: "name of the base backup; else empty" },
-    Output { name: "path", shape: Shape::String, say: "where its files are; else empty" },
-    Output {
-        name: "target",
-        shape: Shape::String,
-        say: "how far a restore goes: `latest`, `time …` or `lsn …`; empty where there is no choice",
-    },
-    Output { name: "taken", shape: Shape::String, say: "instant of its data; empty where unknown" },
-    Output { name: "point", shape: Shape::Object, say: "for rds.recover; else empty" },
-    Output { name: "proved", shape: Shape::Boolean, say: "a restore has proved it" },
-    Output { name: "loss", shape: Shape::String, say: "what it loses, or `unknown`" },
-    Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
-];
-const DATABASE_OUTPUTS: &[Output] = &[
-    Output {
-        name: "instance",
-        shape: Shape::String,
-        say: "id of the instance that takes writes now",
-    },
-    Output {
-        name: "address",
-        shape: Shape::String,
-        say: "its endpoint, host:port, as the application uses it",
-    },
-    Output {
-        name: "identity",
-        shape: Shape::String,
-        say: "what tells this instance from the lost one",
-    },
-];
-const DUMP_OUTPUTS: &[Output] = &[
-    Output { name: "dump", shape: Shape::String, say: "name of the dump" },
-    Output { name: "path", shape: Shape::String, say: "directory of its files" },
-    Output { name: "taken", shape: Shape::String, say: "instant of its snapshot" },
-    Output { name: "rows", shape: Shape::Integer, say: "rows of all its tables" },
-];
-const EVIDENCE_OUTPUTS: &[Output] = &[
-    Output { name: "evidence", shape: Shape::String, say: "name of the copy" },
-    Output { name: "path", shape: Shape::String, say: "directory of its files" },
-    Output { name: "taken", shape: Shape::String, say: "instant it was begun" },
-    Output { name: "bytes", shape: Shape::Integer, say: "size of all its files" },
-];
-const RESTORE_OUTPUTS: &[Output] = &[
-    Output { name: "database", shape: Shape::String, say: "the new database" },
-    Output { name: "dump", shape: Shape::String, say: "the dump it was restored from" },
-    Output { name: "taken", shape: Shape::String, say: "instant of that dump's snapshot" },
-];
-const SERVER_OUTPUTS: &[Output] = &[
-    Output { name: "instance", shape: Shape::String, say: "id of the estate's recovered instance" },
-    Output { name: "address", shape: Shape::String, say: "where it listens, IP:port" },
-    Output {
-        name: "identity",
-        shape: Shape::String,
-        say: "what tells this server from the damaged one",
-    },
-    Output { name: "backup", shape: Shape::String, say: "the base backup it was made from" },
-    Output { name: "target", shape: Shape::String, say: "how far it was restored" },
-];
-const PROOF_OUTPUTS: &[Output] = &[
-    Output { name: "proved", shape: Shape::Boolean, say: "true: what is not fails the step" },
-    Output { name: "rows", shape: Shape::Integer, say: "rows that were compared" },
-    Output { name: "taken", shape: Shape::String, say: "instant the data is of" },
-];

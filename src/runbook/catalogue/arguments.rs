@@ -215,6 +215,18 @@ pub(crate) struct PostgresChooseRecoveryPoint {
     pub unverified: bool,
 }
 
+/// Arguments of `postgres.cut_over`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresCutOver {
+    /// Instance both databases are on
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// The restored database, which takes the name of the estate's
+    pub restored: String,
+}
+
 /// Arguments of `postgres.fence`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

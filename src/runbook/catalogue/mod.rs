@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 mod arguments;
 pub(crate) mod checks;
+mod outputs;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

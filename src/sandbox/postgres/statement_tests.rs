@@ -31,6 +31,7 @@ fn understands_what_is_sent() {
 #[test]
 fn knows_nothing_else_unless_the_world_answers_it() {
     assert_eq!(known("select count(*) from orders"), None);
+    assert_eq!(known("select not false"), Some(Statement::Answer { value: json!(true) }));
     assert_eq!(known("drop table orders"), None);
     let told = understand("select  count(*)\n from orders;", |sql| {
         (sql == "select count(*) from orders").then(|| json!(7))
@@ -42,14 +43,16 @@ fn knows_nothing_else_unless_the_world_answers_it() {
 const SENDERS: [&str; 4] = ["src/actions", "src/capture", "src/checks", "src/clients"];
 /// Where statements are sent from that the simulation does not know: a rehearsal that comes to them has left it, and says
 /// so.
-const NOT_SIMULATED: [&str; 14] = [
+const NOT_SIMULATED: [&str; 16] = [
     "src/actions/experiments/",
     "src/clients/postgres/batch.rs",
     "src/actions/postgres/assess",
+    "src/actions/postgres/cut_over",
     "src/actions/postgres/evidence",
     "src/actions/postgres/fence/",
     "src/clients/postgres/blocked.rs",
     "src/clients/postgres/long.rs",
+    "src/clients/postgres/trial.rs",
     "src/actions/postgres/content.rs",
     "src/actions/postgres/dump.rs",
     "src/actions/postgres/objects.rs",
@@ -202,8 +205,18 @@ fn every_statement_this_program_sends_is_known() {
         let path = entry.expect("an entry").path();
         let text = std::fs::read_to_string(&path).expect("a runbook");
         for line in text.lines().filter_map(|line| line.trim().strip_prefix("sql: ")) {
+            let line = line.trim_matches('"');
+            // What the operator gives is the operator's, and a world's to answer.
+            if line == "${{ inputs.query }}" {
+                continue;
+            }
             sent += 1;
-            assert!(known(line).is_some(), "{}: not simulated: {line}", path.display());
+            let found = line.find("${{").zip(line.find("}}"));
+            let line = match found {
+                Some((from, to)) => format!("{}false{}", &line[..from], &line[to + 2..]),
+                None => line.to_owned(),
+            };
+            assert!(known(&line).is_some(), "{}: not simulated: {line}", path.display());
         }
     }
     assert_eq!(shown.len(), SHOWN.len(), "what is never sent is still in the sources");

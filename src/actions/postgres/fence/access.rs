@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::super::marks::{Comment, Note};
 use super::acl::Acl;
 use crate::clients::Clients;
 use crate::clients::postgres::{LOGINS, READ_ONLY as SETTING, Session, identifier, literal};
@@ -17,10 +18,12 @@ use crate::outcome::{ActionError, Difference, FailureClass};
 const ON: &str = "on";
 const LIMIT: &str = "connection_limit";
 const PRIVILEGES: &str = "privileges";
+/// The database itself: what has its name may be another one by the time it is to be given back.
+const OID: &str = "oid";
 
 /// What keeps everybody but the operator out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Barrier {
+pub(in crate::actions::postgres) enum Barrier {
     /// Most sessions of those who are no superusers; -1 is no limit
     Limit(i32),
     Privileges(Acl),
@@ -28,7 +31,7 @@ pub(super) enum Barrier {
 
 /// What decides who gets in and who writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Access {
+pub(in crate::actions::postgres) struct Access {
     /// Value of the database's own default, where it has one
     pub setting: Option<String>,
     pub barrier: Barrier,
@@ -38,19 +41,22 @@ pub(super) struct Access {
 
 /// A database as its server knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(in crate::actions::postgres) struct Known {
     pub name: String,
+    pub oid: i64,
     pub owner: String,
     /// Whoever asks, which is the estate's user
     pub operator: String,
     pub in_recovery: bool,
     pub access: Access,
+    pub comment: Comment,
 }
 
 /// The database's own row, whoever asks, and the server.
 const DATABASE: &str = "select pg_get_userbyid(d.datdba)::text, me.rolname::text, me.rolsuper, pg_is_in_recovery(), \
      d.datconnlimit, (select substr(entry, length($2) + 2) from pg_db_role_setting s, unnest(s.setconfig) entry \
-         where s.setdatabase = d.oid and s.setrole = 0 and entry like $2 || '=%') \
+         where s.setdatabase = d.oid and s.setrole = 0 and entry like $2 || '=%'), \
+     d.oid::int8, coalesce(shobj_description(d.oid, 'pg_database'), '') \
      from pg_database d, pg_roles me where d.datname::text = $1 and me.rolname = current_user";
 /// Roles that get in whatever the database says: superusers, and where the operator is none, who has what it has.
 const UNHELD: &str = "select r.rolname::text, r.rolcanlogin from pg_roles r, pg_roles me \
@@ -59,7 +65,7 @@ const UNHELD: &str = "select r.rolname::text, r.rolcanlogin from pg_roles r, pg_
 
 impl Known {
     /// Reads it from any database of its server.
-    pub(super) async fn read(
+    pub(in crate::actions::postgres) async fn read(
         clients: &Clients,
         instance: &str,
         session: &mut Session,
@@ -95,11 +101,13 @@ impl Known {
             operator: row.try_get(1).map_err(unreadable)?,
             in_recovery: row.try_get(3).map_err(unreadable)?,
             access: Access { setting: row.try_get(5).map_err(unreadable)?, barrier, logins },
+            oid: row.try_get(6).map_err(unreadable)?,
+            comment: Comment::read(row.try_get(7).map_err(unreadable)?),
         })
     }
 
     /// Returns the access that is left once the database is fenced.
-    pub(super) fn fenced(&self) -> Access {
+    pub(in crate::actions::postgres) fn fenced(&self) -> Access {
         let barrier = match &self.access.barrier {
             Barrier::Limit(_) => Barrier::Limit(0),
             Barrier::Privileges(acl) => {
@@ -121,8 +129,26 @@ impl Known {
                 statements.extend(acl.close(&self.name, &self.operator, &self.owner));
             }
         }
-        statements.extend(self.logins_to(&fenced));
+        let logins = self.logins_to(&fenced);
+        if !logins.is_empty() {
+            statements.push(self.comment.noting(&self.name, &self.taking()));
+        }
+        statements.extend(logins);
         statements
+    }
+
+    /// Returns the note of a database whose fence takes the logins it does not hold. Of one that is open, what was noted
+    /// of an earlier fence means nothing any more.
+    fn taking(&self) -> Note {
+        let mut note = self.comment.note.clone();
+        if self.access.setting.as_deref() != Some(ON) {
+            note.logins.clear();
+        }
+        let taken = self.access.logins.iter().filter(|(_, login)| **login).map(|(role, _)| role);
+        note.logins.extend(taken.cloned());
+        note.logins.sort();
+        note.logins.dedup();
+        note
     }
 
     /// Returns the statements that give back what was before.
@@ -138,7 +164,18 @@ impl Known {
             (Barrier::Limit(_), Barrier::Privileges(_)) => {}
         }
         statements.extend(self.logins_to(before));
+        if !self.comment.note.logins.is_empty() {
+            let note = Note { logins: Vec::new(), ..self.comment.note.clone() };
+            statements.push(self.comment.noting(&self.name, &note));
+        }
         statements
+    }
+
+    /// Returns an access to this very database in the action's own shape.
+    pub(super) fn shape_of(&self, access: &Access) -> Value {
+        let mut shape = access.shape();
+        shape[OID] = json!(self.oid);
+        shape
     }
 
     fn setting_to(&self, value: Option<&str>) -> Vec<String> {
@@ -168,7 +205,7 @@ impl Known {
     }
 
     /// Says what is between the present and the fence.
-    pub(super) fn differences(&self, instance: &str) -> Vec<Difference> {
+    pub(in crate::actions::postgres) fn differences(&self, instance: &str) -> Vec<Difference> {
         let fenced = self.fenced();
         let of = |what: &str| format!("{instance} {} {what}", self.name);
         let mut found = Vec::new();
@@ -229,8 +266,7 @@ async fn all_there(
 }
 
 impl Access {
-    /// Returns it in the action's own shape.
-    pub(super) fn shape(&self) -> Value {
+    fn shape(&self) -> Value {
         let roles: Map<String, Value> = self
             .logins
             .iter()

@@ -53,7 +53,7 @@ impl Grant {
 /// The privileges on a database; nothing given away at all is what a new database begins with, said aloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Acl(Vec<Grant>);
+pub(in crate::actions::postgres) struct Acl(Vec<Grant>);
 
 /// Reads the items one by one, each with its place among them.
 const READ: &str = "select case acl.grantee when 0 then null else pg_get_userbyid(acl.grantee)::text end, \

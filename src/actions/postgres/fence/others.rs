@@ -21,9 +21,16 @@ const FROM_BEFORE: &str = "phoenix-dr, from before the fence";
 /// from who may not see them.
 pub(in crate::actions::postgres) fn others_in(database: &str) -> String {
     format!(
+        "{} and not (r.oid = me.oid and s.application_name = 'phoenix-dr')",
+        anybody_in(database)
+    )
+}
+
+/// Returns whose sessions in databases are ended where nobody may be in them but the session that asks.
+pub(in crate::actions::postgres) fn anybody_in(databases: &str) -> String {
+    format!(
         "from pg_stat_activity s join pg_roles r on r.oid = s.usesysid, pg_roles me where me.rolname = current_user \
-         and s.datname = {database} and s.pid <> pg_backend_pid() \
-         and not (r.oid = me.oid and s.application_name = 'phoenix-dr') \
+         and s.datname in ({databases}) and s.pid <> pg_backend_pid() \
          and coalesce(s.backend_type, 'client backend') = 'client backend' and (me.rolsuper or not r.rolsuper)"
     )
 }

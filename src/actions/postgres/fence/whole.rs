@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::super::holds::{Whose, end_sessions, writes_fail};
+use super::super::marks::Comment;
 use super::super::restore::MAINTENANCE;
 use super::super::server::beside;
 use super::access::{Access, Known};
@@ -18,13 +19,46 @@ use crate::engine::ports::{Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass};
 use crate::runbook::catalogue::actions::PostgresFence;
 
-/// Looks who gets in, and what is missing to keep them out.
-pub(super) async fn look(clients: &Clients, with: &PostgresFence) -> Result<Observation, NotBySql> {
-    let (instance, roles) = (&with.instance, roles(clients)?);
+/// Returns the name of the database this run's fence is for: the estate's, or once this run has given that name to a restored
+/// one, the name under which the damaged one is kept.
+async fn meant(
+    clients: &Clients,
+    call: &Call,
+    instance: &str,
+    session: &mut Session,
+) -> Result<String, ActionError> {
     let name = &database(clients)?.name;
+    let what = format!("look for the database {name} on {instance}");
+    let found = session.read(clients, &what, COMMENT, &[name]).await?;
+    let comment = found.first().and_then(|row| row.try_get(0).ok()).map(Comment::read);
+    let ours =
+        |token: &str| token.strip_prefix(&call.run.0).is_some_and(|rest| rest.starts_with('/'));
+    let cut_over = comment.and_then(|comment| comment.note.cut_over);
+    let Some(cut_over) = cut_over.filter(|cut_over| ours(&cut_over.token)) else {
+        return Ok(name.clone());
+    };
+    let found = session.read(clients, &what, NAME, &[&cut_over.damaged]).await?;
+    found.first().and_then(|row| row.try_get(0).ok()).ok_or_else(|| {
+        let message = format!("the damaged database that {instance} kept beside {name} is gone");
+        ActionError::unchanged(FailureClass::Invalid, message)
+            .hint("with it went its fence: nothing is left to give back")
+    })
+}
+
+const COMMENT: &str = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_database where datname::text = $1";
+const NAME: &str = "select datname::text from pg_database where oid::int8 = $1";
+
+/// Looks who gets in, and what is missing to keep them out.
+pub(super) async fn look(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresFence,
+) -> Result<Observation, NotBySql> {
+    let (instance, roles) = (&with.instance, roles(clients)?);
     let mut session = beside(clients, instance).await?;
+    let name = &meant(clients, call, instance, &mut session).await?;
     let known = Known::read(clients, instance, &mut session, name, roles).await?;
-    let live = known.access.shape();
+    let live = known.shape_of(&known.access);
     if known.in_recovery {
         let mut seen = Observation::new(live.clone(), live);
         seen.evidence = vec![format!("{instance} replays another's writes and takes none")];
@@ -36,7 +70,7 @@ pub(super) async fn look(clients: &Clients, with: &PostgresFence) -> Result<Obse
     if !statements.is_empty() || sessions > 0 {
         permitted(clients, instance, &mut session, &known, roles).await?;
     }
-    let mut seen = Observation::new(live, known.fenced().shape());
+    let mut seen = Observation::new(live, known.shape_of(&known.fenced()));
     // Killed between the two halves: nobody new gets in, and who was in still writes.
     seen.under_way = seen.satisfied && sessions > 0;
     seen.satisfied &= sessions == 0;
@@ -67,11 +101,12 @@ pub(super) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let (instance, roles) = (&with.instance, roles(clients)?);
-    let name = &database(clients)?.name;
     let mut session = beside(clients, instance).await?;
+    let name = &meant(clients, call, instance, &mut session).await?;
     let known = Known::read(clients, instance, &mut session, name, roles).await?;
     let fenced = known.fenced();
-    let foreign = foreign(&known.access.shape(), &seen.live, &fenced.shape());
+    let ours = known.shape_of(&fenced);
+    let foreign = foreign(&known.shape_of(&known.access), &seen.live, &ours);
     if !foreign.is_empty() {
         return Err(changed(with, name, &foreign));
     }
@@ -89,15 +124,14 @@ pub(super) async fn perform(
     notes.extend(proved(clients, instance, roles).await.map_err(applied)?);
     let now = Known::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
     if now.access != fenced {
-        let ours = fenced.shape();
-        let foreign = self::foreign(&now.access.shape(), &ours, &ours);
+        let foreign = self::foreign(&now.shape_of(&now.access), &ours, &ours);
         return Err(applied(changed(with, name, &foreign)));
     }
     let unreached =
         Unreached::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
     notes.extend(unreached.evidence());
     Ok(Performed {
-        after: fenced.shape(),
+        after: ours,
         outputs: Map::new(),
         obligations: unreached.obligation(with, &known).into_iter().collect(),
         notes,
@@ -122,18 +156,19 @@ async fn proved(
 /// Gives back what was before, where all of it still is as this run left it.
 pub(super) async fn revert(
     clients: &Clients,
+    call: &Call,
     with: &PostgresFence,
     image: &Image,
 ) -> Result<(), ActionError> {
     let (instance, roles) = (&with.instance, roles(clients)?);
-    let name = &database(clients)?.name;
     let before = Access::of_shape(&image.before)?;
     let mut session = beside(clients, instance).await?;
+    let name = &meant(clients, call, instance, &mut session).await?;
     let known = Known::read(clients, instance, &mut session, name, roles).await?;
     if known.access == before {
         return Ok(());
     }
-    let foreign = foreign(&known.access.shape(), &image.before, &image.ours);
+    let foreign = foreign(&known.shape_of(&known.access), &image.before, &image.ours);
     if !foreign.is_empty() {
         return Err(changed(with, name, &foreign));
     }

@@ -1,20 +1,13 @@
 //! The fence of a whole database on real servers: as a superuser and as a role that is none.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::actions::{observe, perform, revert};
-use crate::clients::guard::Guard;
-use crate::clients::postgres::testing::Server;
+use crate::clients::postgres::testing::{Server, brisk, way};
 use crate::clients::testing;
-use crate::clock::{Clock, RealClock};
 use crate::engine::ports::Armed;
 use crate::runbook::catalogue::actions::ActionName;
 
@@ -46,7 +39,8 @@ async fn of_databases(server: &Server) -> String {
     let sql = "select concat_ws(E'\\n', \
          (select string_agg(concat_ws(' ', setdatabase, setrole, setconfig), E'\\n' order by setdatabase, setrole) \
              from pg_db_role_setting), \
-         (select string_agg(concat_ws(' ', datname, datdba, coalesce(datacl::text, 'none'), datconnlimit, datallowconn), \
+         (select string_agg(concat_ws(' ', datname, datdba, coalesce(datacl::text, 'none'), datconnlimit, datallowconn, \
+                 shobj_description(oid, 'pg_database')), \
              E'\\n' order by datname) from pg_database))";
     server.text("postgres", sql).await
 }
@@ -86,7 +80,8 @@ async fn a_superuser_closes_a_database_and_gives_back_exactly_what_was() {
             "alter role dr superuser; create role boss superuser login password 'operator-secret'; \
              alter database phoenix connection limit 7; alter database phoenix set work_mem = '5MB'; \
              alter database phoenix set default_transaction_read_only = 'false'; \
-             alter database phoenix set jit = off; alter role app in database phoenix set work_mem = '6MB'",
+             alter database phoenix set jit = off; comment on database phoenix is 'theirs'; \
+             alter role app in database phoenix set work_mem = '6MB'",
         )
         .await;
     let mut estate = server.estate(&json!({}));
@@ -96,8 +91,11 @@ async fn a_superuser_closes_a_database_and_gives_back_exactly_what_was() {
     let app = server.application().await.expect("it connects");
     let (boss, _driver) = server.client("boss", PASSWORD, "phoenix").await.expect("it connects");
     let (seen, done) = fenced(&clients, &armed).await;
+    let oid =
+        server.text("postgres", "select oid::text from pg_database where datname = 'phoenix'");
+    let oid: i64 = oid.await.parse().expect("a number");
     let expected = json!({
-        "connection_limit": 7, "default_transaction_read_only": "false", "roles": { "boss": { "login": true } },
+        "oid": oid, "connection_limit": 7, "default_transaction_read_only": "false", "roles": { "boss": { "login": true } },
     });
     assert_eq!(seen.live, expected);
     assert_eq!(seen.differences.len(), 4, "{:?}", seen.differences);
@@ -306,64 +304,6 @@ async fn a_database_too_damaged_to_be_entered_is_fenced_all_the_same() {
     let said = |line: &String| line.starts_with("no write was tried: its damage lets nobody in");
     assert!(done.notes.iter().any(said), "{:?}", done.notes);
     lifted(&clients, &armed, &seen).await.expect("given back");
-}
-
-/// A clock whose short pauses pass at once; limits of calls stay real.
-struct Brisk;
-
-impl Clock for Brisk {
-    fn now(&self) -> jiff::Timestamp {
-        RealClock.now()
-    }
-
-    fn sleep(&self, length: Duration) -> futures::future::BoxFuture<'static, ()> {
-        let pause = length <= Duration::from_secs(1);
-        RealClock.sleep(if pause { Duration::from_millis(1) } else { length })
-    }
-}
-
-/// A way to the server that is cut once: so many words of clients reach it, and the answer to the last is lost.
-async fn way(server: SocketAddr, words: i64) -> (SocketAddr, Arc<AtomicI64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let address = listener.local_addr().expect("an address");
-    let left = Arc::new(AtomicI64::new(words));
-    let counted = Arc::clone(&left);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let Ok(server) = TcpStream::connect(server).await else { return };
-            tokio::spawn(carry(client, server, Arc::clone(&left)));
-        }
-    });
-    (address, counted)
-}
-
-async fn carry(client: TcpStream, server: TcpStream, left: Arc<AtomicI64>) {
-    let ((mut from, mut back), (mut answers, mut to)) = (client.into_split(), server.into_split());
-    let answering =
-        tokio::spawn(async move { drop(tokio::io::copy(&mut answers, &mut back).await) });
-    let mut words = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = from.read(&mut words).await {
-        let last = left.fetch_sub(1, Ordering::SeqCst) == 0;
-        if last {
-            answering.abort();
-        }
-        if to.write_all(&words[..length]).await.is_err() {
-            break;
-        }
-        if last {
-            break;
-        }
-    }
-    drop((from, to));
-    answering.abort();
-}
-
-/// Returns clients that wait for nothing.
-fn brisk(estate: Value, armed: &Armed) -> Clients {
-    let estate = Arc::new(testing::estate(estate));
-    let clients = Clients::new(estate, Guard::closed(), Arc::new(Brisk));
-    clients.guard.open(armed);
-    clients
 }
 
 /// Says whether a database is open as at first, or closed; there is nothing between.

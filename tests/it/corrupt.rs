@@ -1,0 +1,291 @@
+//! DR-002 by the real binary on a real server whose pages were overwritten: to its end, killed on its way, and back where
+//! the proof fails.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::estate::{Estate, fresh};
+use super::harness::{Folder, Ran, of_step, ran};
+use super::killed::{KILLED, killer};
+
+const OPTIONS: &str = r#"{"primary_up": true}"#;
+const INSTANCE: &str = "phoenix-prod";
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// How a run ends whose failure was taken back, but for the evidence, which is kept.
+const ROLLED_BACK: i32 = 14;
+/// Every so many records a run is killed: coprime to the records of a step, so that each kind has its turn.
+const EVERY: usize = 7;
+
+/// Takes the dump on a good day, and proves it.
+const DUMP: &str = r#"
+runbook: DUMP
+title: Take a dump
+command: take-dump
+steps:
+  - id: dump
+    title: Dump the database
+    action: postgres.dump
+    with:
+      instance: "${{ estate.database.primary.id }}"
+      region: "${{ estate.database.primary.region }}"
+      name: good
+    rollback: { none: "a dump that was taken is kept" }
+"#;
+
+/// Restores it beside, and holds it against its manifest.
+const PROVE: &str = r#"
+  - id: restore
+    title: Restore it beside
+    action: postgres.restore
+    with:
+      instance: "${{ estate.database.primary.id }}"
+      region: "${{ estate.database.primary.region }}"
+      dump: "${{ steps.dump.outputs.dump }}"
+      into: proof
+  - id: prove
+    title: Prove it
+    action: postgres.prove
+    with:
+      instance: "${{ estate.database.primary.id }}"
+      region: "${{ estate.database.primary.region }}"
+      dump: "${{ steps.dump.outputs.dump }}"
+      database: "${{ steps.restore.outputs.database }}"
+"#;
+
+const ANSWERS: [&str; 8] = [
+    "--yes",
+    "--approve",
+    "cut_over,repoint",
+    "--recovery-point",
+    "dump:good",
+    "--accept-loss",
+    "1d",
+    "--non-interactive",
+];
+
+fn database(extra: &[&str]) -> Vec<String> {
+    let words = [&["database"], &ANSWERS[..], extra].concat();
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// What outlives a reset of the estate: the dump from before the damage.
+struct Backups(tempfile::TempDir);
+
+impl Backups {
+    /// Takes the dump of the estate's database as it is, by this runbook.
+    fn of(estate: &Estate, runbook: &str) -> Self {
+        let backups = Self(tempfile::tempdir().expect("a directory"));
+        allow(estate);
+        let folder = backups.folder(estate);
+        folder.write("dump.yaml", runbook);
+        folder.run(&["run", "dump.yaml", "--yes", "--non-interactive"]).exits(0);
+        backups
+    }
+
+    /// A folder whose estate keeps dumps and evidence.
+    fn folder(&self, estate: &Estate) -> Folder {
+        let folder = estate.folder();
+        let evidence = folder.path().join("evidence");
+        std::fs::create_dir(&evidence).expect("a directory of evidence");
+        let file = folder.path().join("phoenix-dr.yaml");
+        let text = std::fs::read_to_string(&file).expect("the estate file");
+        let (dumps, evidence) = (self.0.path().display(), evidence.display());
+        let given = format!("database:\n  dumps: {dumps}\n  evidence: {evidence}\n");
+        assert!(text.contains("\ndatabase:\n"));
+        std::fs::write(&file, text.replacen("database:\n", &given, 1)).expect("written");
+        folder
+    }
+}
+
+/// Gives the estate's user what evidence, restore and proof need.
+fn allow(estate: &Estate) {
+    estate.sql(INSTANCE, "grant pg_read_all_data to phoenix_dr");
+    estate.sql(INSTANCE, "alter role phoenix_dr createdb replication");
+    // Said aloud, so that it can be compared to the byte.
+    estate.sql(INSTANCE, "grant connect on database phoenix to phoenix_app");
+}
+
+/// Overwrites a page of a table on disk; the server reads it from there.
+fn damage(estate: &Estate) {
+    let text = |sql: &str| estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
+    let file = Path::new(&text("show data_directory"))
+        .join(text("select pg_relation_filepath('experiments')"));
+    estate.sql(INSTANCE, "checkpoint");
+    let file = std::fs::OpenOptions::new().write(true).open(file).expect("the table's file");
+    file.write_at(&[0x5a; 24], 8192 + 400).expect("overwritten");
+    file.sync_all().expect("on disk");
+    estate.post("/restart", &json!({ "instance": INSTANCE }).to_string());
+}
+
+fn databases(estate: &Estate) -> String {
+    let sql =
+        "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
+    estate.sql(INSTANCE, sql).as_str().expect("a list").to_owned()
+}
+
+/// All settings a run could have changed, to the byte: of roles, databases and their privileges.
+fn settings(estate: &Estate) -> String {
+    let known = &estate.about("databases")[INSTANCE];
+    let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
+    let globals = Command::new(format!("{BIN}/pg_dumpall"))
+        .env("PGPASSWORD", password.as_str().expect("a password"))
+        .args(["--globals-only", "-U", "postgres", "-h", known["host"].as_str().expect("a host")])
+        .args(["-p", &known["port"].to_string()])
+        .output()
+        .expect("pg_dumpall runs");
+    assert!(globals.status.success(), "{}", String::from_utf8_lossy(&globals.stderr));
+    let globals = String::from_utf8(globals.stdout).expect("text");
+    // It is wrapped in a word that is another one each time.
+    let globals: Vec<&str> = globals.lines().filter(|line| !line.starts_with('\\')).collect();
+    let sql = "select concat_ws(E'\\n', \
+         (select string_agg(concat_ws(' ', setdatabase, setrole, setconfig), E'\\n' order by setdatabase, setrole) \
+             from pg_db_role_setting), \
+         (select string_agg(concat_ws(' ', oid, datname, datdba, coalesce(datacl::text, 'none'), datconnlimit, \
+             datallowconn, shobj_description(oid, 'pg_database')), E'\\n' order by oid) from pg_database))";
+    format!("{}\n{}", estate.sql(INSTANCE, sql), globals.join("\n"))
+}
+
+/// What was written to the database but by the application, and how often, as its server counts it.
+fn written(estate: &Estate) -> Value {
+    let sql = "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8::text || ' in ' || count(*) \
+         from pg_stat_user_tables where relname <> 'experiment_events'";
+    estate.sql(INSTANCE, sql)
+}
+
+/// Waits until the application has written again: its pods come back by themselves.
+fn application_writes(estate: &Estate) {
+    let count = || estate.sql(INSTANCE, "select count(*) from experiment_events").as_u64();
+    let (before, began) = (count(), Instant::now());
+    while count() == before {
+        assert!(began.elapsed() < Duration::from_secs(120), "the application writes no more");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Holds that the restored database has the name, the application its rows, and the damaged one another name.
+fn recovered(estate: &Estate, said: &str) {
+    let names = databases(estate);
+    let kept = names.split(' ').find(|name| name.starts_with("phoenix_damaged_2"));
+    let kept = kept.unwrap_or_else(|| panic!("{said}: {names}"));
+    assert_eq!(names, format!("phoenix {kept} postgres"), "{said}");
+    assert_eq!(estate.sql(INSTANCE, "select count(*) from experiments"), 500, "{said}");
+    let fence = format!(
+        "select has_database_privilege('phoenix_app', '{kept}', 'CONNECT')::text || (select setconfig::text \
+         from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = '{kept}')"
+    );
+    let fence = estate.sql(INSTANCE, &fence);
+    assert_eq!(fence, "false{default_transaction_read_only=on}", "{said}: it stays fenced");
+    application_writes(estate);
+}
+
+fn events(folder: &Folder) -> Vec<Value> {
+    folder.journals().remove(0).1
+}
+
+#[test]
+fn a_damaged_database_is_replaced_by_a_proved_one_and_kept() {
+    let estate = fresh(OPTIONS);
+    let backups = Backups::of(&estate, &format!("{DUMP}{PROVE}"));
+    estate.sql(INSTANCE, "drop database proof");
+    damage(&estate);
+    let folder = backups.folder(&estate);
+    let before = (settings(&estate), written(&estate));
+    let dry = folder.run(&database(&["--dry-run"])).exits(0);
+    for said in ["pg_basebackup (PostgreSQL)", "may connect", "pg_restore"] {
+        assert!(dry.out.contains(said), "{said}: {}", dry.out);
+    }
+    assert_eq!((settings(&estate), written(&estate)), before, "a dry run only looks");
+    let entries = std::fs::read_dir(folder.path().join("evidence")).expect("listed");
+    assert_eq!(entries.count(), 0);
+    let done = folder.run(&database(&[])).exits(0);
+    recovered(&estate, "a whole run");
+    let events = events(&folder);
+    let of = |step: &str| of_step(&events, "attempt_finished", step)[0].to_string();
+    assert!(
+        of("assess").contains(r#""damaged_tables":["public.experiments"]"#),
+        "{}",
+        of("assess")
+    );
+    assert!(of("prove").contains("every digest the same"), "{}", of("prove"));
+    assert!(
+        of("cut_over").contains("phoenix_app writes to phoenix and reads it"),
+        "{}",
+        of("cut_over")
+    );
+    assert!(of("deep").contains(r#""damaged":false"#), "{}", of("deep"));
+    assert!(done.said().contains("damaged-phoenix_damaged_2"), "it stays open: {}", done.said());
+    // What was done is not taken back by itself, nor the new database taken for the damaged one.
+    let now = settings(&estate);
+    let back = folder.run(&["rollback", "--yes", "--non-interactive"]);
+    assert_ne!(back.exit, 0, "{}", back.said());
+    assert_eq!(settings(&estate), now);
+}
+
+#[test]
+fn a_proof_that_fails_opens_the_database_again_and_leaves_nothing_but_the_evidence() {
+    let estate = fresh(OPTIONS);
+    // What a column holds that is made anew by a restore is something else there.
+    let lies = "create function whereabouts(int) returns text immutable language sql as 'select current_database()::text'";
+    estate.sql(INSTANCE, lies);
+    let table =
+        "create table lies (id int, place text generated always as (whereabouts(id)) stored)";
+    estate.sql(INSTANCE, table);
+    estate.sql(INSTANCE, "insert into lies values (1)");
+    let backups = Backups::of(&estate, DUMP);
+    damage(&estate);
+    let folder = backups.folder(&estate);
+    let (before, names) = (settings(&estate), databases(&estate));
+    let strict = folder.run(&database(&[]));
+    assert!(strict.said().contains("no restore ever proved"), "{}", strict.said());
+    let ended: Ran = folder.run(&database(&["--unverified", "true"])).exits(ROLLED_BACK);
+    assert!(ended.said().contains("public.lies"), "{}", ended.said());
+    let events = events(&folder);
+    assert!(!of_step(&events, "attempt_finished", "fence").is_empty(), "it was closed");
+    assert!(of_step(&events, "step_started", "cut_over").is_empty(), "and never cut over");
+    assert_eq!(databases(&estate), names, "the new database is dropped");
+    assert_eq!(settings(&estate), before, "and the old one opened as it was");
+    let entries = std::fs::read_dir(folder.path().join("evidence")).expect("listed");
+    assert_eq!(entries.count(), 1, "the evidence is kept");
+}
+
+#[test]
+fn sigkill_on_the_way_and_resume_ends_with_the_same_databases() {
+    let estate = fresh(OPTIONS);
+    let backups = Backups::of(&estate, &format!("{DUMP}{PROVE}"));
+    estate.sql(INSTANCE, "drop database proof");
+    damage(&estate);
+    let whole = backups.folder(&estate);
+    whole.run(&database(&[])).exits(0);
+    let records = events(&whole);
+    // What comes before the first change is cut by others.
+    let first = records.iter().position(|event| event["kind"] == "step_started").expect("a change");
+    let mut cut = 0;
+    for number in (first..=records.len()).step_by(EVERY) {
+        estate.post("/reset", OPTIONS);
+        allow(&estate);
+        damage(&estate);
+        let folder = backups.folder(&estate);
+        let mut command = folder.command(&database(&[]));
+        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
+        let killed = ran(command.output().expect("run the binary"));
+        if killed.exit != KILLED {
+            // It needed fewer records this time.
+            assert_eq!(killed.exit, 0, "{number}: {}\n{}", killed.out, killed.err);
+            continue;
+        }
+        cut += 1;
+        if !events(&folder).iter().any(|event| event["kind"] == "run_finished") {
+            let words = [&["resume"], &ANSWERS[..]].concat();
+            let resumed = folder.run(&words);
+            assert_eq!(resumed.exit, 0, "{number}: {}\n{}", resumed.out, resumed.err);
+        }
+        recovered(&estate, &format!("killed after {number}"));
+        let entries = std::fs::read_dir(folder.path().join("evidence")).expect("listed");
+        assert_eq!(entries.count(), 1, "{number}: one copy");
+    }
+    assert!(cut + 1 >= (records.len() - first) / EVERY, "only {cut} runs were cut");
+}
