@@ -28,12 +28,9 @@ pub(super) fn taken<'a>(
     seen: &'a Observation,
     hint: &str,
 ) -> Result<&'a Candidate, ActionError> {
-    let chosen = match (&call.choice, seen.choices.as_slice()) {
-        (Some(chosen), _) | (None, [chosen]) => chosen,
-        (None, _) => {
-            let message = "no recovery point was chosen";
-            return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(hint));
-        }
+    let ((Some(chosen), _) | (None, [chosen])) = (&call.choice, seen.choices.as_slice()) else {
+        let message = "no recovery point was chosen";
+        return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(hint));
     };
     match &chosen.unusable {
         None => Ok(chosen),

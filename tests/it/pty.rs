@@ -300,7 +300,7 @@ fn a_gate_in_doubt_is_overridden_with_a_reason() {
         assert!(is_there(&folder, "one"), "{away:?}");
         // Nobody reads later that it was proved.
         let audit = flat(&folder.run(&["audit"]).exits(0).out);
-        assert!(audit.contains("NOT PROVED, overridden: AWS told us by phone"), "{audit}");
+        assert!(audit.contains("NOT PROVED: overridden: AWS told us by phone"), "{audit}");
     }
 }
 

@@ -24,7 +24,7 @@ fn what_blocks_is_looked_at_again_and_never_started() {
         });
         person.asked(look_again);
         assert!(!is_there(&folder, "one"));
-        away.parks(person, if matches!(away, Away::Declined) { 10 } else { 13 });
+        away.parks(person, 13);
         assert!(!is_there(&folder, "one"), "{away:?}");
         let mut person = folder.at_terminal(&["resume"]);
         person.asked(look_again);

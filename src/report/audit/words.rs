@@ -92,12 +92,8 @@ pub(in crate::report) fn told(event: &Event, mode: Option<Mode>) -> Told<'_> {
                 .more(in_words(reports))
         }
         Event::StepFailed { step, error } => failed(step, "FAILED", error),
-        // Only what was gone on with in doubt is done with a reason.
-        Event::StepFinished { step, end: StepEnd::Done, reason: Some(reason), .. } => {
-            Told::step(step, format!("NOT PROVED, {reason}"))
-        }
         Event::StepFinished { step, end, reason, .. } => {
-            Told::step(step, with_reason(end_of_step(*end), reason.as_deref()))
+            Told::step(step, end_of_step(*end, reason.as_deref()))
         }
         Event::StepReopened { step, why } => {
             Told::step(step, format!("to be tried again: {why}")).by_a_person()
@@ -383,8 +379,10 @@ const fn choice_word(choice: FailureChoice) -> &'static str {
     }
 }
 
-const fn end_of_step(end: StepEnd) -> &'static str {
-    match end {
+fn end_of_step(end: StepEnd, reason: Option<&str>) -> String {
+    let what = match end {
+        // Only what was gone on with in doubt is done with a reason.
+        StepEnd::Done if reason.is_some() => "NOT PROVED",
         StepEnd::Done => "done and verified",
         StepEnd::Satisfied => "was as desired already",
         StepEnd::Skipped => "skipped",
@@ -393,7 +391,8 @@ const fn end_of_step(end: StepEnd) -> &'static str {
         StepEnd::Waived => "WAIVED",
         StepEnd::Failed => "FAILED for good",
         StepEnd::NotRun => "not run",
-    }
+    };
+    with_reason(what, reason)
 }
 
 const fn end_of_run(end: RunEnd) -> &'static str {
