@@ -60,7 +60,7 @@ const CREATING: [&str; 5] = [
 ];
 
 /// Runs that are cut at the same time: fewer than there are estates, so that other tests go on beside them.
-const CUTTERS: usize = 4;
+const CUTTERS: usize = 3;
 
 /// The cuts of one way.
 struct Cuts {
