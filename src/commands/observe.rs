@@ -176,7 +176,14 @@ enum Task {
 enum Look {
     Gate(Found),
     Seen(Box<Call>, Box<Observation>),
-    Unseen { why: String, hint: Option<String> },
+    Unseen {
+        why: String,
+        hint: Option<String>,
+    },
+    /// There was no time left for it
+    Late {
+        why: String,
+    },
 }
 
 impl Looker<'_> {
@@ -238,6 +245,10 @@ impl Looker<'_> {
             }
             Look::Unseen { why, hint } => {
                 self.miss(i, why, hint);
+                false
+            }
+            Look::Late { why } => {
+                self.miss(i, why, None);
                 false
             }
             Look::Seen(call, seen) => {
@@ -390,7 +401,7 @@ async fn look(ports: &Ports, task: Task, until: Timestamp) -> Look {
             match looked {
                 Ok(Ok(seen)) => Look::Seen(call, Box::new(seen)),
                 Ok(Err(error)) => Look::Unseen { why: error.message, hint: error.hint },
-                Err(late) => Look::Unseen { why: late.to_string(), hint: None },
+                Err(late) => Look::Late { why: late.to_string() },
             }
         }
     }

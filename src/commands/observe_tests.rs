@@ -323,3 +323,19 @@ async fn an_instance_that_does_not_exist_yet_is_not_looked_for() {
     assert_eq!(found(&report, "database").undo, Undo::ByChoice { promotes: Some(false) });
     assert_eq!(found(&report, "repoint").undo, Undo::Restore, "a restore seals nothing");
 }
+
+#[tokio::test]
+async fn what_there_was_no_time_for_ahead_would_not_fail() {
+    let sees = vec![
+        ("choose", offering("replica", "promote", "phoenix-dr-replica", "phoenix-dr-replica")),
+        ("database", Sees::State(Box::new(open()))),
+        ("repoint", Sees::Silence),
+        ("protect", Sees::State(Box::new(open()))),
+    ];
+    let script = Script::new(|_, _| Reply::Answer(200, REPLICA.to_owned()));
+    let scene = Scene::new(recovery(), sees, script);
+    let (report, unseen) = scene.look().await;
+    assert!(scene.asked("repoint").is_some());
+    assert_eq!(unseen, []);
+    assert!(matches!(found(&report, "repoint").found, Found::KnownAfter { .. }));
+}
