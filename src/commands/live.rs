@@ -45,7 +45,7 @@ pub(super) fn run(
     flags: &RunFlags,
 ) -> Result<Exit, UserError> {
     dry_run::refuse_without(&flags.how.who)?;
-    let rehearsal = rehearsal::staged(context, inputs, flags)?;
+    let rehearsal = rehearsal::staged(context, name, inputs, flags)?;
     let context = rehearsal.as_ref().unwrap_or(context);
     let who = &flags.how.who;
     let interactive = answers::interactive(who);

@@ -64,6 +64,7 @@ enum Source {
 /// Returns the context of a new rehearsal, or of the real estate where none is asked for.
 pub(super) fn staged(
     context: &Context,
+    runbook: &str,
     inputs: &[(String, String)],
     flags: &RunFlags,
 ) -> Result<Option<Context>, UserError> {
@@ -72,8 +73,11 @@ pub(super) fn staged(
         staging::refuse_without(flags)?;
         return Ok(None);
     };
+    // What is wrong with the runbook is told when it is planned.
+    let home = context.find(runbook).ok().and_then(|found| found.runbook.world);
+    let home = home.as_deref().unwrap_or(world::SHIPPED);
     let Staged { world, injected: mut faults, said } =
-        staging::staged(context, named.as_deref(), flags)?;
+        staging::staged(context, named.as_deref(), home, flags)?;
     for line in said.iter().flat_map(|said| wrap(said, context.terminal.columns(), 2)) {
         context.terminal.line(&Line::new(Weight::Normal, Tone::Plain, line));
     }
@@ -175,10 +179,12 @@ fn another_world(run: &RunId, records: &[Record], name: &str) -> Option<UserErro
         Event::RunStarted { world, .. } => world.as_ref(),
         _ => None,
     });
-    let shipped = began.is_none_or(|world| {
-        world.name == world::SHIPPED && world.file.is_none() && world.made_from.is_none()
+    // One that is not known began in the one there was.
+    let shipped = began.map_or(Some(world::SHIPPED), |world| {
+        let shipped = world.file.is_none() && world.made_from.is_none();
+        shipped.then_some(world.name.as_str())
     });
-    if name == world::SHIPPED && shipped {
+    if shipped == Some(name) && world::shipped(name).is_some() {
         return None;
     }
     let said = format!("the world of rehearsal {run} is its own; `{name}` is another");

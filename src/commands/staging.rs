@@ -13,6 +13,7 @@ use crate::cli::{RunFlags, WhoFlags};
 use crate::error::UserError;
 use crate::estate::load as estate_file;
 use crate::exit::Exit;
+use crate::runbook::rehearse::WORLDS;
 use crate::sandbox::fault::Rule;
 use crate::sandbox::world::{self, World};
 use crate::sandbox::{generate, lines};
@@ -30,9 +31,10 @@ pub(super) struct Staged {
 pub(super) fn staged(
     context: &Context,
     named: Option<&str>,
+    home: &str,
     flags: &RunFlags,
 ) -> Result<Staged, UserError> {
-    let chosen = chosen(context, named);
+    let chosen = chosen(context, named, home);
     // Of faults in a world that cannot be read, all is told but for their regions.
     let world = chosen.as_ref().ok().map(|(world, _)| world);
     let injected = injected::faults(context, &flags.inject, world);
@@ -49,7 +51,7 @@ pub(super) fn staged(
 /// Says what is wrong with the flags of a rehearsal, and does nothing else.
 pub(super) fn looked_at(context: &Context, flags: &RunFlags) -> Result<(), UserError> {
     match &flags.how.who.rehearse {
-        Some(named) => staged(context, named.as_deref(), flags).map(drop),
+        Some(named) => staged(context, named.as_deref(), world::SHIPPED, flags).map(drop),
         None => refuse_without(flags),
     }
 }
@@ -87,8 +89,12 @@ pub(super) fn refuse_live_only(context: &Context, who: &WhoFlags) -> Result<(), 
 }
 
 /// Returns the world to rehearse in, and what is to be said of it: the one that was named, one made from the estate that
-/// was named, or the one that comes with the program.
-fn chosen(context: &Context, named: Option<&str>) -> Result<(World, Vec<String>), UserError> {
+/// was named, or that of the program's own in which the runbook is at home.
+fn chosen(
+    context: &Context,
+    named: Option<&str>,
+    home: &str,
+) -> Result<(World, Vec<String>), UserError> {
     match (named.filter(|name| !name.is_empty()), &context.global.estate) {
         (Some(_), Some(_)) => {
             Err(UserError::new(Exit::Usage, "a rehearsal takes its estate from its world")
@@ -101,12 +107,11 @@ fn chosen(context: &Context, named: Option<&str>) -> Result<(World, Vec<String>)
             let here = Path::new(estate_file::FILE_NAME);
             let said = here.exists().then(|| {
                 format!(
-                    "REHEARSAL in the world `{}`; in your own: --estate {}",
-                    world::SHIPPED,
+                    "REHEARSAL in the world `{home}`; in your own: --estate {}",
                     here.display()
                 )
             });
-            Ok((world(context, world::SHIPPED)?, said.into_iter().collect()))
+            Ok((world(context, home)?, said.into_iter().collect()))
         }
     }
 }
@@ -145,16 +150,16 @@ pub(super) fn world(context: &Context, name: &str) -> Result<World, UserError> {
 
 /// Returns the text of a world.
 pub(super) fn world_text(name: &str) -> Result<Cow<'static, str>, UserError> {
-    const OTHERS: &str = "make one of the estate: phoenix-dr world capture --out FILE; or take the one that is built in: ";
+    const OTHERS: &str = "make one of the estate: phoenix-dr world capture --out FILE; or take one that is built in: ";
     if let Some(text) = world::shipped(name) {
         return Ok(Cow::Borrowed(text));
     }
     let refused = |said: String, meant: Option<String>| {
         let error = UserError::new(Exit::Usage, format!("there is no world `{name}`: {said}"));
         let error = meant.into_iter().fold(error, UserError::hint);
-        error.hint(format!("{OTHERS}{}", world::SHIPPED))
+        error.hint(format!("{OTHERS}{}", WORLDS.join(", ")))
     };
-    match named::at(name, &[world::SHIPPED]) {
+    match named::at(name, &WORLDS) {
         Named::Absent { said, meant } | Named::Folder { said, meant } => Err(refused(said, meant)),
         Named::File => lines::read_text(Path::new(name)).map(Cow::Owned).map_err(|error| {
             UserError::new(Exit::Usage, format!("read the world `{name}`: {error}"))

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::span::Span;
 
+/// Worlds that come with the program.
+pub(crate) const WORLDS: [&str; 2] = ["phoenix", "phoenix-corrupt"];
+
 /// What a rehearsal does in place of a step's program, or of its action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -38,6 +38,9 @@ pub(crate) struct Runbook {
     /// Stop everything at the first failed step
     #[serde(default)]
     pub fail_fast: bool,
+    /// World that comes with the program in which it is rehearsed where none is named; `phoenix` when left out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<String>,
     /// What a rehearsal does in place of programs that checks and steps without a `rehearse` of their own run
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rehearse: Vec<RehearsedProgram>,

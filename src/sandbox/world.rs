@@ -27,7 +27,6 @@ pub(crate) const FORMAT: u32 = 1;
 
 /// The world that comes with the program.
 pub(crate) const SHIPPED: &str = "phoenix";
-const PHOENIX: &str = include_str!("worlds/phoenix.yaml");
 
 /// A simulated estate.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -448,7 +447,11 @@ fn read(name: &str, text: Arc<str>, depth: Depth) -> Result<World, Problems> {
 
 /// Returns the text of a world that comes with the program.
 pub(crate) fn shipped(name: &str) -> Option<&'static str> {
-    (name == SHIPPED).then_some(PHOENIX)
+    match name {
+        SHIPPED => Some(include_str!("worlds/phoenix.yaml")),
+        "phoenix-corrupt" => Some(include_str!("worlds/phoenix-corrupt.yaml")),
+        _ => None,
+    }
 }
 
 /// Returns the JSON Schema of world files, with that of each kind's body.

@@ -289,3 +289,19 @@ fn sigkill_on_the_way_and_resume_ends_with_the_same_databases() {
     }
     assert!(cut + 1 >= (records.len() - first) / EVERY, "only {cut} runs were cut");
 }
+
+#[test]
+fn it_is_rehearsed_in_a_world_of_its_own() {
+    let folder = Folder::new();
+    let answers = ["--yes", "--approve=all", "--non-interactive", "--speed=max"];
+    let ran = folder.run(&[&["database", "--rehearse"], &answers[..]].concat()).exits(0);
+    assert!(ran.out.contains("phoenix-corrupt"), "{}", ran.out);
+    assert!(!ran.out.contains("LEFT THE SIMULATION"), "{}", ran.out);
+    let (_, events) = folder.journals().remove(0);
+    for step in ["evidence", "fence", "restore", "prove", "cut_over", "application", "deep"] {
+        assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "done", "{step}");
+    }
+    for step in ["restore_server", "prove_server", "repoint"] {
+        assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "skipped", "{step}");
+    }
+}

@@ -9,8 +9,10 @@ use super::names::{PLANNED, Where};
 use super::types::{Inference, Kind, Type};
 use super::{Checker, reserved};
 use crate::runbook::expression::{Scope, evaluate_bool, template, template_cached};
+use crate::runbook::near;
 use crate::runbook::path::{Path, Segment};
 use crate::runbook::problem::Problem;
+use crate::runbook::rehearse::WORLDS;
 use crate::runbook::schema::{Input, InputType};
 use crate::runbook::shape::found;
 use crate::span::Span;
@@ -40,6 +42,13 @@ impl Checker<'_> {
                 message,
                 "small letters, digits and dashes, a letter first",
             );
+        }
+        if let Some(name) = runbook.world.as_deref().filter(|name| !WORLDS.contains(name)) {
+            let help = near::hint(name, WORLDS).unwrap_or_else(|| {
+                format!("there are {}; one of your own is named by --rehearse", WORLDS.join(", "))
+            });
+            let message = format!("no world `{name}` comes with the program");
+            self.wrong_with_help(&root.key("world"), message, help);
         }
         if let Some(goals) = &runbook.objectives {
             let path = root.key("objectives");
