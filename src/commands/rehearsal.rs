@@ -312,8 +312,8 @@ impl Rehearsal {
         };
         let sandbox = made?;
         if directory.is_some() {
-            // The first one is the run's.
-            self.begun.get_or_init(|| sandbox.clone());
+            // The first one is the run's. It lives as long as the program, which takes no large world apart at its end.
+            std::mem::forget(self.begun.get_or_init(|| sandbox.clone()).clone());
         }
         Ok(sandbox)
     }

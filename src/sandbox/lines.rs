@@ -11,6 +11,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::parts::in_parts;
 use super::salvage::{self, Lost, Salvaged, salvage};
 use super::validate::{self, Depth, Places, Rows};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
@@ -21,6 +22,9 @@ use crate::runbook::yaml;
 
 /// Longest file of lines that is read.
 pub(crate) const BYTES_MAX: usize = 256 << 20;
+
+/// Lines that are worth a thread of their own.
+const PART_LINES: usize = 4_096;
 
 /// How every file of lines begins that this program wrote.
 const BEGINNING: &str = "{\"world\":";
@@ -117,7 +121,7 @@ pub(super) fn read(name: &str, shared: Arc<str>, depth: Depth) -> Result<World, 
     let text = &*shared;
     let failed = |problems: Vec<Problem>| Problems::new(name, Arc::clone(&shared), problems);
     let end = text.find('\n').unwrap_or(text.len());
-    let (mut objects, mut rows, mut problems) = rows(name, &shared, end + 1);
+    let Found { mut objects, mut rows, mut problems } = rows(name, &shared, end + 1);
     let (document, wrong) = match yaml::read_leniently(name, &text[..end]) {
         Ok(read) => read,
         Err(wrong) => {
@@ -148,16 +152,44 @@ pub(super) fn read(name: &str, shared: Arc<str>, depth: Depth) -> Result<World, 
     completed(world)
 }
 
+/// What was read of the lines behind a head.
+struct Found {
+    objects: Vec<WorldObject>,
+    rows: Rows,
+    problems: Vec<Problem>,
+}
+
 /// Reads the lines behind a head, each as far as it can be read.
-fn rows(name: &str, shared: &Arc<str>, mut from: usize) -> (Vec<WorldObject>, Rows, Vec<Problem>) {
+fn rows(name: &str, shared: &Arc<str>, from: usize) -> Found {
+    let mut ranges = Vec::new();
+    let mut from = from;
+    while let Some(rest) = shared.get(from..).filter(|rest| !rest.is_empty()) {
+        let length = rest.find('\n').unwrap_or(rest.len());
+        ranges.push(from..from + length);
+        from += length + 1;
+    }
+    let parts = in_parts(&ranges, PART_LINES, |_, ranges| part(name, shared, ranges));
+    let rows = Rows { before: 0, ranges: Vec::new(), partly: BTreeMap::new(), unread: Vec::new() };
+    let mut all = Found { objects: Vec::new(), rows, problems: Vec::new() };
+    for mut found in parts {
+        let before = all.objects.len();
+        let partly = found.rows.partly.into_iter().map(|(row, lost)| (before + row, lost));
+        all.rows.partly.extend(partly);
+        all.rows.ranges.append(&mut found.rows.ranges);
+        all.rows.unread.append(&mut found.rows.unread);
+        all.objects.append(&mut found.objects);
+        all.problems.append(&mut found.problems);
+    }
+    all
+}
+
+/// Reads some of the lines.
+fn part(name: &str, shared: &Arc<str>, ranges: &[Range<usize>]) -> Found {
     let (mut objects, mut problems) = (Vec::new(), Vec::new());
     let mut rows =
         Rows { before: 0, ranges: Vec::new(), partly: BTreeMap::new(), unread: Vec::new() };
-    while let Some(rest) = shared.get(from..).filter(|rest| !rest.is_empty()) {
-        let length = rest.find('\n').unwrap_or(rest.len());
-        let range = from..from + length;
-        from += length + 1;
-        let line = &rest[..length];
+    for range in ranges.iter().cloned() {
+        let line = &shared[range.clone()];
         if line.trim().is_empty() {
             continue;
         }
@@ -181,7 +213,7 @@ fn rows(name: &str, shared: &Arc<str>, mut from: usize) -> (Vec<WorldObject>, Ro
             None => rows.unread.push(range),
         }
     }
-    (objects, rows, problems)
+    Found { objects, rows, problems }
 }
 
 /// Reads what can be read of a line that is no object; returns it, and all its mistakes with their places.

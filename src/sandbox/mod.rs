@@ -23,6 +23,7 @@ pub(crate) mod lines;
 pub(crate) mod log;
 mod network;
 mod objects;
+mod parts;
 mod postgres;
 pub(crate) mod programs;
 mod random;
@@ -133,6 +134,30 @@ pub(crate) enum SandboxError {
     Cluster { region: String, why: String },
 }
 
+/// Makes the clusters of a world, with what its log says became of them.
+fn clusters(
+    world: &World,
+    began: Timestamp,
+    clock: &Arc<dyn Clock>,
+    entries: &[Entry],
+) -> Result<BTreeMap<String, Cluster>, SandboxError> {
+    let mut clusters = BTreeMap::new();
+    for (region, cluster) in &world.clusters {
+        let mut manifests = world.manifests(region);
+        let version = application::replay(&mut manifests, region, entries);
+        let behaviour = Behaviour {
+            startup: cluster.startup.0,
+            capacity: cluster.capacity,
+            broken: cluster.broken.clone(),
+        };
+        let beginning = kubernetes::Beginning { objects: manifests, behaviour, began, version };
+        let loaded = Cluster::load(beginning, Arc::clone(clock));
+        let loaded = loaded.map_err(|why| SandboxError::Cluster { region: region.clone(), why })?;
+        clusters.insert(region.clone(), loaded);
+    }
+    Ok(clusters)
+}
+
 impl Sandbox {
     /// Begins a world; every change is logged to a file in the run's directory.
     pub(crate) fn begin(
@@ -142,8 +167,8 @@ impl Sandbox {
     ) -> Result<Self, SandboxError> {
         let Beginning { world, faults, seed, secret } = beginning;
         let now = clock.now();
-        let mut objects = Objects::of(&world, now);
-        if let Some(directory) = directory {
+        let log_begun = || {
+            let Some(directory) = directory else { return Ok(None) };
             let mut log = Log::create(&directory.join(log::FILE_NAME))?;
             let (head, base) = match &world.text {
                 Some(text) => {
@@ -154,9 +179,21 @@ impl Sandbox {
             };
             let (world, faults) = (Box::new(head), faults.clone());
             log.append(&Entry::World { at: now, seed, secret, faults, world, base });
+            Ok::<_, LogError>(Some(log))
+        };
+        // A large world is kept beside the journal while its clusters come to rest.
+        let (clusters, objects, log) = std::thread::scope(|scope| {
+            let objects = scope.spawn(|| (Objects::of(&world, now), log_begun()));
+            let clusters = clusters(&world, now, &clock, &[]);
+            let (objects, log) =
+                objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (clusters, objects, log)
+        });
+        let (mut objects, clusters) = (objects, clusters?);
+        if let Some(log) = log? {
             objects.log_to(log);
         }
-        let made = Self::with(world, faults, seed, now, objects, clock, Vec::new())?;
+        let made = Self::with(world, faults, seed, (now, objects), clusters, clock, Vec::new());
         made.state().secret = secret;
         Ok(made)
     }
@@ -171,7 +208,8 @@ impl Sandbox {
         if let Some(log) = log {
             objects.log_to(log);
         }
-        let made = Self::with(*world, faults, seed, began, objects, clock, entries)?;
+        let clusters = clusters(&world, began, &clock, &entries)?;
+        let made = Self::with(*world, faults, seed, (began, objects), clusters, clock, entries);
         made.state().secret = secret;
         Ok(made)
     }
@@ -180,11 +218,11 @@ impl Sandbox {
         world: World,
         faults: Vec<Rule>,
         seed: u64,
-        began: Timestamp,
-        objects: Objects,
+        (began, objects): (Timestamp, Objects),
+        clusters: BTreeMap<String, Cluster>,
         clock: Arc<dyn Clock>,
         entries: Vec<Entry>,
-    ) -> Result<Self, SandboxError> {
+    ) -> Self {
         let mut all = world.faults.clone();
         all.extend(faults);
         let mut state = State {
@@ -197,21 +235,6 @@ impl Sandbox {
             logged: began,
             hosts: BTreeMap::new(),
         };
-        let mut clusters = BTreeMap::new();
-        for (region, cluster) in &world.clusters {
-            let mut manifests = world.manifests(region);
-            let version = application::replay(&mut manifests, region, &entries);
-            let behaviour = Behaviour {
-                startup: cluster.startup.0,
-                capacity: cluster.capacity,
-                broken: cluster.broken.clone(),
-            };
-            let beginning = kubernetes::Beginning { objects: manifests, behaviour, began, version };
-            let loaded = Cluster::load(beginning, Arc::clone(&clock));
-            let loaded =
-                loaded.map_err(|why| SandboxError::Cluster { region: region.clone(), why })?;
-            clusters.insert(region.clone(), loaded);
-        }
         for entry in &entries {
             match entry {
                 Entry::Fault { at, rule, call } => state.faults.struck_before(*rule, call, *at),
@@ -229,7 +252,7 @@ impl Sandbox {
         let sandbox = Self(Arc::new(inner));
         sandbox.place_pods();
         sandbox.watch_clusters(&entries);
-        Ok(sandbox)
+        sandbox
     }
 
     /// Returns the virtual time at which it began.

@@ -215,6 +215,12 @@ impl Store {
         }
     }
 
+    /// Says that an object is looked at again in a cluster that nobody can ask yet: what it would say of itself now nobody
+    /// ever reads.
+    pub(super) fn comes_again(&self, key: &Key) -> bool {
+        self.loading && self.dirty.contains(key)
+    }
+
     /// Puts an object in its place, as a new version.
     pub(super) fn put(&mut self, key: Key, mut object: Value) -> Arc<Value> {
         self.version += 1;

@@ -12,7 +12,11 @@ use crate::runbook::shape::{Finding, Place};
 use crate::sandbox::bodies::{self, Part};
 use crate::sandbox::kubernetes::manifest::Known;
 use crate::sandbox::lines::manifest_id;
-use crate::sandbox::world::{Endpoint, Kind, Postgres, resolve_instants};
+use crate::sandbox::parts::in_parts;
+use crate::sandbox::world::{Endpoint, Kind, Postgres, WorldObject, resolve_instants};
+
+/// Objects that are worth a thread of their own.
+const PART_OBJECTS: usize = 4_096;
 
 /// Says whether there may be very many objects of a kind, each of little weight.
 const fn is_mass(kind: Kind) -> bool {
@@ -46,80 +50,94 @@ fn resolved(fields: Map<String, Value>) -> Value {
     fields
 }
 
+/// Holds the body of an object, and what becomes of it, against the fields of its kind.
+fn misfits(object: &WorldObject) -> Vec<Finding> {
+    let body = resolved(object.body.decode().into_owned());
+    let mut found = fields(object.kind, Part::Whole, &Path::root().key("body"), &body);
+    for (i, due) in object.then.iter().enumerate() {
+        // Null takes a field away.
+        let set = due.set.iter().filter(|(_, value)| !value.is_null());
+        let set = set.map(|(name, value)| (name.clone(), value.clone()));
+        let path = Path::root().key("then").item(i).key("set");
+        found.extend(fields(object.kind, Part::Change, &path, &resolved(set.collect())));
+    }
+    found
+}
+
+fn fields(kind: Kind, part: Part, at: &Path, body: &Value) -> Vec<Finding> {
+    let Value::Object(fields) = body else { return Vec::new() };
+    let mut found = if kind == Kind::Endpoint { reached(at, fields) } else { Vec::new() };
+    let wrong = bodies::check(kind, part, fields);
+    if wrong.is_empty() && part == Part::Whole {
+        found.extend(typed(kind, at, body));
+    }
+    found.extend(
+        wrong.into_iter().map(|finding| Finding { path: joined(at, finding.path), ..finding }),
+    );
+    found
+}
+
+fn joined(at: &Path, inside: Path) -> Path {
+    let mut whole = at.clone();
+    whole.0.extend(inside.0);
+    whole
+}
+
+fn wrong(path: Path, message: impl Into<String>, help: Option<&str>) -> Finding {
+    let (message, help) = (message.into(), help.map(str::to_owned));
+    Finding { path, place: Place::Value, message, help }
+}
+
+/// Holds what an endpoint is reached by: a name that resolves to what is no address would be no answer of any resolver.
+fn reached(at: &Path, fields: &Map<String, Value>) -> Vec<Finding> {
+    let address = fields.get("address").and_then(Value::as_str);
+    let address = address.filter(|address| address.parse::<IpAddr>().is_err()).map(|address| {
+        let help = "write one without a port, like 203.0.113.10";
+        wrong(at.key("address"), format!("`{address}` is no IP address"), Some(help))
+    });
+    let hosts = fields.get("hosts").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let nameless = hosts
+        .filter(|(_, host)| host.as_str().is_some_and(|host| host.trim().is_empty()))
+        .map(|(i, _)| {
+            let help = "name it, or leave it out";
+            wrong(at.key("hosts").item(i), "a host without a name", Some(help))
+        });
+    address.into_iter().chain(nameless).collect()
+}
+
+/// What a schema cannot say of the simulation's own types is left to them.
+fn typed(kind: Kind, at: &Path, body: &Value) -> Option<Finding> {
+    let error = match kind {
+        Kind::Endpoint => serde_path_to_error::deserialize::<_, Endpoint>(body).err(),
+        Kind::Postgres => serde_path_to_error::deserialize::<_, Postgres>(body).err(),
+        _ => None,
+    };
+    let error = error?;
+    Some(wrong(joined(at, Path::from(error.path())), error.inner().to_string(), None))
+}
+
 impl Checks<'_> {
     pub(super) fn bodies(&mut self, depth: Depth) {
-        for (i, object) in self.world.objects.iter().enumerate() {
-            if depth == Depth::Start && is_mass(object.kind) {
-                continue;
+        let world = self.world;
+        let found = in_parts(&world.objects, PART_OBJECTS, |first, objects| {
+            let looked_at = objects
+                .iter()
+                .enumerate()
+                .filter(|(_, object)| depth == Depth::Whole || !is_mass(object.kind));
+            let found = looked_at.map(|(i, object)| (first + i, misfits(object)));
+            found.filter(|(_, found)| !found.is_empty()).collect::<Vec<_>>()
+        });
+        for (i, found) in found.into_iter().flatten() {
+            let object = Path::root().key("objects").item(i);
+            for Finding { path, place, message, help } in found {
+                let whole = joined(&object, path);
+                let range = match place {
+                    Place::Key => self.places.key(&whole),
+                    Place::Value => self.places.at(&whole),
+                };
+                self.problems.push(Problem::at(range, message).maybe_help(help));
             }
-            let path = Path::root().key("objects").item(i);
-            let before = self.problems.len();
-            let body = resolved(object.body.decode().into_owned());
-            self.fields(object.kind, Part::Whole, &path.key("body"), &body);
-            for (j, due) in object.then.iter().enumerate() {
-                // Null takes a field away.
-                let set = due.set.iter().filter(|(_, value)| !value.is_null());
-                let set = set.map(|(name, value)| (name.clone(), value.clone()));
-                let path = path.key("then").item(j).key("set");
-                self.fields(object.kind, Part::Change, &path, &resolved(set.collect()));
-            }
-            if self.problems.len() > before {
-                self.doubts.object(self.world, i);
-            }
-        }
-    }
-
-    fn fields(&mut self, kind: Kind, part: Part, at: &Path, body: &Value) {
-        let Value::Object(fields) = body else { return };
-        if kind == Kind::Endpoint {
-            self.reached(at, fields);
-        }
-        let found = bodies::check(kind, part, fields);
-        if found.is_empty() && part == Part::Whole {
-            return self.typed(kind, at, body);
-        }
-        for Finding { path, place, message, help } in found {
-            let mut whole = at.clone();
-            whole.0.extend(path.0);
-            let range = match place {
-                Place::Key => self.places.key(&whole),
-                Place::Value => self.places.at(&whole),
-            };
-            self.problems.push(Problem::at(range, message).maybe_help(help));
-        }
-    }
-
-    /// Holds what an endpoint is reached by: a name that resolves to what is no address would be no answer of any resolver.
-    fn reached(&mut self, at: &Path, fields: &Map<String, Value>) {
-        let address = fields.get("address").and_then(Value::as_str);
-        if let Some(address) = address.filter(|address| address.parse::<IpAddr>().is_err()) {
-            let problem = Problem::at(
-                self.places.at(&at.key("address")),
-                format!("`{address}` is no IP address"),
-            );
-            self.problems.push(problem.help("write one without a port, like 203.0.113.10"));
-        }
-        let hosts = fields.get("hosts").and_then(Value::as_array).into_iter().flatten();
-        for (i, host) in hosts.enumerate() {
-            if host.as_str().is_some_and(|host| host.trim().is_empty()) {
-                let place = self.places.at(&at.key("hosts").item(i));
-                let problem = Problem::at(place, "a host without a name");
-                self.problems.push(problem.help("name it, or leave it out"));
-            }
-        }
-    }
-
-    /// What a schema cannot say of the simulation's own types is left to them.
-    fn typed(&mut self, kind: Kind, at: &Path, body: &Value) {
-        let error = match kind {
-            Kind::Endpoint => serde_path_to_error::deserialize::<_, Endpoint>(body).err(),
-            Kind::Postgres => serde_path_to_error::deserialize::<_, Postgres>(body).err(),
-            _ => None,
-        };
-        if let Some(error) = error {
-            let mut whole = at.clone();
-            whole.0.extend(Path::from(error.path()).0);
-            self.wrong(&whole, error.inner().to_string());
+            self.doubts.object(world, i);
         }
     }
 

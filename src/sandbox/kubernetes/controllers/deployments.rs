@@ -43,7 +43,9 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
     let course = Course { deployment, wanted, surge, unavailable, new: new.clone(), sets };
     course.goes_on(store);
     course.cleared(store);
-    reported(store, key, Some(&new));
+    if !store.comes_again(key) {
+        reported(store, key, Some(&new));
+    }
 }
 
 /// Returns a number of replicas, or a share of those wanted.

@@ -16,7 +16,9 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
         adopts(store, key, &set);
         staffed(store, key, &set);
     }
-    reported(store, key);
+    if !store.comes_again(key) {
+        reported(store, key);
+    }
 }
 
 /// Takes in pods that fit and that nobody controls.
