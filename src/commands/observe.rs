@@ -5,6 +5,7 @@
 //! missing there is better known now than after a promotion.
 
 mod ahead;
+mod line;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use crate::plan::{Body, CheckSpec, Plan, late};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found, StateFound};
 use crate::runbook::expression::Scope;
 use crate::runbook::graph::Graph;
+use line::Line;
 
 /// All looks together: the go screen must be there in time although a region is dark.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -84,7 +86,9 @@ pub(super) async fn plan(sight: &Sight<'_>) -> (DryRunReport, Vec<Unseen>) {
         given: sight.ended(),
         foreseen: BTreeMap::new(),
         found: BTreeMap::new(),
+        omitted: BTreeSet::new(),
         choice: None,
+        named: false,
         unseen: Vec::new(),
         sight,
     };
@@ -153,8 +157,12 @@ struct Looker<'a> {
     /// Outputs other steps can be expected to have
     foreseen: BTreeMap<StepId, Foreseen>,
     found: BTreeMap<usize, DryRunStep>,
+    /// Steps that give nothing, for as things look they are skipped
+    omitted: BTreeSet<StepId>,
     /// The step that offers a choice, as it was seen
     choice: Option<(usize, Call, Observation)>,
+    /// What is chosen was said beforehand
+    named: bool,
     unseen: Vec<Unseen>,
 }
 
@@ -195,10 +203,7 @@ impl Looker<'_> {
     /// Looks at what can be looked at; what that tells lets others be looked at.
     async fn look_at_all(&mut self) {
         let steps = (0..self.sight.plan.steps.len()).rev();
-        let mut line = Line {
-            waiting: steps.filter(|i| !self.sight.has_ended(*i)).collect(),
-            ..Line::default()
-        };
+        let mut line = Line::of(steps.filter(|i| !self.sight.has_ended(*i)));
         let mut pending = FuturesUnordered::new();
         let (ports, until) = (self.sight.ports, self.until);
         loop {
@@ -211,7 +216,11 @@ impl Looker<'_> {
                 }
                 match self.ready(i) {
                     Ready::NotYet => line.put_off(i, self.unknown(i)),
-                    Ready::Said(found) => self.say(i, Fidelity::Resolved, found, Vec::new()),
+                    Ready::Said(found) => {
+                        self.say(i, Fidelity::Resolved, found, Vec::new());
+                        // That it gives nothing lets others be looked at as well.
+                        line.gave(&self.sight.plan.steps[i].id);
+                    }
                     Ready::Task(task) => {
                         line.begun.insert(i);
                         pending.push(async move { (i, look(ports, task, until).await) });
@@ -274,8 +283,11 @@ impl Looker<'_> {
     }
 
     fn say(&mut self, i: usize, fidelity: Fidelity, found: Found, commands: Vec<String>) {
-        let step = DryRunStep::of(&self.sight.plan.steps[i], fidelity, found, commands);
-        self.found.insert(i, step);
+        let step = &self.sight.plan.steps[i];
+        if matches!(found, Found::Skipped { .. }) {
+            self.omitted.insert(step.id.clone());
+        }
+        self.found.insert(i, DryRunStep::of(step, fidelity, found, commands));
     }
 
     fn ready(&self, i: usize) -> Ready {
@@ -301,12 +313,19 @@ impl Looker<'_> {
                 }
             }
         }
+        let unknown = |asked: StepId| outputs(&asked).is_none() && !self.omitted.contains(&asked);
         if let Some(when) = &step.when {
+            if late::condition_asks(when).into_iter().any(unknown) {
+                return Ready::NotYet;
+            }
             match late::condition(when, &scope) {
                 Ok(true) => {}
                 Ok(false) => return Ready::Said(Found::Skipped { when: when.clone() }),
                 Err(_) => return Ready::NotYet,
             }
+        }
+        if late::body_asks(step).into_iter().any(unknown) {
+            return Ready::NotYet;
         }
         match &step.body {
             Body::Action { with, .. } => match late::arguments(with, &scope) {
@@ -349,29 +368,6 @@ impl Looker<'_> {
         let needed =
             || self.graph.needs[i].iter().find(unknown).map(|need| steps[*need].id.clone());
         self.unknown(i).next().or_else(needed).unwrap_or_else(|| steps[i].id.clone())
-    }
-}
-
-/// The steps that are still to be looked at.
-#[derive(Default)]
-struct Line {
-    /// To be tried, the next one last
-    waiting: Vec<usize>,
-    begun: BTreeSet<usize>,
-    /// Steps that could not be resolved, by each step whose outputs they miss
-    put_off: BTreeMap<StepId, Vec<usize>>,
-}
-
-impl Line {
-    fn put_off(&mut self, i: usize, unknown: impl Iterator<Item = StepId>) {
-        for used in unknown {
-            self.put_off.entry(used).or_default().push(i);
-        }
-    }
-
-    /// Tries those again that may have waited for a step's outputs.
-    fn gave(&mut self, step: &StepId) {
-        self.waiting.extend(self.put_off.remove(step).unwrap_or_default().into_iter().rev());
     }
 }
 

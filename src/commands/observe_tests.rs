@@ -123,6 +123,11 @@ impl Scene {
     }
 
     async fn look(&self) -> (DryRunReport, Vec<Unseen>) {
+        self.look_for(None).await
+    }
+
+    /// Looks with a recovery point that was named beforehand.
+    async fn look_for(&self, point: Option<&str>) -> (DryRunReport, Vec<Unseen>) {
         let ports = Ports {
             actions: self.world.clone(),
             checks: Arc::new(crate::checks::Checks { clients: self.clients.clone() }),
@@ -137,7 +142,7 @@ impl Scene {
             ports: &ports,
             clients: &self.clients,
             state: None,
-            point: None,
+            point,
         };
         self.clock.drive(plan(&sight)).await
     }
@@ -237,6 +242,37 @@ async fn what_is_looked_at_late_has_time_to_answer() {
     assert!(matches!(found(&report, "after").found, Found::State { .. }));
 }
 
+#[tokio::test]
+async fn whether_a_step_gave_something_is_not_asked_before_it_has_ended() {
+    let of =
+        |id: &str| format!("${{{{ has(steps.{id}.outputs.x) ? steps.{id}.outputs.x : 'none' }}}}");
+    let skipped =
+        PlannedStep { when: Some("1 > 2".to_owned()), ..act("skipped", &[], "wait", json!({})) };
+    let steps = vec![
+        act("open", &[], "kubernetes.scale", json!({})),
+        act("of_open", &["open"], "kubernetes.scale", json!({ "of": of("open") })),
+        act("done", &[], "kubernetes.scale", json!({})),
+        act("of_done", &["done"], "kubernetes.scale", json!({ "of": of("done") })),
+        // Written before the one it asks of: it is looked at again.
+        act("of_skipped", &["skipped"], "kubernetes.scale", json!({ "of": of("skipped") })),
+        skipped,
+    ];
+    let sees = vec![
+        ("open", Sees::State(Box::new(open()))),
+        ("done", done(json!({ "x": "known" }))),
+        ("of_done", Sees::State(Box::new(open()))),
+        ("of_skipped", Sees::State(Box::new(open()))),
+    ];
+    // `of_open` would ask with `none`: the world would panic.
+    let scene = Scene::new(steps, sees, nothing());
+    let (report, unseen) = scene.look().await;
+    assert_eq!(unseen, []);
+    let waits = &found(&report, "of_open").found;
+    assert!(matches!(waits, Found::KnownAfter { step } if step.0 == "open"), "{waits:?}");
+    assert_eq!(scene.asked("of_done").expect("looked at")["of"], "known");
+    assert_eq!(scene.asked("of_skipped").expect("looked at")["of"], "none");
+}
+
 /// A choice, a recovery from it, and what waits for that.
 fn recovery() -> Vec<PlannedStep> {
     let database = "${{ steps.database.outputs";
@@ -300,6 +336,35 @@ async fn what_waits_for_a_choice_is_looked_at_with_the_best_one() {
     assert_eq!(database.undo, Undo::ByChoice { promotes: Some(true) });
     let sealed = Undo::Sealed { by: "database".into(), promotes: true };
     assert_eq!(found(&report, "repoint").undo, sealed);
+}
+
+#[tokio::test]
+async fn what_a_choice_that_was_named_leaves_out_is_skipped_and_not_only_open() {
+    let way = |id: &str, when: &str| PlannedStep {
+        when: Some(when.to_owned()),
+        ..act(
+            id,
+            &["choose"],
+            "rds.recover",
+            json!({ "region": "us-west-2", "point": "${{ steps.choose.outputs.point }}" }),
+        )
+    };
+    let source = "steps.choose.outputs.point.source";
+    let (taken, other) = (format!("{source} == 'phoenix-dr-replica'"), format!("{source} == 'x'"));
+    let steps = vec![recovery().remove(0), way("taken", &taken), way("other", &other)];
+    let sees = vec![
+        ("choose", offering("replica", "promote", "phoenix-dr-replica", "phoenix-dr-replica")),
+        ("taken", Sees::State(Box::new(open()))),
+    ];
+    let script = Script::new(|_, _| Reply::Answer(200, REPLICA.to_owned()));
+    let scene = Scene::new(steps, sees, script);
+    let (report, _) = scene.look().await;
+    let other = &found(&report, "other").found;
+    assert!(matches!(other, Found::KnownAfter { step } if step.0 == "choose"), "{other:?}");
+    let (report, _) = scene.look_for(Some("replica")).await;
+    let other = &found(&report, "other").found;
+    assert!(matches!(other, Found::Skipped { .. }), "{other:?}");
+    assert!(matches!(found(&report, "taken").found, Found::KnownAfter { .. }));
 }
 
 #[tokio::test]

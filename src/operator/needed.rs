@@ -17,7 +17,7 @@ pub(crate) struct Asked<'a> {
     pub plan: &'a Plan,
     pub given: &'a Given,
     /// What preflight saw, as far as it did: what is satisfied or skipped already asks nothing, and what was not seen
-    /// is taken to ask everything it may
+    /// is taken to ask everything it may. Where nobody has looked at all, nothing is concluded of what has a condition
     pub found: &'a [DryRunStep],
     pub mode: Mode,
     pub confirm_each: bool,
@@ -36,6 +36,9 @@ pub(crate) fn needed(run: &Asked<'_>) -> Vec<String> {
             continue;
         }
         let seen = found.get(&step.id).map(|seen| &seen.found);
+        if run.found.is_empty() && step.when.is_some() {
+            continue;
+        }
         questions.extend(of_step(run, step, seen));
     }
     if run.alone {

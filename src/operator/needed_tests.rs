@@ -25,6 +25,19 @@ fn without_any_flag_everything_is_named_once() {
 }
 
 #[test]
+fn of_what_has_a_condition_nothing_is_asked_before_somebody_has_looked() {
+    let mut plan = plan();
+    let database = plan.steps.iter_mut().find(|step| step.id.0 == "database").expect("there");
+    database.when = Some("steps.recovery_point.outputs.kind == 'replica'".to_owned());
+    let mut given = Given { yes: true, ..Given::default() };
+    given.waive.insert("fence".to_owned(), "unfenced".to_owned());
+    given.guard(&plan);
+    assert_eq!(needed(&run(&plan, &given, &[])), Vec::<String>::new());
+    // What is still open then may be asked: it is named before anything is changed.
+    assert_eq!(needed(&run(&plan, &given, &report().steps)), ["--approve database"]);
+}
+
+#[test]
 fn with_every_flag_nothing_is_missing() {
     let mut given = Given { yes: true, ..Given::default() };
     given.approve.insert("database".to_owned());

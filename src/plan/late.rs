@@ -68,30 +68,58 @@ fn holds(with: &Map<String, Value>) -> bool {
 /// A text that does not compile uses nothing; evaluating it says why.
 pub(crate) fn uses(step: &PlannedStep) -> BTreeSet<StepId> {
     let mut used = BTreeSet::new();
-    let mut note = |expression: &Expression| {
-        let steps = expression.references.iter().filter_map(Reference::step);
-        used.extend(steps.map(StepId::from));
-    };
-    if let Some(condition) = step.when.as_deref().and_then(|when| compile_cached(when).ok()) {
-        note(&condition);
-    }
+    used.extend(step.when.as_deref().into_iter().flat_map(|when| steps_of(when, |_| true)));
     let mut texts = |with: &Map<String, Value>| {
-        each_text(with, &mut |text| {
-            if let Ok(template) = template_cached(text) {
-                template.expressions().for_each(|(expression, _)| note(expression));
-            }
-        });
+        each_expression(with, &mut |expression| used.extend(steps_in(expression, |_| true)));
     };
-    match &step.body {
-        Body::Gate { checks } => checks.iter().for_each(|check| texts(&check.with)),
-        Body::Action { with, .. } => texts(with),
-    }
+    body(step, &mut texts);
     match &step.rollback {
         Rollback::Action { with, .. } => texts(with),
         Rollback::Auto | Rollback::None { .. } => {}
     }
     step.verify.iter().for_each(|check| texts(&check.with));
     used
+}
+
+/// Returns the steps of which a condition asks by `has` whether they gave something.
+///
+/// Before such a step has ended that would be answered with no, whatever it is going to give.
+pub(crate) fn condition_asks(when: &str) -> BTreeSet<StepId> {
+    steps_of(when, |reference| reference.tested).into_iter().collect()
+}
+
+/// Returns the same of what a step does or checks.
+pub(crate) fn body_asks(step: &PlannedStep) -> BTreeSet<StepId> {
+    let mut asked = BTreeSet::new();
+    body(step, &mut |with| {
+        let note = |expression: &Expression| steps_in(expression, |reference| reference.tested);
+        each_expression(with, &mut |expression| asked.extend(note(expression)));
+    });
+    asked
+}
+
+fn body(step: &PlannedStep, hand: &mut impl FnMut(&Map<String, Value>)) {
+    match &step.body {
+        Body::Gate { checks } => checks.iter().for_each(|check| hand(&check.with)),
+        Body::Action { with, .. } => hand(with),
+    }
+}
+
+fn steps_of(text: &str, wanted: impl Fn(&Reference) -> bool) -> Vec<StepId> {
+    compile_cached(text).map_or_else(|_| Vec::new(), |expression| steps_in(&expression, wanted))
+}
+
+fn steps_in(expression: &Expression, wanted: impl Fn(&Reference) -> bool) -> Vec<StepId> {
+    let wanted = expression.references.iter().filter(|reference| wanted(reference));
+    wanted.filter_map(Reference::step).map(StepId::from).collect()
+}
+
+fn each_expression(with: &Map<String, Value>, hand: &mut impl FnMut(&Expression)) {
+    each_text(with, &mut |text| {
+        if let Ok(template) = template_cached(text) {
+            template.expressions().for_each(|(expression, _)| hand(expression));
+        }
+    });
 }
 
 /// Hands over every text in a map that holds an expression, at any depth.

@@ -21,7 +21,7 @@ impl Looker<'_> {
             let open = |i: &usize| {
                 !self.found.contains_key(i) && !self.sight.has_ended(*i) && !tried.contains(i)
             };
-            let (mut calls, mut unborne) = (Vec::new(), Vec::new());
+            let (mut calls, mut unborne, mut omitted) = (Vec::new(), Vec::new(), Vec::new());
             for i in (0..plan.steps.len()).filter(open).filter(|i| !plan.steps[*i].is_gate()) {
                 match self.resolved(i, |used| self.known_or_foreseen(used)) {
                     Ready::Task(Task::Action(call)) if self.bears(i, &call) => {
@@ -29,17 +29,32 @@ impl Looker<'_> {
                     }
                     Ready::Task(Task::Action(call)) => unborne.push((i, *call)),
                     // Skipped, as things look: it gives nothing.
-                    Ready::Said(_) | Ready::Task(Task::Gate(_)) | Ready::NotYet => {}
+                    Ready::Said(found) => omitted.push((i, found)),
+                    Ready::Task(Task::Gate(_)) | Ready::NotYet => {}
                 }
             }
-            if calls.is_empty() && unborne.is_empty() {
+            if calls.is_empty() && unborne.is_empty() && omitted.is_empty() {
                 return;
             }
             tried.extend(calls.iter().chain(&unborne).map(|(i, _)| *i));
+            tried.extend(omitted.iter().map(|(i, _)| *i));
+            self.omit(omitted);
             for (i, call) in unborne {
                 self.foresee(i, &call, &Observation::new(Value::Null, Value::Null)).await;
             }
             self.look_once_ahead(calls).await;
+        }
+    }
+
+    /// Notes steps that are skipped by what is foreseen. That is settled where the choice was named beforehand: a person, or
+    /// a better recovery point that comes up meanwhile, may make it another one.
+    fn omit(&mut self, omitted: Vec<(usize, Found)>) {
+        for (i, found) in omitted {
+            if self.named && self.certain(i) {
+                self.say(i, Fidelity::Resolved, found, Vec::new());
+            } else {
+                self.omitted.insert(self.sight.plan.steps[i].id.clone());
+            }
         }
     }
 
@@ -66,6 +81,7 @@ impl Looker<'_> {
             let usable = |choice: &&Candidate| choice.id == point && choice.unusable.is_none();
             seen.choices.iter().find(usable)
         });
+        self.named = named.is_some();
         let taken = named.or_else(|| Candidate::best(&seen.choices, self.sight.plan.rto_max()));
         call.choice = taken.cloned();
         self.foresee(i, &call, &seen).await;
