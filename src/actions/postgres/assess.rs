@@ -178,7 +178,10 @@ pub(crate) async fn perform(
     Ok(Performed {
         after: seen.desired.clone(),
         outputs: report.outputs(file.as_deref()),
-        obligations: report.obligation(database, file.as_deref()).into_iter().collect(),
+        obligations: report
+            .obligation(&with.region, database, file.as_deref())
+            .into_iter()
+            .collect(),
         notes,
     })
 }

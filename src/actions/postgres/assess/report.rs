@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::relations::{Family, Kind, Relation};
 use super::server::Facts;
+use crate::clients::postgres::literal;
 use crate::outcome::Obligation;
 use crate::runbook::catalogue::actions::AssessTier;
 use crate::span::Span;
@@ -249,8 +250,14 @@ impl Report {
         self.damaged().is_empty() && self.unread().is_empty()
     }
 
-    /// Returns what stays open where something is damaged: that a step is done is not that a database is sound.
-    pub(super) fn obligation(&self, database: &str, file: Option<&str>) -> Option<Obligation> {
+    /// Returns what stays open where something is damaged: that a step is done is not that a database is sound. It is
+    /// closed by another database that takes the name; the cut over then owes what becomes of the damaged one.
+    pub(super) fn obligation(
+        &self,
+        region: &str,
+        database: &str,
+        file: Option<&str>,
+    ) -> Option<Obligation> {
         let damaged = self.damaged();
         let (first, more) = (damaged.first()?, damaged.len() - 1);
         let others = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -260,7 +267,20 @@ impl Report {
             say: format!("{database} on {} is damaged: {first}{others}{report}", self.instance),
             how: "restore what is damaged, or make its indexes anew, then assess it again"
                 .to_owned(),
-            closed_by: None,
+            closed_by: self.server.as_ref().map(|facts| {
+                json!({
+                    "check": "postgres.query",
+                    "with": {
+                        "instance": self.instance,
+                        "region": region,
+                        "sql": format!(
+                            "select not exists (select 1 from pg_database where datname = {} and oid = {})",
+                            literal(database), facts.database_oid
+                        ),
+                    },
+                    "that": "value",
+                })
+            }),
         })
     }
 

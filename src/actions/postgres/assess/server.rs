@@ -21,7 +21,8 @@ pub(super) const FACTS: &str = "select current_setting('server_version'), \
          (select max(checksum_last_failure) from pg_stat_database \
              where datname = current_database() or datname is null)::text, \
          amcheck.schema, index_check.name, coalesce(has_function_privilege(index_check.name, 'EXECUTE'), false), \
-         heap_check.name, coalesce(has_function_privilege(heap_check.name, 'EXECUTE'), false) \
+         heap_check.name, coalesce(has_function_privilege(heap_check.name, 'EXECUTE'), false), \
+         (select oid from pg_database where datname = current_database()) \
      from (values (1)) one (n) \
      left join (select format('%I', n.nspname) as schema from pg_extension e \
          join pg_namespace n on n.oid = e.extnamespace where e.extname = 'amcheck') amcheck on true \
@@ -66,6 +67,8 @@ pub(super) struct Facts {
     pub block_bytes: u64,
     pub in_recovery: bool,
     pub database: String,
+    /// What tells it from another that takes its name
+    pub database_oid: u32,
     pub role: String,
     /// Pages whose checksum was wrong since the statistics began
     pub checksum_failures: i64,
@@ -138,6 +141,7 @@ impl Facts {
             checksum_last_failure: row.try_get(9)?,
             index_check,
             heap_check,
+            database_oid: row.try_get(15)?,
             database,
             role,
         })

@@ -141,6 +141,7 @@ fn facts() -> server::Facts {
         block_bytes: 8192,
         in_recovery: false,
         database: "phoenix".to_owned(),
+        database_oid: 16_384,
         role: "dr".to_owned(),
         checksum_failures: 0,
         checksum_last_failure: None,
