@@ -216,7 +216,7 @@ pub(crate) struct Obligation {
     pub id: String,
     /// What is open and why it matters
     pub say: String,
-    /// What closes it, for a person
+    /// What closes it, for a person; a line that begins with `$ ` is a command
     pub how: String,
     /// Check (`{check, with, that}` as in a runbook) that proves it closed, where one can
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -315,7 +315,7 @@ fn unmoved(clients: &Clients, with: &TrafficShift, seen: &Observation) -> Obliga
             with.from, with.to
         ),
         how: match command {
-            Some(command) => format!("once Route 53 takes changes again: {command}"),
+            Some(command) => format!("once Route 53 takes changes again:\n$ {command}"),
             None => format!(
                 "once Route 53 takes changes again: give {}'s record set the weight 0 and {}'s another",
                 with.from, with.to

@@ -29,7 +29,7 @@ pub(crate) async fn look(clients: &Clients, with: &AwsHealth) -> Seen {
         .build();
     let request = aws.health.describe_events().filter(filter).max_results(100);
     let Ok(answer) = within(&*clients.clock, LIMIT, request.send()).await else {
-        return Seen::unclear("AWS Health does not answer, no vote");
+        return Seen::unclear(format!("no answer in {} s, no vote", LIMIT.as_secs()));
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -57,7 +57,7 @@ fn why(
         return "no support plan, no vote".to_owned();
     }
     match liveness(error) {
-        Liveness::NoAnswer(said) => format!("AWS Health: {said}, no vote"),
+        Liveness::NoAnswer(said) => format!("{said}, no vote"),
         Liveness::Answered | Liveness::Doubt(_) => {
             failure(Nature::Read, "health:DescribeEvents", "us-east-1", error).message
         }

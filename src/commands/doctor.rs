@@ -46,7 +46,7 @@ fn reach(plan: &Plan, report: &DryRunReport, now: Timestamp) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some((what, span)) = preflight::needed_longest(plan, report, now).first() {
         let said = format!("{what} after about {}; the objective is {}", minutes(*span), goals.rto);
-        let hint = "nobody can be back sooner by this runbook: shorten its longest chain, or change the objective";
+        let hint = "this runbook cannot restore it sooner: shorten its longest chain of steps, or change the objective";
         found.push(held(*span <= goals.rto.duration(), "time objective", said, hint));
     }
     let (candidates, best) = observe::candidates(report);

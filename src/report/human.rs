@@ -18,7 +18,7 @@ use super::words;
 use crate::clock::since;
 use crate::engine::ports::ProgressNote;
 use crate::estate::types::Priority;
-use crate::event::{Event, Record};
+use crate::event::{Event, Finding, Record};
 use crate::ids::StepId;
 use crate::outcome::{CheckReport, Verdict};
 use crate::plan::{Body, Plan, PlannedStep};
@@ -36,6 +36,8 @@ pub(crate) struct Human {
     news: BTreeMap<StepId, ProgressNote>,
     /// Last look at each gate that was printed
     gates: BTreeMap<StepId, Vec<Verdict>>,
+    /// What blocked at the last look
+    blocks: Vec<Finding>,
     /// When each running step was last mentioned
     mentioned: BTreeMap<StepId, Timestamp>,
     /// Nothing new starts any more
@@ -54,6 +56,7 @@ impl Human {
             network: Network::default(),
             news: BTreeMap::new(),
             gates: BTreeMap::new(),
+            blocks: Vec::new(),
             mentioned: BTreeMap::new(),
             stopping: false,
             quiet_until: 0,
@@ -135,12 +138,23 @@ impl Human {
         }
     }
 
-    /// A gate looks again every few seconds: only a look that differs from the last one is news.
+    /// A gate looks again every few seconds, a screen that is blocked whenever somebody asks: only a look that differs from
+    /// the last one is news.
     fn is_news(&mut self, event: &Event) -> bool {
-        let Event::GateSeen { step, verdict, reports } = event else { return true };
-        let mut seen = vec![*verdict];
-        seen.extend(reports.iter().flat_map(verdicts));
-        self.gates.insert(step.clone(), seen.clone()) != Some(seen)
+        match event {
+            Event::GateSeen { step, verdict, reports } => {
+                let mut seen = vec![*verdict];
+                seen.extend(reports.iter().flat_map(verdicts));
+                self.gates.insert(step.clone(), seen.clone()) != Some(seen)
+            }
+            Event::Preflight { findings } => {
+                let blocks: Vec<Finding> =
+                    findings.iter().filter(|finding| finding.blocks()).cloned().collect();
+                let before = std::mem::replace(&mut self.blocks, blocks);
+                before.is_empty() || before != self.blocks
+            }
+            _ => true,
+        }
     }
 
     fn layout(&self) -> Layout {
@@ -277,6 +291,9 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
     } else {
         let rto = objective(plan, Priority::P0).unwrap_or(plan.objectives.rto);
         parts.push(format!("P0 objective {}", minutes(rto.duration())));
+        // Until the screen comes: a look may take its whole time where a region swallows packets.
+        let looking = view.open.is_none();
+        parts.extend(looking.then(|| "looking at the estate".to_owned()));
         parts.push("nothing is changed yet".to_owned());
         return parts.join(" · ");
     }

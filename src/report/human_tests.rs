@@ -242,6 +242,40 @@ fn a_gate_that_looks_the_same_again_is_no_news() {
 }
 
 #[test]
+fn what_blocks_as_it_did_is_not_told_again() {
+    let look = |script: Script, clock: &str, said: &str| {
+        let (about, said) = ("credentials".to_owned(), said.to_owned());
+        let level = FindingLevel::Blocking;
+        let findings = vec![Finding { level, about, said, hint: None, step: None }];
+        script.event(clock, Event::Preflight { findings })
+    };
+    let script = look(Script::started(), "02:18:03", "expired");
+    let script = look(script, "02:18:09", "expired");
+    assert_eq!(shown(&script, Volume::Normal).matches("BLOCK").count(), 1);
+    let script = look(script, "02:18:20", "denied");
+    let text = shown(&script, Volume::Normal);
+    assert_eq!(text.matches("BLOCK").count(), 2, "{text}");
+    // It was gone in between: that it is back is news.
+    let script = script.event("02:18:30", Event::Preflight { findings: Vec::new() });
+    let script = look(script, "02:18:40", "denied");
+    assert_eq!(shown(&script, Volume::Normal).matches("BLOCK").count(), 3);
+}
+
+#[test]
+fn before_a_question_the_status_says_that_it_looks() {
+    let said = |script: &Script| {
+        let mut view = ViewState::default();
+        script.records.iter().for_each(|record| view.apply(record));
+        status_line(&view, &Network::default(), at("02:18:08"))
+    };
+    let script = Script::started();
+    assert!(said(&script).ends_with("looking at the estate · nothing is changed yet"));
+    let question = Box::new(question(QuestionKey::Go, AnswerForm::YesNo));
+    let asked = said(&script.event("02:18:06", Event::Asked { question }));
+    assert!(asked.ends_with("nothing is changed yet") && !asked.contains("looking"), "{asked}");
+}
+
+#[test]
 fn without_bars_a_long_step_is_mentioned_once_a_minute() {
     let (mut human, _, err) = human(Volume::Normal);
     let script = Script::started().start("02:20:00", "restore");

@@ -170,7 +170,13 @@ impl Page<'_> {
         let about = step.map_or("", |step| step.0.as_str());
         self.head(Weight::Loud, Tone::Warn, "open", about, &obligation.say);
         let warned = words::if_pasted(self.layout.mode);
-        self.under(Weight::Loud, &format!("To close it{warned}: {}", obligation.how));
+        for line in format!("To close it{warned}: {}", obligation.how).lines() {
+            match line.starts_with("$ ") {
+                // Whole, to be pasted, and as far to the left as it may be.
+                true => self.lines.push(Line::new(Weight::Loud, Tone::Plain, format!("  {line}"))),
+                false => self.under(Weight::Loud, line),
+            }
+        }
     }
 
     fn dated(&mut self, at: Timestamp, said: &str) {

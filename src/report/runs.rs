@@ -246,7 +246,8 @@ fn obligations(all: &[&Obligation], run: Option<&str>, columns: usize) -> Vec<St
     for obligation in all {
         lines.extend(text::wrap(&format!("! {}: {}", obligation.id, obligation.say), columns, 4));
         let warned = words::if_pasted(run.map(|_| Mode::Rehearsal));
-        lines.extend(text::block(&format!("to close it{warned}: {}", obligation.how), columns, 4));
+        let how = format!("to close it{warned}: {}", obligation.how);
+        lines.extend(text::instruction(&how, columns, 4));
         let id = &obligation.id;
         let done = format!("when it is done: phoenix-dr mark-done {id}{named} --evidence HOW");
         lines.extend(text::command(&done, columns, 4));

@@ -166,6 +166,16 @@ pub(crate) fn block(text: &str, columns: usize, indent: usize) -> Vec<String> {
         .collect()
 }
 
+/// Returns what a person is told to do as lines of at most `columns`. A line of it that begins with `$ ` is a command and
+/// stays one line whatever the width: it is for pasting.
+pub(crate) fn instruction(said: &str, columns: usize, indent: usize) -> Vec<String> {
+    let line = |line: &str| match line.starts_with("$ ") {
+        true => vec![format!("{}{}", " ".repeat(indent), plain(line))],
+        false => block(line, columns, indent),
+    };
+    said.lines().flat_map(line).collect()
+}
+
 /// Returns a command, of words without spaces, as lines of at most `columns` where its words allow it. A line that goes
 /// on ends with `\`: pasted together they are one command.
 pub(crate) fn command(command: &str, columns: usize, indent: usize) -> Vec<String> {
@@ -315,6 +325,20 @@ mod tests {
         );
         assert_eq!(wrap("", 10, 0), [""]);
         assert_eq!(wrap("a\nb", 10, 1), ["a", " b"]);
+    }
+
+    #[test]
+    fn a_command_within_what_is_to_be_done_stays_whole() {
+        let said =
+            "once us-east-1 is back:\n$ aws rds delete-db-instance --db-instance-identifier x";
+        assert_eq!(
+            instruction(said, 20, 2),
+            [
+                "  once us-east-1 is",
+                "  back:",
+                "  $ aws rds delete-db-instance --db-instance-identifier x"
+            ]
+        );
     }
 
     #[test]

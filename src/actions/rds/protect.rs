@@ -294,7 +294,7 @@ fn unprotected(with: &Protect, wanted: Protection) -> Obligation {
     Obligation {
         id: format!("unprotected-{}", with.instance),
         say: format!("{} was too busy to be given its backups and Multi-AZ", with.instance),
-        how: command(with, wanted),
+        how: format!("as soon as it is available:\n$ {}", command(with, wanted)),
         closed_by: closed_by(
             with,
             &format!(
@@ -320,7 +320,7 @@ fn no_replica(clients: &Clients, with: &Protect, arn: &str) -> Obligation {
         id: format!("no-replica-{}", with.instance),
         say: format!("{} has no replica in another region", with.instance),
         how: format!(
-            "once {region} is back: aws rds create-db-instance-read-replica --region {region} \
+            "once {region} is back:\n$ aws rds create-db-instance-read-replica --region {region} \
              --db-instance-identifier NAME --source-db-instance-identifier {arn}"
         ),
         closed_by: closed_by(with, "value.replicas > 0"),
@@ -333,8 +333,9 @@ fn no_backup_copy(clients: &Clients, with: &Protect, arn: &str, retention: i32) 
         id: format!("no-backup-copy-{}", with.instance),
         say: format!("backups of {} are in {} only", with.instance, with.region),
         how: format!(
-            "once {region} is back: aws rds start-db-instance-automated-backups-replication --region {region} \
-             --source-db-instance-arn {arn} --backup-retention-period {retention} (and --kms-key-id where encrypted)"
+            "once {region} is back, with --kms-key-id where it is encrypted:\n\
+             $ aws rds start-db-instance-automated-backups-replication --region {region} \
+             --source-db-instance-arn {arn} --backup-retention-period {retention}"
         ),
         closed_by: closed_by(with, "value.backup_copies > 0"),
     }

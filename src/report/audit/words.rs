@@ -105,8 +105,11 @@ pub(in crate::report) fn told(event: &Event, mode: Option<Mode>) -> Told<'_> {
         }
         Event::RevertFinished { step, result } => reverted(step, result),
         Event::ObligationOpened { step, obligation } => {
-            Told::of(step.as_ref(), format!("OPEN {}: {}", obligation.id, obligation.say))
-                .more([format!("to close it{}: {}", if_pasted(mode), obligation.how)])
+            Told::of(step.as_ref(), format!("OPEN {}: {}", obligation.id, obligation.say)).more(
+                format!("to close it{}: {}", if_pasted(mode), obligation.how)
+                    .lines()
+                    .map(str::to_owned),
+            )
         }
         Event::ObligationClosed { id, said, .. } => Told::run(format!("closed {id}: {said}")),
         Event::RunVerified { verdict, reports } => {
