@@ -10,6 +10,7 @@ import json
 import os
 import ssl
 import tempfile
+import threading
 import urllib.parse
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class Api:
     def __init__(self, host, port, token=None, context=None):
         self.host, self.port, self.token = host, port, token
         self.context = context or ssl._create_unverified_context()
+        # each thread keeps its connection: a handshake costs both sides more than any of these requests
+        self.local = threading.local()
 
     def connection(self, timeout=30):
         return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self.context)
@@ -39,18 +42,32 @@ class Api:
 
     def call(self, method, path, body=None, kind="application/json", missing_ok=False):
         """The answer's JSON; an error status is an exception, except a 404 where that is fine."""
-        connection = self.connection()
+        request = (method, path, None if body is None else json.dumps(body), self.headers(kind))
+        kept = getattr(self.local, "connection", None)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), self.headers(kind))
-            answer = connection.getresponse()
-            text = answer.read()
-        finally:
-            connection.close()
+            answer, text = self.exchange(kept or self.connection(), request)
+        except (ConnectionError, ssl.SSLError):
+            # closed by the server since it was used last: nothing of this request was read
+            if kept is None:
+                raise
+            answer, text = self.exchange(self.connection(), request)
         if answer.status == 404 and missing_ok:
             return None
         if answer.status >= 400:
             raise ServerError(f"kubernetes: {method} {path}: {answer.status} {text[:500].decode(errors='replace')}")
         return json.loads(text) if text[:1] in b"{[" else text.decode()
+
+    def exchange(self, connection, request):
+        self.local.connection = None
+        try:
+            connection.request(*request)
+            answer = connection.getresponse()
+            text = answer.read()
+        except BaseException:
+            connection.close()
+            raise
+        self.local.connection = connection
+        return answer, text
 
     def patch(self, path, body):
         return self.call("PATCH", path, body, "application/merge-patch+json")
