@@ -75,7 +75,7 @@ impl Server {
             .spawn()
             .expect("postgres starts");
         let server = Self { port, bin, folder, child };
-        while !server.psql("select 1") {
+        while !server.psql("postgres", "select 1") {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         Some(server)
@@ -88,17 +88,31 @@ impl Server {
 
     /// Carries out SQL, which must succeed.
     pub(crate) fn sql(&self, sql: &str) {
-        assert!(self.psql(sql), "{sql}");
+        self.sql_in("postgres", sql);
     }
 
-    fn psql(&self, sql: &str) -> bool {
+    /// Carries out SQL in a database.
+    pub(crate) fn sql_in(&self, database: &str, sql: &str) {
+        assert!(self.psql(database, sql), "{sql}");
+    }
+
+    /// Runs one of PostgreSQL's own programs, which must succeed.
+    pub(crate) fn program(&self, name: &str, arguments: &[&str]) {
+        let mut program = Command::new(self.bin.join(name));
+        program.stdin(Stdio::null()).stdout(Stdio::null());
+        assert!(self.run(program, arguments), "{name} {arguments:?}");
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> bool {
+        let how = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql];
+        self.run(command(&self.bin.join("psql")), &how)
+    }
+
+    fn run(&self, mut program: Command, arguments: &[&str]) -> bool {
         let port = self.port.to_string();
-        let ran = command(&self.bin.join("psql"))
-            .env("PGPASSWORD", PASSWORD)
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port])
-            .args(["-U", USER, "-d", "postgres", "-c", sql])
-            .status();
-        ran.expect("psql runs").success()
+        let to = [("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", USER)];
+        let ran = program.env("PGPASSWORD", PASSWORD).envs(to).args(arguments).status();
+        ran.expect("it runs").success()
     }
 }
 

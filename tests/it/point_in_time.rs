@@ -55,7 +55,7 @@ const FAILS: &str = r#"
 const RUN: [&str; 6] = ["run", "back.yaml", "--yes", "--accept-loss", "1d", "--non-interactive"];
 
 /// Where a base backup lies, and where servers are made of it: the user they run as must get there.
-struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
     port: u16,
     user: String,
@@ -83,7 +83,7 @@ fn vacant() -> u16 {
 
 impl Place {
     /// Backs the primary up, three rows in a table of its own; nothing is archived, so that the backup is all there is.
-    fn of(estate: &Estate) -> Self {
+    pub(crate) fn of(estate: &Estate) -> Self {
         estate.sql(INSTANCE, "create table pit as select generate_series(1, 3) id");
         estate.sql(INSTANCE, "grant select on pit to phoenix_dr");
         let directory = tempfile::tempdir().expect("a directory");
@@ -134,7 +134,7 @@ impl Place {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
-    fn folder(&self, estate: &Estate) -> Folder {
+    pub(crate) fn folder(&self, estate: &Estate) -> Folder {
         let folder = estate.folder();
         let file = folder.path().join("phoenix-dr.yaml");
         let text = std::fs::read_to_string(&file).expect("the estate file");
@@ -153,15 +153,29 @@ impl Place {
         folder
     }
 
+    /// Asks the restored server.
+    pub(crate) fn sql(&self, estate: &Estate, sql: &str) -> String {
+        let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
+        let asked = self
+            .program("psql")
+            .env("PGPASSWORD", password.as_str().expect("a password"))
+            .args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "postgres", "-d", "phoenix", "-c", sql])
+            .output()
+            .expect("psql runs");
+        assert!(asked.status.success(), "{sql}: {}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8_lossy(&asked.stdout).trim().to_owned()
+    }
+
     /// Takes the restored server away, as whoever does not need it any more does.
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let data = self.data();
         let stopped = self.program("pg_ctl").args(["stop", "-m", "fast", "-D"]).arg(&data).output();
         assert!(stopped.expect("pg_ctl runs").status.success(), "no server was running");
         std::fs::remove_dir_all(data).expect("removed");
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let above = self.data().parent().map(Path::to_owned).expect("a directory");
         let entries = std::fs::read_dir(above).expect("listed");
         entries
