@@ -293,7 +293,7 @@ pub(crate) fn status_line(view: &ViewState, network: &Network, now: Timestamp) -
         parts.push(format!("P0 objective {}", minutes(rto.duration())));
         // Until the screen comes: a look may take its whole time where a region swallows packets.
         let looking = view.open.is_none();
-        parts.extend(looking.then(|| "looking at the estate".to_owned()));
+        parts.extend(looking.then(|| "looking".to_owned()));
         parts.push("nothing is changed yet".to_owned());
         return parts.join(" · ");
     }

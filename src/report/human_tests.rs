@@ -269,7 +269,7 @@ fn before_a_question_the_status_says_that_it_looks() {
         status_line(&view, &Network::default(), at("02:18:08"))
     };
     let script = Script::started();
-    assert!(said(&script).ends_with("looking at the estate · nothing is changed yet"));
+    assert!(said(&script).ends_with("looking · nothing is changed yet"));
     let question = Box::new(question(QuestionKey::Go, AnswerForm::YesNo));
     let asked = said(&script.event("02:18:06", Event::Asked { question }));
     assert!(asked.ends_with("nothing is changed yet") && !asked.contains("looking"), "{asked}");
