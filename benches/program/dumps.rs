@@ -21,6 +21,7 @@ steps:
   - id: dump
     action: postgres.dump
     with: { instance: bench-db, region: us-east-1, jobs: 4 }
+    rollback: { none: it is cleared }
 ";
 
 const RESTORE: &str = "runbook: BENCH-RESTORE
