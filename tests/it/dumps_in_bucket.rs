@@ -123,8 +123,12 @@ fn sigkill_after_the_records_of_each_step_and_resume_end_with_one_dump() {
             command.env("LD_PRELOAD", killer()).env("KILL_AFTER", &record);
             let killed = ran(command.output().expect("run the binary"));
             assert_eq!(killed.exit, KILLED, "{record}: {}\n{}", killed.out, killed.err);
-            let resumed = folder.run(&["resume", "--yes", "--non-interactive"]);
-            assert_eq!(resumed.exit, 0, "{record}: {}\n{}", resumed.out, resumed.err);
+            let (_, events) = folder.journals().remove(0);
+            // Records that are ready together share a sync: with the last attempt's the run may be over.
+            if !events.iter().any(|event| event["kind"] == "run_finished") {
+                let resumed = folder.run(&["resume", "--yes", "--non-interactive"]);
+                assert_eq!(resumed.exit, 0, "{record}: {}\n{}", resumed.out, resumed.err);
+            }
             assert_eq!(dumps(&folder).len(), 1, "{record}");
             assert_eq!(databases(&estate), "phoenix phoenix_proof postgres", "{record}");
             assert_eq!(left(&folder), Vec::<PathBuf>::new(), "{record}");

@@ -37,3 +37,33 @@ pub(super) fn bucket_of_dumps(plan: &Plan) -> Option<&DumpBucket> {
     };
     plan.steps.iter().any(asks).then_some(bucket)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clients::aws::testing::estate;
+    use crate::report::fixtures::plan;
+
+    #[test]
+    fn a_step_that_reads_dumps_asks_aws_where_they_are_in_a_bucket() {
+        let mut plan = plan();
+        plan.estate = (*estate(|_| {})).clone();
+        plan.steps.truncate(1);
+        let step = &mut plan.steps[0];
+        step.verify.clear();
+        step.body = Body::Action { action: "postgres.prove".to_owned(), with: Default::default() };
+        let mut at = |dumps| {
+            let database = plan.estate.database.as_mut().expect("a database");
+            database.dumps = Some(serde_json::from_value(dumps).expect("dumps"));
+            (uses_aws(&plan), bucket_of_dumps(&plan).map(|bucket| bucket.region.clone()))
+        };
+        assert_eq!(at(json!("/var/backups")), (false, None));
+        let bucket = json!({ "bucket": "b-1", "region": "us-west-2", "work": "/w" });
+        assert_eq!(at(bucket), (true, Some("us-west-2".to_owned())));
+        plan.steps[0].body =
+            Body::Action { action: "postgres.assess".to_owned(), with: Default::default() };
+        assert!(!uses_aws(&plan), "that step has nothing to do with it");
+    }
+}

@@ -37,6 +37,8 @@ const LOOKS_MAX: usize = 1200;
 pub(in crate::actions::postgres) enum Fault {
     /// The connection breaks before anything arrives
     Broken,
+    /// It is carried out, and the answer does not come back
+    Lost,
     Answer(u16, String),
 }
 
@@ -101,15 +103,26 @@ impl HttpConnector for Through<SharedHttpConnector> {
         let meets = self.way.meets.lock().expect("no panic").clone();
         match meets.and_then(|meets| meets(&asked)) {
             None => self.inner.call(request),
-            Some(Fault::Broken) => HttpConnectorFuture::ready(Err(ConnectorError::io(
-                std::io::Error::from(std::io::ErrorKind::ConnectionReset).into(),
-            ))),
+            Some(Fault::Broken) => HttpConnectorFuture::ready(Err(reset())),
+            Some(Fault::Lost) => {
+                let carried_out = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    let answer = carried_out.await?;
+                    // It has been read to its end: what was asked for is done.
+                    drop(ByteStream::new(answer.into_body()).collect().await);
+                    Err(reset())
+                })
+            }
             Some(Fault::Answer(status, body)) => {
                 let status = status.try_into().expect("a status");
                 HttpConnectorFuture::ready(Ok(HttpResponse::new(status, body.into())))
             }
         }
     }
+}
+
+fn reset() -> ConnectorError {
+    ConnectorError::io(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
 }
 
 /// Returns an error as S3 answers it.

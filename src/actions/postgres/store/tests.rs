@@ -1,5 +1,7 @@
 //! Dumps in a bucket of a real S3 server, from a real PostgreSQL server and back.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
@@ -146,6 +148,50 @@ async fn an_upload_that_broke_off_goes_on_with_what_is_not_there() {
     assert_eq!(shop.left(), Vec::<String>::new());
     lab.restored("first", "copy").await.expect("whole");
     lab.proved("first", "copy").await.expect("whole");
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_seen_to_be_done() {
+    let Some(lab) = Lab::with_bucket().await else { return };
+    // Of each object the first: whoever asks again finds something there.
+    let lost = Mutex::new(BTreeSet::new());
+    lab.shop().way.meets(move |asked| {
+        let of_dump = asked.starts_with("PUT ") && !asked.contains("may-write");
+        let first = of_dump && lost.lock().expect("no panic").insert(asked.to_owned());
+        first.then_some(Fault::Lost)
+    });
+    lab.shop().way.asked();
+    lab.dumped("first").await;
+    lab.shop().way.free();
+    let asked = lab.shop().way.asked();
+    let manifests = written(&asked).into_iter().filter(|name| *name == "manifest.json").count();
+    assert_eq!(manifests, 2, "it was asked for again: {asked:?}");
+    lab.restored("first", "copy").await.expect("whole");
+    lab.proved("first", "copy").await.expect("whole");
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_goes_once_it_is_whole_in_the_bucket() {
+    let Some(lab) = Lab::with_bucket().await else { return };
+    let shop = lab.shop();
+    lab.dumped("first").await;
+    let manifest = shop.get("first.dump/manifest.json").await;
+    let left = |name: &str| shop.work.path().join(format!(".phoenix-dr-{name}-1"));
+    for name in ["whole", "elsewhere", "begun"] {
+        std::fs::create_dir(left(name)).expect("made");
+        std::fs::write(left(name).join("toc.dat"), "x").expect("written");
+    }
+    std::fs::write(left("whole").join("manifest.json"), &manifest).expect("written");
+    let text = String::from_utf8(manifest).expect("text");
+    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let mut other: Manifest = serde_json::from_value(kept["manifest"].take()).expect("a manifest");
+    other.token = "01OTHER/step/0".to_owned();
+    let other = super::super::manifest::Kept::of(other).expect("kept").text().expect("text");
+    std::fs::write(left("elsewhere").join("manifest.json"), other).expect("written");
+    lab.dumped("second").await;
+    assert!(!left("whole").exists(), "it is in the bucket");
+    // Only their own steps know whether somebody still needs these.
+    assert!(left("elsewhere").exists() && left("begun").exists());
 }
 
 #[tokio::test]
@@ -319,6 +365,14 @@ async fn a_listing_is_read_to_its_last_page_and_a_strange_manifest_is_not_believ
         let error = dumps.find(&clients, "evil").await.expect_err(name);
         assert!(error.message.contains("is no name of a file"), "{error}");
     }
+    // Nothing is fetched to where it has no room.
+    let mut dump = dumps.find(&clients, "first").await.expect("looked").expect("there");
+    let said = dumps.stageable(&dump).expect("room").expect("it is said");
+    assert!(said.contains("to be fetched into"), "{said}");
+    dump.manifest.files[0].bytes = 1 << 60;
+    let error = dumps.stageable(&dump).expect_err("as much as nobody has");
+    assert_eq!((error.class, error.effect), (FailureClass::Capacity, Effect::None), "{error}");
+    assert!(error.message.contains("and fetching first takes"), "{error}");
     // What could not be looked at may be the newest.
     shop.way.meets(|asked| asked.contains("evil").then(|| refusal(503, "SlowDown")));
     let error = dumps.list(&clients, "phoenix").await.expect_err("not looked at");
