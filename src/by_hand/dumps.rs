@@ -1,7 +1,10 @@
 //! Dumps: `pg_dump`, `pg_restore` and `psql`.
 
+use std::path::Path;
+
 use super::With;
 use super::database::{address, psql_to};
+use crate::estate::dumps::{DumpBucket, DumpsAt};
 use crate::estate::types::Estate;
 use crate::shell;
 
@@ -15,9 +18,42 @@ fn server(estate: &Estate, with: With<'_>) -> String {
     format!("-h {} -p {port} -U {}", shell::word(&host), shell::word(user))
 }
 
+fn at(estate: &Estate) -> Option<&DumpsAt> {
+    estate.database.as_ref()?.dumps.as_ref()
+}
+
+fn bucket(estate: &Estate) -> Option<&DumpBucket> {
+    match at(estate)? {
+        DumpsAt::Directory(_) => None,
+        DumpsAt::Bucket(bucket) => Some(bucket),
+    }
+}
+
+fn root_and(estate: &Estate, name: &str) -> String {
+    let root = at(estate).map_or("DUMPS", DumpsAt::work);
+    format!("{root}/{name}{DUMP}")
+}
+
 fn folder(estate: &Estate, name: &str) -> String {
-    let root = estate.database.as_ref().and_then(|known| known.dumps.as_deref()).unwrap_or("DUMPS");
-    shell::word(&format!("{root}/{name}{DUMP}"))
+    shell::word(&root_and(estate, name))
+}
+
+fn copied(bucket: &DumpBucket, from: &str, to: &str) -> String {
+    let (from, to) = (shell::word(from), shell::word(to));
+    format!("aws s3 cp --recursive --region {} {from} {to}", bucket.region)
+}
+
+/// Returns the command that brings a dump into the bucket, where there is one.
+pub(crate) fn sent(estate: &Estate, name: &str) -> Option<String> {
+    let bucket = bucket(estate)?;
+    Some(copied(bucket, &root_and(estate, name), &bucket.place(&format!("{name}{DUMP}"))))
+}
+
+/// Returns the command that brings a dump from the bucket into a folder of this host, where there is one.
+pub(crate) fn brought(estate: &Estate, name: &str, folder: &Path) -> Option<String> {
+    let bucket = bucket(estate)?;
+    let from = bucket.place(&format!("{name}{DUMP}"));
+    Some(copied(bucket, &from, &folder.display().to_string()))
 }
 
 fn jobs(with: With<'_>) -> String {
@@ -29,21 +65,27 @@ pub(super) fn dump(estate: &Estate, with: With<'_>) -> Vec<String> {
     let own = || estate.database.as_ref().map_or("DATABASE", |known| known.name.as_str());
     let database = with.maybe("database").unwrap_or_else(own);
     let file = folder(estate, with.maybe("name").unwrap_or("NAME"));
-    vec![format!(
+    let dumped = format!(
         "pg_dump {} -d {} --format=directory --jobs={} --file={file}",
         server(estate, with),
         shell::word(database),
         jobs(with)
-    )]
+    );
+    std::iter::once(dumped).chain(sent(estate, with.maybe("name").unwrap_or("NAME"))).collect()
 }
 
 /// Returns the commands that show what the database could be restored from.
 pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
     let database = estate.database.as_ref();
-    let dumps = database.and_then(|known| known.dumps.as_deref());
     let bases = database.and_then(|known| known.base_backups.as_ref());
-    let mut lines: Vec<String> =
-        dumps.map(|root| format!("ls -ld {}/*{DUMP}", shell::word(root))).into_iter().collect();
+    let shown = at(estate).map(|at| match at {
+        DumpsAt::Directory(root) => format!("ls -ld {}/*{DUMP}", shell::word(root)),
+        DumpsAt::Bucket(bucket) => {
+            let place = shell::word(&format!("{}/", bucket.place("")));
+            format!("aws s3 ls --region {} {place}", bucket.region)
+        }
+    });
+    let mut lines: Vec<String> = shown.into_iter().collect();
     if let Some(bases) = bases {
         lines.push(format!("ls -l {}", shell::word(&bases.directory)));
         lines.push(format!("ls -l {} | tail", shell::word(&bases.wal)));
@@ -68,15 +110,19 @@ pub(super) fn evidence(estate: &Estate, with: With<'_>) -> Vec<String> {
 /// Returns the commands that restore a dump into a new database.
 pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let (server, into) = (server(estate, with), shell::word(&with.text("into")));
-    let file = folder(estate, with.maybe("dump").unwrap_or("NAME"));
-    vec![
+    let name = with.maybe("dump").unwrap_or("NAME");
+    let file = folder(estate, name);
+    let mut lines: Vec<String> =
+        brought(estate, name, Path::new(&root_and(estate, name))).into_iter().collect();
+    lines.extend([
         format!("createdb {server} --template=template0 {into}"),
         format!(
             "pg_restore {server} -d {into} --exit-on-error --no-owner --jobs={} {file}",
             jobs(with)
         ),
         format!("vacuumdb {server} -d {into} --analyze-only"),
-    ]
+    ]);
+    lines
 }
 
 /// Returns the directory of base backups.

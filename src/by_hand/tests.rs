@@ -47,6 +47,29 @@ fn every_action_and_every_check_has_a_command() {
 }
 
 #[test]
+fn a_dump_in_a_bucket_is_copied_there_and_back() {
+    let mut estate = estate();
+    let at = json!({ "bucket": "b-1", "region": "us-west-2", "prefix": "p", "work": "/my work" });
+    let database = estate.database.as_mut().expect("a database");
+    database.dumps = Some(serde_json::from_value(at).expect("a bucket"));
+    let mut with = with();
+    with.insert("dump".to_owned(), json!("nightly"));
+    with.insert("name".to_owned(), json!("nightly"));
+    let copy = "aws s3 cp --recursive --region us-west-2";
+    let dumped = action(&estate, ActionName::PostgresDump, &with);
+    assert!(
+        dumped[0].starts_with("pg_dump ") && dumped[0].contains("--file='/my work/nightly.dump'"),
+        "{dumped:?}"
+    );
+    assert_eq!(dumped[1], format!("{copy} '/my work/nightly.dump' s3://b-1/p/nightly.dump"));
+    let restored = action(&estate, ActionName::PostgresRestore, &with);
+    assert_eq!(restored[0], format!("{copy} s3://b-1/p/nightly.dump '/my work/nightly.dump'"));
+    assert!(restored[1].starts_with("createdb "), "{restored:?}");
+    let points = action(&estate, ActionName::PostgresChooseRecoveryPoint, &with);
+    assert_eq!(points[0], "aws s3 ls --region us-west-2 s3://b-1/p/");
+}
+
+#[test]
 fn what_reverts_can_be_taken_back_by_hand() {
     let (estate, with) = (estate(), with());
     for name in ActionName::ALL {

@@ -39,6 +39,8 @@ use whole::WholeInterceptor;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request that carries many bytes takes as long as these do; one that does not move is ended by the SDK itself.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Every AWS client of one process; nothing is built before it is needed.
 pub(crate) struct Aws {
@@ -259,6 +261,15 @@ fn timeouts() -> TimeoutConfig {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
+
+/// Returns the limits of a request that carries many bytes.
+pub(crate) fn transfers() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(TRANSFER_TIMEOUT)
+        .operation_attempt_timeout(TRANSFER_TIMEOUT)
         .build()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+mod asks;
 mod reach;
 
 use super::facts::{self, Known};
@@ -28,6 +29,7 @@ use crate::report::forecast::{Network, Outlook};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found};
 use crate::report::text::minutes;
 use crate::report::view::ViewState;
+use asks::{bucket_of_dumps, uses_aws};
 
 /// One question to one service may take this long. All are put at the same time as the looks at the steps.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -233,20 +235,6 @@ fn lost_region(plan: &Plan) -> Option<&str> {
     input("from").or_else(|| input("region").filter(|to| *to != primary).map(|_| primary))
 }
 
-/// Says whether anything of the plan, or the lease, asks AWS.
-fn uses_aws(plan: &Plan) -> bool {
-    let services = ["rds.", "route53.", "s3.", "traffic.", "aws."];
-    let asks = |name: &str| services.iter().any(|service| name.starts_with(service));
-    let step_asks = |step: &PlannedStep| {
-        let body = match &step.body {
-            Body::Action { action, .. } => asks(action),
-            Body::Gate { checks } => checks.iter().any(|check| asks(&check.check)),
-        };
-        body || step.verify.iter().any(|check| asks(&check.check))
-    };
-    plan.estate.state.is_some() || plan.steps.iter().any(step_asks)
-}
-
 /// Asks who we are; `None` where nothing of the plan asks AWS.
 async fn identity(plan: &Plan, clients: &Clients) -> Option<Result<Identity, ActionError>> {
     if !uses_aws(plan) {
@@ -432,6 +420,7 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(String, String)> {
     regions.extend(estate.state.as_ref().map(|state| state.s3.region.as_str()));
     let object = estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());
     regions.extend(object.map(|object| object.region.as_str()));
+    regions.extend(bucket_of_dumps(plan).map(|bucket| bucket.region.as_str()));
     regions.sort_unstable();
     regions.dedup();
     let aws = uses_aws(plan);

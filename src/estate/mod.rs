@@ -1,6 +1,7 @@
 //! The estate: the systems a runbook acts on, read from `phoenix-dr.yaml`.
 
 pub(crate) mod defaults;
+pub(crate) mod dumps;
 pub(crate) mod experiments;
 pub(crate) mod init;
 pub(crate) mod load;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dumps::DumpsAt;
 use super::experiments::Experiments;
 use super::own_server::{BaseBackups, OwnServer};
 pub(crate) use super::people::{Contact, Severity, SeverityRule};
@@ -230,9 +231,9 @@ pub(crate) struct Database {
     /// Measured restore time per GiB in seconds, for forecasts; 20 when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_seconds_per_gib: Option<u32>,
-    /// Directory that dumps are written to and restored from, each with its manifest beside it
+    /// Where dumps are written to and restored from, each with its manifest beside it: a directory, or a bucket
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dumps: Option<String>,
+    pub dumps: Option<DumpsAt>,
     /// Base backups and archived WAL, of a server of one's own
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_backups: Option<BaseBackups>,

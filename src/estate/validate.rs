@@ -2,6 +2,7 @@
 
 mod database;
 mod dns;
+mod dumps;
 mod experiments;
 mod tables;
 
@@ -231,13 +232,13 @@ impl Checks<'_> {
         };
         self.survives(&path.key("region"), &state.s3.region, "the lease's bucket");
         self.bucket(&path.key("bucket"), &state.s3.bucket);
-        let prefix = &state.s3.prefix;
+        self.prefix(&path.key("prefix"), &state.s3.prefix);
+    }
+
+    fn prefix(&mut self, path: &Path, prefix: &str) {
         if prefix.is_empty() || prefix.starts_with('/') || prefix.ends_with('/') {
-            self.wrong_with_help(
-                &path.key("prefix"),
-                format!("`{prefix}` is not a prefix"),
-                "write it without a slash at either end",
-            );
+            let message = format!("`{prefix}` is not a prefix");
+            self.wrong_with_help(path, message, "write it without a slash at either end");
         }
     }
 

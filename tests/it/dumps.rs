@@ -8,7 +8,7 @@ use super::estate::{Estate, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::killer;
 
-const OPTIONS: &str = r#"{"primary_up": true}"#;
+pub(crate) const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
 /// How a process that SIGKILL ended is told.
 const KILLED: i32 = -9;
@@ -52,10 +52,15 @@ const FAILS: &str = r#"
     on_failure: rollback
 "#;
 
-const RUN: [&str; 4] = ["run", "proof.yaml", "--yes", "--non-interactive"];
+pub(crate) const RUN: [&str; 4] = ["run", "proof.yaml", "--yes", "--non-interactive"];
 
 /// A folder whose estate keeps dumps, and whose user may make databases.
 fn folder(estate: &Estate) -> Folder {
+    kept_at(estate, |dumps| dumps.display().to_string())
+}
+
+/// A folder whose estate keeps dumps as its file then says; `at` is given a directory of this host.
+pub(crate) fn kept_at(estate: &Estate, at: impl Fn(&Path) -> String) -> Folder {
     estate.sql(INSTANCE, "grant pg_read_all_data to phoenix_dr");
     estate.sql(INSTANCE, "alter role phoenix_dr createdb");
     let folder = estate.folder();
@@ -63,14 +68,14 @@ fn folder(estate: &Estate) -> Folder {
     std::fs::create_dir(&dumps).expect("a directory of dumps");
     let file = folder.path().join("phoenix-dr.yaml");
     let text = std::fs::read_to_string(&file).expect("the estate file");
-    let given = format!("database:\n  dumps: {}\n", dumps.display());
+    let given = format!("database:\n  dumps: {}\n", at(&dumps));
     assert!(text.contains("\ndatabase:\n"));
     std::fs::write(&file, text.replacen("database:\n", &given, 1)).expect("write");
     folder.write("proof.yaml", RUNBOOK);
     folder
 }
 
-fn databases(estate: &Estate) -> String {
+pub(crate) fn databases(estate: &Estate) -> String {
     let sql =
         "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
     estate.sql(INSTANCE, sql).as_str().expect("a list").to_owned()

@@ -10,6 +10,7 @@ mod databases;
 mod decided;
 mod dr001;
 mod dumps;
+mod dumps_in_bucket;
 mod estate;
 mod experiments;
 mod failover;

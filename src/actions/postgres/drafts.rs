@@ -38,9 +38,19 @@ pub(super) fn mark(call: &Call) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// How every draft begins.
+const DRAFT: &str = ".phoenix-dr-";
+
 /// Returns how the drafts of a step begin; nobody else's do.
 fn drafts(call: &Call) -> String {
-    format!(".phoenix-dr-{}-", mark(call))
+    format!("{DRAFT}{}-", mark(call))
+}
+
+/// Returns the drafts of all steps.
+pub(super) fn drafts_in(root: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let drafts = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRAFT));
+    drafts.map(|entry| entry.path()).collect()
 }
 
 /// Longer than a program has to end that is not waited for any more.

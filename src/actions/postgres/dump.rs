@@ -1,6 +1,6 @@
 //! `postgres.dump`: a dump of a database with a manifest of exactly what is in it, taken inside the dump's own snapshot.
 //!
-//! Reads the database and writes to the estate's directory of dumps. What it writes has a name nobody else uses until the
+//! Reads the database and writes to where the estate keeps its dumps. What it writes has a name nobody else uses until the
 //! manifest says that it is whole: a dump that was cut off is none, and an attempt that a dead process left running cannot
 //! write into this one's.
 
@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::content::{self, Content, Reading};
-use super::drafts::{Draft, bytes, free, hashed, named, nameless, tidy};
-use super::keep;
-use super::manifest::{Dumps, FileDigest, Manifest};
+use super::drafts::{Draft, bytes, hashed, named, nameless, tidy};
+use super::manifest::{FileDigest, Manifest, whole};
 use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
+use super::store::Dumps;
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
 use crate::clients::postgres::{Held, connect_to, database, login, watched_to};
@@ -41,17 +42,18 @@ pub(crate) async fn observe(
     let dumps = Dumps::of(clients)?;
     let name = named(with.name.as_deref(), call)?;
     let state = |whole: bool| json!({ "dump": name, "whole": whole });
-    if let Some(manifest) = dumps.find(&name)? {
-        if manifest.token != call.token() {
+    if let Some(dump) = dumps.find(clients, &name).await? {
+        if dump.manifest.token != call.token() {
             let message = format!("a dump named {name} is there already, of another run");
             return Err(ActionError::unchanged(FailureClass::Conflict, message)
                 .hint("give this one another `name`"));
         }
-        dumps.sizes(&manifest)?;
+        dump.whole()?;
         let mut seen = Observation::new(state(true), state(true));
-        seen.outputs = outputs(&dumps, &manifest);
+        seen.outputs = outputs(&dumps, &dump.manifest);
         return Ok(seen);
     }
+    dumps.vacant(clients, call, &name).await?;
     let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
     may_read(clients, &with.instance, asked).await?;
@@ -59,16 +61,18 @@ pub(crate) async fn observe(
     let mut seen = Observation::new(state(false), state(true));
     seen.evidence = vec![
         format!("{asked} on {}: {}, {}", with.instance, about.said(), bytes(about.bytes)),
-        format!("{} in {}", tool.version, dumps.root().display()),
+        format!("{} in {}", tool.version, dumps.work().display()),
     ];
     seen.evidence.extend(needed_later(tool.major, about.major()));
-    seen.evidence.extend(room(&dumps, about.bytes)?);
+    seen.evidence.extend(dumps.room(about.bytes)?);
     seen.differences = vec![Difference {
         what: format!("dump of {asked}"),
         from: "none".to_owned(),
-        to: dumps.folder(&name).display().to_string(),
+        to: dumps.path(&name),
     }];
-    seen.commands = vec![line(&argv(&tool, "SNAPSHOT", &dumps.folder(&name), asked, with.jobs))];
+    let made_in = dumps.made_in(&name);
+    seen.commands = vec![line(&argv(&tool, "SNAPSHOT", &made_in, asked, with.jobs))];
+    seen.commands.extend(by_hand::dumps::sent(&clients.estate, &name));
     Ok(seen)
 }
 
@@ -82,14 +86,15 @@ pub(crate) async fn perform(
 ) -> Result<Performed, ActionError> {
     let dumps = Dumps::of(clients)?;
     let name = named(with.name.as_deref(), call)?;
+    dumps.prepare(clients, &name).await?;
     // What an earlier attempt of this step took hours for, and could not give its name.
-    let nameless = nameless(dumps.root(), call, |draft| dumps.whole(draft, &name, &call.token()));
+    let nameless = nameless(dumps.work(), call, |draft| whole(draft, &name, &call.token()));
     let (draft, manifest) = match nameless {
         Some(found) => found,
         None => make(clients, call, with, &dumps, name).await?,
     };
-    keep(&dumps, &draft, &manifest).await?;
-    tidy(dumps.root(), call);
+    dumps.keep(clients, call, &draft, &manifest).await?;
+    tidy(dumps.work(), call);
     let needed = needed_later(manifest.tool, manifest.server_major());
     Ok(Performed {
         after: json!({ "dump": manifest.name, "whole": true }),
@@ -98,7 +103,7 @@ pub(crate) async fn perform(
             manifest.database,
             manifest.content.tables.len(),
             manifest.rows(),
-            bytes(manifest.files.iter().map(|file| file.bytes).sum()),
+            bytes(manifest.stored()),
             manifest.files.len(),
             manifest.taken,
         ))
@@ -120,7 +125,7 @@ async fn make(
     let asked = of(clients, with)?;
     let about = about(clients, &with.instance, asked).await?;
     let tool = program(clients, &with.instance, &about).await?;
-    tidy(dumps.root(), call);
+    tidy(dumps.work(), call);
     let mut session = connect_to(clients, &with.instance, asked).await?;
     let what = format!("read what {asked} on {} begins with", with.instance);
     let properties = properties(clients, &what, &mut session).await?;
@@ -130,7 +135,7 @@ async fn make(
     let (leader, snapshot) = reading.lead(clients).await?;
     let (taken, lsn) = instant(&what, &leader).await?;
     let sequences = content::positions(reading, &leader).await?;
-    let draft = Draft::new(dumps.root(), call, clients);
+    let draft = Draft::new(dumps.work(), call, clients);
     let argv = argv(&tool, &snapshot, draft.path(), asked, with.jobs);
     let ((), content) = futures::try_join!(
         dump(clients, call, with, &argv),
@@ -268,20 +273,6 @@ async fn instant(what: &str, leader: &Held) -> Result<(Timestamp, String), Actio
     Ok((taken, lsn))
 }
 
-/// Gives the dump its manifest and its name.
-async fn keep(dumps: &Dumps, draft: &Path, manifest: &Manifest) -> Result<(), ActionError> {
-    let kept = keep::keep("the dump", draft, &dumps.folder(&manifest.name), manifest).await;
-    if kept == Ok(true)
-        || dumps.find(&manifest.name)?.is_some_and(|known| known.token == manifest.token)
-    {
-        return Ok(());
-    }
-    kept?;
-    let message = format!("a dump named {} came up meanwhile, of another run", manifest.name);
-    Err(ActionError::unchanged(FailureClass::Conflict, message)
-        .hint("give this one another `name`"))
-}
-
 /// What a dump was found to be.
 struct Of {
     name: String,
@@ -317,27 +308,10 @@ impl Of {
     }
 }
 
-/// Says how much room there is; an error where it cannot be enough.
-fn room(dumps: &Dumps, needed: u64) -> Result<Option<String>, ActionError> {
-    // Without an answer the dump itself will tell. What compresses best takes a tenth.
-    let Some(free) = free(dumps.root()) else { return Ok(None) };
-    if free < needed / 10 {
-        let message = format!(
-            "{} has {} free, and the database has {}",
-            dumps.root().display(),
-            bytes(free),
-            bytes(needed)
-        );
-        return Err(ActionError::unchanged(FailureClass::Capacity, message)
-            .hint("make room there, or name another directory in `database.dumps`"));
-    }
-    Ok(Some(format!("{} free there", bytes(free))))
-}
-
 fn outputs(dumps: &Dumps, manifest: &Manifest) -> Map<String, Value> {
     Map::from_iter([
         ("dump".to_owned(), json!(manifest.name)),
-        ("path".to_owned(), json!(dumps.folder(&manifest.name).display().to_string())),
+        ("path".to_owned(), json!(dumps.path(&manifest.name))),
         ("taken".to_owned(), json!(manifest.taken.to_string())),
         ("rows".to_owned(), json!(manifest.rows())),
     ])

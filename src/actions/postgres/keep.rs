@@ -20,20 +20,29 @@ pub(super) async fn keep<M: Serialize + Clone + Send + 'static>(
     folder: &Path,
     manifest: &M,
 ) -> Result<bool, ActionError> {
-    let (from, to, written) = (draft.to_owned(), folder.to_owned(), manifest.clone());
-    let sealed = blocking(move || seal(&from, &written)).await;
-    sealed.map_err(|error| {
-        let message = format!("write the manifest of {what} in {}: {error}", draft.display());
-        ActionError::unchanged(class(&error), message)
-            .hint("nothing was kept of it: mend that, then retry the step")
-    })?;
-    let from = draft.to_owned();
+    seal(what, draft, manifest).await?;
+    let (from, to) = (draft.to_owned(), folder.to_owned());
     blocking(move || give(&from, &to)).await.map_err(|error| {
         let message = format!("give {what} its name {}: {error}", folder.display());
         ActionError::unchanged(class(&error), message).hint(format!(
             "it is whole in {}: mend that, then retry the step, which only gives it its name",
             draft.display()
         ))
+    })
+}
+
+/// Writes a manifest to what was made: from then on a later attempt knows it for whole.
+pub(super) async fn seal<M: Serialize + Clone + Send + 'static>(
+    what: &str,
+    draft: &Path,
+    manifest: &M,
+) -> Result<(), ActionError> {
+    let (from, written) = (draft.to_owned(), manifest.clone());
+    let sealed = blocking(move || write(&from, &written)).await;
+    sealed.map_err(|error| {
+        let message = format!("write the manifest of {what} in {}: {error}", draft.display());
+        ActionError::unchanged(class(&error), message)
+            .hint("nothing was kept of it: mend that, then retry the step")
     })
 }
 
@@ -67,11 +76,10 @@ fn give_by(
     }
 }
 
-fn seal<M: Serialize>(draft: &Path, manifest: &M) -> io::Result<()> {
-    let kept = Kept::of(manifest)?;
+fn write<M: Serialize>(draft: &Path, manifest: &M) -> io::Result<()> {
+    let text = Kept::of(manifest)?.text()?;
     let mut file = File::create(draft.join(MANIFEST))?;
-    serde_json::to_writer_pretty(&mut file, &kept)?;
-    file.write_all(b"\n")?;
+    file.write_all(&text)?;
     file.sync_all()?;
     sync(draft)
 }

@@ -1,12 +1,9 @@
-//! Dumps in the estate's directory, each with a manifest: what was dumped, from where, and the digest of every file. A
-//! dump without one, or that is not what it says, is not restored.
-//!
-//! `NAME.dump/` holds what `pg_dump` wrote and `manifest.json`. It gets its name as a whole, and never over another: what
-//! was cut off has no name, and what has one is complete.
+//! The manifest of a dump: what was dumped, from where, and the digest of every file. A dump without one, or that is not
+//! what it says, is not restored. Where dumps are kept is [`super::store`]'s business.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,16 +12,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
 use super::properties::{Locale, Properties};
-use crate::clients::Clients;
-use crate::clients::postgres::database;
 use crate::outcome::{ActionError, FailureClass};
 
 /// The format this program writes.
 const FORMAT: &str = "phoenix-dr/dump/2";
 /// The formats it reads: the first lists no objects and does not say which system it is of.
-const FORMATS: [&str; 2] = ["phoenix-dr/dump/1", FORMAT];
+pub(super) const FORMATS: [&str; 2] = ["phoenix-dr/dump/1", FORMAT];
 pub(super) const MANIFEST: &str = "manifest.json";
-const DUMP: &str = ".dump";
 
 /// What is known of one dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,107 +71,12 @@ impl<M: Serialize> Kept<M> {
     pub(super) fn of(manifest: M) -> Result<Self, serde_json::Error> {
         Ok(Self { sha256: digest_of(&manifest)?, manifest })
     }
-}
 
-/// The estate's directory of dumps.
-#[derive(Debug, Clone)]
-pub(super) struct Dumps {
-    root: PathBuf,
-}
-
-impl Dumps {
-    /// Returns the estate's directory, which must be there.
-    pub(super) fn of(clients: &Clients) -> Result<Self, ActionError> {
-        let root = database(clients)?.dumps.as_deref().map(PathBuf::from).ok_or_else(|| {
-            let message = "the estate does not say where dumps are kept";
-            ActionError::unchanged(FailureClass::NotFound, message)
-                .hint("name a directory in `database.dumps` of the estate file")
-        })?;
-        if !root.is_dir() {
-            let message = format!("{} is no directory on this host", root.display());
-            return Err(ActionError::unchanged(FailureClass::NotFound, message)
-                .hint("it is the estate's `database.dumps`: make it, or mount it, and try again"));
-        }
-        Ok(Self { root })
-    }
-
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Returns where a dump's files are.
-    pub(super) fn folder(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}{DUMP}"))
-    }
-
-    fn manifest(&self, name: &str) -> PathBuf {
-        self.folder(name).join(MANIFEST)
-    }
-
-    /// Reads a dump's manifest; `None` where there is none.
-    pub(super) fn find(&self, name: &str) -> Result<Option<Manifest>, ActionError> {
-        let path = self.manifest(name);
-        let Some(manifest) = read::<Manifest>(&self.folder(name), &FORMATS)? else {
-            return Ok(None);
-        };
-        if manifest.name != name {
-            let why = format!("it is of the dump `{}`", manifest.name);
-            return Err(unreadable(&path, &why));
-        }
-        Ok(Some(manifest))
-    }
-
-    /// Reads the manifest of a draft that is a whole dump of this name, of the step with this token.
-    pub(super) fn whole(&self, draft: &Path, name: &str, token: &str) -> Option<Manifest> {
-        let found = read::<Manifest>(draft, &FORMATS).ok()??;
-        let whole = wrong_sizes(draft, &found.files).is_empty();
-        (whole && found.name == name && found.token == token).then_some(found)
-    }
-
-    /// Lists the dumps of a database, the newest first, and what is there that is none, with why.
-    pub(super) fn list(&self, database: &str) -> Result<(Vec<Manifest>, Vec<String>), ActionError> {
-        let failed = |error: io::Error| {
-            let message = format!("list {}: {error}", self.root.display());
-            ActionError::unchanged(FailureClass::Denied, message)
-        };
-        let (mut found, mut others) = (Vec::new(), Vec::new());
-        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            let Some(name) = name.strip_suffix(DUMP) else { continue };
-            match self.find(name) {
-                Ok(Some(manifest)) if manifest.database == database => found.push(manifest),
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    others.push(format!("{name} has no manifest: nothing says what is in it"));
-                }
-                Err(error) => others.push(error.message),
-            }
-        }
-        found.sort_by(|a, b| b.taken.cmp(&a.taken).then_with(|| a.name.cmp(&b.name)));
-        others.sort();
-        Ok((found, others))
-    }
-
-    /// Says what of a dump's files is not there, or not as long as its manifest says: a look that reads no content.
-    pub(super) fn sizes(&self, manifest: &Manifest) -> Result<(), ActionError> {
-        let wrong = wrong_sizes(&self.folder(&manifest.name), &manifest.files);
-        if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
-    }
-
-    /// Reads every file of a dump against its manifest. Blocks.
-    pub(super) fn verify(&self, manifest: &Manifest) -> Result<(), ActionError> {
-        self.sizes(manifest)?;
-        let folder = self.folder(&manifest.name);
-        let wrong: Vec<String> = manifest
-            .files
-            .iter()
-            .filter_map(|file| match sha256(&folder.join(&file.name)) {
-                Ok(found) if found == file.sha256 => None,
-                Ok(_) => Some(format!("{} has other content than was written", file.name)),
-                Err(error) => Some(format!("{}: {error}", file.name)),
-            })
-            .collect();
-        if wrong.is_empty() { Ok(()) } else { Err(altered(&manifest.name, &wrong)) }
+    /// Returns it as it is written.
+    pub(super) fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
     }
 }
 
@@ -187,25 +86,34 @@ pub(super) fn read<M: Serialize + DeserializeOwned>(
     formats: &[&str],
 ) -> Result<Option<M>, ActionError> {
     let path = folder.join(MANIFEST);
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(&path, &error.to_string())),
-    };
-    let bad = |error: serde_json::Error| unreadable(&path, &error.to_string());
+    let place = path.display().to_string();
+    match std::fs::read(&path) {
+        Ok(text) => parsed(&text, &place, formats).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(&place, &error.to_string())),
+    }
+}
+
+/// Reads the text of a manifest of one of some formats; `place` is where it was found.
+pub(super) fn parsed<M: Serialize + DeserializeOwned>(
+    text: &[u8],
+    place: &str,
+    formats: &[&str],
+) -> Result<M, ActionError> {
+    let bad = |error: serde_json::Error| unreadable(place, &error.to_string());
     // A newer format may have fields nobody here knows.
-    let found: serde_json::Value = serde_json::from_slice(&text).map_err(bad)?;
+    let found: serde_json::Value = serde_json::from_slice(text).map_err(bad)?;
     let known = found["manifest"]["format"].as_str().unwrap_or_default();
     if !formats.contains(&known) {
         let formats = formats.join("`, `");
         let why = format!("its format is `{known}`, and this program reads `{formats}`");
-        return Err(unreadable(&path, &why));
+        return Err(unreadable(place, &why));
     }
-    let kept: Kept<M> = serde_json::from_slice(&text).map_err(bad)?;
+    let kept: Kept<M> = serde_json::from_slice(text).map_err(bad)?;
     if digest_of(&kept.manifest).map_err(bad)? != kept.sha256 {
-        return Err(unreadable(&path, "it was changed since it was written"));
+        return Err(unreadable(place, "it was changed since it was written"));
     }
-    Ok(Some(kept.manifest))
+    Ok(kept.manifest)
 }
 
 /// Says which files are not there, or not as long as they were written, a line each.
@@ -218,6 +126,13 @@ pub(super) fn wrong_sizes(folder: &Path, files: &[FileDigest]) -> Vec<String> {
         Err(error) => Some(format!("{}: {error}", file.name)),
     };
     files.iter().filter_map(wrong).collect()
+}
+
+/// Reads the manifest of a draft that is a whole dump of this name, of the step with this token.
+pub(super) fn whole(draft: &Path, name: &str, token: &str) -> Option<Manifest> {
+    let found = read::<Manifest>(draft, &FORMATS).ok()??;
+    let whole = wrong_sizes(draft, &found.files).is_empty();
+    (whole && found.name == name && found.token == token).then_some(found)
 }
 
 impl Manifest {
@@ -263,7 +178,8 @@ pub(super) fn digests(folder: &Path) -> io::Result<Vec<FileDigest>> {
     Ok(files)
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// Reads the digest of a file. Blocks.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
     loop {
@@ -282,13 +198,15 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unreadable(path: &Path, why: &str) -> ActionError {
-    let message = format!("the manifest {} cannot be believed: {why}", path.display());
+/// Says why a manifest is not believed.
+pub(super) fn unreadable(place: &str, why: &str) -> ActionError {
+    let message = format!("the manifest {place} cannot be believed: {why}");
     ActionError::unchanged(FailureClass::Invalid, message)
         .hint("take another one; what this one holds is not known")
 }
 
-fn altered(name: &str, wrong: &[String]) -> ActionError {
+/// Says what about the files of a dump is not as its manifest says, a line each.
+pub(super) fn altered(name: &str, wrong: &[String]) -> ActionError {
     let message = format!("the dump {name} is not what its manifest says: {}", wrong.join("; "));
     ActionError::unchanged(FailureClass::Invalid, message)
         .hint("take another dump, or another copy of this one; nothing was restored")

@@ -27,6 +27,7 @@ pub(crate) mod prove;
 pub(crate) mod restore;
 mod server;
 mod state;
+mod store;
 mod target;
 #[cfg(test)]
 mod testing;

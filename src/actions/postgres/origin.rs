@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::manifest::Manifest;
+use super::store::Dump;
 use crate::estate::types::Database;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -16,7 +17,7 @@ pub(super) struct Origin<'a> {
 /// Dumps of a database's name, by whose they are; in their order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sorted {
-    pub own: Vec<Manifest>,
+    pub own: Vec<Dump>,
     /// The others, a line each
     pub foreign: Vec<String>,
 }
@@ -26,18 +27,18 @@ impl Origin<'_> {
     ///
     /// Those of the very system the restore is for are its own. On another server, such as one that was made anew, the
     /// estate's instances tell; an error where these were several systems, for the newest of them may be of another.
-    pub(super) fn sort(&self, found: Vec<Manifest>) -> Result<Sorted, ActionError> {
-        let of_system = |dump: &Manifest| dump.system.as_deref() == self.system;
+    pub(super) fn sort(&self, found: Vec<Dump>) -> Result<Sorted, ActionError> {
+        let of_system = |dump: &Dump| dump.manifest.system.as_deref() == self.system;
         let known = self.system.is_some() && found.iter().any(of_system);
-        let is_own = |dump: &Manifest| match &dump.system {
+        let is_own = |dump: &Dump| match &dump.manifest.system {
             Some(_) if known => of_system(dump),
-            Some(_) | None => is_of_estate(self.database, &dump.instance),
+            Some(_) | None => is_of_estate(self.database, &dump.manifest.instance),
         };
         let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_own);
         let systems: BTreeSet<&str> =
-            own.iter().filter_map(|dump| dump.system.as_deref()).collect();
+            own.iter().filter_map(|dump| dump.manifest.system.as_deref()).collect();
         if systems.len() > 1 {
-            let dumps: Vec<String> = own.iter().map(said).collect();
+            let dumps: Vec<String> = own.iter().map(|dump| said(&dump.manifest)).collect();
             let message = format!(
                 "which dump of {} is the newest cannot be told: they are of several servers: {}",
                 self.database.name,
@@ -46,7 +47,8 @@ impl Origin<'_> {
             return Err(ActionError::unchanged(FailureClass::Conflict, message)
                 .hint("name the one that is meant in `dump`"));
         }
-        let foreign = others.iter().map(|dump| format!("{} is of another server", said(dump)));
+        let foreign =
+            others.iter().map(|dump| format!("{} is of another server", said(&dump.manifest)));
         let foreign = foreign.collect();
         Ok(Sorted { own, foreign })
     }
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
     use crate::clients::testing;
 
-    fn dump(name: &str, instance: &str, system: Option<&str>) -> Manifest {
+    fn dump(name: &str, instance: &str, system: Option<&str>) -> Dump {
         let content = json!({
             "tables": [], "sequences": [], "large_objects": 0, "invalid_indexes": [], "unvalidated_constraints": [],
         });
@@ -83,11 +85,11 @@ mod tests {
             "server_version": 150_008, "tool": 15, "locale": locale, "bytes": 1, "files": [], "content": content,
             "properties": { "settings": [], "public": false, "grants": [], "owners": [] },
         });
-        serde_json::from_value(manifest).expect("a manifest")
+        Dump { manifest: serde_json::from_value(manifest).expect("a manifest"), wrong: None }
     }
 
     /// Sorts dumps for a server of a system; returns the names of its own, or the error.
-    fn sorted(system: Option<&str>, dumps: &[Manifest]) -> Result<Vec<String>, ActionError> {
+    fn sorted(system: Option<&str>, dumps: &[Dump]) -> Result<Vec<String>, ActionError> {
         let clients = testing::clients(json!({ "database": {
             "name": "phoenix",
             "primary": { "id": "prod", "region": "us-east-1", "address": "127.0.0.1:5432" },
@@ -101,7 +103,7 @@ mod tests {
             dumps.len(),
             "none is left out silently"
         );
-        Ok(sorted.own.into_iter().map(|dump| dump.name).collect())
+        Ok(sorted.own.into_iter().map(|dump| dump.manifest.name).collect())
     }
 
     #[test]

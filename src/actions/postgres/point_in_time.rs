@@ -12,7 +12,7 @@ mod way;
 use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
-use super::proofs::{Proofs, ProvedBy};
+use super::proofs::{Proof, Proofs, Proved, ProvedBy};
 use super::target::RecoveryTarget;
 use crate::clients::Clients;
 use crate::clients::postgres::{database, server as ask};
@@ -134,7 +134,8 @@ pub(crate) async fn perform(
     place.tidy();
     let took = made.then(|| Span(since(began, clients.clock.now())));
     let proofs = Proofs::in_directory(&super::base::BaseBackups::of(clients)?.root);
-    let kept = proofs.keep(clients, call, (&mark.backup, &mark.digest, ProvedBy::Recovery, took));
+    let (backup, digest, by) = (mark.backup.as_str(), mark.digest.as_str(), ProvedBy::Recovery);
+    let kept = proofs.keep(&Proof::of(clients, call, Proved { backup, digest, by, took }));
     let said = format!(
         "restored {} up to `{}` into {}: it takes writes at {}",
         mark.backup,

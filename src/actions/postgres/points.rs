@@ -193,7 +193,7 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
         Err(error) => failures.push(error),
     };
     if database.dumps.is_some() {
-        take(own::dumps(clients, database, asked));
+        take(own::dumps(clients, database, asked).await);
     }
     if database.base_backups.is_some() {
         take(own::base_backups(clients, database, asked).await);

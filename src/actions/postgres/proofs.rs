@@ -2,7 +2,7 @@
 //!
 //! It lies there and not in the state directory of the host that proved it, so that it goes where the backups go: whoever
 //! mounts or copies them elsewhere, for the day this host is gone, has it. It holds the digest of the backup's own
-//! manifest, and says nothing of another backup of the same name.
+//! manifest, and says nothing of another backup of the same name. Of backups in a bucket it is in the bucket.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -46,60 +46,90 @@ pub(crate) struct Proof {
     pub took: Option<Span>,
 }
 
-/// The records of one directory of backups.
-pub(super) struct Proofs {
-    folder: PathBuf,
+/// What was proved, of which backup, by what, and how long that took where it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proved<'a> {
+    pub backup: &'a str,
+    /// Digest in the backup's own manifest
+    pub digest: &'a str,
+    pub by: ProvedBy,
+    pub took: Option<Span>,
 }
 
-impl Proofs {
-    pub(super) fn in_directory(root: &Path) -> Self {
-        Self { folder: root.join(FOLDER) }
+impl Proof {
+    /// Returns the record of what a step proved now.
+    pub(super) fn of(clients: &Clients, call: &Call, proved: Proved<'_>) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            backup: proved.backup.to_owned(),
+            digest: proved.digest.to_owned(),
+            at: clients.clock.now(),
+            by: proved.by,
+            token: call.token(),
+            took: proved.took,
+        }
     }
 
-    fn file(&self, backup: &str) -> PathBuf {
-        self.folder.join(format!("{backup}.json"))
-    }
-
-    /// Returns the proof of a backup; `None` also where it is of another backup of that name, or cannot be read: what is
-    /// not known to be proved is not.
-    pub(super) fn find(&self, backup: &str, digest: &str) -> Option<Proof> {
-        let text = std::fs::read(self.file(backup)).ok()?;
-        let proof: Proof = serde_json::from_slice(&text).ok()?;
+    /// Reads a record; `None` where it is of another backup of that name, or none at all: what is not known to be proved
+    /// is not.
+    pub(super) fn read(text: &[u8], backup: &str, digest: &str) -> Option<Self> {
+        let proof: Self = serde_json::from_slice(text).ok()?;
         let same = proof.format == FORMAT && proof.backup == backup && proof.digest == digest;
         same.then_some(proof)
     }
 
+    /// Returns the record as it is written.
+    pub(super) fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// Returns the name of a backup's record, below what the backups lie in.
+pub(super) fn record(backup: &str) -> String {
+    format!("{FOLDER}/{backup}.json")
+}
+
+/// The records of one directory of backups.
+pub(super) struct Proofs {
+    root: PathBuf,
+}
+
+impl Proofs {
+    pub(super) fn in_directory(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn file(&self, backup: &str) -> PathBuf {
+        self.root.join(record(backup))
+    }
+
+    /// Returns the proof of a backup; `None` also where it cannot be read.
+    pub(super) fn find(&self, backup: &str, digest: &str) -> Option<Proof> {
+        Proof::read(&std::fs::read(self.file(backup)).ok()?, backup, digest)
+    }
+
     /// Keeps that a backup was proved; returns what is to be told where it cannot be kept, for the backup is proved all
     /// the same.
-    pub(super) fn keep(
-        &self,
-        clients: &Clients,
-        call: &Call,
-        proved: (&str, &str, ProvedBy, Option<Span>),
-    ) -> Option<String> {
-        let (backup, digest, by, took) = proved;
-        let proof = Proof {
-            format: FORMAT.to_owned(),
-            backup: backup.to_owned(),
-            digest: digest.to_owned(),
-            at: clients.clock.now(),
-            by,
-            token: call.token(),
-            took,
-        };
-        let error = self.write(&proof).err()?;
-        let file = self.file(backup);
-        Some(format!("that it is proved could not be kept in {}: {error}", file.display()))
+    pub(super) fn keep(&self, proof: &Proof) -> Option<String> {
+        let error = self.write(proof).err()?;
+        Some(unkept(&self.file(&proof.backup).display().to_string(), &error.to_string()))
     }
 
     fn write(&self, proof: &Proof) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
-        let draft = self.folder.join(format!(".{}.{}", proof.backup, std::process::id()));
+        let folder = self.root.join(FOLDER);
+        std::fs::create_dir_all(&folder)?;
+        let draft = folder.join(format!(".{}.{}", proof.backup, std::process::id()));
         let mut file = File::create(&draft)?;
-        serde_json::to_writer_pretty(&mut file, proof)?;
-        file.write_all(b"\n")?;
+        file.write_all(&proof.text()?)?;
         file.sync_all()?;
         std::fs::rename(&draft, self.file(&proof.backup))?;
-        File::open(&self.folder)?.sync_all()
+        File::open(&folder)?.sync_all()
     }
+}
+
+/// Says that a proof stands and its record could not be written.
+pub(super) fn unkept(place: &str, why: &str) -> String {
+    format!("that it is proved could not be kept in {place}: {why}")
 }

@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::compare::differences;
 use super::content::{self, Reading};
-use super::manifest::{Dumps, Manifest};
+use super::manifest::Manifest;
 use super::objects::Definitions;
-use super::proofs::{Proofs, ProvedBy};
 use super::server::{About, about};
+use super::store::Dumps;
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, WARNS};
@@ -23,7 +23,7 @@ pub(crate) async fn observe(
     _call: &Call,
     with: &PostgresProve,
 ) -> Result<Observation, ActionError> {
-    let manifest = manifest(clients, with)?;
+    let (_, manifest) = manifest(clients, with).await?;
     let found = about(clients, &with.instance, &with.database).await?;
     let mut seen = Observation::new(json!({ "proved": false }), json!({ "proved": true }));
     seen.evidence = vec![format!(
@@ -52,7 +52,7 @@ pub(crate) async fn perform(
     with: &PostgresProve,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let manifest = manifest(clients, with)?;
+    let (dumps, manifest) = manifest(clients, with).await?;
     let found = about(clients, &with.instance, &with.database).await?;
     let reading = Reading {
         instance: &with.instance,
@@ -68,10 +68,7 @@ pub(crate) async fn perform(
     if !wrong.is_empty() {
         return Err(unproved(with, &wrong));
     }
-    let kept = manifest.digest().and_then(|digest| {
-        let proofs = Proofs::in_directory(Dumps::of(clients).ok()?.root());
-        proofs.keep(clients, call, (&manifest.name, &digest, ProvedBy::Content, None))
-    });
+    let kept = dumps.keep_proof(clients, call, &manifest).await;
     let said = std::iter::once(format!(
         "{} holds what {} held at {}: {} tables, {} rows, every digest the same; {} other objects; the content of large \
              objects and of materialized views is not compared",
@@ -118,13 +115,18 @@ fn untold(manifest: &Manifest, found: &About) -> Option<String> {
     Some(format!("{WARNS}{said}"))
 }
 
-fn manifest(clients: &Clients, with: &PostgresProve) -> Result<Manifest, ActionError> {
+/// Returns the manifest a database is held against. The dump's files are not needed for that.
+async fn manifest(
+    clients: &Clients,
+    with: &PostgresProve,
+) -> Result<(Dumps, Manifest), ActionError> {
     let dumps = Dumps::of(clients)?;
-    dumps.find(&with.dump)?.ok_or_else(|| {
-        let message = format!("the dump {} is not in {}", with.dump, dumps.root().display());
-        ActionError::unchanged(FailureClass::NotFound, message)
-            .hint("a database is proved by the manifest of the dump it was restored from")
-    })
+    match dumps.find(clients, &with.dump).await? {
+        Some(dump) => Ok((dumps, dump.manifest)),
+        None => Err(dumps
+            .missing(&format!("the dump {}", with.dump))
+            .hint("a database is proved by the manifest of the dump it was restored from")),
+    }
 }
 
 fn unproved(with: &PostgresProve, wrong: &[String]) -> ActionError {

@@ -12,10 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
 use super::dump::{LIMIT, class, said};
-use super::manifest::{Dumps, Manifest};
+use super::manifest::Manifest;
 use super::origin::{Origin, Sorted};
 use super::properties::{Given, give};
 use super::server::{About, about};
+use super::store::{Dump, Dumps};
+use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
 use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
@@ -68,10 +70,11 @@ async fn fresh(
     live: &State,
 ) -> Result<Observation, ActionError> {
     let server = about(clients, &with.instance, MAINTENANCE).await?;
-    let (dumps, manifest, others) = chosen(clients, with, server.system.as_deref())?;
-    dumps.sizes(&manifest)?;
+    let (dumps, dump, others) = chosen(clients, with, server.system.as_deref()).await?;
+    dump.whole()?;
+    let manifest = &dump.manifest;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
-    fits(clients, with, &manifest, &server, &tool)?;
+    fits(clients, with, manifest, &server, &tool)?;
     let mut seen = Observation::new(live.seen(), State::whole(&manifest.name));
     seen.evidence = vec![format!(
         "{} of {} on {} in {}: {}, {} rows, server {}, as of {}",
@@ -84,6 +87,7 @@ async fn fresh(
         manifest.server_major(),
         manifest.taken
     )];
+    seen.evidence.extend(dumps.stageable(&dump)?);
     seen.evidence.extend(others.iter().map(|other| format!("left out: {other}")));
     seen.differences = vec![Difference {
         what: format!("database {} on {}", with.into, with.instance),
@@ -91,8 +95,10 @@ async fn fresh(
         to: format!("what {} holds", manifest.name),
     }];
     seen.context = json!({ "dump": manifest.name });
-    let folder = dumps.folder(&manifest.name);
-    seen.commands = vec![line(&argv(&tool, &folder, &with.into, with.jobs))];
+    let folder = dumps.folder(manifest);
+    seen.commands =
+        by_hand::dumps::brought(&clients.estate, &manifest.name, &folder).into_iter().collect();
+    seen.commands.push(line(&argv(&tool, &folder, &with.into, with.jobs)));
     Ok(seen)
 }
 
@@ -104,21 +110,17 @@ pub(crate) async fn perform(
     with: &PostgresRestore,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let (dumps, manifest) = same(clients, with, seen)?;
+    let (dumps, dump) = same(clients, with, seen).await?;
+    let manifest = &dump.manifest;
     let server = about(clients, &with.instance, MAINTENANCE).await?;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
-    fits(clients, with, &manifest, &server, &tool)?;
-    call.progress.tell(format!("reading {} against its manifest", manifest.name), None);
-    let (reader, read) = (dumps.clone(), manifest.clone());
-    let verified = tokio::task::spawn_blocking(move || reader.verify(&read)).await;
-    verified.map_err(|error| {
-        ActionError::unchanged(FailureClass::Internal, format!("read the dump: {error}"))
-    })??;
+    fits(clients, with, manifest, &server, &tool)?;
+    let staged = dumps.stage(clients, call, &dump).await?;
     let target = Target::of(call, with);
-    let (draft, mut notes) = target.make(clients, &manifest, server.major()).await?;
-    let folder = dumps.folder(&manifest.name);
+    let (draft, mut notes) = target.make(clients, manifest, server.major()).await?;
+    let folder = staged.folder();
     call.progress.tell(format!("restoring {} rows", manifest.rows()), None);
-    let restored = run(clients, call, with, &argv(&tool, &folder, &draft, with.jobs)).await;
+    let restored = run(clients, call, with, &argv(&tool, folder, &draft, with.jobs)).await;
     let ended = restored.map_err(begun)?;
     if ended.end != ProgramEnd::Exit(0) {
         let message = format!("pg_restore of {}: {}", manifest.name, said(&ended));
@@ -127,11 +129,12 @@ pub(crate) async fn perform(
                 .hint("see its whole output in the run's artifacts"),
         ));
     }
-    let granting = Granting { tool: &tool, folder: &folder, draft: &draft };
+    let granting = Granting { tool: &tool, folder, draft: &draft };
     notes.extend(granting.give(clients, call, with).await.map_err(begun)?);
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
-    notes.extend(target.finish(clients, &draft, &manifest).await.map_err(begun)?);
+    notes.extend(target.finish(clients, &draft, manifest).await.map_err(begun)?);
+    staged.done().await;
     let head = format!("restored {} into {}: {} rows", manifest.name, with.into, manifest.rows());
     Ok(Performed {
         after: State::whole(&manifest.name),
@@ -171,23 +174,24 @@ pub(crate) async fn revert(
 
 /// Returns the dump that is to be restored, and what was left out of the choice; `system` is that of the server it is to
 /// be restored on.
-fn chosen(
+async fn chosen(
     clients: &Clients,
     with: &PostgresRestore,
     system: Option<&str>,
-) -> Result<(Dumps, Manifest, Vec<String>), ActionError> {
+) -> Result<(Dumps, Dump, Vec<String>), ActionError> {
     let dumps = Dumps::of(clients)?;
     if let Some(name) = &with.dump {
-        let found = dumps.find(name)?;
-        let manifest = found.ok_or_else(|| missing(&dumps, &format!("the dump {name}")))?;
-        return Ok((dumps, manifest, Vec::new()));
+        let found = dumps.find(clients, name).await?;
+        let dump = found.ok_or_else(|| dumps.missing(&format!("the dump {name}")))?;
+        return Ok((dumps, dump, Vec::new()));
     }
     let database = database(clients)?;
-    let (found, mut others) = dumps.list(&database.name)?;
-    let Sorted { own, foreign } = Origin { database, system }.sort(found)?;
-    others.extend(foreign);
+    let mut listing = dumps.list(clients, &database.name).await?;
+    let Sorted { own, foreign } = Origin { database, system }.sort(listing.dumps)?;
+    listing.others.extend(foreign);
+    let others = listing.others;
     let Some(newest) = own.into_iter().next() else {
-        let error = missing(&dumps, &format!("a dump of {} with a manifest", database.name));
+        let error = dumps.missing(&format!("a dump of {} with a manifest", database.name));
         return Err(match others.as_slice() {
             [] => error,
             others => error.hint(format!("left out: {}", others.join("; "))),
@@ -197,21 +201,15 @@ fn chosen(
 }
 
 /// Returns the dump that was looked at: a newer one that came meanwhile is not the one that was approved.
-fn same(
+async fn same(
     clients: &Clients,
     with: &PostgresRestore,
     seen: &Observation,
-) -> Result<(Dumps, Manifest), ActionError> {
+) -> Result<(Dumps, Dump), ActionError> {
     let name = seen.context["dump"].as_str().map(str::to_owned).or_else(|| with.dump.clone());
-    let (dumps, manifest, _) =
-        chosen(clients, &PostgresRestore { dump: name, ..with.clone() }, None)?;
-    Ok((dumps, manifest))
-}
-
-fn missing(dumps: &Dumps, what: &str) -> ActionError {
-    let message = format!("{what} is not in {}", dumps.root().display());
-    ActionError::unchanged(FailureClass::NotFound, message)
-        .hint("see what is there; `database.dumps` of the estate file names the directory")
+    let with = PostgresRestore { dump: name, ..with.clone() };
+    let (dumps, dump, _) = chosen(clients, &with, None).await?;
+    Ok((dumps, dump))
 }
 
 /// Says what about the server is in the way.

@@ -1,9 +1,10 @@
-//! A server with content and a directory of dumps, for tests of dumps, restores and proofs.
+//! A server with content, and a directory or a bucket of dumps, for tests of dumps, restores and proofs.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::store::testing::Shop;
 use crate::actions::{observe, perform};
 use crate::clients::postgres::testing::Server;
 use crate::clients::{Clients, testing};
@@ -31,11 +32,12 @@ const CONTENT: &str = "\
     grant usage on schema lab to app; grant select on lab.experiments to app; \
     alter table lab.experiments owner to dr; grant pg_read_all_data to dr; alter role dr createdb";
 
-/// A server with content, and a directory of dumps.
+/// A server with content, and a directory of dumps, or a bucket where there is one.
 pub(super) struct Lab {
     pub server: Server,
     pub dumps: tempfile::TempDir,
     pub artifacts: tempfile::TempDir,
+    pub shop: Option<Shop>,
 }
 
 impl Lab {
@@ -44,7 +46,18 @@ impl Lab {
         server.prepare().await;
         server.sql("phoenix", CONTENT).await;
         let directory = || tempfile::tempdir().expect("directory");
-        Some(Self { server, dumps: directory(), artifacts: directory() })
+        Some(Self { server, dumps: directory(), artifacts: directory(), shop: None })
+    }
+
+    /// Opens one whose estate keeps its dumps in a bucket.
+    pub(super) async fn with_bucket() -> Option<Self> {
+        let shop = Shop::open().await?;
+        Some(Self { shop: Some(shop), ..Self::open().await? })
+    }
+
+    /// Returns the bucket's server.
+    pub(super) fn shop(&self) -> &Shop {
+        self.shop.as_ref().expect("the lab has a bucket")
     }
 
     pub(super) fn clients(&self) -> (Clients, Armed) {
@@ -53,11 +66,19 @@ impl Lab {
 
     /// Returns clients of an estate whose database has more to it.
     pub(super) fn clients_with(&self, more: &Value) -> (Clients, Armed) {
-        let mut database = json!({ "dumps": self.dumps.path().display().to_string() });
+        let dumps = match &self.shop {
+            None => json!(self.dumps.path().display().to_string()),
+            Some(shop) => shop.dumps(),
+        };
+        let mut database = json!({ "dumps": dumps });
         for (name, value) in more.as_object().into_iter().flatten() {
             database[name.as_str()] = value.clone();
         }
-        let (clients, armed) = testing::armed(self.server.estate(&database));
+        let estate = self.server.estate(&database);
+        let (clients, armed) = match &self.shop {
+            None => testing::armed(estate),
+            Some(shop) => shop.armed(estate),
+        };
         (clients.with_artifacts(self.artifacts.path().to_owned()), armed)
     }
 

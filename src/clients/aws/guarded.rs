@@ -42,7 +42,17 @@ const READS: [(&str, &[&str]); 5] = [
             "TestDNSAnswer",
         ],
     ),
-    ("S3", &["GetObject", "HeadBucket", "HeadObject", "ListObjectsV2"]),
+    (
+        "S3",
+        &[
+            "GetObject",
+            "HeadBucket",
+            "HeadObject",
+            "ListMultipartUploads",
+            "ListObjectsV2",
+            "ListParts",
+        ],
+    ),
     ("STS", &["GetCallerIdentity"]),
     ("Health", &["DescribeEvents"]),
 ];

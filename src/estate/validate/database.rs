@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Checks, is_host};
+use crate::estate::dumps::DumpsAt;
 use crate::estate::types::{ApplicationEndpoint, Connection, Database, SecretRef, TlsMode};
 use crate::runbook::path::Path;
 
@@ -23,11 +24,10 @@ impl Checks<'_> {
         if let Some(experiments) = &database.experiments {
             self.experiments(experiments, &path.key("experiments"));
         }
-        for (key, given) in [
-            ("dumps", &database.dumps),
-            ("evidence", &database.evidence),
-            ("tools", &database.tools),
-        ] {
+        if let Some(dumps) = &database.dumps {
+            self.dumps(dumps, &path.key("dumps"));
+        }
+        for (key, given) in [("evidence", &database.evidence), ("tools", &database.tools)] {
             if let Some(given) = given {
                 self.directory(&path.key(key), given);
             }
@@ -38,7 +38,7 @@ impl Checks<'_> {
         }
     }
 
-    fn directory(&mut self, path: &Path, given: &str) {
+    pub(super) fn directory(&mut self, path: &Path, given: &str) {
         if !given.starts_with('/') {
             let message = format!("`{given}` is not a directory's full path");
             let help = "begin it with a slash: a run may be resumed from another directory";
@@ -49,7 +49,10 @@ impl Checks<'_> {
     /// Holds the places of base backups, their WAL and the server made of them apart.
     fn own_server(&mut self, database: &Database, path: &Path) {
         let mut known: Vec<(&str, &str)> = Vec::new();
-        known.extend(database.dumps.as_deref().map(|dumps| ("dumps", dumps)));
+        known.extend(database.dumps.as_ref().map(|dumps| match dumps {
+            DumpsAt::Directory(directory) => ("dumps", directory.as_str()),
+            DumpsAt::Bucket(bucket) => ("dumps.work", bucket.work.as_str()),
+        }));
         if let Some(backups) = &database.base_backups {
             let at = path.key("base_backups");
             self.directory(&at.key("directory"), &backups.directory);

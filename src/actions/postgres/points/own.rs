@@ -1,12 +1,14 @@
-//! Recovery points in directories: dumps, and base backups with the WAL archived since.
+//! Recovery points that are files: dumps, and base backups with the WAL archived since.
 
 use std::path::Path;
 
+use futures::future::join_all;
+
 use super::{Asked, Damage, Point, PointKind, Points, forecast};
 use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
-use crate::actions::postgres::manifest::{Dumps, Manifest};
 use crate::actions::postgres::origin::is_of_estate;
-use crate::actions::postgres::proofs::Proofs;
+use crate::actions::postgres::proofs::{Proof, Proofs};
+use crate::actions::postgres::store::{Dump, Dumps, Listing};
 use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::wal::{Archive, Reach};
 use crate::actions::postgres::waldump::{End, Reader};
@@ -16,39 +18,54 @@ use crate::estate::types::Database;
 use crate::outcome::ActionError;
 use crate::span::Span;
 
+/// Records of proofs that are read side by side.
+const PROOFS_AT_ONCE: usize = 8;
+
 /// Returns the dumps of the estate's database.
-pub(super) fn dumps(
+pub(super) async fn dumps(
     clients: &Clients,
     database: &Database,
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
     let dumps = Dumps::of(clients)?;
-    let (found, mut remarks) = dumps.list(&database.name)?;
+    let Listing { dumps: found, others: mut remarks } = dumps.list(clients, &database.name).await?;
     let (found, others): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|dump| is_of_estate(database, &dump.instance));
-    remarks.extend(others.iter().map(|dump| {
-        format!("{} is of {}, which is no instance of this estate", dump.name, dump.instance)
+        found.into_iter().partition(|dump| is_of_estate(database, &dump.manifest.instance));
+    remarks.extend(others.iter().map(|Dump { manifest, .. }| {
+        format!(
+            "{} is of {}, which is no instance of this estate",
+            manifest.name, manifest.instance
+        )
     }));
-    let proofs = Proofs::in_directory(dumps.root());
-    let points = found.iter().map(|manifest| dump(database, asked, &dumps, &proofs, manifest));
-    Ok(Points { points: points.collect(), remarks })
+    let mut points = Vec::new();
+    for some in found.chunks(PROOFS_AT_ONCE) {
+        let proofs = some.iter().map(|dump| dumps.proof(clients, &dump.manifest));
+        for (found, proved) in some.iter().zip(join_all(proofs).await) {
+            let proved = proved.unwrap_or_else(|error| {
+                let name = &found.manifest.name;
+                remarks.push(format!("whether {name} was proved is not known: {error}"));
+                None
+            });
+            let path = dumps.path(&found.manifest.name);
+            points.push(dump(database, asked, (found, path), proved));
+        }
+    }
+    Ok(Points { points, remarks })
 }
 
 fn dump(
     database: &Database,
     asked: &Asked<'_>,
-    dumps: &Dumps,
-    proofs: &Proofs,
-    manifest: &Manifest,
+    (dump, path): (&Dump, String),
+    proved: Option<Proof>,
 ) -> Point {
-    let name = &manifest.name;
-    let proved = manifest.digest().and_then(|digest| proofs.find(name, &digest));
+    let manifest = &dump.manifest;
     let took = proved.as_ref().and_then(|proof| proof.took);
     Point {
-        id: format!("dump:{name}"),
+        id: format!("dump:{}", manifest.name),
         kind: PointKind::Dump,
-        title: format!("dump {name} of {}", manifest.instance),
-        path: Some(dumps.folder(name).display().to_string()),
+        title: format!("dump {} of {}", manifest.name, manifest.instance),
+        path: Some(path),
         taken: Some(manifest.taken),
         age: Some(Span(since(manifest.taken, asked.now))),
         until: None,
@@ -61,7 +78,7 @@ fn dump(
         damage: asked.damage(PointKind::Dump, manifest.taken),
         missing: Vec::new(),
         target: None,
-        unusable: dumps.sizes(manifest).err().map(|error| error.message),
+        unusable: dump.wrong.as_ref().map(|error| error.message.clone()),
         point: None,
         reversible: true,
         absent: false,
