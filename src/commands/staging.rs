@@ -106,10 +106,7 @@ fn chosen(
         (None, None) => {
             let here = Path::new(estate_file::FILE_NAME);
             let said = here.exists().then(|| {
-                format!(
-                    "REHEARSAL in the world `{home}`; in your own: --estate {}",
-                    here.display()
-                )
+                format!("REHEARSAL in the world `{home}`; in your own: --estate {}", here.display())
             });
             Ok((world(context, home)?, said.into_iter().collect()))
         }

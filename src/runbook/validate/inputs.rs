@@ -44,7 +44,7 @@ impl Checker<'_> {
             );
         }
         if let Some(name) = runbook.world.as_deref().filter(|name| !WORLDS.contains(name)) {
-            let help = near::hint(name, WORLDS).unwrap_or_else(|| {
+            let help = near::hint(name, WORLDS.iter().copied()).unwrap_or_else(|| {
                 format!("there are {}; one of your own is named by --rehearse", WORLDS.join(", "))
             });
             let message = format!("no world `{name}` comes with the program");
