@@ -27,7 +27,7 @@ pub(crate) mod prove;
 pub(crate) mod restore;
 mod server;
 mod state;
-mod target;
+pub(crate) mod target;
 #[cfg(test)]
 mod testing;
 mod wal;
