@@ -110,7 +110,7 @@ fn allow(estate: &Estate) {
 }
 
 /// Overwrites a page of a table on disk; the server reads it from there.
-fn damage(estate: &Estate) {
+pub(super) fn damage(estate: &Estate) {
     let text = |sql: &str| estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
     let file = Path::new(&text("show data_directory"))
         .join(text("select pg_relation_filepath('experiments')"));
@@ -128,7 +128,7 @@ fn databases(estate: &Estate) -> String {
 }
 
 /// All settings a run could have changed, to the byte: of roles, databases and their privileges.
-fn settings(estate: &Estate) -> String {
+pub(super) fn settings(estate: &Estate) -> String {
     let known = &estate.about("databases")[INSTANCE];
     let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
     let globals = Command::new(format!("{BIN}/pg_dumpall"))
