@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,12 @@ impl RunId {
     /// Returns a new id.
     pub(crate) fn generate() -> Self {
         Self(ulid::Ulid::generate().to_string())
+    }
+
+    /// Returns when it began; `None` for an id that is no ULID.
+    pub(crate) fn began(&self) -> Option<Timestamp> {
+        let millis = ulid::Ulid::from_string(&self.0).ok()?.timestamp_ms();
+        Timestamp::from_millisecond(millis.try_into().ok()?).ok()
     }
 
     /// Returns the last four characters: what screens show, random enough to tell a handful of runs apart.

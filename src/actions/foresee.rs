@@ -58,6 +58,7 @@ pub(crate) async fn foresee(
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
         | ActionName::PostgresRestorePointInTime
+        | ActionName::RdsCutOver
         | ActionName::RdsProtect
         | ActionName::RdsRestorePointInTime
         | ActionName::RdsRestoreSnapshot

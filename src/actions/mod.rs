@@ -88,7 +88,9 @@ impl Action for Actions {
             ActionName::PostgresFence => {
                 arguments(call).ok().map(|with| fence::not_made(&self.clients, &with))
             }
-            ActionName::PostgresEvidence => arguments(call).ok().map(|with| evidence::none(&with)),
+            ActionName::PostgresEvidence => {
+                arguments(call).ok().map(|with| evidence::without::none(&self.clients, &with))
+            }
             ActionName::CommandRun
             | ActionName::DatabaseRepoint
             | ActionName::ExperimentsRebuild
@@ -104,6 +106,7 @@ impl Action for Actions {
             | ActionName::PostgresRestore
             | ActionName::PostgresRestorePointInTime
             | ActionName::RdsChooseRecoveryPoint
+            | ActionName::RdsCutOver
             | ActionName::RdsPromoteReplica
             | ActionName::RdsProtect
             | ActionName::RdsRecover
@@ -175,6 +178,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::RdsChooseRecoveryPoint => {
             candidates::observe(clients, call, &arguments(call)?).await
         }
+        ActionName::RdsCutOver => rds::cut_over::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsPromoteReplica => promote::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsProtect => protect::observe(clients, call, &arguments(call)?).await,
         ActionName::RdsRecover => recover::observe(clients, call, &arguments(call)?).await,
@@ -237,6 +241,9 @@ async fn perform(
             point_in_time::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         Name::RdsChooseRecoveryPoint => candidates::perform(armed, call, seen),
+        Name::RdsCutOver => {
+            rds::cut_over::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         Name::RdsPromoteReplica => {
             promote::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -263,68 +270,56 @@ async fn revert(
     call: &Call,
     image: &Image,
 ) -> Result<(), ActionError> {
+    use ActionName as Name;
     if let Some(played) = Part::of(clients, name(call)?, call)? {
         return played.revert(clients, call).await;
     }
     match name(call)? {
-        ActionName::CommandRun => {
-            command::revert(clients, armed, call, &arguments(call)?, image).await
-        }
-        ActionName::DatabaseRepoint => {
+        Name::CommandRun => command::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::DatabaseRepoint => {
             repoint::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::ExperimentsRebuild => {
-            rebuild::revert(clients, armed, call, &arguments(call)?).await
-        }
-        ActionName::KubernetesApply => {
+        Name::ExperimentsRebuild => rebuild::revert(clients, armed, call, &arguments(call)?).await,
+        Name::KubernetesApply => {
             apply::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::KubernetesRestart => {
+        Name::KubernetesRestart => {
             restart::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::KubernetesScale => {
+        Name::KubernetesScale => {
             scale::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
-        ActionName::PostgresCutOver => {
+        Name::Manual => manual::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::PostgresCutOver => {
             cut_over::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::PostgresDump => dump::revert(call),
-        ActionName::PostgresEvidence => evidence::revert(call),
-        ActionName::PostgresFence => {
-            fence::revert(clients, armed, call, &arguments(call)?, image).await
+        Name::PostgresDump => dump::revert(call),
+        Name::PostgresEvidence => evidence::revert(call),
+        Name::PostgresFence => fence::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::PostgresProve => Ok(()),
+        Name::PostgresRestore => restore::revert(clients, armed, call, &arguments(call)?).await,
+        Name::PostgresRestorePointInTime => point_in_time::revert(clients, armed, call).await,
+        Name::PostgresAssess | Name::PostgresChooseRecoveryPoint | Name::RdsChooseRecoveryPoint => {
+            Ok(())
         }
-        ActionName::PostgresProve => Ok(()),
-        ActionName::PostgresRestore => {
-            restore::revert(clients, armed, call, &arguments(call)?).await
+        Name::RdsCutOver => {
+            rds::cut_over::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::PostgresRestorePointInTime => point_in_time::revert(clients, armed, call).await,
-        ActionName::PostgresAssess
-        | ActionName::PostgresChooseRecoveryPoint
-        | ActionName::RdsChooseRecoveryPoint => Ok(()),
-        ActionName::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
-        ActionName::RdsProtect => {
-            protect::revert(clients, armed, call, &arguments(call)?, image).await
-        }
-        ActionName::RdsRecover => {
-            recover::revert(clients, armed, call, &arguments(call)?, image).await
-        }
-        ActionName::RdsRestorePointInTime => {
+        Name::RdsPromoteReplica => promote::revert(&arguments(call)?, image),
+        Name::RdsProtect => protect::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::RdsRecover => recover::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::RdsRestorePointInTime => {
             restore_point_in_time::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::RdsRestoreSnapshot => {
+        Name::RdsRestoreSnapshot => {
             restore_snapshot::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::Route53Weights => {
+        Name::Route53Weights => {
             route53::revert(clients, armed, call, &arguments(call)?, image).await
         }
-        ActionName::S3FailoverObject => {
-            s3::revert(clients, armed, call, &arguments(call)?, image).await
-        }
-        ActionName::TrafficShift => {
-            traffic::revert(clients, armed, call, &arguments(call)?, image).await
-        }
-        ActionName::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::S3FailoverObject => s3::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::TrafficShift => traffic::revert(clients, armed, call, &arguments(call)?, image).await,
+        Name::Wait => wait::revert(clients, armed, call, &arguments(call)?, image).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The database: SQL by `psql`, instances by `aws rds`.
 
 use super::kubernetes::{self, capitals};
+use super::rds::{Origin, restore_to};
 use crate::clients::postgres::{identifier, literal};
 use crate::estate::types::{Database, Estate, RecoveredInstance, Region};
 use crate::runbook::catalogue::actions::FenceScope;
@@ -364,6 +365,8 @@ pub(super) fn restore_backup(
     let database = estate.database.as_ref();
     let known = database.and_then(|found| found.automated_backup.as_ref()?.arn.as_deref());
     let mut lines = Vec::new();
+    // Replicated backups alone are named by the estate; its own an instance keeps where it is.
+    let known = known.filter(|_| region != estate.primary.region);
     let arn = backup.or(known).unwrap_or_else(|| {
         let primary = database.map_or("PRIMARY", |found| found.primary.id.as_str());
         lines.push(format!(
@@ -378,37 +381,6 @@ pub(super) fn restore_backup(
     lines.push(wait(region, &target));
     lines.extend(lift(estate, region, &target));
     lines
-}
-
-/// What an instance is restored from.
-pub(crate) enum Origin<'a> {
-    /// An automated backup, to an instant or to the latest
-    Backup {
-        arn: &'a str,
-        time: Option<&'a str>,
-    },
-    Snapshot(&'a str),
-}
-
-/// Returns the command that restores an instance.
-pub(crate) fn restore_to(region: &str, origin: &Origin<'_>, target: &str, place: &str) -> String {
-    let target = shell::word(target);
-    match origin {
-        Origin::Backup { arn, time } => {
-            let when = time.map_or("--use-latest-restorable-time".to_owned(), |time| {
-                format!("--restore-time {time}")
-            });
-            format!(
-                "aws rds restore-db-instance-to-point-in-time --region {region} \
-                 --source-db-instance-automated-backups-arn {arn} --target-db-instance-identifier {target} {when} {place}"
-            )
-        }
-        Origin::Snapshot(id) => format!(
-            "aws rds restore-db-instance-from-db-snapshot --region {region} --db-snapshot-identifier {} \
-             --db-instance-identifier {target} {place}",
-            shell::word(id)
-        ),
-    }
 }
 
 pub(super) fn restore_snapshot(

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::With;
 use super::database::{address, psql_to};
 use crate::estate::dumps::{DumpBucket, DumpsAt};
-use crate::estate::types::Estate;
+use crate::estate::types::{Database, Estate};
 use crate::shell;
 
 /// How the name of a dump's directory ends.
@@ -96,8 +96,12 @@ pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
     lines
 }
 
-/// Returns the command that copies a whole server's files as they are.
+/// Returns the commands that keep a whole server as it is: its files, or on RDS a snapshot.
 pub(super) fn evidence(estate: &Estate, with: With<'_>) -> Vec<String> {
+    if estate.database.as_ref().is_some_and(Database::on_rds) {
+        let (region, instance) = (with.text("region"), with.text("instance"));
+        return super::rds::evidence(&region, &instance, with.maybe("name").unwrap_or("NAME"));
+    }
     let root = estate.database.as_ref().and_then(|known| known.evidence.as_deref());
     let name = with.maybe("name").unwrap_or("NAME");
     let folder = shell::word(&format!("{}/{name}.evidence", root.unwrap_or("EVIDENCE")));

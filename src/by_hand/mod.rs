@@ -8,6 +8,7 @@ pub(crate) mod database;
 pub(crate) mod dumps;
 pub(crate) mod experiments;
 pub(crate) mod kubernetes;
+pub(crate) mod rds;
 pub(crate) mod traffic;
 
 #[cfg(test)]
@@ -83,6 +84,7 @@ pub(crate) fn action(
             database::fence(estate, &with.text("instance"), &region, scope(with))
         }
         ActionName::RdsChooseRecoveryPoint => database::points(estate, &region),
+        ActionName::RdsCutOver => renamed(with, &region),
         ActionName::RdsPromoteReplica => database::promote(estate, &region, &with.text("replica")),
         ActionName::RdsProtect => database::protect(estate, &region, &with.text("instance")),
         ActionName::RdsRecover => recover(estate, with),
@@ -127,6 +129,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::PostgresRestore => dumps::remove(estate, with),
         ActionName::PostgresRestorePointInTime => dumps::remove_server(estate),
         ActionName::PostgresFence => database::unfence(estate, &with.text("instance"), scope(with)),
+        ActionName::RdsCutOver => named_back(with, &region),
         ActionName::RdsProtect => database::unprotect(&region, &with.text("instance")),
         ActionName::RdsRecover => match point(with) {
             Some(RecoveryPoint { method: RecoveryMethod::Promote, .. }) => Vec::new(),
@@ -155,6 +158,20 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
     }
 }
 
+/// Returns the commands by which a restored instance takes the damaged one's name.
+fn renamed(with: With<'_>, region: &str) -> Vec<String> {
+    let (name, restored) = (with.text("instance"), with.text("restored"));
+    let kept = format!("{name}-damaged-DATE");
+    rds::renamed(region, &[(&name, &kept), (&restored, &name)])
+}
+
+/// Returns the commands that give both their names back, while nothing was written to the restored one.
+fn named_back(with: With<'_>, region: &str) -> Vec<String> {
+    let (name, restored) = (with.text("instance"), with.text("restored"));
+    let kept = format!("{name}-damaged-DATE");
+    rds::renamed(region, &[(&name, &restored), (&kept, &name)])
+}
+
 fn scope(with: With<'_>) -> FenceScope {
     match with.maybe("scope") {
         Some("database") => FenceScope::Database,
@@ -177,13 +194,19 @@ pub(crate) fn recovery(estate: &Estate, region: &str, method: RecoveryMethod) ->
     }
 }
 
-/// Returns the commands that bring a database up from a point that was chosen.
-pub(crate) fn recovery_from(estate: &Estate, region: &str, point: &RecoveryPoint) -> Vec<String> {
+/// Returns the commands that bring a database up from a point that was chosen; `goal` as `rds.recover` is given it.
+pub(crate) fn recovery_from(
+    estate: &Estate,
+    region: &str,
+    point: &RecoveryPoint,
+    goal: &str,
+) -> Vec<String> {
+    let time = goal.strip_prefix("time ");
     let (source, target) = (point.source.as_str(), Some(point.target.clone()));
     match point.method {
         RecoveryMethod::Promote => database::promote(estate, region, source),
         RecoveryMethod::RestorePointInTime => {
-            database::restore_backup(estate, region, Some(source), target, None)
+            database::restore_backup(estate, region, Some(source), target, time)
         }
         RecoveryMethod::RestoreSnapshot => {
             database::restore_snapshot(estate, region, Some(source), target)
@@ -207,7 +230,9 @@ fn point(with: With<'_>) -> Option<RecoveryPoint> {
 fn recover(estate: &Estate, with: With<'_>) -> Vec<String> {
     let region = with.text("region");
     match point(with) {
-        Some(point) => recovery_from(estate, &region, &point),
+        Some(point) => {
+            recovery_from(estate, &region, &point, with.maybe("target").unwrap_or_default())
+        }
         None => RecoveryMethod::ALL
             .into_iter()
             .filter(|method| possible(estate, *method))

@@ -325,17 +325,17 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:164:1
+       --> phoenix-dr.yaml:168:1
         |
-    164 | objectives:
+    168 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:178:5
+       --> phoenix-dr.yaml:182:5
         |
-    178 |   - { role: AWS Support, name: somebody }
+    182 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called
@@ -460,4 +460,16 @@ fn what_deserves_a_look_is_known_of_an_estate_without_its_file() {
     bare.state = None;
     let said: Vec<String> = doubts(&bare).into_iter().map(|(message, _)| message).collect();
     assert_eq!(said, ["no P0 service has a workload"], "a missing `state:` is preflight's to say");
+}
+
+#[test]
+fn a_restored_instance_takes_the_name_where_there_are_instances() {
+    let told = "    secret: { namespace: phoenix-system, name: phoenix-db, host_key: host, port_key: port }\n";
+    load::parse("phoenix-dr.yaml", &changed(told, "    rename: true\n")).expect("enough by itself");
+    let both = changed(told, &format!("{told}    rename: true\n"));
+    load::parse("phoenix-dr.yaml", &both).expect("for a failover beside");
+    let own = both.replace("  # evidence: /var", "  evidence: /var");
+    assert_ne!(own, both);
+    let text = refused(&own).render(false);
+    assert!(text.contains("only an instance of RDS takes another's name"), "{text}");
 }

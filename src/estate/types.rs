@@ -248,6 +248,14 @@ pub(crate) struct Database {
     pub experiments: Option<Experiments>,
 }
 
+impl Database {
+    /// Says whether it is on RDS. That hands nobody a server's files: whoever says where those are, where they are to be
+    /// kept, or where a server is made of them, has a server of their own.
+    pub(crate) const fn on_rds(&self) -> bool {
+        self.base_backups.is_none() && self.evidence.is_none() && self.recovered.server.is_none()
+    }
+}
+
 /// One RDS instance.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -356,7 +364,7 @@ pub(crate) struct Via {
     pub ready: Option<String>,
 }
 
-/// How the application learns where its database is; exactly one of secret, config_map and cname.
+/// How the application learns where its database is: exactly one of secret, config_map and cname, or none beside `rename`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApplicationEndpoint {
@@ -366,6 +374,9 @@ pub(crate) struct ApplicationEndpoint {
     pub config_map: Option<ObjectKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cname: Option<CnameRecord>,
+    /// On RDS: an instance that is restored beside the damaged one, in the same region, takes its name and endpoint instead
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rename: bool,
     /// Deployments restarted so that their pods read the new endpoint, as `namespace/name`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart: Vec<String>,

@@ -35,6 +35,7 @@ pub(super) const fn timeout(action: Option<ActionName>) -> Span {
         | ActionName::PostgresCutOver
         | ActionName::PostgresFence
         | ActionName::RdsChooseRecoveryPoint
+        | ActionName::RdsCutOver
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect
         | ActionName::RdsRecover

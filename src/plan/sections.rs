@@ -71,6 +71,7 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         | ActionName::PostgresRestore
         | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
+        | ActionName::RdsCutOver
         | ActionName::RdsPromoteReplica
         | ActionName::RdsProtect
         | ActionName::RdsRecover

@@ -58,6 +58,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::PostgresRestore => read::<actions::PostgresRestore>(with),
         ActionName::PostgresRestorePointInTime => read::<actions::PostgresRestorePointInTime>(with),
         ActionName::RdsChooseRecoveryPoint => read::<actions::ChooseRecoveryPoint>(with),
+        ActionName::RdsCutOver => read::<actions::RdsCutOver>(with),
         ActionName::RdsPromoteReplica => read::<actions::PromoteReplica>(with),
         ActionName::RdsProtect => read::<actions::Protect>(with),
         ActionName::RdsRecover => read::<actions::Recover>(with),

@@ -132,7 +132,7 @@ fn databases(estate: &Estate) -> String {
 }
 
 /// All settings a run could have changed, to the byte: of roles, databases and their privileges.
-fn settings(estate: &Estate) -> String {
+pub(super) fn settings(estate: &Estate) -> String {
     let known = &estate.about("databases")[INSTANCE];
     let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
     let globals = Command::new(format!("{BIN}/pg_dumpall"))

@@ -5,6 +5,7 @@ mod chain;
 mod closed;
 mod commands;
 mod corrupt;
+mod corrupt_rds;
 mod corrupt_server;
 mod databases;
 mod decided;

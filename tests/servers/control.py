@@ -69,7 +69,7 @@ def routes(estate):
             "value": estate.fleet.servers[body["instance"]].query(body["sql"])},
         ("POST", "/restart"): lambda arguments, body: restart(estate, body),
         ("POST", "/reset"): lambda arguments, body: estate.reset(body),
-        ("POST", "/follow"): lambda arguments, body: estate.fleet.follow(body["event"], body["instance"]),
+        ("POST", "/follow"): lambda arguments, body: estate.follow(body["event"], body["instance"], body.get("was")),
     }
 
 

@@ -71,6 +71,18 @@ class Estate:
             self.fleet.server(name, number)
         self.start_databases()
 
+    def follow(self, event, instance, was):
+        """What happens to PostgreSQL when RDS is asked for something; where the instance is found then."""
+        if event != "rename":
+            return self.fleet.follow(event, instance)
+        server = self.fleet.rename(was, instance)
+        if instance != PRIMARY:
+            return {"host": server.host, "port": server.port}
+        # the name's endpoint leads to whichever server has the name
+        gate = self.proxy.endpoints[f"{PRIMARY_REGION}.database"]
+        gate.upstream = (server.host, server.port)
+        return {"host": gate.host, "port": gate.port}
+
     def start_databases(self):
         self.fleet.start(PRIMARY, None if self.options.restore_only else REPLICA)
 
@@ -211,6 +223,9 @@ class Estate:
             self.proxy.faults.clear()
             self.set_lights()
             self.fleet.stop()
+            self.fleet.own_names()
+            primary = self.fleet.server(PRIMARY)
+            self.proxy.endpoints[f"{PRIMARY_REGION}.database"].upstream = (primary.host, primary.port)
             self.start_databases()
             self.seed()
             return self.facts()

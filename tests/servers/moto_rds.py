@@ -8,7 +8,8 @@ moto answers; this module only closes the gaps in which a failover would be test
 * a replica shares its source's resource id and tags, and deleting a cross-region one fails;
 * replicated automated backups are not known, nor restoring from one, nor that their window stands still without
   their source;
-* a restore to a time outside the window succeeds; ModifyDBInstance ignores ApplyImmediately;
+* a restore to a time outside the window succeeds; ModifyDBInstance ignores ApplyImmediately; a snapshot is taken of an
+  instance that is busy;
 * the endpoint's host is a dead name.
 """
 
@@ -75,8 +76,12 @@ def restore_db_instance_from_db_snapshot(self, snapshot, wanted):
     return restored
 
 
-def create_db_snapshot(self, *args, **options):
-    snapshot = original["create_db_snapshot"](self, *args, **options)
+def create_db_snapshot(self, db_instance_identifier, *args, **options):
+    # the name comes first: RDS says that a snapshot is there whatever the instance is at
+    snapshot = args[0] if args else options.get("db_snapshot_identifier")
+    if snapshot not in self.database_snapshots:
+        require_available(find(self, db_instance_identifier), "be kept as a snapshot")
+    snapshot = original["create_db_snapshot"](self, db_instance_identifier, *args, **options)
     pass_through(snapshot, "creating")
     return snapshot
 
@@ -140,7 +145,18 @@ def modify_db_instance(self, name, wanted):
                              ("allocated_storage", "AllocatedStorage"), ("engine_version", "EngineVersion")):
             if wanted.get(field) is not None:
                 pending[shown] = wanted.pop(field)
+    renamed = wanted.get("new_db_instance_identifier")
+    if renamed is not None:
+        if renamed.lower() in self.databases:
+            raise exceptions.DBInstanceAlreadyExists()
+        if not wanted.get("apply_immediately"):
+            raise exceptions.RDSClientError("InvalidParameterCombination", "Names are changed at once here.")
     changed = original["modify_db_instance"](self, name, wanted)
+    if renamed is not None:
+        changed.status = AVAILABLE
+        changed.pending_modified_values = {}
+        pass_through(changed, "renaming", event="rename", was=name)
+        return changed
     changed.pending_modified_values = {**getattr(changed, "pending_modified_values", {}), **pending}
     changed.status = AVAILABLE
     if wanted.get("apply_immediately"):

@@ -42,7 +42,7 @@ class Status:
         instance.__dict__["_transition"] = Transition(value)
 
 
-def pass_through(instance, *names, event=None):
+def pass_through(instance, *names, event=None, **more):
     """Lets the instance take its time: SECONDS in the first stage, half of them in each further one."""
     transition = instance.__dict__["_transition"]
     transition.began, transition.seconds = time.monotonic(), SETTINGS["seconds"]
@@ -53,7 +53,7 @@ def pass_through(instance, *names, event=None):
 
     def call():
         try:
-            tell(event, instance.db_instance_identifier)
+            tell(event, instance.db_instance_identifier, **more)
         except Exception as error:  # RDS would show a failed instance here, never an available one
             print(f"hook {event} {instance.db_instance_identifier}: {error}", flush=True)
             transition.failed = "failed"
@@ -62,18 +62,20 @@ def pass_through(instance, *names, event=None):
     threading.Thread(target=call, name=f"hook {event}", daemon=True).start()
 
 
-def tell(event, name):
-    """Makes the estate's PostgreSQL follow; learns the address of a server made for the occasion."""
-    body = json.dumps({"event": event, "instance": name}).encode()
+def tell(event, name, was=None):
+    """Makes the estate's PostgreSQL follow; learns the address of a server made for the occasion, or named anew."""
+    body = json.dumps({"event": event, "instance": name, "was": was}).encode()
     request = urllib.request.Request(SETTINGS["hook"], body, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         told = json.loads(answer.read())
+    if was is not None:
+        SETTINGS["addresses"][name] = [told["host"], told["port"]]
     SETTINGS["addresses"].setdefault(name, [told["host"], told["port"]])
 
 
 def endpoint(self):
     """The mapped server; none while an instance is being created, as on AWS."""
-    if self.status == "creating":
+    if self.status in ("creating", "renaming"):
         return None
     host, port = SETTINGS["addresses"].get(self.db_instance_identifier, (self.address, self.port))
     return {"Address": host, "Port": port}

@@ -123,7 +123,7 @@ class Fleet:
 
     def __init__(self, template, folder, network):
         self.template, self.folder, self.network = template, folder, network
-        self.servers, self.writer = {}, None
+        self.servers, self.renamed, self.writer = {}, [], None
         self.lock = threading.RLock()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
@@ -138,6 +138,23 @@ class Fleet:
                 self.servers[instance] = Server(
                     self.template.password, self.template.data, self.folder, instance, host, free_port(host))
             return self.servers[instance]
+
+    def rename(self, was, instance):
+        """The server of an instance under the instance's new name; what is connected to it is cut off, as by a restart."""
+        with self.lock:
+            server = self.servers.pop(was)
+            self.renamed.append((was, instance))
+            self.servers[instance] = server
+        server.stop()
+        server.resume()
+        return server
+
+    def own_names(self):
+        """Every server under the name it began with."""
+        with self.lock:
+            for was, instance in reversed(self.renamed):
+                self.servers[was] = self.servers.pop(instance)
+            self.renamed.clear()
 
     def start(self, primary, standby=None):
         """The primary, and beside it the standby in sync with it."""

@@ -6,13 +6,15 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::points::{Asked, Point, Points, list};
+use super::points::{Asked, Point, PointKind, Points, list};
 use crate::actions::choice;
 use crate::actions::foresee::Foreseen;
 use crate::by_hand;
 use crate::clients::Clients;
+use crate::clients::postgres::database;
 use crate::clock::said_instant;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::estate::types::Database;
 use crate::outcome::{ActionError, Candidate, FailureClass};
 use crate::runbook::catalogue::actions::{ActionName, PostgresChooseRecoveryPoint, RecoveryPoint};
 
@@ -28,6 +30,7 @@ pub(crate) async fn observe(
         Some(region) => vec![region.as_str()],
         None => clients.estate.regions.keys().map(String::as_str).collect(),
     };
+    let database = database(clients)?;
     let Points { points, remarks } = list(clients, &Asked { incident, now, regions }).await?;
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
@@ -37,8 +40,10 @@ pub(crate) async fn observe(
         let said = "when the damage began was not said (`incident`): the loss is counted until now";
         seen.evidence.insert(0, said.to_owned());
     }
-    let all: Vec<Candidate> =
-        points.iter().map(|point| candidate(point, with.unverified)).collect::<Result<_, _>>()?;
+    let all: Vec<Candidate> = points
+        .iter()
+        .map(|point| candidate(database, point, with.unverified))
+        .collect::<Result<_, _>>()?;
     seen.choices = choice::offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&seen.choices, with.unverified));
@@ -60,14 +65,14 @@ fn commands(clients: &Clients, candidates: &[Candidate]) -> Vec<String> {
 
 fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
     let (estate, detail) = (&clients.estate, &candidate.detail);
+    let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
     if let (Ok(point), Some((_, region))) = (
         serde_json::from_value::<RecoveryPoint>(detail["point"].clone()),
         candidate.id.rsplit_once(':'),
     ) {
-        return by_hand::recovery_from(estate, region, &point);
+        return by_hand::recovery_from(estate, region, &point, &text("target"));
     }
     if detail["kind"] == "base_backup" {
-        let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
         return by_hand::dumps::point_in_time(estate, &text("path"), &text("target"));
     }
     let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
@@ -109,12 +114,16 @@ fn incident(
 }
 
 /// Returns a recovery point as one of the ways an operator chooses from.
-fn candidate(point: &Point, unverified: bool) -> Result<Candidate, ActionError> {
+fn candidate(
+    database: &Database,
+    point: &Point,
+    unverified: bool,
+) -> Result<Candidate, ActionError> {
     let doubt = point.doubt();
     let refused = doubt.clone().filter(|_| !unverified);
     let proved = point.proved.as_ref().map(|proof| format!("proved at {:.0}", proof.at));
     let state = doubt.or(proved).unwrap_or_default();
-    let detail = detail(point).map_err(|error| {
+    let detail = detail(database, point).map_err(|error| {
         let message = format!("write the recovery point {}: {error}", point.id);
         ActionError::unchanged(FailureClass::Internal, message)
     })?;
@@ -132,11 +141,14 @@ fn candidate(point: &Point, unverified: bool) -> Result<Candidate, ActionError> 
 }
 
 /// Returns what later steps are given, under the names of the outputs.
-fn detail(point: &Point) -> Result<Value, serde_json::Error> {
+fn detail(database: &Database, point: &Point) -> Result<Value, serde_json::Error> {
+    let (instance, region) = whereabouts(database, point);
     let name = |prefix: &str| point.id.strip_prefix(prefix).unwrap_or_default().to_owned();
     let rds = point.point.as_ref().map(serde_json::to_value).transpose()?;
     Ok(json!({
         "kind": point.kind.word(),
+        "instance": instance,
+        "region": region,
         "dump": name("dump:"),
         "backup": name("base:"),
         "path": point.path.clone().unwrap_or_default(),
@@ -145,6 +157,26 @@ fn detail(point: &Point) -> Result<Value, serde_json::Error> {
         "point": rds.unwrap_or_else(|| json!({})),
         "proved": point.proved.is_some(),
     }))
+}
+
+/// Returns the instance that has the data once it is restored, and its region.
+fn whereabouts<'a>(database: &'a Database, point: &'a Point) -> (&'a str, &'a str) {
+    let primary = &database.primary;
+    let region = point.region.as_deref().unwrap_or(&primary.region);
+    let instance: &str = match (&point.point, point.kind) {
+        (Some(point), _) => &point.target,
+        // A dump comes back beside the damaged database, on the same server.
+        (None, PointKind::Dump) => &primary.id,
+        (
+            None,
+            PointKind::BaseBackup
+            | PointKind::Replica
+            | PointKind::AutomatedBackup
+            | PointKind::Snapshot
+            | PointKind::Standing,
+        ) => &database.recovered.id,
+    };
+    (instance, region)
 }
 
 fn outputs(chosen: &Candidate) -> Map<String, Value> {

@@ -1,10 +1,12 @@
-//! `postgres.evidence`: the files of a whole server as they are, damage and all, before anything is written to it.
+//! `postgres.evidence`: the files of a whole server as they are, damage and all, before anything is written to it; on RDS,
+//! which has no files for anybody, a snapshot (`rds::evidence`).
 //!
 //! `pg_basebackup` copies them over a replication connection: pages are read as bytes, so that damaged ones come as they
 //! are, and with the log that was written meanwhile the copy can be started. What it writes is a draft until its digests are
 //! known; a copy that has its name is whole, and is kept.
 
 mod server;
+pub(in crate::actions) mod without;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -19,16 +21,18 @@ use super::dump::{LIMIT, class, said};
 use super::keep;
 use super::manifest::{self, FileDigest};
 use super::server::beside;
+use crate::actions::rds;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
 use crate::clients::postgres::{database, login, watched};
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
-use crate::engine::ports::{Armed, Call, Observation, Performed, Waiver};
-use crate::outcome::{ActionError, Difference, FailureClass, Obligation};
+use crate::engine::ports::{Armed, Call, Observation, Performed};
+use crate::outcome::{ActionError, Difference, FailureClass};
 use crate::runbook::catalogue::actions::PostgresEvidence;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use server::Server;
+use without::{Lack, gone_without};
 
 /// The format this program writes; it reads no other.
 const FORMAT: &str = "phoenix-dr/evidence/1";
@@ -85,6 +89,9 @@ pub(crate) async fn observe(
     call: &Call,
     with: &PostgresEvidence,
 ) -> Result<Observation, ActionError> {
+    if database(clients)?.on_rds() {
+        return Box::pin(rds::evidence::observe(clients, call, with)).await;
+    }
     let name = named(with.name.as_deref(), call)?;
     let root = root(clients);
     if let Ok(root) = &root
@@ -118,19 +125,6 @@ pub(crate) async fn observe(
     Ok(gone_without(clients, with, seen, &lacking))
 }
 
-/// Something that is missing, and what brings it about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Lack {
-    what: String,
-    mend: Option<String>,
-}
-
-impl Lack {
-    fn of(error: ActionError) -> Self {
-        Self { what: error.message, mend: error.hint }
-    }
-}
-
 /// Returns a look at a copy that is there.
 fn taken(root: &Path, found: &Manifest, call: &Call) -> Result<Observation, ActionError> {
     if found.token != call.token() {
@@ -151,55 +145,6 @@ fn taken(root: &Path, found: &Manifest, call: &Call) -> Result<Observation, Acti
     Ok(seen)
 }
 
-/// Returns a look that offers to go on without: all that is missing at once, and what would mend it.
-fn gone_without(
-    clients: &Clients,
-    with: &PostgresEvidence,
-    mut seen: Observation,
-    lacking: &[Lack],
-) -> Observation {
-    let obligation = none(with);
-    seen.evidence = lacking.iter().map(|lack| lack.what.clone()).collect();
-    if clients.open.contains(&obligation.id) {
-        seen.evidence.push(format!(
-            "an earlier run went on without evidence, and `{}` is still open",
-            obligation.id
-        ));
-        seen.satisfied = true;
-        return seen;
-    }
-    let what: Vec<&str> = lacking.iter().map(|lack| lack.what.as_str()).collect();
-    let mend: Vec<&str> = lacking.iter().filter_map(|lack| lack.mend.as_deref()).collect();
-    let mend = if mend.is_empty() { String::new() } else { format!(" ({})", mend.join("; ")) };
-    seen.waiver = Some(Waiver {
-        why: format!(
-            "the files of {} cannot be copied from here: {}{mend}. What is written from now on may destroy what shows how \
-             the damage came about",
-            with.instance,
-            what.join("; ")
-        ),
-        word: "no-evidence".to_owned(),
-        obligation,
-    });
-    seen
-}
-
-/// Returns what stays open where the run goes on without a copy.
-pub(crate) fn none(with: &PostgresEvidence) -> Obligation {
-    let PostgresEvidence { instance, region, .. } = with;
-    Obligation {
-        id: format!("no-evidence-{instance}"),
-        say: format!(
-            "there is no copy of {instance} in {region} as it was found: nothing but the damaged database itself shows \
-             how the damage came about"
-        ),
-        how: format!(
-            "keep the damaged database, and copy the files of {instance} by other means before anything is repaired there"
-        ),
-        closed_by: None,
-    }
-}
-
 /// Copies.
 pub(crate) async fn perform(
     clients: &Clients,
@@ -207,6 +152,9 @@ pub(crate) async fn perform(
     call: &Call,
     with: &PostgresEvidence,
 ) -> Result<Performed, ActionError> {
+    if database(clients)?.on_rds() {
+        return Box::pin(rds::evidence::perform(clients, call, with)).await;
+    }
     let (root, name) = (root(clients)?, named(with.name.as_deref(), call)?);
     // What an earlier attempt of this step took hours for, and could not give its name.
     let (draft, manifest) = match nameless(&root, call, |draft| whole(draft, &name, &call.token()))

@@ -57,6 +57,11 @@ impl Lab {
     }
 }
 
+/// What says that the server is no instance of RDS, and nothing of evidence.
+fn own_server() -> Value {
+    json!({ "base_backups": { "directory": "/nowhere", "wal": "/nowhere/wal" } })
+}
+
 fn with() -> PostgresEvidence {
     let (instance, region) = ("phoenix-prod".to_owned(), "us-east-1".to_owned());
     PostgresEvidence { instance, region, name: Some("first".to_owned()) }
@@ -129,7 +134,7 @@ async fn what_is_missing_is_said_at_once_and_can_be_gone_without() {
     let kept: Vec<&str> = text.lines().filter(|line| !line.contains("replication")).collect();
     std::fs::write(&rules, kept.join("\n") + "\n").expect("written");
     lab.server.sql("postgres", "select pg_reload_conf()").await;
-    let clients = testing::clients(lab.server.estate(&json!({})));
+    let clients = testing::clients(lab.server.estate(&own_server()));
     let seen = observe(&clients, &call()).await.expect("never an error that blocks");
     let waiver = seen.waiver.expect("a way on");
     for part in [
@@ -148,7 +153,7 @@ async fn what_is_missing_is_said_at_once_and_can_be_gone_without() {
     );
     // What was gone without is not asked about again.
     let open = std::collections::BTreeSet::from([waiver.obligation.id]);
-    let clients = testing::clients(lab.server.estate(&json!({}))).knowing(open);
+    let clients = testing::clients(lab.server.estate(&own_server())).knowing(open);
     let seen = observe(&clients, &call()).await.expect("observed");
     assert!(seen.satisfied && seen.waiver.is_none() && seen.live["whole"] == false, "{seen:?}");
 }
@@ -183,6 +188,7 @@ async fn a_server_that_does_not_answer_is_asked_again_and_not_gone_without() {
         "primary": { "id": "phoenix-prod", "region": "us-east-1" },
         "recovered": { "id": "phoenix-recovered" },
         "connection": { "user": "dr", "password_from": { "env": "PATH" }, "tls": "disable" },
+        "evidence": "/nowhere",
     } });
     let address = crate::clients::tcp::tests::closed().to_string();
     estate["database"]["primary"]["address"] = json!(address);

@@ -28,7 +28,7 @@ pub(crate) mod restore;
 mod server;
 mod state;
 mod store;
-mod target;
+pub(crate) mod target;
 #[cfg(test)]
 mod testing;
 mod wal;

@@ -91,6 +91,9 @@ pub(crate) struct Point {
     pub id: String,
     pub kind: PointKind,
     pub title: String,
+    /// Region of RDS it is in
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Where its files are
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -198,7 +201,7 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
     if database.base_backups.is_some() {
         take(own::base_backups(clients, database, asked).await);
     }
-    for region in asked.regions.iter().filter(|_| on_rds(database)) {
+    for region in asked.regions.iter().filter(|_| database.on_rds()) {
         take(rds::points(clients, region, asked).await);
     }
     if found.points.is_empty()
@@ -218,11 +221,6 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
         (point.unusable.is_some(), point.doubt().is_some(), loss, point.forecast)
     });
     Ok(found)
-}
-
-/// Says whether RDS is asked. It hands nobody the files a base backup is made of: who has those, has a server of their own.
-const fn on_rds(database: &Database) -> bool {
-    database.base_backups.is_none() && database.recovered.server.is_none()
 }
 
 /// Returns how long files of this size take.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::measure::measure;
+use super::measure::{Sought, measure};
 use crate::actions::choice;
 use crate::by_hand;
 use crate::clients::Clients;
@@ -17,7 +17,8 @@ pub(crate) async fn observe(
     call: &Call,
     with: &ChooseRecoveryPoint,
 ) -> Result<Observation, ActionError> {
-    let measured = measure(clients, &with.region, pinned(with)).await?;
+    let sought = Sought { wanted: pinned(with), damaged: None };
+    let measured = measure(clients, &with.region, sought).await?;
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
@@ -52,7 +53,7 @@ fn commands(clients: &Clients, region: &str, candidates: &[Candidate]) -> Vec<St
         std::iter::once(head).chain(
             point
                 .into_iter()
-                .flat_map(|point| by_hand::recovery_from(&clients.estate, region, &point)),
+                .flat_map(|point| by_hand::recovery_from(&clients.estate, region, &point, "")),
         )
     });
     lines.collect()
@@ -79,7 +80,7 @@ pub(crate) fn perform(
 
 /// Returns the recovery point with the least known loss, for a step that names none.
 pub(super) async fn best(clients: &Clients, region: &str) -> Result<RecoveryPoint, ActionError> {
-    let measured = measure(clients, region, None).await?;
+    let measured = measure(clients, region, Sought::default()).await?;
     if let Some(recovered) = measured.recovered {
         return Ok(recovered.point);
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::testing::{
     Made, OTHER_RUN, REPLICA, Region, TARGET, WEST, backup, made, region, replica, snapshot,
 };
-use super::{candidates, restore_snapshot};
+use super::{candidates, restore_snapshot, source};
 use crate::clients::aws::testing::{call, estate, guarded};
 use crate::engine::ports::{Armed, Observation};
 use crate::outcome::{ActionError, Candidate, FailureClass};
@@ -73,6 +73,62 @@ async fn candidates_are_measured_and_sorted_by_loss() {
     let point = RecoveryPoint::of(&seen.choices[1]).expect("a point");
     assert_eq!((point.method, point.source.as_str()), (RecoveryMethod::RestoreSnapshot, "own"));
     assert_eq!(point.target, TARGET);
+}
+
+/// An automated backup that an instance keeps in its own region.
+fn own_backup() -> String {
+    let arn = "<DBInstanceArn>arn:aws:rds:us-west-2:123456789012:db:phoenix-prod</DBInstanceArn>";
+    let own = format!("{arn}<Region>us-west-2</Region><Status>active</Status>");
+    backup("2026-11-22T02:12:00Z").replace("<Status>active</Status>", &own)
+}
+
+#[tokio::test]
+async fn of_what_an_instance_keeps_itself_the_instance_is_named() {
+    let known = Region { backups: own_backup(), ..Region::default() };
+    let seen = choices(known, Some("backup")).await.expect("one candidate");
+    let point = RecoveryPoint::of(&seen.choices[0]).expect("a point");
+    assert_eq!(point.method, RecoveryMethod::RestorePointInTime);
+    assert_eq!(point.source, "arn:aws:rds:us-west-2:123456789012:db:phoenix-prod");
+    let command = seen.commands.iter().find(|line| line.contains("restore-db-instance"));
+    let command = command.expect("a command");
+    assert!(command.contains("--source-db-instance-identifier phoenix-prod "), "{command}");
+    // A run that restored from it is known by that again.
+    let source = ("phoenix-dr:source", point.source.as_str());
+    let stands = made(TARGET, &["available"]).ours().tagged(source.0, source.1);
+    let known = Region { instances: vec![stands], ..Region::default() };
+    let seen = choices(known, None).await.expect("candidates");
+    let found = seen.choices.iter().find(|candidate| candidate.id == "recovered").expect("there");
+    let point = RecoveryPoint::of(found).expect("a point");
+    assert_eq!((point.method, point.recovered), (RecoveryMethod::RestorePointInTime, true));
+}
+
+#[tokio::test]
+async fn of_several_snapshots_the_newest_from_before_the_damage_counts_and_evidence_never() {
+    let evidence =
+        "<TagList><Tag><Key>phoenix-dr:evidence</Key><Value>phoenix-prod</Value></Tag></TagList>";
+    let kept = snapshot("kept", "available", "2026-11-22T02:16:00Z", None);
+    let known = || Region {
+        snapshots: [
+            snapshot("old", "available", "2026-11-21T00:08:00Z", None),
+            snapshot("before", "available", "2026-11-22T00:08:00Z", None),
+            snapshot("after", "available", "2026-11-22T02:10:00Z", None),
+            kept.replace("</DBSnapshot>", &format!("{evidence}</DBSnapshot>")),
+        ]
+        .concat(),
+        ..Region::default()
+    };
+    for (damaged, expected) in [
+        (None, "after"),
+        (Some("2026-11-22T02:05:00Z"), "before"),
+        // All are from after it: the newest loses least.
+        (Some("2026-11-20T02:05:00Z"), "after"),
+    ] {
+        let (script, _) = region(known());
+        let clients = guarded(estate(out_of_reach), &script);
+        let damaged = damaged.map(|text| text.parse().expect("an instant"));
+        let found = source::newest_snapshot(&clients, WEST, damaged).await.expect("read");
+        assert_eq!(found.expect("one").id, expected, "{damaged:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! An RDS instance as the actions see it: what is asked of DescribeDBInstances and what its status means.
 
+use aws_sdk_rds::operation::describe_db_instances::DescribeDbInstancesOutput;
 use aws_sdk_rds::types::DbInstance;
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -143,12 +144,17 @@ pub(super) async fn find(
     let aws = clients.aws.region(region).await?;
     let answer = aws.rds.describe_db_instances().db_instance_identifier(id).send().await;
     match answer {
-        Ok(answer) => Ok(answer.db_instances().iter().map(instance).find(|found| found.id == id)),
+        Ok(answer) => Ok(listed(&answer).into_iter().find(|found| found.id == id)),
         Err(error) => match read_failure("DescribeDBInstances", region, &error) {
             missing if missing.class == FailureClass::NotFound => Ok(None),
             failure => Err(failure),
         },
     }
+}
+
+/// Returns the instances of an answer.
+pub(super) fn listed(answer: &DescribeDbInstancesOutput) -> Vec<Instance> {
+    answer.db_instances().iter().map(instance).collect()
 }
 
 /// Reads one instance that must be there.

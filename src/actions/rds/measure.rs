@@ -29,6 +29,8 @@ pub(in crate::actions) struct Measured {
     pub candidates: Vec<Candidate>,
     /// Brought up by an earlier run, and nothing has newer data than that
     pub recovered: Option<Recovered>,
+    /// The earliest instant the automated backup can be restored to
+    pub earliest: Option<Timestamp>,
     pub evidence: Vec<String>,
 }
 
@@ -51,7 +53,16 @@ struct Looks {
     snapshot: Found<Snapshot>,
 }
 
-/// Reads everything at once and measures each candidate. `wanted` is the one that was named beforehand.
+/// What is asked of the recovery points of a region.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::actions) struct Sought<'a> {
+    /// The one that was named beforehand
+    pub wanted: Option<&'a str>,
+    /// When the database was damaged, where it was
+    pub damaged: Option<Timestamp>,
+}
+
+/// Reads everything at once and measures each candidate.
 ///
 /// # Errors
 /// Nothing can be read; or the replica, where it may be wanted, answers and this program is not let in: a lossier
@@ -59,12 +70,14 @@ struct Looks {
 pub(in crate::actions) async fn measure(
     clients: &Clients,
     region: &str,
-    wanted: Option<&str>,
+    sought: Sought<'_>,
 ) -> Result<Measured, ActionError> {
     let database = database(clients)?;
     let named = database.replica.as_ref().filter(|replica| replica.region == region);
-    let looks = look(clients, region, named).await?;
-    let mut measured = Measured { candidates: Vec::new(), recovered: None, evidence: Vec::new() };
+    let looks = look(clients, region, named, sought.damaged).await?;
+    let earliest = looks.backup.as_ref().ok().and_then(|found| found.as_ref()?.earliest);
+    let mut measured =
+        Measured { candidates: Vec::new(), recovered: None, earliest, evidence: Vec::new() };
     let standing = latest_standing(&looks);
     match &standing {
         Some(found) if is_newest(found, &looks) => measured.recovered = standing.clone(),
@@ -77,7 +90,7 @@ pub(in crate::actions) async fn measure(
     let now = clients.clock.now();
     if let Some(named) = named {
         let seen = replica_candidate(clients, region, &named.id, &looks.replica).await;
-        let may_be_wanted = wanted.is_none_or(|wanted| wanted == seen.candidate.id);
+        let may_be_wanted = sought.wanted.is_none_or(|wanted| wanted == seen.candidate.id);
         if let Some(error) = seen.barred.filter(|_| may_be_wanted && measured.recovered.is_none()) {
             return Err(error);
         }
@@ -88,7 +101,8 @@ pub(in crate::actions) async fn measure(
     let (unusable, unsure) = place_of_restores(clients, region, &looks.restored).await;
     measured.evidence.extend(unsure);
     let unusable = unusable.as_deref();
-    measured.candidates.push(backup_candidate(database, looks.backup.clone(), unusable, now));
+    let backup = backup_candidate((database, region), looks.backup.clone(), unusable, now);
+    measured.candidates.push(backup);
     measured.candidates.push(snapshot_candidate(database, looks.snapshot.clone(), unusable, now));
     if measured.recovered.is_none() {
         used_elsewhere(clients, &looks, &mut measured).await;
@@ -106,13 +120,14 @@ async fn look(
     clients: &Clients,
     region: &str,
     named: Option<&DatabaseInstance>,
+    damaged: Option<Timestamp>,
 ) -> Result<Looks, ActionError> {
     let target = &database(clients)?.recovered.id;
     let (replica, restored, backup, snapshot) = futures::join!(
         patiently(clients, || find_named(clients, region, named)),
         patiently(clients, || find(clients, region, target)),
         patiently(clients, || source::backup(clients, region)),
-        patiently(clients, || source::newest_snapshot(clients, region)),
+        patiently(clients, || source::newest_snapshot(clients, region, damaged)),
     );
     let made = 3 + usize::from(named.is_some());
     let failures: Vec<&ActionError> = [
@@ -132,7 +147,10 @@ async fn look(
 }
 
 /// Looks again where a look failed in a way that passes.
-async fn patiently<T, F>(clients: &Clients, look: impl Fn() -> F) -> Result<T, ActionError>
+pub(super) async fn patiently<T, F>(
+    clients: &Clients,
+    look: impl Fn() -> F,
+) -> Result<T, ActionError>
 where
     F: Future<Output = Result<T, ActionError>>,
 {

@@ -4,7 +4,9 @@
 //! tags; only an instance with this run's tag is adopted or deleted.
 
 pub(crate) mod candidates;
+pub(crate) mod cut_over;
 mod drain;
+pub(super) mod evidence;
 pub(super) mod foresee;
 pub(crate) mod halt;
 mod instance;
@@ -45,6 +47,8 @@ const TAG_RUN: &str = "phoenix-dr:run";
 const TAG_TOKEN: &str = "phoenix-dr:token";
 /// Tag with the instant a promotion was requested: what tells this failover's promotion from an old one.
 const TAG_PROMOTED: &str = "phoenix-dr:promoted-at";
+/// Tag of a snapshot that shows how a database was damaged: nothing is recovered from it.
+const TAG_EVIDENCE: &str = "phoenix-dr:evidence";
 /// Tag with the system identifier and timeline a replica had before its promotion.
 const TAG_LINEAGE: &str = "phoenix-dr:lineage";
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::instance::{Instance, Phase, existing};
 use super::watch::Watch;
 use super::{candidates, promote, proof, restore_point_in_time, restore_snapshot};
+use crate::actions::postgres::target::{NoTarget, RecoveryTarget};
 use crate::clients::Clients;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::ids::RunId;
@@ -34,7 +35,7 @@ pub(crate) async fn observe(
         Some(point) => point.clone(),
         None => candidates::best(clients, &with.region).await?,
     };
-    let mut seen = match way(with, &point) {
+    let mut seen = match way(with, &point)? {
         Way::Standing { region, target } => standing(clients, call, &region, &target).await?,
         Way::Promote(with) => promote::observe(clients, call, &with).await?,
         Way::Backup(with) => restore_point_in_time::observe(clients, call, &with).await?,
@@ -51,7 +52,7 @@ pub(crate) async fn perform(
     with: &Recover,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    match way(with, &point_of(with, seen)?) {
+    match way(with, &point_of(with, seen)?)? {
         Way::Standing { region, target } => prove(clients, call, &region, &target).await,
         Way::Promote(with) => promote::perform(clients, armed, call, &with, seen).await,
         Way::Backup(with) => {
@@ -68,7 +69,7 @@ pub(crate) async fn revert(
     with: &Recover,
     image: &Image,
 ) -> Result<(), ActionError> {
-    match way(with, &point_of(with, &image.now)?) {
+    match way(with, &point_of(with, &image.now)?)? {
         Way::Standing { .. } => Ok(()),
         Way::Promote(with) => promote::revert(&with, image),
         Way::Backup(with) => {
@@ -78,23 +79,41 @@ pub(crate) async fn revert(
     }
 }
 
-fn way(with: &Recover, point: &RecoveryPoint) -> Way {
+fn way(with: &Recover, point: &RecoveryPoint) -> Result<Way, ActionError> {
     let region = with.region.clone();
     let target = point.target.clone();
     if point.recovered {
-        return Way::Standing { region, target };
+        return Ok(Way::Standing { region, target });
     }
     let source = point.source.clone();
-    match point.method {
+    Ok(match point.method {
         RecoveryMethod::Promote => Way::Promote(PromoteReplica { region, replica: source }),
         RecoveryMethod::RestorePointInTime => Way::Backup(RestorePointInTime {
             region,
             backup: Some(source),
             target: Some(target),
-            time: None,
+            time: time(with)?,
         }),
         RecoveryMethod::RestoreSnapshot => {
             Way::Snapshot(RestoreSnapshot { region, snapshot: Some(source), target: Some(target) })
+        }
+    })
+}
+
+/// Returns the instant a backup is restored to; `None` for the latest there is.
+fn time(with: &Recover) -> Result<Option<String>, ActionError> {
+    let Some(text) = with.target.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let invalid = |message: String| {
+        ActionError::unchanged(FailureClass::Invalid, format!("argument `target`: {message}"))
+    };
+    match text.parse::<RecoveryTarget>().map_err(|error: NoTarget| invalid(error.to_string()))? {
+        RecoveryTarget::Latest => Ok(None),
+        RecoveryTarget::Time(time) => Ok(Some(time.to_string())),
+        RecoveryTarget::Lsn(_) | RecoveryTarget::Name(_) => {
+            let message = format!("RDS restores to an instant, and `{text}` is none");
+            Err(invalid(message).hint("write `latest` or `time 2026-01-01T02:12:00Z`"))
         }
     }
 }

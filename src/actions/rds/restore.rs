@@ -11,7 +11,7 @@ use super::place::{Place, place, prerequisites};
 use super::watch::Watch;
 use super::{TAG_RUN, applied, change_failure, proof, run_tags, source, tag};
 use crate::by_hand;
-use crate::by_hand::database::Origin;
+use crate::by_hand::rds::{Origin, own_instance};
 use crate::clients::Clients;
 use crate::engine::ports::{Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass};
@@ -35,7 +35,8 @@ pub(super) struct Restore {
 /// What an instance is restored from.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
-    /// An automated backup by its ARN, to an instant or to the latest one
+    /// An automated backup by its ARN, or by that of the instance of the region that keeps it; to an instant or to the
+    /// latest one
     Backup { arn: String, time: Option<DateTime> },
     /// A snapshot by its id
     Snapshot { id: String },
@@ -51,8 +52,16 @@ impl Source {
 
     fn line(&self) -> String {
         match self {
-            Self::Backup { arn, time: None } => format!("the latest state in backup {arn}"),
-            Self::Backup { arn, time: Some(time) } => format!("backup {arn} as of {time}"),
+            Self::Backup { arn, time } => {
+                let backup = match own_instance(arn) {
+                    Some(instance) => format!("the backups of {instance}"),
+                    None => format!("backup {arn}"),
+                };
+                match time {
+                    Some(time) => format!("{backup} as of {time}"),
+                    None => format!("the latest state in {backup}"),
+                }
+            }
             Self::Snapshot { id } => format!("snapshot {id}"),
         }
     }
@@ -198,7 +207,10 @@ async fn request(clients: &Clients, call: &Call, restore: &Restore) -> Result<()
         Source::Backup { arn, time } => aws
             .rds
             .restore_db_instance_to_point_in_time()
-            .source_db_instance_automated_backups_arn(arn)
+            .set_source_db_instance_identifier(own_instance(arn).map(str::to_owned))
+            .set_source_db_instance_automated_backups_arn(
+                own_instance(arn).is_none().then(|| arn.clone()),
+            )
             .target_db_instance_identifier(&restore.target)
             .set_restore_time(*time)
             .set_use_latest_restorable_time(time.is_none().then_some(true))
@@ -287,5 +299,5 @@ fn command(restore: &Restore, place: &Place<'_>) -> String {
         Source::Snapshot { id } => Origin::Snapshot(id),
     };
     let place = by_hand::database::place(Some(place.region), Some(place.recovered));
-    by_hand::database::restore_to(&restore.region, &origin, &restore.target, &place)
+    by_hand::rds::restore_to(&restore.region, &origin, &restore.target, &place)
 }

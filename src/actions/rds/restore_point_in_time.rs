@@ -1,4 +1,4 @@
-//! `rds.restore_point_in_time`: restores a replicated automated backup beside the lost database.
+//! `rds.restore_point_in_time`: restores an automated backup, replicated or of the database's own region, beside it.
 
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -64,7 +64,7 @@ fn target(clients: &Clients, with: &RestorePointInTime) -> Result<String, Action
 }
 
 fn missing(with: &RestorePointInTime) -> ActionError {
-    let message = format!("no automated backup of the primary is replicated to {}", with.region);
+    let message = format!("there is no automated backup of the primary in {}", with.region);
     ActionError::unchanged(FailureClass::NotFound, message)
         .hint("take another recovery point; replicate automated backups before the next failure")
 }

@@ -39,7 +39,7 @@ async fn resolve(clients: &Clients, with: &RestoreSnapshot) -> Result<Restore, A
     let id = match &with.snapshot {
         Some(id) => id.clone(),
         None => {
-            let newest = source::newest_snapshot(clients, &with.region).await?;
+            let newest = source::newest_snapshot(clients, &with.region, None).await?;
             newest.ok_or_else(|| missing(with))?.id
         }
     };

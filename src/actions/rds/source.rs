@@ -1,18 +1,22 @@
-//! What a database can be restored from in a region: the primary's replicated automated backup and its snapshots.
+//! What a database can be restored from in a region: the primary's automated backup, its own or replicated, and its
+//! snapshots.
 
 use aws_sdk_rds::types::DbSnapshot;
 use jiff::Timestamp;
 
 use super::instance::instant;
-use super::{database, read_failure};
+use super::{TAG_EVIDENCE, database, read_failure};
 use crate::clients::Clients;
 use crate::outcome::{ActionError, FailureClass};
 
 /// An automated backup of the primary.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Backup {
+    /// Its ARN; of what an instance of the region keeps itself, that instance's
     pub arn: String,
     pub status: String,
+    /// The earliest instant it can be restored to
+    pub earliest: Option<Timestamp>,
     /// The latest instant it can be restored to
     pub latest: Option<Timestamp>,
     pub allocated_gib: u32,
@@ -50,27 +54,42 @@ pub(super) async fn backup(clients: &Clients, region: &str) -> Result<Option<Bac
         }
     };
     let backups = found.iter().filter_map(|backup| {
+        let status = backup.status().unwrap_or_default();
+        // What belongs to an instance that is there RDS restores by that instance's name.
+        let own = status == "active" && backup.region() == Some(region);
+        let arn = backup.db_instance_arn().filter(|_| own);
+        let window = backup.restore_window();
         Some(Backup {
-            arn: backup.db_instance_automated_backups_arn()?.to_owned(),
-            status: backup.status().unwrap_or_default().to_owned(),
-            latest: backup.restore_window().and_then(|window| instant(window.latest_time()?)),
+            arn: arn.or_else(|| backup.db_instance_automated_backups_arn())?.to_owned(),
+            status: status.to_owned(),
+            earliest: window.and_then(|window| instant(window.earliest_time()?)),
+            latest: window.and_then(|window| instant(window.latest_time()?)),
             allocated_gib: gib(backup.allocated_storage()),
         })
     });
     Ok(backups.max_by_key(|backup| backup.latest))
 }
 
-/// Returns the newest usable snapshot of the primary in the region, whoever made it.
+/// Returns the newest usable snapshot of the primary in the region, whoever made it: of several, one from before the
+/// damage began. What was taken as evidence of a damage is none.
 pub(super) async fn newest_snapshot(
     clients: &Clients,
     region: &str,
+    damaged: Option<Timestamp>,
 ) -> Result<Option<Snapshot>, ActionError> {
     let primary = &database(clients)?.primary.id;
     let aws = clients.aws.region(region).await?;
     let request = aws.rds.describe_db_snapshots().db_instance_identifier(primary);
     let found = request.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let found = found.map_err(|error| read_failure("DescribeDBSnapshots", region, &error))?;
-    Ok(found.iter().filter_map(snapshot).max_by_key(|snapshot| snapshot.taken))
+    let usable = found.iter().filter(|found| !is_evidence(found)).filter_map(snapshot);
+    Ok(usable.max_by_key(|snapshot| {
+        (damaged.is_none_or(|damaged| snapshot.taken <= damaged), snapshot.taken)
+    }))
+}
+
+fn is_evidence(found: &DbSnapshot) -> bool {
+    found.tag_list().iter().any(|tag| tag.key() == Some(TAG_EVIDENCE))
 }
 
 /// Returns a snapshot by its id.

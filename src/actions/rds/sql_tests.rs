@@ -199,7 +199,7 @@ async fn what_an_earlier_run_left_is_proved_by_that_run_or_by_this_one() {
         target: REPLICA.to_owned(),
         recovered: true,
     };
-    let with = Recover { region: WEST.to_owned(), point: Some(point) };
+    let with = Recover { region: WEST.to_owned(), point: Some(point), target: None };
     let (call, _news) = call("rds.recover");
     let seen = recover::observe(&clients, &call, &with).await.expect("seen");
     assert!(!seen.satisfied && !seen.under_way, "another run's is taken over with consent");

@@ -20,6 +20,8 @@ pub(super) fn replica(states: &[&'static str]) -> Made {
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub id: String,
+    /// RDS's own name of it
+    pub resource: String,
     /// States of the next looks; the last one stays
     pub states: VecDeque<&'static str>,
     pub source: Option<String>,
@@ -34,6 +36,7 @@ pub(super) struct Made {
 pub(super) fn made(id: &str, states: &[&'static str]) -> Made {
     Made {
         id: id.to_owned(),
+        resource: format!("db-{id}"),
         states: states.iter().copied().collect(),
         source: None,
         tags: Vec::new(),
@@ -60,12 +63,34 @@ impl Made {
         self.tagged("phoenix-dr:run", RUN)
     }
 
-    fn xml(&mut self) -> String {
-        let state = match self.states.len() {
+    fn next_state(&mut self) -> &'static str {
+        match self.states.len() {
             0 => "available",
             1 => self.states[0],
             _ => self.states.pop_front().unwrap_or("available"),
-        };
+        }
+    }
+
+    fn tags_xml(&self) -> String {
+        let tags = self.tags.iter();
+        tags.map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"))
+            .collect()
+    }
+
+    fn snapshot_xml(&mut self) -> String {
+        let (state, tags, id) = (self.next_state(), self.tags_xml(), &self.id);
+        format!(
+            "<DBSnapshot><DBSnapshotIdentifier>{id}</DBSnapshotIdentifier>\
+             <DBSnapshotArn>arn:aws:rds:us-west-2:123456789012:snapshot:{id}</DBSnapshotArn><Status>{state}</Status>\
+             <PercentProgress>50</PercentProgress><SnapshotType>manual</SnapshotType>\
+             <AllocatedStorage>100</AllocatedStorage><SnapshotCreateTime>{}</SnapshotCreateTime>\
+             <TagList>{tags}</TagList></DBSnapshot>",
+            self.created
+        )
+    }
+
+    fn xml(&mut self) -> String {
+        let state = self.next_state();
         let source = self.source.as_ref().map_or(String::new(), |source| {
             format!(
                 "<ReadReplicaSourceDBInstanceIdentifier>{source}</ReadReplicaSourceDBInstanceIdentifier>\
@@ -73,13 +98,9 @@ impl Made {
                  <Status>replicating</Status></DBInstanceStatusInfo></StatusInfos>"
             )
         });
-        let tags: String = self
-            .tags
-            .iter()
-            .map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"))
-            .collect();
+        let tags = self.tags_xml();
         let endpoint = match state {
-            "creating" => String::new(),
+            "creating" | "renaming" => String::new(),
             _ => format!(
                 "<Endpoint><Address>{}.example</Address><Port>5432</Port></Endpoint>",
                 self.id
@@ -95,12 +116,13 @@ impl Made {
         format!(
             "<DBInstance><DBInstanceIdentifier>{id}</DBInstanceIdentifier>\
              <DBInstanceArn>arn:aws:rds:us-west-2:123456789012:db:{id}</DBInstanceArn>\
-             <DbiResourceId>db-{id}</DbiResourceId><DBInstanceStatus>{state}</DBInstanceStatus>{source}{endpoint}\
+             <DbiResourceId>{resource}</DbiResourceId><DBInstanceStatus>{state}</DBInstanceStatus>{source}{endpoint}\
              <InstanceCreateTime>{created}</InstanceCreateTime><AllocatedStorage>100</AllocatedStorage>\
              <MultiAZ>{multi_az}</MultiAZ><DeletionProtection>{protection}</DeletionProtection>\
              <BackupRetentionPeriod>{retention}</BackupRetentionPeriod><TagList>{tags}</TagList>\
              <ReadReplicaDBInstanceIdentifiers>{replicas}</ReadReplicaDBInstanceIdentifiers></DBInstance>",
             id = self.id,
+            resource = self.resource,
             created = self.created,
             multi_az = self.multi_az,
             protection = self.deletion_protection,
@@ -128,6 +150,10 @@ pub(super) struct Region {
     pub throttled: Vec<(&'static str, u32)>,
     /// The replica whose promotion does not show yet
     pub promoted: Option<String>,
+    /// Snapshots that were requested, by name, with the states of their next looks
+    pub taken: Vec<Made>,
+    /// States that the next one goes through
+    pub takes: Vec<&'static str>,
 }
 
 impl Region {
@@ -198,6 +224,11 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
     let found =
         |region: &mut Region, id: &str| region.instances.iter().position(|made| made.id == id);
     let id = named("DBInstanceIdentifier");
+    if let Some(resource) = sent.field("Filters.Filter.1.Values.Value.1") {
+        let found = region.instances.iter_mut().find(|made| made.resource == resource);
+        let xml = found.map(Made::xml).unwrap_or_default();
+        return result(action, &format!("<DBInstances>{xml}</DBInstances>"));
+    }
     match action {
         "DescribeDBInstances" => match found(region, &id) {
             Some(at) => {
@@ -211,9 +242,18 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
             action,
             &format!("<DBInstanceAutomatedBackups>{}</DBInstanceAutomatedBackups>", region.backups),
         ),
-        "DescribeDBSnapshots" => {
-            result(action, &format!("<DBSnapshots>{}</DBSnapshots>", region.snapshots))
-        }
+        "DescribeDBSnapshots" => match named("DBSnapshotIdentifier") {
+            name if name.is_empty() => {
+                result(action, &format!("<DBSnapshots>{}</DBSnapshots>", region.snapshots))
+            }
+            name => match region.taken.iter_mut().find(|taken| taken.id == name) {
+                Some(taken) => {
+                    let xml = taken.snapshot_xml();
+                    result(action, &format!("<DBSnapshots>{xml}</DBSnapshots>"))
+                }
+                None => query_error(404, "DBSnapshotNotFound", "no such snapshot"),
+            },
+        },
         "DescribeDBSubnetGroups" => region.group(action, "DBSubnetGroup"),
         "DescribeDBParameterGroups" => region.group(action, "DBParameterGroup"),
         _ => change(region, sent, &id),
@@ -245,12 +285,7 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
         "AddTagsToResource" => {
             let name = named("ResourceName");
             let made = region.instances.iter_mut().find(|made| name.ends_with(&made.id));
-            let tags: Vec<(String, String)> = (1..9)
-                .filter_map(|number| {
-                    let tag = |part: &str| sent.field(&format!("Tags.Tag.{number}.{part}"));
-                    Some((tag("Key")?, tag("Value")?))
-                })
-                .collect();
+            let tags = tags(sent);
             if let Some(made) = made {
                 made.tags.retain(|(key, _)| tags.iter().all(|(new, _)| new != key));
                 made.tags.extend(tags);
@@ -273,6 +308,7 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
                 false => result(action, ""),
             }
         }
+        "CreateDBSnapshot" => snapshot_taken(region, sent, id),
         "RemoveTagsFromResource" => {
             let (name, key) = (named("ResourceName"), named("TagKeys.member.1"));
             let made = region.instances.iter_mut().filter(|made| name.ends_with(&made.id));
@@ -283,6 +319,9 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
             let Some(at) = found(region, id) else {
                 return query_error(404, "DBInstanceNotFound", "no such instance");
             };
+            if let Some(name) = sent.field("NewDBInstanceIdentifier") {
+                return renamed(region, at, name);
+            }
             let made = &mut region.instances[at];
             let flag = |field: &str, now: bool| match named(field).as_str() {
                 "" => now,
@@ -305,6 +344,48 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
             None => query_error(404, "DBInstanceNotFound", "no such instance"),
         },
         other => query_error(400, "InvalidAction", other),
+    }
+}
+
+fn renamed(region: &mut Region, at: usize, name: String) -> Reply {
+    if region.instances.iter().any(|made| made.id == name) {
+        return query_error(400, "DBInstanceAlreadyExists", "exists");
+    }
+    let made = &mut region.instances[at];
+    if made.states.front().is_some_and(|state| *state != "available") {
+        return query_error(400, "InvalidDBInstanceState", "not in available state");
+    }
+    made.id = name;
+    made.states = ["renaming", "renaming", "available"].into_iter().collect();
+    match region.lose_answer {
+        true => query_error(500, "InternalFailure", "lost"),
+        false => result("ModifyDBInstance", ""),
+    }
+}
+
+fn tags(sent: &Sent) -> Vec<(String, String)> {
+    let tag = |number: u32, part: &str| sent.field(&format!("Tags.Tag.{number}.{part}"));
+    (1..9).filter_map(|number| Some((tag(number, "Key")?, tag(number, "Value")?))).collect()
+}
+
+fn snapshot_taken(region: &mut Region, sent: &Sent, id: &str) -> Reply {
+    let name = sent.field("DBSnapshotIdentifier").unwrap_or_default();
+    let state = region.instances.iter().find(|made| made.id == id).map(|made| made.states.front());
+    match state {
+        None => return query_error(404, "DBInstanceNotFound", "no such instance"),
+        Some(None | Some(&"available")) => {}
+        Some(Some(_)) => {
+            return query_error(400, "InvalidDBInstanceState", "not in available state");
+        }
+    }
+    if region.taken.iter().any(|taken| taken.id == name) {
+        return query_error(400, "DBSnapshotAlreadyExists", "exists");
+    }
+    let tags = tags(sent);
+    region.taken.push(Made { tags, ..made(&name, &region.takes) });
+    match region.lose_answer {
+        true => query_error(500, "InternalFailure", "lost"),
+        false => result(&sent.action, ""),
     }
 }
 

@@ -44,9 +44,9 @@ async fn a_promotion_waits_for_the_backup_and_is_requested_once() {
     assert_eq!(script.count("PromoteReadReplica"), 1);
     let actions = script.actions();
     let promote = actions.iter().position(|action| action == "PromoteReadReplica");
-    // The fourth look is for where its source is.
-    assert_eq!(promote, Some(5), "four looks and the tags come first: {actions:?}");
-    let request = &script.sent()[5];
+    // The fourth and fifth look are for where its source is, in each region.
+    assert_eq!(promote, Some(6), "five looks and the tags come first: {actions:?}");
+    let request = &script.sent()[6];
     assert_eq!(request.field("BackupRetentionPeriod").as_deref(), Some("7"));
 }
 
@@ -200,6 +200,32 @@ async fn a_restore_names_everything_rds_would_choose() {
         ("Tags.Tag.2.Value", &format!("{RUN}/step/0")),
     ] {
         assert_eq!(request.field(field).as_deref(), Some(value), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_the_region_is_restored_by_its_name_to_the_instant_that_was_chosen() {
+    let creates = Some(made(TARGET, &["creating", "backing-up"]).ours());
+    let (script, _) = region(Region { creates, ..Region::default() });
+    let (clients, _armed) = armed(estate(|_| {}), &script);
+    let arn = "arn:aws:rds:us-east-1:123456789012:db:phoenix-prod".to_owned();
+    let time = Some(aws_smithy_types::DateTime::from_secs(1_795_313_100));
+    let source = Source::Backup { arn, time };
+    restored(&clients, &Restore { source, ..from_snapshot() }).await.expect("restored");
+    let sent = script.sent();
+    let request = sent
+        .iter()
+        .find(|sent| sent.action == "RestoreDBInstanceToPointInTime")
+        .expect("one request");
+    for (field, value) in [
+        ("SourceDBInstanceIdentifier", Some("phoenix-prod")),
+        ("SourceDBInstanceAutomatedBackupsArn", None),
+        ("RestoreTime", Some("2026-11-22T02:05:00Z")),
+        ("UseLatestRestorableTime", None),
+        ("Tags.Tag.3.Value", Some("arn:aws:rds:us-east-1:123456789012:db:phoenix-prod")),
+        ("Tags.Tag.4.Value", Some("2026-11-22T02:05:00Z")),
+    ] {
+        assert_eq!(request.field(field).as_deref(), value, "{field}");
     }
 }
 

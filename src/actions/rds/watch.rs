@@ -57,6 +57,20 @@ impl<'a> Watch<'a> {
 
     /// Looks at the instance; pauses before every look but the first.
     pub(super) async fn look(&mut self) -> Result<Option<Instance>, ActionError> {
+        let (clients, region, id) = (self.clients, self.region, self.id);
+        let look = || instance::find(clients, region, id);
+        self.look_for(look, |found| found.status.as_str()).await
+    }
+
+    /// Looks at whatever is waited for, as [`Self::look`] does.
+    pub(super) async fn look_for<T, F>(
+        &mut self,
+        look: impl Fn() -> F,
+        state: impl Fn(&T) -> &str,
+    ) -> Result<Option<T>, ActionError>
+    where
+        F: Future<Output = Result<Option<T>, ActionError>>,
+    {
         loop {
             if self.looks > 0 {
                 let pause = self.pause();
@@ -64,10 +78,11 @@ impl<'a> Watch<'a> {
                 self.clients.clock.sleep(pause).await;
             }
             self.looks += 1;
-            match instance::find(self.clients, self.region, self.id).await {
+            // Each SDK call is a large future, and whatever waits would carry it.
+            match Box::pin(look()).await {
                 Ok(found) => {
                     self.failures = 0;
-                    let state = found.as_ref().map_or("not there", |found| found.status.as_str());
+                    let state = found.as_ref().map_or("not there", &state);
                     state.clone_into(&mut self.state);
                     return Ok(found);
                 }
@@ -78,6 +93,12 @@ impl<'a> Watch<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Says what is waited for before it can be there.
+    pub(super) fn waits_for(&mut self, state: String) {
+        self.tell(&state);
+        self.state = state;
     }
 
     /// Says whether there is time for another look.

@@ -10,6 +10,7 @@ use super::measure::{Recovered, patiently_for};
 use super::restore::{TAG_DATA_UNTIL, TAG_SOURCE};
 use super::source::{Backup, Snapshot};
 use super::{TAG_PROMOTED, proof};
+use crate::by_hand::rds::own_instance;
 use crate::clients::Clients;
 use crate::clock::since;
 use crate::estate::types::Database;
@@ -44,7 +45,7 @@ pub(super) fn promoted_before(found: &Instance) -> Option<Recovered> {
 /// Returns an instance an earlier run has restored.
 pub(super) fn restored_before(found: &Instance) -> Option<Recovered> {
     let (run, source) = (found.run()?, found.tag(TAG_SOURCE)?);
-    let method = if source.contains(":auto-backup:") {
+    let method = if source.contains(":auto-backup:") || own_instance(source).is_some() {
         RecoveryMethod::RestorePointInTime
     } else {
         RecoveryMethod::RestoreSnapshot
@@ -194,13 +195,15 @@ pub(super) fn restored_candidate(
 }
 
 pub(super) fn backup_candidate(
-    database: &Database,
+    (database, region): (&Database, &str),
     look: Result<Option<Backup>, ActionError>,
     taken: Option<&str>,
     now: Timestamp,
 ) -> Candidate {
     let target = &database.recovered.id;
-    let mut candidate = restore_candidate("backup", "replicated backup");
+    let own = region == database.primary.region;
+    let title = if own { "automated backup" } else { "replicated backup" };
+    let mut candidate = restore_candidate("backup", title);
     match look {
         Ok(Some(found)) => {
             candidate.detail = point(RecoveryMethod::RestorePointInTime, &found.arn, target);
@@ -216,6 +219,7 @@ pub(super) fn backup_candidate(
                 }
             };
         }
+        Ok(None) if own => candidate.unusable = Some("RDS keeps none of it".to_owned()),
         Ok(None) => candidate.unusable = Some("none is replicated to this region".to_owned()),
         Err(error) => candidate.unusable = Some(format!("it cannot be read: {error}")),
     }

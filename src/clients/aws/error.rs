@@ -197,7 +197,9 @@ fn classify(code: Option<&str>, status: u16) -> FailureClass {
         | "InvalidDBSnapshotState"
         | "ConditionalRequestConflict"
         | "OperationAborted" => FailureClass::Transient,
-        "DBInstanceAlreadyExists" | "PreconditionFailed" => FailureClass::Conflict,
+        "DBInstanceAlreadyExists" | "DBSnapshotAlreadyExists" | "PreconditionFailed" => {
+            FailureClass::Conflict
+        }
         "InternalFailure" | "InternalError" | "ServiceUnavailable" | "RequestTimeout" => {
             FailureClass::Transient
         }

@@ -127,22 +127,26 @@ fn own_endpoint<'a>(database: &'a Database, instance: &str) -> Option<&'a str> {
     }
 }
 
-/// Asks RDS for an instance's endpoint, in every region but the one that may be lost.
+/// Asks RDS for an instance's endpoint: last in the region that may be lost, and there not for long.
 async fn endpoint(clients: &Clients, instance: &str) -> Option<String> {
     let primary = &clients.estate.primary.region;
     for region in clients.estate.regions.keys().filter(|region| *region != primary) {
-        let Ok(regional) = clients.aws.region(region).await else { continue };
-        let asked = regional.rds.describe_db_instances().db_instance_identifier(instance).send();
-        // No such instance there, or no answer: the caller says that the address is not known.
-        let Ok(answer) = asked.await else { continue };
-        let found = answer.db_instances().first().and_then(|found| found.endpoint());
-        if let Some(endpoint) = found
-            && let (Some(host), Some(port)) = (endpoint.address(), endpoint.port())
-        {
-            return Some(format!("{host}:{port}"));
+        // Each SDK call is a large future, and every connection would carry it.
+        if let Some(found) = Box::pin(endpoint_in(clients, region, instance)).await {
+            return Some(found);
         }
     }
-    None
+    let last = Box::pin(endpoint_in(clients, primary, instance));
+    within(clients.clock.as_ref(), CONNECT_LIMIT, last).await.ok().flatten()
+}
+
+async fn endpoint_in(clients: &Clients, region: &str, instance: &str) -> Option<String> {
+    let regional = clients.aws.region(region).await.ok()?;
+    let asked = regional.rds.describe_db_instances().db_instance_identifier(instance).send();
+    // No such instance there, or no answer: the caller says that the address is not known.
+    let answer = asked.await.ok()?;
+    let endpoint = answer.db_instances().first()?.endpoint()?;
+    Some(format!("{}:{}", endpoint.address()?, endpoint.port()?))
 }
 
 /// Returns an instance's address from the estate; one this run made is in no file, and RDS says where it is.

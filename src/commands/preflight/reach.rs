@@ -163,6 +163,7 @@ const fn action_asks(action: ActionName) -> bool {
         | ActionName::PostgresRestore
         | ActionName::PostgresRestorePointInTime
         | ActionName::RdsChooseRecoveryPoint
+        | ActionName::RdsCutOver
         | ActionName::RdsPromoteReplica
         | ActionName::RdsRecover
         | ActionName::RdsRestorePointInTime

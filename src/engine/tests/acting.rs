@@ -107,9 +107,12 @@ impl World {
             Shape::Object => point(reversible),
         };
         // What is restored from a dump can be dropped again; each way is gone.
-        let kind = if reversible { "dump" } else { "base_backup" };
+        let other = if reversible { "dump" } else { "base_backup" };
+        let kind = self.with(|w| w.kind).unwrap_or(other);
         let given = outputs.iter().map(|output| match output.name {
             "kind" => (output.name.to_owned(), json!(kind)),
+            // The database stays where it is.
+            "region" => (output.name.to_owned(), json!("us-east-1")),
             name => (name.to_owned(), value(output.shape)),
         });
         given.collect()

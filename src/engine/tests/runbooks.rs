@@ -21,6 +21,8 @@ pub(super) struct Case {
     pub plan: Plan,
     /// Recovery points can be taken back: nothing is for good unless the runbook says so
     pub reversible: bool,
+    /// What kind of recovery point is chosen, where that is not said by `reversible`
+    kind: Option<&'static str>,
     /// Steps a clean run performs, in order
     pub performed: Vec<String>,
     /// The journal of a clean run, and the world when each of its records began to be written
@@ -29,12 +31,13 @@ pub(super) struct Case {
 }
 
 impl Case {
-    fn of(name: &str, plan: &Plan, reversible: bool) -> Self {
-        let kind = if reversible { "everything can be taken back" } else { "a promotion" };
+    fn of(name: &str, plan: &Plan, reversible: bool, kind: Option<&'static str>) -> Self {
+        let other = if reversible { "everything can be taken back" } else { "a promotion" };
+        let of_kind = kind.unwrap_or(other);
         let world = World::new();
-        world.with(|w| w.reversible = reversible);
+        world.with(|w| (w.reversible, w.kind) = (reversible, kind));
         let ran = start(&world, plan.clone(), settings(false));
-        assert_eq!(ran.exit, Exit::Ok, "{name}, {kind}: a run without faults");
+        assert_eq!(ran.exit, Exit::Ok, "{name}, {of_kind}: a run without faults");
         let mut performed: Vec<String> = Vec::new();
         for call in world.calls() {
             if let Some(step) = call.strip_prefix("perform ") {
@@ -42,9 +45,10 @@ impl Case {
             }
         }
         Self {
-            name: format!("{name}, {kind}"),
+            name: format!("{name}, {of_kind}"),
             plan: plan.clone(),
             reversible,
+            kind,
             performed,
             clean: world.durable(),
             world,
@@ -54,7 +58,7 @@ impl Case {
     /// Returns a world of this kind in which nothing has happened.
     pub(super) fn fresh(&self) -> World {
         let world = World::new();
-        world.with(|w| w.reversible = self.reversible);
+        world.with(|w| (w.reversible, w.kind) = (self.reversible, self.kind));
         world
     }
 
@@ -101,13 +105,19 @@ pub(super) fn after(world: &World, journal: &[Record], records: usize) -> Vec<Wo
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, plan) in plans() {
-        let chooses = plan.steps.iter().any(|step| {
-            let Body::Action { action, .. } = &step.body else { return false };
-            ActionName::parse(action).is_some_and(ActionName::chooses_recovery_point)
-        });
-        cases.push(Case::of(&name, &plan, false));
-        if chooses {
-            cases.push(Case::of(&name, &plan, true));
+        let acts = |wanted: fn(ActionName) -> bool| {
+            plan.steps.iter().any(|step| {
+                let Body::Action { action, .. } = &step.body else { return false };
+                ActionName::parse(action).is_some_and(wanted)
+            })
+        };
+        cases.push(Case::of(&name, &plan, false, None));
+        if acts(ActionName::chooses_recovery_point) {
+            cases.push(Case::of(&name, &plan, true, None));
+        }
+        // Of one's own, and on RDS, the way is another.
+        if acts(|action| action == ActionName::PostgresChooseRecoveryPoint) {
+            cases.push(Case::of(&name, &plan, true, Some("automated_backup")));
         }
     }
     // What no kind of world performs no loop tries.
@@ -126,6 +136,12 @@ pub(super) fn cases() -> Vec<Case> {
 fn plans() -> Vec<(String, Plan)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
     let estate = crate::estate::init::template();
+    // With every way there is, so that each step has a world in which it is done.
+    let estate = estate.replace("    # rename: true\n", "    rename: true\n");
+    assert!(
+        estate.contains("\n    rename: true\n"),
+        "the template says otherwise how instances are renamed"
+    );
     let estate = crate::estate::load::parse("phoenix-dr.yaml", &estate)
         .unwrap_or_else(|problems| panic!("{problems}"));
     let mut files: Vec<_> = std::fs::read_dir(&folder)

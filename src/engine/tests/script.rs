@@ -120,6 +120,8 @@ pub(super) struct Inner {
     pub obligations: BTreeMap<String, Obligation>,
     /// The recovery points that can be taken can all be taken back
     pub reversible: bool,
+    /// What kind they are of, where that is not said by `reversible`
+    pub kind: Option<&'static str>,
     /// What each of them loses
     pub loss: Option<Span>,
     pub durable: Vec<Record>,
@@ -153,15 +155,15 @@ impl World {
     /// Returns a world that holds what another one held at some moment, and is asked the same.
     pub(super) fn at(&self, places: &Places, durable: &[Record]) -> Self {
         let world = Self { clock: self.clock.clone(), ..Self::new() };
-        let (irreversible, waived, obligations, reversible, answers) = self.with(|w| {
+        let (irreversible, waived, obligations, chosen, answers) = self.with(|w| {
             let (irreversible, waived) = (w.irreversible.clone(), w.waived.clone());
-            (irreversible, waived, w.obligations.clone(), w.reversible, w.answers.clone())
+            (irreversible, waived, w.obligations.clone(), (w.reversible, w.kind), w.answers.clone())
         });
         world.with(|w| {
             w.places = places.clone();
             w.durable = durable.to_vec();
             (w.irreversible, w.waived, w.obligations) = (irreversible, waived, obligations);
-            (w.reversible, w.answers) = (reversible, answers);
+            ((w.reversible, w.kind), w.answers) = (chosen, answers);
         });
         world
     }

@@ -19,7 +19,13 @@ impl Checks<'_> {
         self.connection(database, &path.key("connection"));
         self.via(&path.key("via"), &database.via, false);
         if let Some(application) = &database.application {
-            self.application(application, &path.key("application"));
+            let at = path.key("application");
+            self.application(application, &at);
+            if application.rename && !database.on_rds() {
+                let message = "only an instance of RDS takes another's name";
+                let help = "leave it out, or the directories of a server of your own";
+                self.wrong_with_help(&at.key("rename"), message, help);
+            }
         }
         if let Some(experiments) = &database.experiments {
             self.experiments(experiments, &path.key("experiments"));
@@ -254,7 +260,7 @@ impl Checks<'_> {
             application.cname.is_some(),
         ];
         let count = ways.iter().filter(|way| **way).count();
-        if count != 1 {
+        if count > 1 || count == 0 && !application.rename {
             let message = if count == 0 {
                 "does not say how the application learns its database"
             } else {

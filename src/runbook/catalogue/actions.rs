@@ -6,14 +6,14 @@ pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild, FenceScope,
     KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess,
     PostgresChooseRecoveryPoint, PostgresCutOver, PostgresDump, PostgresEvidence, PostgresFence,
-    PostgresProve, PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect, Recover,
-    RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot, TrafficShift, Wait,
-    WorkloadScale,
+    PostgresProve, PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect,
+    RdsCutOver, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot,
+    TrafficShift, Wait, WorkloadScale,
 };
 use super::outputs::{
     ASSESS_OUTPUTS, CHOICE_OUTPUTS, COMMAND_OUTPUTS, CUT_OVER_OUTPUTS, DATABASE_OUTPUTS,
     DUMP_OUTPUTS, EVIDENCE_OUTPUTS, EXPERIMENTS_OUTPUTS, MANUAL_OUTPUTS, POINT_OUTPUTS,
-    PROOF_OUTPUTS, RESTORE_OUTPUTS, SERVER_OUTPUTS, TRAFFIC_OUTPUTS,
+    PROOF_OUTPUTS, RDS_CUT_OVER_OUTPUTS, RESTORE_OUTPUTS, SERVER_OUTPUTS, TRAFFIC_OUTPUTS,
 };
 use super::{Output, schema_of};
 
@@ -37,6 +37,7 @@ pub(crate) enum ActionName {
     PostgresRestore,
     PostgresRestorePointInTime,
     RdsChooseRecoveryPoint,
+    RdsCutOver,
     RdsPromoteReplica,
     RdsProtect,
     RdsRecover,
@@ -50,7 +51,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::ExperimentsRebuild,
@@ -68,6 +69,7 @@ impl ActionName {
         Self::PostgresRestore,
         Self::PostgresRestorePointInTime,
         Self::RdsChooseRecoveryPoint,
+        Self::RdsCutOver,
         Self::RdsPromoteReplica,
         Self::RdsProtect,
         Self::RdsRecover,
@@ -99,6 +101,7 @@ impl ActionName {
             Self::PostgresRestore => "postgres.restore",
             Self::PostgresRestorePointInTime => "postgres.restore_point_in_time",
             Self::RdsChooseRecoveryPoint => "rds.choose_recovery_point",
+            Self::RdsCutOver => "rds.cut_over",
             Self::RdsPromoteReplica => "rds.promote_replica",
             Self::RdsProtect => "rds.protect",
             Self::RdsRecover => "rds.recover",
@@ -148,7 +151,7 @@ impl ActionName {
             }
             Self::PostgresDump => "Dump a database, with a manifest of exactly what is in it",
             Self::PostgresEvidence => {
-                "Copy the whole server's files as they are, damage and all, before anything is written"
+                "Keep a server as it is, damage and all, before anything is written: its files, or on RDS a snapshot"
             }
             Self::PostgresProve => "Read a restored database against its dump's manifest",
             Self::PostgresRestore => "Restore a dump into a new database, beside the damaged one",
@@ -159,12 +162,13 @@ impl ActionName {
                 "Make a database refuse the application's writes, proved by a write that fails"
             }
             Self::RdsChooseRecoveryPoint => "Measure the recovery points and have one chosen",
+            Self::RdsCutOver => {
+                "Give the restored instance the damaged one's name and endpoint, and keep that under another"
+            }
             Self::RdsPromoteReplica => "Promote a read replica; cannot be undone",
             Self::RdsProtect => "Give the recovered database backups, Multi-AZ and a replica again",
             Self::RdsRecover => "Bring the database up from the chosen recovery point",
-            Self::RdsRestorePointInTime => {
-                "Restore a replicated automated backup beside the lost database"
-            }
+            Self::RdsRestorePointInTime => "Restore an automated backup beside the lost database",
             Self::RdsRestoreSnapshot => "Restore a snapshot beside the lost database",
             Self::Route53Weights => {
                 "Move the public record's answers by its weights or failover pair"
@@ -198,6 +202,7 @@ impl ActionName {
             | Self::PostgresRestore
             | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
+            | Self::RdsCutOver
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -231,6 +236,7 @@ impl ActionName {
             | Self::PostgresFence
             | Self::PostgresRestore
             | Self::PostgresRestorePointInTime
+            | Self::RdsCutOver
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -264,6 +270,7 @@ impl ActionName {
             | Self::PostgresRestore
             | Self::PostgresRestorePointInTime
             | Self::RdsChooseRecoveryPoint
+            | Self::RdsCutOver
             | Self::RdsProtect
             | Self::RdsRecover
             | Self::RdsRestorePointInTime
@@ -307,6 +314,7 @@ impl ActionName {
             | Self::Manual
             | Self::PostgresFence
             | Self::RdsChooseRecoveryPoint
+            | Self::RdsCutOver
             | Self::RdsPromoteReplica
             | Self::RdsProtect
             | Self::RdsRecover
@@ -345,6 +353,7 @@ impl ActionName {
             Self::PostgresRestore => schema_of::<PostgresRestore>(),
             Self::PostgresRestorePointInTime => schema_of::<PostgresRestorePointInTime>(),
             Self::RdsChooseRecoveryPoint => schema_of::<ChooseRecoveryPoint>(),
+            Self::RdsCutOver => schema_of::<RdsCutOver>(),
             Self::RdsPromoteReplica => schema_of::<PromoteReplica>(),
             Self::RdsProtect => schema_of::<Protect>(),
             Self::RdsRecover => schema_of::<Recover>(),
@@ -370,6 +379,7 @@ impl ActionName {
             Self::PostgresRestore => RESTORE_OUTPUTS,
             Self::PostgresRestorePointInTime => SERVER_OUTPUTS,
             Self::RdsChooseRecoveryPoint => POINT_OUTPUTS,
+            Self::RdsCutOver => RDS_CUT_OVER_OUTPUTS,
             Self::RdsPromoteReplica
             | Self::RdsRecover
             | Self::RdsRestorePointInTime

@@ -275,7 +275,7 @@ pub(crate) struct PostgresDump {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PostgresEvidence {
-    /// Instance whose server is copied
+    /// Instance whose server is copied, or on RDS is kept as a snapshot
     pub instance: String,
     /// Region it is in
     pub region: String,
@@ -348,6 +348,18 @@ pub(crate) struct ChooseRecoveryPoint {
     pub choose: Option<String>,
 }
 
+/// Arguments of `rds.cut_over`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RdsCutOver {
+    /// AWS region both instances are in
+    pub region: String,
+    /// The damaged instance, by the name the application's endpoint has
+    pub instance: String,
+    /// The restored instance, which takes that name; this run must have made it
+    pub restored: String,
+}
+
 /// Arguments of `rds.recover`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -357,15 +369,18 @@ pub(crate) struct Recover {
     /// The chosen recovery point; the best one when left out
     #[serde(default)]
     pub point: Option<RecoveryPoint>,
+    /// How far an automated backup is restored: `latest`, or `time INSTANT`; `latest` when left out or empty
+    #[serde(default)]
+    pub target: Option<String>,
 }
 
-/// A recovery point that was chosen: output `point` of `rds.choose_recovery_point`, detail of its candidates.
+/// A recovery point that was chosen: output `point` of the actions that have one chosen, detail of their candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoveryPoint {
     /// How the database comes back
     pub method: RecoveryMethod,
-    /// Replica id, automated backup ARN or snapshot id
+    /// Replica id, snapshot id, or ARN: of an automated backup, or of the instance that keeps it in its own region
     pub source: String,
     /// Instance that will take writes
     pub target: String,
@@ -412,7 +427,7 @@ pub(crate) struct PromoteReplica {
 pub(crate) struct RestorePointInTime {
     /// AWS region, as the estate names it
     pub region: String,
-    /// ARN of the replicated automated backup; the estate's when left out
+    /// ARN of the replicated automated backup, or of the instance whose own region it is; the estate's when left out
     #[serde(default)]
     pub backup: Option<String>,
     /// New instance; the estate's recovered instance when left out

@@ -66,6 +66,12 @@ pub(super) const CHOICE_OUTPUTS: &[Output] = &[
         shape: Shape::String,
         say: "dump, base_backup, replica, automated_backup, snapshot or standing",
     },
+    Output {
+        name: "instance",
+        shape: Shape::String,
+        say: "id of the instance that has the data once it is restored",
+    },
+    Output { name: "region", shape: Shape::String, say: "region of that instance" },
     Output { name: "dump", shape: Shape::String, say: "name for postgres.restore; else empty" },
     Output { name: "backup", shape: Shape::String, say: "name of the base backup; else empty" },
     Output { name: "path", shape: Shape::String, say: "where its files are; else empty" },
@@ -101,6 +107,16 @@ pub(super) const CUT_OVER_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the name the application uses" },
     Output { name: "kept", shape: Shape::String, say: "name of the damaged database from then on" },
 ];
+pub(super) const RDS_CUT_OVER_OUTPUTS: &[Output] = &[
+    Output { name: "instance", shape: Shape::String, say: "the name the application uses" },
+    Output { name: "address", shape: Shape::String, say: "its endpoint, host:port" },
+    Output {
+        name: "identity",
+        shape: Shape::String,
+        say: "what tells this instance from the damaged one",
+    },
+    Output { name: "kept", shape: Shape::String, say: "name of the damaged instance from then on" },
+];
 pub(super) const DUMP_OUTPUTS: &[Output] = &[
     Output { name: "dump", shape: Shape::String, say: "name of the dump" },
     Output { name: "path", shape: Shape::String, say: "directory of its files" },
@@ -108,10 +124,14 @@ pub(super) const DUMP_OUTPUTS: &[Output] = &[
     Output { name: "rows", shape: Shape::Integer, say: "rows of all its tables" },
 ];
 pub(super) const EVIDENCE_OUTPUTS: &[Output] = &[
-    Output { name: "evidence", shape: Shape::String, say: "name of the copy" },
-    Output { name: "path", shape: Shape::String, say: "directory of its files" },
+    Output { name: "evidence", shape: Shape::String, say: "name of the copy, or of the snapshot" },
+    Output { name: "path", shape: Shape::String, say: "directory of its files; on RDS its ARN" },
     Output { name: "taken", shape: Shape::String, say: "instant it was begun" },
-    Output { name: "bytes", shape: Shape::Integer, say: "size of all its files" },
+    Output {
+        name: "bytes",
+        shape: Shape::Integer,
+        say: "size of all its files; on RDS, of the volume",
+    },
 ];
 pub(super) const RESTORE_OUTPUTS: &[Output] = &[
     Output { name: "database", shape: Shape::String, say: "the new database" },

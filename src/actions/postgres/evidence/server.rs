@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::dump::said;
 use super::super::server::beside;
-use super::Lack;
+use super::without::Lack;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Tool, find};
 use crate::clients::postgres::{NoSession, database, identifier, login};

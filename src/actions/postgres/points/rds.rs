@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Asked, Damage, Point, PointKind, Points};
 use crate::actions::postgres::target::RecoveryTarget;
-use crate::actions::rds::measure::measure;
+use crate::actions::rds::measure::{Sought, measure};
 use crate::clients::Clients;
 use crate::clock::since;
 use crate::outcome::{ActionError, Candidate};
@@ -17,13 +17,20 @@ pub(super) async fn points(
     region: &str,
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
-    let measured = measure(clients, region, None).await?;
-    let points = measured.candidates.into_iter().filter_map(|found| point(region, found, asked));
+    let sought = Sought { wanted: None, damaged: asked.incident };
+    let measured = measure(clients, region, sought).await?;
+    let candidates = measured.candidates.into_iter();
+    let points = candidates.filter_map(|found| point(region, found, measured.earliest, asked));
     Ok(Points { points: points.collect(), remarks: measured.evidence })
 }
 
 /// Returns a candidate as a recovery point; `None` for one that neither the estate names nor anybody has found.
-fn point(region: &str, found: Candidate, asked: &Asked<'_>) -> Option<Point> {
+fn point(
+    region: &str,
+    found: Candidate,
+    earliest: Option<Timestamp>,
+    asked: &Asked<'_>,
+) -> Option<Point> {
     let point = RecoveryPoint::of(&found).ok();
     if point.is_none() && !found.absent {
         return None;
@@ -38,6 +45,7 @@ fn point(region: &str, found: Candidate, asked: &Asked<'_>) -> Option<Point> {
     };
     let at = found.loss.and_then(|loss| asked.now.checked_sub(loss.duration()).ok());
     let (target, damage) = goes(kind, at, asked);
+    let unusable = found.unusable.or_else(|| too_late(kind, earliest, asked.incident));
     let back_to = match &target {
         Some(RecoveryTarget::Time(time)) => Some(*time),
         _ => at,
@@ -46,6 +54,7 @@ fn point(region: &str, found: Candidate, asked: &Asked<'_>) -> Option<Point> {
         id: format!("{}:{region}", found.id),
         kind,
         title: format!("{} in {region}", found.title),
+        region: Some(region.to_owned()),
         path: None,
         taken: at,
         age: at.map(|at| Span(since(at, asked.now))),
@@ -58,11 +67,22 @@ fn point(region: &str, found: Candidate, asked: &Asked<'_>) -> Option<Point> {
         damage,
         missing: Vec::new(),
         target,
-        unusable: found.unusable,
+        unusable,
         point,
         reversible: found.reversible,
         absent: found.absent,
     })
+}
+
+/// Says that a backup has nothing from before the damage.
+fn too_late(
+    kind: PointKind,
+    earliest: Option<Timestamp>,
+    incident: Option<Timestamp>,
+) -> Option<String> {
+    let earliest = earliest.filter(|_| kind == PointKind::AutomatedBackup)?;
+    let late = incident.is_some_and(|incident| incident < earliest);
+    late.then(|| format!("it goes back to {earliest:.0} at most, when the damage had begun"))
 }
 
 /// Returns how far a restore from it goes, and what of the damage is in that.
@@ -111,7 +131,7 @@ mod tests {
         let asked = Asked { incident, now, regions: Vec::new() };
         let found = |id: &str, method, minutes: u64| {
             let candidate = candidate(id, method, Some(Span::minutes(minutes)));
-            point("us-west-2", candidate, &asked).expect("a recovery point")
+            point("us-west-2", candidate, None, &asked).expect("a recovery point")
         };
         // It follows: what was damaged is damaged there, however far behind it is.
         let replica = found("replica", RecoveryMethod::Promote, 0);
@@ -129,8 +149,17 @@ mod tests {
         // One that nobody has found is none; one that the estate names is told.
         let mut none = candidate("snapshot", RecoveryMethod::RestoreSnapshot, None);
         none.detail = serde_json::Value::Null;
-        assert_eq!(point("us-west-2", none.clone(), &asked), None);
+        assert_eq!(point("us-west-2", none.clone(), None, &asked), None);
         none.absent = true;
-        assert!(point("us-west-2", none, &asked).is_some_and(|point| point.absent));
+        assert!(point("us-west-2", none, None, &asked).is_some_and(|point| point.absent));
+        // One that begins when the damage had begun has nothing from before it.
+        let method = RecoveryMethod::RestorePointInTime;
+        for (begins, why) in [(31, None), (29, Some("it goes back to 2026-11-29T11:31:00Z"))] {
+            let candidate = candidate("backup", method, Some(Span::minutes(5)));
+            let found = point("us-west-2", candidate, Some(at(begins)), &asked).expect("a point");
+            let said = found.unusable.as_deref();
+            assert_eq!(said.is_some(), why.is_some(), "{said:?}");
+            assert!(why.is_none_or(|why| said.is_some_and(|said| said.starts_with(why))));
+        }
     }
 }

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
 use super::{
-    Desk, allowed, get, groups, instance, invalid_combination, named, reading, region_of, short,
-    snapshots, unknown, window,
+    Desk, allowed, get, groups, instance, invalid_combination, named, reading, region_of, rename,
+    short, snapshots, unknown, window,
 };
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::Kind;
@@ -111,10 +111,11 @@ pub(super) fn wants_machine(desk: &Desk<'_>, params: &Params) -> bool {
 }
 
 /// What a change of an instance may name.
-const CHANGED: [&str; 11] = [
+const CHANGED: [&str; 12] = [
     "Action",
     "Version",
     "DBInstanceIdentifier",
+    "NewDBInstanceIdentifier",
     "ApplyImmediately",
     "DeletionProtection",
     "BackupRetentionPeriod",
@@ -140,6 +141,9 @@ pub(super) fn modify(desk: &mut Desk<'_>, params: &Params) -> Result<Value, AwsE
     let id = get(params, "DBInstanceIdentifier");
     let mut body = instance(desk, id)?;
     allowed(&body, &["available", "storage-optimization"])?;
+    if params.contains_key("NewDBInstanceIdentifier") {
+        return rename::answer(desk, params, body);
+    }
     let Wanted { mut soon, later } = Wanted::of(&body, params)?;
     // Protection takes effect at once and leaves the instance available.
     if let Some(value) = params.get("DeletionProtection") {

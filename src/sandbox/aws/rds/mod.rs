@@ -7,6 +7,7 @@ mod describe;
 mod global;
 mod groups;
 mod make;
+mod rename;
 mod snapshots;
 mod window;
 

@@ -266,3 +266,39 @@ fn only_what_wants_another_machine_is_refused_for_want_of_one() {
     });
     assert_eq!(scene.sandbox.told().faults.last().map(|told| told.struck), Some(3));
 }
+
+#[test]
+fn an_instance_takes_another_name_and_whoever_follows_it_knows() {
+    let scene = Scene::of(lit("[]"), &[]);
+    scene.run(async {
+        let east = scene.clients.aws.region("us-east-1").await.expect("clients");
+        let west = scene.clients.aws.region("us-west-2").await.expect("clients");
+        let address = |found: &DbInstance| {
+            let address = found.endpoint().and_then(|endpoint| endpoint.address());
+            address.expect("it has one").to_owned()
+        };
+        let before = find(&east.rds, "phoenix-prod").await;
+        let rename = |to: &str| {
+            let request = east.rds.modify_db_instance().db_instance_identifier("phoenix-prod");
+            request.new_db_instance_identifier(to).apply_immediately(true).send()
+        };
+        assert_eq!(code(rename("phoenix-prod").await), "DBInstanceAlreadyExists");
+        assert_eq!(code(rename("a--b").await), "InvalidParameterValue");
+        rename("phoenix-old").await.expect("accepted");
+        let gone = east.rds.describe_db_instances().db_instance_identifier("phoenix-prod").send();
+        assert_eq!(code(gone.await), "DBInstanceNotFound");
+        let going = find(&east.rds, "phoenix-old").await;
+        assert_eq!((going.db_instance_status(), going.endpoint()), (Some("renaming"), None));
+        let (_, copied) = window(&west.rds).await;
+        scene.clock.sleep(Duration::from_secs(3600)).await;
+        let after = find(&east.rds, "phoenix-old").await;
+        assert_eq!(after.db_instance_status(), Some("available"));
+        assert_eq!(after.dbi_resource_id(), before.dbi_resource_id());
+        assert_eq!(address(&after), address(&before).replace("phoenix-prod.", "phoenix-old."));
+        // The replica still follows it, and its backups are still copied.
+        let source = find(&west.rds, REPLICA).await;
+        let source = source.read_replica_source_db_instance_identifier().map(str::to_owned);
+        assert_eq!(source, Some(PRIMARY_ARN.replace("phoenix-prod", "phoenix-old")));
+        assert!(window(&west.rds).await.1 > copied);
+    });
+}
