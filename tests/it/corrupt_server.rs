@@ -24,6 +24,8 @@ const ANSWERS: [&str; 13] = [
 #[test]
 fn a_server_made_of_a_base_backup_takes_over_from_a_damaged_one() {
     let estate = fresh(r#"{"primary_up": true}"#);
+    // The primary's cluster: the application that is pointed at the new server runs there.
+    estate.dark("us-east-1.kubernetes", false);
     allow(&estate);
     let place = Place::of(&estate);
     damage(&estate);

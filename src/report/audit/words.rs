@@ -7,7 +7,9 @@ use crate::event::{
     QuestionKey, RevertResult, RollbackScope, RunEnd, RunSettings,
 };
 use crate::ids::StepId;
-use crate::outcome::{ActionError, CheckReport, Effect, FailureClass, StepEnd, Verdict};
+use crate::outcome::{
+    ActionError, CheckReport, Effect, FailureClass, Obligation, StepEnd, Verdict,
+};
 use crate::report::words::if_pasted;
 
 /// Longest value shown; the whole one is in the journal.
@@ -50,6 +52,16 @@ impl<'a> Told<'a> {
     fn by_a_person(self) -> Self {
         Self { by_a_person: true, ..self }
     }
+}
+
+fn opened<'a>(
+    step: Option<&'a StepId>,
+    obligation: &'a Obligation,
+    mode: Option<Mode>,
+) -> Told<'a> {
+    let how = format!("to close it{}: {}", if_pasted(mode), obligation.how);
+    Told::of(step, format!("OPEN {}: {}", obligation.id, obligation.say))
+        .more(how.lines().map(str::to_owned))
 }
 
 /// Returns an event in words; `mode` is that of its run.
@@ -104,13 +116,7 @@ pub(in crate::report) fn told(event: &Event, mode: Option<Mode>) -> Told<'_> {
             Told::step(step, format!("revert started, attempt {attempt}"))
         }
         Event::RevertFinished { step, result } => reverted(step, result),
-        Event::ObligationOpened { step, obligation } => {
-            Told::of(step.as_ref(), format!("OPEN {}: {}", obligation.id, obligation.say)).more(
-                format!("to close it{}: {}", if_pasted(mode), obligation.how)
-                    .lines()
-                    .map(str::to_owned),
-            )
-        }
+        Event::ObligationOpened { step, obligation } => opened(step.as_ref(), obligation, mode),
         Event::ObligationClosed { id, said, .. } => Told::run(format!("closed {id}: {said}")),
         Event::RunVerified { verdict, reports } => {
             Told::run(format!("service restored: {}", verdict_word(*verdict)))

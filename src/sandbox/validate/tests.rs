@@ -42,6 +42,14 @@ const STAGES: [(&str, &str); 3] = [
 ];
 
 #[test]
+fn every_shipped_world_is_what_its_name_says() {
+    for name in crate::runbook::rehearse::WORLDS {
+        let text = shipped(name).expect("it is shipped");
+        assert_eq!(parse(name, text).expect("it is sound").world, name);
+    }
+}
+
+#[test]
 fn mistakes_of_three_stages_are_told_at_once() {
     tells(
         &problems(&but(&STAGES)),
