@@ -355,6 +355,8 @@ impl Page<'_> {
             Some(_) | None => String::new(),
         };
         let why = match reason {
+            // A long condition says nothing in a hurry; `show` and `audit` have it.
+            Some(reason) if end == StepEnd::Skipped => format!(": {}", text::clip(reason, 60)),
             Some(reason) => format!(": {reason}"),
             None => words::step_end_note(end).to_owned(),
         };
