@@ -69,6 +69,8 @@ impl Human {
         for record in records {
             self.record(record);
         }
+        // Whoever takes a run up has not seen what blocked it then.
+        self.blocks.clear();
         let layout = self.layout();
         for line in lines::header(&self.view, now, &layout) {
             self.terminal.line(&line);

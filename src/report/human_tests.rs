@@ -262,6 +262,25 @@ fn what_blocks_as_it_did_is_not_told_again() {
 }
 
 #[test]
+fn what_blocked_is_told_again_to_whoever_takes_the_run_up() {
+    let finding = Finding {
+        level: FindingLevel::Blocking,
+        about: "credentials".to_owned(),
+        said: "expired".to_owned(),
+        hint: None,
+        step: None,
+    };
+    let looked = || Event::Preflight { findings: vec![finding.clone()] };
+    let before = Script::started().event("02:18:03", looked());
+    let (mut human, _, err) = human(Volume::Normal);
+    human.catch_up(&before.records, at("02:20:00"));
+    assert!(!err.text().contains("BLOCK"), "{}", err.text());
+    let again = before.event("02:20:05", looked());
+    human.record(again.records.last().expect("the second look"));
+    assert_eq!(err.text().matches("BLOCK").count(), 1, "{}", err.text());
+}
+
+#[test]
 fn before_a_question_the_status_says_that_it_looks() {
     let said = |script: &Script| {
         let mut view = ViewState::default();
