@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::folder::Folder;
-use crate::postgres::{Server, USER};
+use crate::postgres::Server;
 
 /// Processes of each program, ours and theirs.
 const JOBS: &str = "4";
@@ -57,21 +57,7 @@ impl Database {
             fs::write(folder.path().join(name), text).expect("write a runbook");
         }
         fs::create_dir(folder.path().join("dumps")).expect("a directory of dumps");
-        let file = folder.path().join("phoenix-dr.yaml");
-        let estate = fs::read_to_string(&file).expect("read the estate");
-        let database = format!(
-            "database:
-  name: postgres
-  primary: {{ id: bench-db, region: us-east-1, address: '127.0.0.1:{}' }}
-  recovered: {{ id: bench-recovered }}
-  dumps: {}
-  connection: {{ user: {USER}, password_from: {{ file: {} }}, tls: disable }}
-",
-            server.port,
-            folder.path().join("dumps").display(),
-            server.password().display()
-        );
-        fs::write(&file, estate + &database).expect("write the estate");
+        server.named_in(&folder, &format!("dumps: {}", folder.path().join("dumps").display()));
         server.sql("create extension amcheck");
         let rows = (mib << 20) / ROW_BYTES / TABLES;
         for table in 0..TABLES {

@@ -1,9 +1,7 @@
 //! Experiments and their events on a server of our own.
 
-use std::fs;
-
 use crate::folder::Folder;
-use crate::postgres::{Server, USER};
+use crate::postgres::Server;
 
 /// Events of each experiment.
 pub(crate) const EVENTS_EACH: usize = 100;
@@ -28,20 +26,7 @@ impl Experiments {
     pub(crate) fn with(events: usize) -> Option<Self> {
         let server = Server::start()?;
         let folder = Folder::with(RUNBOOK);
-        let file = folder.path().join("phoenix-dr.yaml");
-        let estate = fs::read_to_string(&file).expect("read the estate");
-        let database = format!(
-            "database:
-  name: postgres
-  primary: {{ id: bench-db, region: us-east-1, address: '127.0.0.1:{}' }}
-  recovered: {{ id: bench-recovered }}
-  connection: {{ user: {USER}, password_from: {{ file: {} }}, tls: disable }}
-  experiments: {{}}
-",
-            server.port,
-            server.password().display()
-        );
-        fs::write(&file, estate + &database).expect("write the estate");
+        server.named_in(&folder, "experiments: {}");
         server.sql(include_str!("../../docs/experiments.sql"));
         server.sql(&format!(
             "alter table experiment_events drop constraint experiment_events_experiment_id_fkey;

@@ -7,13 +7,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::folder::Folder;
+
 /// Who it belongs to, and that one's password.
-pub(crate) const USER: &str = "postgres";
+const USER: &str = "postgres";
 const PASSWORD: &str = "of-a-benchmark";
 
 /// A running server.
 pub(crate) struct Server {
-    pub(crate) port: u16,
+    port: u16,
     bin: PathBuf,
     folder: tempfile::TempDir,
     child: Child,
@@ -81,9 +83,22 @@ impl Server {
         Some(server)
     }
 
-    /// Returns the file that holds the password.
-    pub(crate) fn password(&self) -> PathBuf {
-        self.folder.path().join("password")
+    /// Names the server in a folder's estate as its database, with what else is said of that, a line each.
+    pub(crate) fn named_in(&self, folder: &Folder, more: &str) {
+        let file = folder.path().join("phoenix-dr.yaml");
+        let estate = fs::read_to_string(&file).expect("read the estate");
+        let database = format!(
+            "database:
+  name: postgres
+  primary: {{ id: bench-db, region: us-east-1, address: '127.0.0.1:{}' }}
+  recovered: {{ id: bench-recovered }}
+  connection: {{ user: {USER}, password_from: {{ file: {} }}, tls: disable }}
+  {more}
+",
+            self.port,
+            self.folder.path().join("password").display()
+        );
+        fs::write(&file, estate + &database).expect("write the estate");
     }
 
     /// Carries out SQL, which must succeed.
