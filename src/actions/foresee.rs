@@ -16,6 +16,15 @@ pub(crate) struct Foreseen {
     pub certain: bool,
 }
 
+impl Foreseen {
+    /// Returns what a server gives that is made later: its names, and nothing that only it can say.
+    pub(super) fn unmade(instance: &str, address: &str) -> Self {
+        let outputs = [("instance", instance), ("address", address), ("identity", "")];
+        let outputs = outputs.map(|(name, value)| (name.to_owned(), Value::from(value)));
+        Self { outputs: Map::from_iter(outputs), certain: false }
+    }
+}
+
 /// Returns the outputs of a step, by reads only; `None` where only doing it tells them.
 ///
 /// `seen` is the step's observation; the call carries the choice that would be made.
@@ -43,6 +52,7 @@ pub(crate) async fn foresee(
             let with: PromoteReplica = arguments(call)?;
             Some(rds::foresee::instance(clients, &with.region, &with.replica).await)
         }
+        ActionName::PostgresRestorePointInTime => postgres::point_in_time::foreseen(clients),
         ActionName::CommandRun
         | ActionName::DatabaseRepoint
         | ActionName::ExperimentsRebuild
@@ -57,7 +67,6 @@ pub(crate) async fn foresee(
         | ActionName::PostgresFence
         | ActionName::PostgresProve
         | ActionName::PostgresRestore
-        | ActionName::PostgresRestorePointInTime
         | ActionName::RdsCutOver
         | ActionName::RdsProtect
         | ActionName::RdsRestorePointInTime

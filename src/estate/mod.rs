@@ -2,6 +2,7 @@
 
 pub(crate) mod defaults;
 pub(crate) mod dumps;
+pub(crate) mod essentials;
 pub(crate) mod experiments;
 pub(crate) mod init;
 pub(crate) mod load;

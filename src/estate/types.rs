@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dumps::DumpsAt;
+use super::essentials::Essentials;
 use super::experiments::Experiments;
 use super::own_server::{BaseBackups, OwnServer};
 pub(crate) use super::people::{Contact, Severity, SeverityRule};
@@ -243,6 +244,9 @@ pub(crate) struct Database {
     /// Directory of PostgreSQL's programs; Debian's own and PATH when left out
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<String>,
+    /// What every copy of it must have and answer before the application is let in
+    #[serde(default, skip_serializing_if = "Essentials::is_none")]
+    pub essentials: Essentials,
     /// Where the application keeps its experiments and their events
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiments: Option<Experiments>,

@@ -3,6 +3,7 @@
 mod database;
 mod dns;
 mod dumps;
+mod essentials;
 mod experiments;
 mod tables;
 

@@ -31,6 +31,13 @@ fn a_server_made_of_a_base_backup_takes_over_from_a_damaged_one() {
     damage(&estate);
     let folder = place.folder(&estate);
     folder.run(&[&ANSWERS[..], &["--dry-run"]].concat()).exits(0);
+    // What comes long after the restore is looked at before it begins.
+    let elsewhere = place.folder(&estate);
+    let file = elsewhere.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    std::fs::write(&file, text.replace("name: phoenix-db", "name: phoenix-db-2")).expect("written");
+    let refused = elsewhere.run(&ANSWERS).exits(10);
+    assert!(refused.said().contains("phoenix-db-2"), "{}", refused.said());
     assert_eq!(place.names(), [""; 0], "a dry run makes nothing");
     let done = folder.run(&ANSWERS).exits(0);
     let (_, events) = folder.journals().remove(0);

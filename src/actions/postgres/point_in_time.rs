@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::drafts::bytes;
 use super::proofs::{Proof, Proofs, Proved, ProvedBy};
 use super::target::RecoveryTarget;
+use crate::actions::foresee::Foreseen;
 use crate::clients::Clients;
 use crate::clients::postgres::{database, server as ask};
 use crate::clock::since;
@@ -187,6 +188,12 @@ pub(crate) async fn revert(
         State::Foreign { said } => return Err(foreign(&place, &said)),
     }
     place.remove().await
+}
+
+/// Returns what later steps can be looked at with before there is a server.
+pub(in crate::actions) fn foreseen(clients: &Clients) -> Option<Foreseen> {
+    let id = &database(clients).ok()?.recovered.id;
+    Some(Foreseen::unmade(id, &own(clients).ok()?.listen))
 }
 
 /// Returns where the estate wants the new server.

@@ -1,7 +1,5 @@
 //! What a recovery will give: the instance and the address that later steps use.
 
-use serde_json::{Map, Value, json};
-
 use super::candidates::outputs;
 use super::instance::find;
 use crate::actions::foresee::Foreseen;
@@ -45,7 +43,5 @@ pub(in crate::actions) async fn instance(clients: &Clients, region: &str, id: &s
     }
     let named = clients.estate.database.as_ref().and_then(|database| database.addresses.get(id));
     let address = named.cloned().unwrap_or_else(|| format!("{id}.invalid:5432"));
-    let outputs = json!({ "instance": id, "address": address, "identity": "" });
-    let outputs: Map<String, Value> = outputs.as_object().cloned().unwrap_or_default();
-    Foreseen { outputs, certain: false }
+    Foreseen::unmade(id, &address)
 }

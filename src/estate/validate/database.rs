@@ -30,6 +30,7 @@ impl Checks<'_> {
         if let Some(experiments) = &database.experiments {
             self.experiments(experiments, &path.key("experiments"));
         }
+        self.essentials(&database.essentials, &path.key("essentials"));
         if let Some(dumps) = &database.dumps {
             self.dumps(dumps, &path.key("dumps"));
         }

@@ -52,7 +52,7 @@ impl Checks<'_> {
 }
 
 /// Says whether a name can be written without quotes, but for its capitals.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let first = |c: char| c.is_alphabetic() || c == '_';
     name.len() <= NAME_MAX
         && name.starts_with(first)
