@@ -79,7 +79,7 @@ impl Database {
         self.folder.path().join("plain")
     }
 
-    /// Takes away what was dumped and restored before.
+    /// Takes away what was dumped before.
     pub(crate) fn clear(&self) {
         fs::remove_dir_all(self.plain()).ok();
         for entry in fs::read_dir(self.dumps()).expect("listed") {
@@ -103,15 +103,20 @@ impl Database {
 
     pub(crate) fn restore(&self) {
         self.folder.run(&["run", "restore.yaml", "--yes"]);
+        self.all_there();
     }
 
-    /// Restores as the program does, but for what it looks at before and what it says afterwards.
     pub(crate) fn plain_restore(&self) {
         self.server.sql("create database restored");
         let plain = self.plain();
         let from = plain.to_str().expect("a path of text");
-        let how = ["--exit-on-error", "--no-owner", "--no-privileges", "-j", JOBS];
-        self.server.program("pg_restore", &[&how[..], &["-d", "restored", from]].concat());
+        self.server.program("pg_restore", &["--exit-on-error", "-j", JOBS, "-d", "restored", from]);
+        self.all_there();
+    }
+
+    /// The same, and `analyze`, without which the application's first queries may take for ever: this program does it.
+    pub(crate) fn plain_restore_and_analyze(&self) {
+        self.plain_restore();
         self.server.sql_in("restored", "analyze");
     }
 
@@ -120,11 +125,16 @@ impl Database {
     }
 
     pub(crate) fn plain_amcheck(&self) {
+        self.server.program("pg_amcheck", &["-j", JOBS, "postgres"]);
+    }
+
+    /// The same, and whether every row is in every index: this program looks for that as well.
+    pub(crate) fn amcheck_of_rows_in_indexes(&self) {
         self.server.program("pg_amcheck", &["-j", JOBS, "--heapallindexed", "postgres"]);
     }
 
     /// Holds that what was restored is what there was.
-    pub(crate) fn all_there(&self) {
+    fn all_there(&self) {
         let count = "select 1 / (count(*) > 0)::int from t0";
         self.server.sql_in("restored", count);
     }

@@ -1,26 +1,34 @@
 //! The program's own speed, a whole process each time, as an operator meets it: `cargo bench`.
 //!
 //! Under `cargo test` each benchmark runs once and small, so that it stays true; nothing is timed there.
-//! `benches/compare` puts the chain beside other tools; `docs/benchmarks.md` has figures and targets.
+//! `cargo bench --bench program -- pairs` puts dumps, restores and assessments beside PostgreSQL's own programs, on the same
+//! server and in turns. `benches/compare` puts the chain beside other tools; `docs/benchmarks.md` has figures and targets.
 
 mod dumps;
 mod experiments;
 mod folder;
 mod journal;
+mod pairs;
 mod postgres;
 mod world;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
-use dumps::Database;
 use experiments::Experiments;
 use folder::Folder;
 use journal::Tail;
 
 fn main() {
     // Flags and filters given to `cargo test` are meant for the tests beside this.
-    if timed() { divan::main() } else { divan::Divan::default().test_benches() }
+    if std::env::args().any(|argument| argument == "pairs") {
+        pairs::measure();
+    } else if timed() {
+        divan::main();
+    } else {
+        divan::Divan::default().test_benches();
+        pairs::try_out();
+    }
 }
 
 fn timed() -> bool {
@@ -114,54 +122,6 @@ fn rebuild(bencher: Bencher, events: usize) {
 /// A hundred events are one experiment.
 fn event_counts() -> Vec<usize> {
     if timed() { vec![100_000, 1_000_000] } else { vec![2_000] }
-}
-
-/// A dump with its manifest, which holds the digest of every table.
-#[divan::bench(args = mebibytes(512), sample_count = 3, sample_size = 1)]
-fn dump(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    bencher.with_inputs(|| database.clear()).bench_values(|()| database.dump());
-}
-
-#[divan::bench(args = mebibytes(512), sample_count = 3, sample_size = 1)]
-fn dump_by_pg_dump(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    bencher.with_inputs(|| database.clear()).bench_values(|()| database.plain_dump());
-}
-
-/// A restore of a dump whose files are read against its manifest first.
-#[divan::bench(args = mebibytes(512), sample_count = 3, sample_size = 1)]
-fn restore(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    database.dump();
-    bencher.with_inputs(|| database.drop_restored()).bench_values(|()| database.restore());
-    database.all_there();
-}
-
-#[divan::bench(args = mebibytes(512), sample_count = 3, sample_size = 1)]
-fn restore_by_pg_restore(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    database.plain_dump();
-    bencher.with_inputs(|| database.drop_restored()).bench_values(|()| database.plain_restore());
-    database.all_there();
-}
-
-/// Every row and value read, every page, every structure checked.
-#[divan::bench(args = mebibytes(2_048), sample_count = 3, sample_size = 1)]
-fn assess(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    bencher.bench(|| database.assess());
-}
-
-#[divan::bench(args = mebibytes(2_048), sample_count = 3, sample_size = 1)]
-fn assess_by_pg_amcheck(bencher: Bencher, mib: usize) {
-    let Some(database) = Database::with(mib) else { return };
-    bencher.bench(|| database.plain_amcheck());
-}
-
-/// Sizes of a database to measure; a small one where nothing is measured.
-fn mebibytes(full: usize) -> Vec<usize> {
-    if timed() { vec![full] } else { vec![4] }
 }
 
 #[divan::bench(sample_count = 50, sample_size = 1)]
