@@ -7,6 +7,7 @@ use super::compare::differences;
 use super::content::{self, Reading};
 use super::manifest::Manifest;
 use super::objects::Definitions;
+use super::restore;
 use super::server::{About, about};
 use super::store::Dumps;
 use crate::clients::Clients;
@@ -68,7 +69,8 @@ pub(crate) async fn perform(
     if !wrong.is_empty() {
         return Err(unproved(with, &wrong));
     }
-    let kept = dumps.keep_proof(clients, call, &manifest).await;
+    let took = restore::took(clients, &with.instance, (&with.database, &with.dump)).await?;
+    let kept = dumps.keep_proof(clients, call, &manifest, took).await;
     let said = std::iter::once(format!(
         "{} holds what {} held at {}: {} tables, {} rows, every digest the same; {} other objects; the content of large \
              objects and of materialized views is not compared",

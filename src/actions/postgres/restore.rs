@@ -27,6 +27,7 @@ use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
+use crate::span::Span;
 use target::{State, Target, begun};
 
 /// The database every server has, to make and drop others from.
@@ -110,6 +111,7 @@ pub(crate) async fn perform(
     with: &PostgresRestore,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
+    let began = clients.clock.now();
     let (dumps, dump) = same(clients, with, seen).await?;
     let manifest = &dump.manifest;
     let server = about(clients, &with.instance, MAINTENANCE).await?;
@@ -133,7 +135,7 @@ pub(crate) async fn perform(
     notes.extend(granting.give(clients, call, with).await.map_err(begun)?);
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
-    notes.extend(target.finish(clients, &draft, manifest).await.map_err(begun)?);
+    notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
     staged.done().await;
     let head = format!("restored {} into {}: {} rows", manifest.name, with.into, manifest.rows());
     Ok(Performed {
@@ -160,6 +162,23 @@ fn not_given(database: &str, notes: &[String]) -> Option<Obligation> {
             .to_owned(),
         closed_by: None,
     })
+}
+
+/// Returns how long the restore of a dump into a database took, as that database itself says; `None` where it is of another
+/// dump, or nobody noted it.
+pub(super) async fn took(
+    clients: &Clients,
+    instance: &str,
+    (database, dump): (&str, &str),
+) -> Result<Option<Span>, ActionError> {
+    let mut session = connect_to(clients, instance, MAINTENANCE).await?;
+    let what = format!("read of which dump {database} on {instance} is");
+    let sql = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_database where datname = $1";
+    let row = session.read_one(clients, &what, sql, &[&database]).await?;
+    let comment: String = row.try_get(0).map_err(|error| {
+        ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+    })?;
+    Ok(target::took(&comment, dump))
 }
 
 /// Drops the new database, and only one that this very step made.

@@ -1,11 +1,12 @@
 //! The database a restore makes. Until it is whole it has a name nobody uses, so that what bears the wanted name is whole.
 //!
 //! Whose a database is, and of which dump, stands in its comment: `phoenix-dr TOKEN DUMP TAKEN`, and once it is whole how
-//! many rows the restore has written, so that what others write after it is seen. Each attempt has a name of its own: what
-//! a dead process left running cannot write into this one's.
+//! many rows the restore has written, so that what others write after it is seen, and how long it took. Each attempt has a
+//! name of its own: what a dead process left running cannot write into this one's.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -13,9 +14,11 @@ use super::MAINTENANCE;
 use crate::actions::postgres::manifest::Manifest;
 use crate::clients::Clients;
 use crate::clients::postgres::{Session, connect_to, database, identifier, literal};
+use crate::clock::since;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, Effect, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
+use crate::span::Span;
 
 const MARK: &str = "phoenix-dr";
 
@@ -201,6 +204,7 @@ impl Target {
         clients: &Clients,
         draft: &str,
         manifest: &Manifest,
+        began: Timestamp,
     ) -> Result<Vec<String>, ActionError> {
         let inside = connect_to(clients, &self.instance, draft).await?;
         let user = &database(clients)?.connection.user;
@@ -210,7 +214,8 @@ impl Target {
         let written = self.written(clients, draft).await?;
         let session = self.maintenance(clients).await?;
         let what = format!("give the restored database its name on {}", self.instance);
-        let comment = literal(&format!("{} {written}", self.comment_of(manifest)));
+        let took = Span::seconds(since(began, clients.clock.now()).as_secs().max(1));
+        let comment = literal(&format!("{} {written} {took}", self.comment_of(manifest)));
         let comment = format!("comment on database {} is {comment}", identifier(draft));
         session.command(clients, &what, &comment).await?;
         self.rename(clients, &session, draft).await?;
@@ -348,6 +353,13 @@ impl Target {
             }
         }
     }
+}
+
+/// Returns how long the restore took that made a database of a dump, of what the database's comment says.
+pub(super) fn took(comment: &str, dump: &str) -> Option<Span> {
+    let words: Vec<&str> = comment.split(' ').collect();
+    let (Some(&MARK), Some(&of)) = (words.first(), words.get(2)) else { return None };
+    words.get(5)?.parse().ok().filter(|_| of == dump)
 }
 
 /// From here on there is a database that was not there before.

@@ -24,6 +24,7 @@ use crate::clients::postgres::database;
 use crate::engine::ports::Call;
 use crate::estate::dumps::DumpsAt;
 use crate::outcome::{ActionError, FailureClass};
+use crate::span::Span;
 use bucket::Bucket;
 use directory::Directory;
 use fetch::Fetched;
@@ -294,15 +295,16 @@ impl Dumps {
         }
     }
 
-    /// Keeps that a dump was proved; returns what is to be told where it cannot be kept.
+    /// Keeps that a dump was proved, and how long its restore took; returns what is to be told where it cannot be kept.
     pub(super) async fn keep_proof(
         &self,
         clients: &Clients,
         call: &Call,
         manifest: &Manifest,
+        took: Option<Span>,
     ) -> Option<String> {
         let (backup, digest, by) = (manifest.name.as_str(), manifest.digest()?, ProvedBy::Content);
-        let proved = Proved { backup, digest: &digest, by, took: None };
+        let proved = Proved { backup, digest: &digest, by, took };
         let proof = Proof::of(clients, call, proved);
         match self {
             Self::Directory(directory) => directory.proofs().keep(&proof),
