@@ -185,6 +185,12 @@ pub(crate) struct Candidate {
     /// The estate names it and it is not there: only a person may take another one in its place
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
+    /// What else is known of it, e.g. its age and when a restore last proved it
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What speaks against taking it; never left out where it is shown
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// Handed to the step's perform and outputs when chosen
     pub detail: Value,
 }

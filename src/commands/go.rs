@@ -24,7 +24,7 @@ use crate::outcome::Candidate;
 use crate::plan::Plan;
 use crate::report::forecast::{Assume, Network};
 use crate::report::plan_view::{DryRunReport, Found, Undo, by_step};
-use crate::report::screens::candidates::{self, Back};
+use crate::report::screens::candidates::{self, Back, Room};
 use crate::report::screens::go::{GateView, GoView, NoReturn, question};
 use crate::report::terminal::{Terminal, Tone};
 use crate::report::text::hour;
@@ -114,7 +114,7 @@ pub(super) fn offered(
     let (candidates, best) = observe::candidates(report);
     let (rto_max, rpo_max) = (report.plan.rto_max(), report.plan.objectives.rpo_max);
     let back = Back { incident_started, now, rto_max };
-    candidates::table(&candidates, best.as_deref(), Some(rpo_max), Some(&back))
+    candidates::table(&candidates, best.as_deref(), Some(rpo_max), Some(&back), Room::All)
 }
 
 /// Gates that were passed and do not stand any more.

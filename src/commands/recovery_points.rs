@@ -17,10 +17,6 @@ use crate::exit::Exit;
 use crate::outcome::ActionError;
 use crate::report::points::{self as shown, PointShown, PointsShown};
 use crate::report::terminal::Tone;
-use crate::report::text::day;
-
-/// Segments of one gap that are named on the screen.
-const NAMED_MAX: usize = 3;
 
 /// Lists the recovery points; ends with 10 where none can be taken.
 pub(super) fn run(context: &Context, given: &RecoveryPointsArgs) -> Result<Exit, UserError> {
@@ -86,19 +82,10 @@ fn look(context: &Context, estate: &Estate, asked: &Asked<'_>) -> Result<Points,
 }
 
 fn row(point: &Point) -> PointShown {
-    let mut notes = Vec::new();
-    if let Some(until) = point.until {
-        let lsn = point.lsn.map(|lsn| format!(", {lsn}")).unwrap_or_default();
-        notes.push(format!("its WAL reaches {} UTC{lsn}", day(until)));
-    }
-    if !point.missing.is_empty() {
-        let more = point.missing.len().saturating_sub(NAMED_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let named = point.missing.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-        notes.push(format!("WAL missing: {named}{more}"));
-    }
+    let mut notes = point.reaches();
     notes.extend(point.unusable.as_ref().map(|why| format!("cannot be taken: {why}")));
     notes.extend(point.damage.said().map(str::to_owned));
+    notes.extend(point.disproved.as_ref().map(|why| format!("its last proof failed: {why}")));
     PointShown {
         id: point.id.clone(),
         title: point.title.clone(),

@@ -44,6 +44,8 @@ fn candidate() -> Candidate {
         reversible: false,
         unusable: None,
         absent: false,
+        notes: Vec::new(),
+        doubts: Vec::new(),
         detail: json!({"lag_seconds": 7.25}),
     }
 }

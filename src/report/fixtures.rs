@@ -245,6 +245,8 @@ pub(crate) fn candidates() -> Vec<Candidate> {
         reversible,
         unusable: None,
         absent: false,
+        notes: Vec::new(),
+        doubts: Vec::new(),
         detail: Value::Null,
     };
     vec![

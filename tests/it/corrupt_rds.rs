@@ -111,6 +111,13 @@ fn a_damaged_database_of_rds_is_kept_as_a_snapshot_and_an_instance_takes_its_pla
         assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "skipped", "{step}");
     }
     assert!(!done.said().contains("no-evidence"), "{}", done.said());
+    // The next run finds on record that this backup can be restored from, and how long that took.
+    let listed = folder.run(&["recovery-points", "--output", "json"]);
+    let listed: Value = serde_json::from_str(&listed.out).expect("JSON");
+    let points = listed["points"].as_array().expect("a list");
+    let point = points.iter().find(|point| point["id"] == "backup:us-east-1").expect("listed");
+    assert_eq!(point["proved"]["by"], "recovery", "{point}");
+    assert_eq!(point["proved"]["took"], point["forecast"], "{point}");
     // What was done is not taken back by itself.
     let back = folder.run(&["rollback", "--yes", "--non-interactive"]);
     assert_ne!(back.exit, 0, "{}", back.said());

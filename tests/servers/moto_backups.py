@@ -15,6 +15,7 @@ BEHIND_PRIMARY = datetime.timedelta(minutes=5)
 KEPT = datetime.timedelta(days=7)
 
 REPLICATED = {}  # region -> {ARN: backup}
+TAGS = {}  # ARN of a backup -> its tags
 # when the source's region went dark: nothing has been copied from it since
 DARK = {"since": None}
 
@@ -47,6 +48,10 @@ class Backup:
         raise AttributeError(name)
 
     @property
+    def tag_list(self):
+        return TAGS.get(self.db_instance_automated_backups_arn, [])
+
+    @property
     def encrypted(self):
         return self.source.storage_encrypted
 
@@ -72,6 +77,12 @@ class Backup:
         if self.backup_region == self.source.region:
             return {"EarliestTime": now - KEPT, "LatestTime": now - BEHIND_PRIMARY}
         return {"EarliestTime": now - KEPT, "LatestTime": (DARK["since"] or now) - BEHIND}
+
+
+def add_tags(arn, tags):
+    kept = {tag["Key"]: tag for tag in [*TAGS.get(arn, []), *tags]}
+    TAGS[arn] = list(kept.values())
+    return TAGS[arn]
 
 
 def error(code, message):

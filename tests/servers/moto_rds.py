@@ -52,7 +52,14 @@ def purge(backend):
 original = {name: getattr(RDSBackend, name) for name in (
     "describe_db_instances", "create_db_instance", "create_db_instance_read_replica", "promote_read_replica",
     "modify_db_instance", "delete_db_instance", "stop_db_instance", "start_db_instance", "reboot_db_instance",
-    "create_db_snapshot", "copy_db_snapshot", "restore_db_instance_from_db_snapshot")}
+    "create_db_snapshot", "copy_db_snapshot", "restore_db_instance_from_db_snapshot", "add_tags_to_resource")}
+
+
+def add_tags_to_resource(self, arn, tags):
+    """Also of an automated backup, which moto knows no tags of."""
+    if ":auto-backup:" in arn:
+        return moto_backups.add_tags(arn, tags)
+    return original["add_tags_to_resource"](self, arn, tags)
 
 
 def describe_db_instances(self, *args, **options):
@@ -216,7 +223,7 @@ def install():
     DBInstance.latest_restorable_time = property(moto_backups.latest_restorable_time)
     for function in (describe_db_instances, create_db_instance, create_db_instance_read_replica, promote_read_replica,
                      modify_db_instance, delete_db_instance, stop_db_instance, start_db_instance, reboot_db_instance,
-                     create_db_snapshot, copy_db_snapshot, restore_db_instance_from_db_snapshot):
+                     create_db_snapshot, copy_db_snapshot, restore_db_instance_from_db_snapshot, add_tags_to_resource):
         setattr(RDSBackend, function.__name__, function)
     moto_backups.install(RDSBackend, responses.RDSResponse)
 

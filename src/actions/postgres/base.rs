@@ -1,7 +1,7 @@
 //! Base backups in the estate's directory, as `pg_basebackup` writes them: a directory each, plain or tar, with its
 //! `backup_manifest`. What has none cannot be verified, and is no recovery point.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -52,6 +52,8 @@ pub(super) struct BaseBackup {
     pub bytes: u64,
     /// The manifest's own checksum: what tells this backup from another of the same name
     pub checksum: String,
+    /// What its files are held against, e.g. `CRC32C`
+    pub checksums: String,
 }
 
 /// `backup_manifest`, as far as it is needed here; `pg_verifybackup` reads all of it.
@@ -74,6 +76,9 @@ struct ManifestFile {
     size: u64,
     #[serde(rename = "Last-Modified")]
     modified: String,
+    /// Left out where the backup was made without checksums
+    #[serde(rename = "Checksum-Algorithm", default)]
+    algorithm: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,10 +169,18 @@ impl BaseBackups {
                     .to_owned(),
             ));
         }
+        let checksums = checksums(&manifest.files).ok_or_else(|| {
+            let why = "its manifest has no checksums, so that a file that was changed could not be told";
+            bad(why.to_owned()).hint(format!(
+                "take another: pg_basebackup --checkpoint=fast --manifest-checksums=SHA256 --pgdata={}",
+                self.root.join("NAME").display()
+            ))
+        })?;
         let needs = needs(&manifest, &path, &form).map_err(bad)?;
         let bytes = manifest.files.iter().map(|file| file.size).sum();
         let name = name.to_owned();
-        Ok(BaseBackup { name, path, form, complete, needs, bytes, checksum: manifest.checksum })
+        let checksum = manifest.checksum;
+        Ok(BaseBackup { name, path, form, complete, needs, bytes, checksum, checksums })
     }
 }
 
@@ -231,6 +244,13 @@ fn manifest(text: &str) -> Result<Manifest, String> {
         return Err("was changed since it was written".to_owned());
     }
     Ok(manifest)
+}
+
+/// Returns the kinds of checksums the files have; `None` where one has none: of that `pg_verifybackup` compares the size alone.
+fn checksums(files: &[ManifestFile]) -> Option<String> {
+    let kinds: Option<BTreeSet<&str>> =
+        files.iter().map(|file| file.algorithm.as_deref()).collect();
+    Some(kinds?.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn form(path: &Path) -> Result<Form, String> {

@@ -15,8 +15,11 @@ use crate::clients::postgres::database;
 use crate::clock::said_instant;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::estate::types::Database;
-use crate::outcome::{ActionError, Candidate, FailureClass};
+use crate::outcome::{ActionError, Candidate, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::{ActionName, PostgresChooseRecoveryPoint, RecoveryPoint};
+
+/// What nobody can tell of a copy where that was left out.
+const UNSAID: &str = "when the damage began was not said";
 
 /// Measures the recovery points and offers those that may be taken.
 pub(crate) async fn observe(
@@ -25,7 +28,8 @@ pub(crate) async fn observe(
     with: &PostgresChooseRecoveryPoint,
 ) -> Result<Observation, ActionError> {
     let now = clients.clock.now();
-    let incident = incident(with, now)?;
+    let said = instant("incident", with.incident.as_deref(), now)?;
+    let incident = said.or(instant("latest", with.latest.as_deref(), now)?);
     let regions = match &with.region {
         Some(region) => vec![region.as_str()],
         None => clients.estate.regions.keys().map(String::as_str).collect(),
@@ -36,14 +40,18 @@ pub(crate) async fn observe(
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
     seen.evidence = remarks;
-    if incident.is_none() {
-        let said = "when the damage began was not said (`incident`): the loss is counted until now";
-        seen.evidence.insert(0, said.to_owned());
+    if said.is_none() {
+        let until = incident.map_or_else(|| "now".to_owned(), |until| format!("{until:.0}"));
+        seen.evidence.insert(0, format!("{WARNS}{UNSAID}: the loss is counted until {until}"));
     }
-    let all: Vec<Candidate> = points
+    let mut all: Vec<Candidate> = points
         .iter()
         .map(|point| candidate(database, point, with.unverified))
         .collect::<Result<_, _>>()?;
+    if said.is_none() {
+        all.iter_mut()
+            .for_each(|candidate| candidate.doubts.push(format!("{UNSAID}: it may be in it")));
+    }
     seen.choices = choice::offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&seen.choices, with.unverified));
@@ -66,11 +74,8 @@ fn commands(clients: &Clients, candidates: &[Candidate]) -> Vec<String> {
 fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
     let (estate, detail) = (&clients.estate, &candidate.detail);
     let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
-    if let (Ok(point), Some((_, region))) = (
-        serde_json::from_value::<RecoveryPoint>(detail["point"].clone()),
-        candidate.id.rsplit_once(':'),
-    ) {
-        return by_hand::recovery_from(estate, region, &point, &text("target"));
+    if let Ok(point) = serde_json::from_value::<RecoveryPoint>(detail["point"].clone()) {
+        return by_hand::recovery_from(estate, &text("region"), &point, &text("target"));
     }
     if detail["kind"] == "base_backup" {
         return by_hand::dumps::point_in_time(estate, &text("path"), &text("target"));
@@ -93,7 +98,9 @@ pub(crate) fn perform(
         after: json!({ "chosen": chosen.id }),
         outputs: outputs(chosen),
         obligations: Vec::new(),
-        notes: vec![format!("recovery point: {}", chosen.title)],
+        notes: std::iter::once(format!("recovery point: {}", chosen.title))
+            .chain(chosen.doubts.iter().map(|doubt| format!("{WARNS}{doubt}")))
+            .collect(),
     })
 }
 
@@ -102,14 +109,15 @@ pub(in crate::actions) fn foreseen(call: &Call) -> Option<Foreseen> {
     call.choice.as_ref().map(|choice| Foreseen { outputs: outputs(choice), certain: true })
 }
 
-fn incident(
-    with: &PostgresChooseRecoveryPoint,
+fn instant(
+    argument: &str,
+    given: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, ActionError> {
-    let given = with.incident.as_deref().filter(|text| !text.is_empty());
+    let given = given.filter(|text| !text.is_empty());
     let read = given.map(|text| said_instant(text, now)).transpose();
     read.map_err(|error| {
-        ActionError::unchanged(FailureClass::Invalid, format!("argument `incident`: {error}"))
+        ActionError::unchanged(FailureClass::Invalid, format!("argument `{argument}`: {error}"))
     })
 }
 
@@ -119,23 +127,22 @@ fn candidate(
     point: &Point,
     unverified: bool,
 ) -> Result<Candidate, ActionError> {
-    let doubt = point.doubt();
-    let refused = doubt.clone().filter(|_| !unverified);
-    let proved = point.proved.as_ref().map(|proof| format!("proved at {:.0}", proof.at));
-    let state = doubt.or(proved).unwrap_or_default();
+    let doubts = point.doubts();
+    let refused = (!doubts.is_empty() && !unverified).then(|| doubts.join("; "));
     let detail = detail(database, point).map_err(|error| {
         let message = format!("write the recovery point {}: {error}", point.id);
         ActionError::unchanged(FailureClass::Internal, message)
     })?;
     Ok(Candidate {
         id: point.id.clone(),
-        title: format!("{}: {state}", point.title),
-        // How much of it is damaged nobody knows, so that nothing is known of what would be lost.
-        loss: point.loss.filter(|_| point.damage.said().is_none()),
+        title: point.title.clone(),
+        loss: point.loss,
         forecast: point.forecast,
         reversible: point.reversible,
         unusable: point.unusable.clone().or(refused),
         absent: point.absent,
+        notes: point.facts(),
+        doubts,
         detail,
     })
 }

@@ -139,12 +139,25 @@ async fn what_no_restore_proved_is_refused_until_it_is_proved_or_said_otherwise(
     assert!(error.hint.is_some_and(|hint| hint.contains("unverified: true")));
     let seen = lab.choices(json!({ "unverified": true })).await.expect("said otherwise");
     assert_eq!(seen.choices[0].id, "base:sunday");
-    assert!(seen.choices[0].title.contains("no restore ever proved it"), "{seen:?}");
+    assert!(seen.choices[0].doubts.contains(&"no restore ever proved it".to_owned()), "{seen:?}");
     lab.proved_dump("nightly").await;
+    // How long its restore took is what the next one is expected to take.
+    let points = lab.points(None).await;
+    let nightly = find(&points, "dump:nightly");
+    let took = nightly.proved.as_ref().and_then(|proof| proof.took);
+    assert!(took.is_some() && nightly.forecast == took, "{nightly:?}");
     let seen = lab.choices(json!({})).await.expect("one is proved");
     assert_eq!(seen.choices[0].id, "dump:nightly");
     assert_eq!(seen.choices[0].unusable, None);
-    assert!(seen.choices[0].title.contains("proved at "), "{seen:?}");
+    let notes = seen.choices[0].notes.join("; ");
+    for said in ["old", "KiB", "last proved at ", ", which took "] {
+        assert!(notes.contains(said), "{said}: {notes}");
+    }
+    // Nobody said when the damage began: that keeps nobody from taking it, and is never left out.
+    assert_eq!(seen.choices[0].doubts, ["when the damage began was not said: it may be in it"]);
+    assert!(seen.evidence[0].starts_with("! when the damage began was not said"), "{seen:?}");
+    let base = seen.choices.iter().find(|choice| choice.id == "base:sunday").expect("listed");
+    assert!(base.notes.iter().any(|note| note == "checksums: CRC32C"), "{base:?}");
     let refused = seen.choices.iter().find(|choice| choice.id == "base:sunday").expect("listed");
     assert_eq!(refused.unusable.as_deref(), Some("no restore ever proved it"));
     let chosen = lab
@@ -195,6 +208,14 @@ async fn what_was_copied_after_the_damage_began_is_expected_to_carry_it() {
     assert!(["dump:before", "base:sunday"].contains(&best.id.as_str()), "{best:?}");
     let monday = seen.choices.iter().find(|choice| choice.id == "base:monday").expect("listed");
     assert_eq!((monday.loss, monday.unusable.as_deref()), (None, None));
+    assert_eq!(find(&points, "base:monday").loss, None, "neither does the list say what is lost");
+    assert_eq!(monday.doubts[0], "carries the same damage unless proven otherwise");
+    // Where nobody said when it began, nothing is restored from behind what is known to be too late.
+    let latest = lab.choices(json!({ "incident": "", "latest": incident.to_string() })).await;
+    let latest = latest.expect("one is proved");
+    assert!(latest.evidence[0].contains(&format!("until {incident:.0}")), "{:?}", latest.evidence);
+    let usable = latest.choices.iter().filter(|choice| choice.unusable.is_none());
+    assert_eq!(usable.map(|choice| choice.id.as_str()).collect::<Vec<_>>(), ["dump:before"]);
 }
 
 #[tokio::test]
@@ -206,12 +227,17 @@ async fn what_is_no_backup_is_left_out_aloud() {
     let text = std::fs::read_to_string(&manifest).expect("read").replacen("8192", "8193", 1);
     std::fs::write(&manifest, text).expect("written");
     lab.server.base_backup(&lab.bases.join("bare"), &["--wal-method=none"]);
+    lab.server.base_backup(&lab.bases.join("unchecked"), &["--manifest-checksums=NONE"]);
     let elsewhere = format!("--waldir={}", lab.server.directory("elsewhere").display());
     lab.server.base_backup(&lab.bases.join("linked"), &[&elsewhere]);
     let points = lab.points(None).await;
     let said = points.remarks.join("\n");
     assert!(said.contains("cut cannot be used: it has no backup_manifest"), "{said}");
     assert!(said.contains("altered cannot be used: its backup_manifest was changed"), "{said}");
+    assert!(said.contains("unchecked cannot be used: its manifest has no checksums"), "{said}");
+    let bases = super::super::base::BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
+    let error = bases.find("unchecked").expect_err("nothing could tell what was changed");
+    assert!(error.hint.is_some_and(|hint| hint.contains("--manifest-checksums=SHA256")));
     assert!(said.contains("linked cannot be used: its pg_wal is a link"), "{said}");
     // Nothing came with it: what it needs itself must be archived.
     let bare = find(&points, "base:bare").clone();

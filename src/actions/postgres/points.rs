@@ -9,6 +9,7 @@ mod rds;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::drafts::bytes;
 use super::proofs::Proof;
 use super::target::RecoveryTarget;
 use super::wal::Lsn;
@@ -73,6 +74,9 @@ pub(crate) enum Damage {
     Same,
 }
 
+/// Segments of a gap that are named where all recovery points are shown.
+const NAMED_MAX: usize = 3;
+
 impl Damage {
     /// Returns what is to be said of it; `None` where nothing is.
     pub(crate) const fn said(self) -> Option<&'static str> {
@@ -106,8 +110,14 @@ pub(crate) struct Point {
     pub lsn: Option<Lsn>,
     pub loss: Option<Span>,
     pub bytes: Option<u64>,
+    /// What its files are held against, e.g. `CRC32C`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<String>,
     pub forecast: Option<Span>,
     pub proved: Option<Proof>,
+    /// What the last proof found to be other than it should be
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disproved: Option<String>,
     pub damage: Damage,
     /// Segments of archived WAL that are missing behind it
     pub missing: Vec<String>,
@@ -170,13 +180,66 @@ pub(crate) struct Points {
 }
 
 impl Point {
-    /// Says why it is not taken unless it is said that it may be; `None` where it was proved and is from before.
-    pub(crate) fn doubt(&self) -> Option<String> {
-        match (self.damage.said(), &self.proved) {
-            (Some(said), _) => Some(said.to_owned()),
+    /// Says why it is not taken unless it is said that it may be; nothing where it was proved and is from before.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let proof = match (&self.proved, &self.disproved) {
+            (_, Some(why)) => Some(format!("its last proof failed: {why}")),
             (None, None) => Some("no restore ever proved it".to_owned()),
-            (None, Some(_)) => None,
-        }
+            (Some(_), None) => None,
+        };
+        self.damage.said().map(str::to_owned).into_iter().chain(proof).collect()
+    }
+
+    /// Returns what its files are held against, how far it can be restored and what is missing behind it, a line each.
+    pub(crate) fn reaches(&self) -> Vec<String> {
+        let until = self.until.map(|until| {
+            let lsn = self.lsn.map(|lsn| format!(", {lsn}")).unwrap_or_default();
+            let log = if self.kind == PointKind::BaseBackup { "its WAL" } else { "it" };
+            format!("{log} reaches {}{lsn}", minute(until))
+        });
+        let missing = (!self.missing.is_empty()).then(|| {
+            let named = self.missing.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+            match self.missing.len().saturating_sub(NAMED_MAX) {
+                0 => format!("WAL missing: {named}"),
+                more => format!("WAL missing: {named} and {more} more"),
+            }
+        });
+        let checksums = self.checksums.as_ref().map(|kind| format!("checksums: {kind}"));
+        checksums.into_iter().chain(until).chain(missing).collect()
+    }
+
+    /// Returns what is known of it besides its loss and how long it takes, for a table that has no columns for it.
+    pub(crate) fn facts(&self) -> Vec<String> {
+        let age = self.age.map(|age| format!("{} old", coarse(age)));
+        let size = self.bytes.map(bytes);
+        let proved = self.proved.as_ref().map(|proof| {
+            let took = proof.took.map(|took| format!(", which took {}", coarse(took)));
+            // Of what is written all the time nobody has restored what came later.
+            let word = match self.kind {
+                PointKind::AutomatedBackup => "restored",
+                PointKind::Dump
+                | PointKind::BaseBackup
+                | PointKind::Replica
+                | PointKind::Snapshot
+                | PointKind::Standing => "proved",
+            };
+            format!("last {word} at {}{}", minute(proof.at), took.unwrap_or_default())
+        });
+        age.into_iter().chain(size).chain(self.reaches()).chain(proved).collect()
+    }
+}
+
+/// Returns an instant to the minute, as tables show it.
+fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// Returns a length of time without what nobody needs at a glance.
+fn coarse(length: Span) -> Span {
+    const MINUTE: u64 = 60;
+    match length.duration().as_secs() {
+        seconds @ 0..MINUTE => Span::seconds(seconds),
+        seconds => Span::seconds(seconds / MINUTE * MINUTE),
     }
 }
 
@@ -216,9 +279,13 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
             "name `dumps` or `base_backups` under `database` in the estate file; `phoenix-dr init` shows how",
         ));
     }
+    for point in found.points.iter_mut().filter(|point| point.damage.said().is_some()) {
+        // How much of it is damaged nobody knows, so that nothing is known of what would be lost.
+        point.loss = None;
+    }
     found.points.sort_by_key(|point| {
         let loss = point.loss.map_or(std::time::Duration::MAX, Span::duration);
-        (point.unusable.is_some(), point.doubt().is_some(), loss, point.forecast)
+        (point.unusable.is_some(), !point.doubts().is_empty(), loss, point.forecast)
     });
     Ok(found)
 }

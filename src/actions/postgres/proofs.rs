@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
 use crate::engine::ports::Call;
+use crate::outcome::WARNS;
 use crate::span::Span;
 
 /// Folder of the records, in the directory of the backups.
@@ -44,6 +45,9 @@ pub(crate) struct Proof {
     /// How long the restore took, where this program saw it
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took: Option<Span>,
+    /// What was other than it should be: then it is not proved, whatever stood on record before
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// What was proved, of which backup, by what, and how long that took where it was seen.
@@ -67,6 +71,31 @@ impl Proof {
             by: proved.by,
             token: call.token(),
             took: proved.took,
+            failed: None,
+        }
+    }
+
+    /// Returns it as the record of a proof that failed.
+    pub(super) fn failed(self, why: String) -> Self {
+        Self { failed: Some(why), took: None, ..self }
+    }
+
+    /// Returns what is on record elsewhere of a backup that has no manifest: it is told by its name there.
+    pub(super) fn of_elsewhere(
+        backup: &str,
+        at: Timestamp,
+        token: String,
+        took: Option<Span>,
+    ) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            backup: backup.to_owned(),
+            digest: String::new(),
+            at,
+            by: ProvedBy::Recovery,
+            token,
+            took,
+            failed: None,
         }
     }
 
@@ -108,6 +137,37 @@ impl Proofs {
     /// Returns the proof of a backup; `None` also where it cannot be read.
     pub(super) fn find(&self, backup: &str, digest: &str) -> Option<Proof> {
         Proof::read(&std::fs::read(self.file(backup)).ok()?, backup, digest)
+    }
+
+    /// Keeps that a server restored from a backup takes writes. What was found damaged stays so: a row that could be written says
+    /// nothing of the other pages.
+    pub(super) fn keep_unless_failed(&self, proof: &Proof) -> Option<String> {
+        let known = self.find(&proof.backup, &proof.digest);
+        match known.and_then(|known| known.failed) {
+            None => self.keep(proof),
+            Some(why) => Some(format!(
+                "{WARNS}{} does not count as proved: {why}; remove {} where that had another cause",
+                proof.backup,
+                self.file(&proof.backup).display()
+            )),
+        }
+    }
+
+    /// Keeps that what was restored from a backup is damaged, in the place of its proof; returns what is to be told.
+    pub(super) fn void(&self, proof: Proof, why: &str) -> String {
+        let (backup, file) = (proof.backup.clone(), self.file(&proof.backup));
+        match self.write(&proof.failed(why.to_owned())) {
+            Ok(()) => format!(
+                "the base backup {backup}, which it was restored from, does not count as proved any more; where the damage \
+                 had another cause, remove {}",
+                file.display()
+            ),
+            Err(error) => format!(
+                "{WARNS}the base backup {backup}, which it was restored from, may still count as proved: {}: {error}; remove \
+                 that file",
+                file.display()
+            ),
+        }
     }
 
     /// Keeps that a backup was proved; returns what is to be told where it cannot be kept, for the backup is proved all

@@ -126,8 +126,12 @@ async fn of_several_snapshots_the_newest_from_before_the_damage_counts_and_evide
         let (script, _) = region(known());
         let clients = guarded(estate(out_of_reach), &script);
         let damaged = damaged.map(|text| text.parse().expect("an instant"));
-        let found = source::newest_snapshot(&clients, WEST, damaged).await.expect("read");
-        assert_eq!(found.expect("one").id, expected, "{damaged:?}");
+        let found = source::snapshots(&clients, WEST, damaged).await.expect("read");
+        assert_eq!(found.first.expect("one").id, expected, "{damaged:?}");
+        // The others can be chosen as well, but for the evidence.
+        let others: Vec<&str> = found.others.iter().map(|found| found.id.as_str()).collect();
+        let all = ["after", "before", "old"].into_iter();
+        assert_eq!(others, all.filter(|id| *id != expected).collect::<Vec<_>>(), "{damaged:?}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! Measuring recovery points: what each loses, how long it takes, and whether an earlier run has recovered already.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::instance::{Instance, Phase, find};
 use super::place::{place, prerequisites};
-use super::source::{self, Backup, Snapshot};
+use super::record::OnRecord;
+use super::source::{self, Backup, Snapshots};
 use super::weigh::{
     backup_candidate, promoted_before, replica_candidate, restored_before, restored_candidate,
     snapshot_candidate,
@@ -31,7 +33,21 @@ pub(in crate::actions) struct Measured {
     pub recovered: Option<Recovered>,
     /// The earliest instant the automated backup can be restored to
     pub earliest: Option<Timestamp>,
+    /// Snapshots besides the one among the candidates
+    pub further: Vec<Candidate>,
+    /// What is known of backups and snapshots besides, by the candidates' ids
+    pub known: BTreeMap<String, Known>,
     pub evidence: Vec<String>,
+}
+
+/// What RDS says of a backup or a snapshot besides what makes it a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::actions) struct Known {
+    /// Size of its volume
+    pub allocated_gib: u32,
+    /// Its ARN, or its name where it has none
+    pub arn: String,
+    pub on_record: OnRecord,
 }
 
 /// An instance an earlier run brought up.
@@ -50,7 +66,28 @@ struct Looks {
     replica: Found<Instance>,
     restored: Found<Instance>,
     backup: Found<Backup>,
-    snapshot: Found<Snapshot>,
+    snapshots: Result<Snapshots, ActionError>,
+}
+
+impl Looks {
+    /// Returns what is known of backups and snapshots besides what makes them candidates.
+    fn known(&self) -> BTreeMap<String, Known> {
+        let backup = self.backup.as_ref().ok().and_then(Option::as_ref).map(|found| {
+            let arn = found.own_arn.as_ref().unwrap_or(&found.arn).clone();
+            let (allocated_gib, on_record) = (found.allocated_gib, found.on_record.clone());
+            ("backup".to_owned(), Known { allocated_gib, arn, on_record })
+        });
+        let snapshots = self.snapshots.as_ref().ok().into_iter().flat_map(|found| {
+            let first = found.first.iter().map(|found| ("snapshot".to_owned(), found));
+            let others = found.others.iter().map(|found| (further_id(&found.id), found));
+            first.chain(others).map(|(id, found)| {
+                let arn = found.arn.as_ref().unwrap_or(&found.id).clone();
+                let (allocated_gib, on_record) = (found.allocated_gib, found.on_record.clone());
+                (id, Known { allocated_gib, arn, on_record })
+            })
+        });
+        backup.into_iter().chain(snapshots).collect()
+    }
 }
 
 /// What is asked of the recovery points of a region.
@@ -76,8 +113,14 @@ pub(in crate::actions) async fn measure(
     let named = database.replica.as_ref().filter(|replica| replica.region == region);
     let looks = look(clients, region, named, sought.damaged).await?;
     let earliest = looks.backup.as_ref().ok().and_then(|found| found.as_ref()?.earliest);
-    let mut measured =
-        Measured { candidates: Vec::new(), recovered: None, earliest, evidence: Vec::new() };
+    let mut measured = Measured {
+        candidates: Vec::new(),
+        recovered: None,
+        earliest,
+        further: Vec::new(),
+        known: looks.known(),
+        evidence: Vec::new(),
+    };
     let standing = latest_standing(&looks);
     match &standing {
         Some(found) if is_newest(found, &looks) => measured.recovered = standing.clone(),
@@ -103,7 +146,13 @@ pub(in crate::actions) async fn measure(
     let unusable = unusable.as_deref();
     let backup = backup_candidate((database, region), looks.backup.clone(), unusable, now);
     measured.candidates.push(backup);
-    measured.candidates.push(snapshot_candidate(database, looks.snapshot.clone(), unusable, now));
+    let first = looks.snapshots.clone().map(|found| found.first);
+    measured.candidates.push(snapshot_candidate(database, first, unusable, now));
+    let others = looks.snapshots.iter().flat_map(|found| found.others.clone());
+    measured.further.extend(others.map(|found| Candidate {
+        id: further_id(&found.id),
+        ..snapshot_candidate(database, Ok(Some(found)), unusable, now)
+    }));
     if measured.recovered.is_none() {
         used_elsewhere(clients, &looks, &mut measured).await;
     }
@@ -112,6 +161,11 @@ pub(in crate::actions) async fn measure(
         (candidate.unusable.is_some(), loss, candidate.forecast)
     });
     Ok(measured)
+}
+
+/// Returns what a snapshot is chosen by that is not the first one.
+fn further_id(snapshot: &str) -> String {
+    format!("snapshot:{snapshot}")
 }
 
 /// Looks at everything. One look that fails for good leaves the other candidates; where nothing can be read, nothing is
@@ -123,18 +177,18 @@ async fn look(
     damaged: Option<Timestamp>,
 ) -> Result<Looks, ActionError> {
     let target = &database(clients)?.recovered.id;
-    let (replica, restored, backup, snapshot) = futures::join!(
+    let (replica, restored, backup, snapshots) = futures::join!(
         patiently(clients, || find_named(clients, region, named)),
         patiently(clients, || find(clients, region, target)),
         patiently(clients, || source::backup(clients, region)),
-        patiently(clients, || source::newest_snapshot(clients, region, damaged)),
+        patiently(clients, || source::snapshots(clients, region, damaged)),
     );
     let made = 3 + usize::from(named.is_some());
     let failures: Vec<&ActionError> = [
         replica.as_ref().err(),
         restored.as_ref().err(),
         backup.as_ref().err(),
-        snapshot.as_ref().err(),
+        snapshots.as_ref().err(),
     ]
     .into_iter()
     .flatten()
@@ -143,7 +197,7 @@ async fn look(
     if let Some(error) = expired.or_else(|| failures.first().filter(|_| failures.len() == made)) {
         return Err((*error).clone());
     }
-    Ok(Looks { replica, restored, backup, snapshot })
+    Ok(Looks { replica, restored, backup, snapshots })
 }
 
 /// Looks again where a look failed in a way that passes.
@@ -199,10 +253,10 @@ async fn find_named(
 /// Only what was read counts: a replica that still follows, and whatever could not be read, may have more.
 fn is_newest(standing: &Recovered, looks: &Looks) -> bool {
     let (Ok(replica), Ok(_)) = (&looks.replica, &looks.restored) else { return false };
-    let (Ok(backup), Ok(snapshot)) = (&looks.backup, &looks.snapshot) else { return false };
+    let (Ok(backup), Ok(snapshots)) = (&looks.backup, &looks.snapshots) else { return false };
     let follows = replica.as_ref().is_some_and(|replica| replica.source.is_some());
     let backup = backup.as_ref().and_then(|found| found.latest);
-    let newest = backup.max(snapshot.as_ref().map(|found| found.taken));
+    let newest = backup.max(snapshots.first.as_ref().map(|found| found.taken));
     !follows && standing.at.is_some_and(|at| newest.is_none_or(|newest| at >= newest))
 }
 
@@ -256,6 +310,7 @@ async fn used_elsewhere(clients: &Clients, looks: &Looks, measured: &mut Measure
             let point = RecoveryPoint::of(candidate);
             !point.is_ok_and(|point| point.recovered && point.target == found.id)
         };
-        measured.candidates.iter_mut().filter(others).for_each(|other| other.loss = None);
+        let all = measured.candidates.iter_mut().chain(&mut measured.further);
+        all.filter(others).for_each(|other| other.loss = None);
     }
 }

@@ -15,6 +15,7 @@ mod place;
 pub(crate) mod promote;
 mod proof;
 pub(crate) mod protect;
+pub(super) mod record;
 pub(crate) mod recover;
 mod remove;
 pub(crate) mod restore;

@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use super::instance::{Instance, Phase, find, instant};
 use super::place::{Place, place, prerequisites};
 use super::watch::Watch;
-use super::{TAG_RUN, applied, change_failure, proof, run_tags, source, tag};
+use super::{TAG_RUN, applied, change_failure, proof, record, run_tags, source, tag};
 use crate::by_hand;
 use crate::by_hand::rds::{Origin, own_instance};
 use crate::clients::Clients;
+use crate::clock::since;
 use crate::engine::ports::{Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass};
+use crate::span::Span;
 
 /// Tag with what the instance was restored from.
 pub(super) const TAG_SOURCE: &str = "phoenix-dr:source";
@@ -115,9 +117,14 @@ pub(super) async fn perform(
 ) -> Result<Performed, ActionError> {
     let mut notes = Vec::new();
     let mut watch = Watch::new(clients, call, &restore.region, &restore.target);
+    let found = find(clients, &restore.region, &restore.target).await?;
+    let (began, whole) = (clients.clock.now(), found.is_none());
     let restored = restored(clients, call, restore, &mut watch, &mut notes).await?;
     let proof = proof::writable(clients, call, &restore.region, &restored, None, &watch).await;
     notes.extend(proof.map_err(applied)?);
+    // How long the part took that an earlier attempt has seen nobody knows here.
+    let took = whole.then(|| Span(since(began, clients.clock.now())));
+    notes.extend(record::keep(clients, call, restore, took).await);
     let outputs = restored.outputs(clients).ok_or_else(|| {
         let message = format!("{} has no endpoint", restored.id);
         ActionError::applied(FailureClass::Internal, message)

@@ -39,8 +39,8 @@ async fn resolve(clients: &Clients, with: &RestoreSnapshot) -> Result<Restore, A
     let id = match &with.snapshot {
         Some(id) => id.clone(),
         None => {
-            let newest = source::newest_snapshot(clients, &with.region, None).await?;
-            newest.ok_or_else(|| missing(with))?.id
+            let found = source::snapshots(clients, &with.region, None).await?;
+            found.first.ok_or_else(|| missing(with))?.id
         }
     };
     let target = target(clients, with)?;

@@ -140,6 +140,8 @@ pub(super) struct Region {
     /// What a create leaves behind, and whether its answer is lost, or that of a promotion
     pub creates: Option<Made>,
     pub lose_answer: bool,
+    /// Lets nobody put tags on anything
+    pub denies_tags: bool,
     /// Refuses so many promotions with this code
     pub refuses: (&'static str, usize),
     /// Looks that still show a promoted replica as it was
@@ -198,7 +200,7 @@ pub(super) fn backup(latest: &str) -> String {
          <DBInstanceAutomatedBackupsArn>arn:aws:rds:us-west-2:123456789012:auto-backup:ab-1\
          </DBInstanceAutomatedBackupsArn><Status>active</Status><AllocatedStorage>100</AllocatedStorage>\
          <RestoreWindow><EarliestTime>2026-11-15T00:00:00Z</EarliestTime><LatestTime>{latest}</LatestTime>\
-         </RestoreWindow></DBInstanceAutomatedBackup>"
+         </RestoreWindow><TagList></TagList></DBInstanceAutomatedBackup>"
     )
 }
 
@@ -244,7 +246,8 @@ fn answer(region: &mut Region, sent: &Sent) -> Reply {
         ),
         "DescribeDBSnapshots" => match named("DBSnapshotIdentifier") {
             name if name.is_empty() => {
-                result(action, &format!("<DBSnapshots>{}</DBSnapshots>", region.snapshots))
+                let taken: String = region.taken.iter_mut().map(Made::snapshot_xml).collect();
+                result(action, &format!("<DBSnapshots>{}{taken}</DBSnapshots>", region.snapshots))
             }
             name => match region.taken.iter_mut().find(|taken| taken.id == name) {
                 Some(taken) => {
@@ -282,10 +285,22 @@ fn change(region: &mut Region, sent: &Sent, id: &str) -> Reply {
                 false => result(action, ""),
             }
         }
+        "AddTagsToResource" if region.denies_tags => {
+            query_error(403, "AccessDenied", "not authorized to perform: rds:AddTagsToResource")
+        }
         "AddTagsToResource" => {
             let name = named("ResourceName");
-            let made = region.instances.iter_mut().find(|made| name.ends_with(&made.id));
             let tags = tags(sent);
+            if name.contains(":auto-backup:") {
+                let xml = tags.iter().map(|(key, value)| {
+                    format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")
+                });
+                let end = "</TagList></DBInstanceAutomatedBackup>";
+                let all = format!("{}{end}", xml.collect::<String>());
+                region.backups = region.backups.replace(end, &all);
+            }
+            let mut made = region.instances.iter_mut().chain(&mut region.taken);
+            let made = made.find(|made| name.ends_with(&format!(":{}", made.id)));
             if let Some(made) = made {
                 made.tags.retain(|(key, _)| tags.iter().all(|(new, _)| new != key));
                 made.tags.extend(tags);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::instance::{Instance, Phase};
 use super::measure::{Recovered, patiently_for};
+use super::record::OnRecord;
 use super::restore::{TAG_DATA_UNTIL, TAG_SOURCE};
 use super::source::{Backup, Snapshot};
 use super::{TAG_PROMOTED, proof};
@@ -95,6 +96,8 @@ pub(super) async fn replica_candidate(
         reversible: false,
         unusable: None,
         absent: false,
+        notes: Vec::new(),
+        doubts: Vec::new(),
         detail: point(RecoveryMethod::Promote, id, id),
     };
     let found = match look {
@@ -207,7 +210,8 @@ pub(super) fn backup_candidate(
     match look {
         Ok(Some(found)) => {
             candidate.detail = point(RecoveryMethod::RestorePointInTime, &found.arn, target);
-            candidate.forecast = Some(restore_forecast(database, found.allocated_gib));
+            candidate.forecast =
+                Some(restore_forecast(database, found.allocated_gib, &found.on_record));
             candidate.loss = found.latest.map(|latest| Span(since(latest, now)));
             candidate.unusable = match (found.status.as_str(), found.latest) {
                 (status @ ("creating" | "pending"), _) => Some(format!("it is still `{status}`")),
@@ -238,7 +242,8 @@ pub(super) fn snapshot_candidate(
         Ok(Some(found)) => {
             candidate.title = format!("{} snapshot {}", found.kind, found.id);
             candidate.detail = point(RecoveryMethod::RestoreSnapshot, &found.id, target);
-            candidate.forecast = Some(restore_forecast(database, found.allocated_gib));
+            candidate.forecast =
+                Some(restore_forecast(database, found.allocated_gib, &found.on_record));
             candidate.loss = Some(Span(since(found.taken, now)));
             candidate.unusable = taken.map(str::to_owned);
         }
@@ -257,11 +262,17 @@ fn restore_candidate(id: &str, title: &str) -> Candidate {
         reversible: true,
         unusable: None,
         absent: false,
+        notes: Vec::new(),
+        doubts: Vec::new(),
         detail: Value::Null,
     }
 }
 
-fn restore_forecast(database: &Database, allocated_gib: u32) -> Span {
+/// Returns how long a restore takes: as long as the last one from there, where that is on record.
+fn restore_forecast(database: &Database, allocated_gib: u32, on_record: &OnRecord) -> Span {
+    if let Some(took) = on_record.proved.as_ref().and_then(|restored| restored.took) {
+        return took;
+    }
     let per_gib = database.restore_seconds_per_gib.unwrap_or(RESTORE_SECONDS_PER_GIB);
     Span::seconds(u64::from(per_gib) * u64::from(allocated_gib)).max(RESTORE_LEAST)
 }

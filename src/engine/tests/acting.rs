@@ -198,6 +198,8 @@ fn candidates(reversible: bool, loss: Option<Span>) -> Vec<Candidate> {
         reversible,
         unusable: None,
         absent: false,
+        notes: Vec::new(),
+        doubts: Vec::new(),
         detail: point(reversible),
     };
     let mut all = vec![candidate("backup", true), candidate("snapshot", true)];

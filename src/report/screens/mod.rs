@@ -9,7 +9,7 @@ mod pages;
 
 use super::text;
 use crate::event::{AnswerForm, Question, QuestionKey};
-use candidates::Back;
+use candidates::{Back, Room};
 
 /// Rows of equivalent commands shown with a question; longer ones are on page `c`, out of the way.
 const COMMANDS_ROWS: usize = 3;
@@ -48,7 +48,8 @@ pub(crate) fn frame(question: &Question, columns: usize, back: Option<&Back>) ->
     match &question.form {
         AnswerForm::Candidates { candidates, loss_max, best } => {
             lines.push(String::new());
-            let table = candidates::table(candidates, best.as_deref(), *loss_max, back);
+            let (best, max) = (best.as_deref(), *loss_max);
+            let table = candidates::table(candidates, best, max, back, Room::Screen);
             lines.extend(table.iter().map(|line| indented(line)));
         }
         AnswerForm::Menu { options } => {
@@ -95,8 +96,26 @@ pub(crate) fn page(question: &Question, letter: char) -> Option<Vec<String>> {
     if let Some(page) = question.pages.get(&letter) {
         return Some(page.clone());
     }
+    if letter == DETAILS_PAGE {
+        return details(question);
+    }
     let commands = letter == COMMANDS_PAGE && !commands_fit(question);
     commands.then(|| question.commands.iter().map(|line| text::typed(line)).collect())
+}
+
+/// Returns everything known of the ways a question offers; `None` where it offers none.
+fn details(question: &Question) -> Option<Vec<String>> {
+    match &question.form {
+        AnswerForm::Candidates { candidates, loss_max, best } => {
+            let best = best.as_deref();
+            Some(candidates::table(candidates, best, *loss_max, None, Room::All))
+        }
+        AnswerForm::Menu { .. }
+        | AnswerForm::YesNo
+        | AnswerForm::Type { .. }
+        | AnswerForm::Reason
+        | AnswerForm::Evidence { .. } => None,
+    }
 }
 
 /// Returns every key that does something at a question besides its answers.
@@ -115,6 +134,13 @@ fn pages_named(question: &Question) -> String {
     if !commands_fit(question) && !letters.contains(&COMMANDS_PAGE) {
         letters.push(COMMANDS_PAGE);
     }
+    if let AnswerForm::Candidates { candidates, .. } = &question.form
+        && !letters.contains(&DETAILS_PAGE)
+        && candidates::leaves_out(candidates)
+    {
+        letters.push(DETAILS_PAGE);
+    }
+    letters.sort_unstable();
     let named = letters.iter().map(|letter| match *letter {
         COMMANDS_PAGE => "c commands".to_owned(),
         DETAILS_PAGE => "d details".to_owned(),

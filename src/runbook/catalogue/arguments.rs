@@ -210,6 +210,9 @@ pub(crate) struct PostgresChooseRecoveryPoint {
     /// When the damage began: an instant, `02:05` (UTC), or `15m` for so long ago; now when left out
     #[serde(default)]
     pub incident: Option<String>,
+    /// Where `incident` is empty: nothing is restored from behind this instant, and that nobody said is told of each
+    #[serde(default)]
+    pub latest: Option<String>,
     /// Offers also what no restore ever proved, and what must be expected to carry the damage
     #[serde(default)]
     pub unverified: bool,

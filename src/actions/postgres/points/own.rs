@@ -60,6 +60,9 @@ fn dump(
     proved: Option<Proof>,
 ) -> Point {
     let manifest = &dump.manifest;
+    // A proof that failed says more than one from before it.
+    let disproved = proved.as_ref().and_then(|proof| proof.failed.clone());
+    let proved = proved.filter(|proof| proof.failed.is_none());
     let took = proved.as_ref().and_then(|proof| proof.took);
     Point {
         id: format!("dump:{}", manifest.name),
@@ -73,9 +76,11 @@ fn dump(
         lsn: manifest.lsn.parse().ok(),
         loss: Some(asked.loss(manifest.taken)),
         bytes: Some(manifest.stored()),
+        checksums: None,
         // What is restored is the database, however small its dump.
         forecast: Some(took.unwrap_or_else(|| forecast(database, manifest.bytes))),
         proved,
+        disproved,
         damage: asked.damage(PointKind::Dump, manifest.taken),
         missing: Vec::new(),
         target: None,
@@ -108,7 +113,9 @@ pub(super) async fn base_backups(
             }
         };
         let mut point = base(database, asked, backup, &reach, end);
-        point.proved = proofs.find(&backup.name, &backup.checksum);
+        let proof = proofs.find(&backup.name, &backup.checksum);
+        point.disproved = proof.as_ref().and_then(|proof| proof.failed.clone());
+        point.proved = proof.filter(|proof| proof.failed.is_none());
         if let Some(took) = point.proved.as_ref().and_then(|proof| proof.took) {
             point.forecast = Some(took);
         }
@@ -164,8 +171,10 @@ fn base(
         lsn: end.map(|end| end.lsn),
         loss: Some(asked.loss(back_to)),
         bytes: Some(backup.bytes),
+        checksums: Some(backup.checksums.clone()),
         forecast: Some(forecast(database, backup.bytes.saturating_add(logged))),
         proved: None,
+        disproved: None,
         damage,
         missing: reach.missing.iter().map(|segment| segment.name(reach.size)).collect(),
         target: Some(target),

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Asked, Damage, Point, PointKind, Points};
+use crate::actions::postgres::proofs::Proof;
 use crate::actions::postgres::target::RecoveryTarget;
-use crate::actions::rds::measure::{Sought, measure};
+use crate::actions::rds::measure::{Known, Sought, measure};
+use crate::actions::rds::record::OnRecord;
 use crate::clients::Clients;
 use crate::clock::since;
 use crate::outcome::{ActionError, Candidate};
@@ -19,9 +21,26 @@ pub(super) async fn points(
 ) -> Result<Points, ActionError> {
     let sought = Sought { wanted: None, damaged: asked.incident };
     let measured = measure(clients, region, sought).await?;
-    let candidates = measured.candidates.into_iter();
-    let points = candidates.filter_map(|found| point(region, found, measured.earliest, asked));
+    let (earliest, known) = (measured.earliest, measured.known);
+    let candidates = measured.candidates.into_iter().chain(measured.further);
+    let points = candidates.filter_map(|found| {
+        let known = known.get(&found.id);
+        point(region, found, earliest, asked).map(|point| on_record(point, known))
+    });
     Ok(Points { points: points.collect(), remarks: measured.evidence })
+}
+
+/// Adds what RDS says of a backup besides: its size, and what earlier restores from it have shown.
+fn on_record(point: Point, known: Option<&Known>) -> Point {
+    let Some(known) = known else { return point };
+    let OnRecord { proved, damaged } = &known.on_record;
+    let proved = proved.as_ref().map(|restored| {
+        Proof::of_elsewhere(&known.arn, restored.at, restored.by.clone(), restored.took)
+    });
+    let bytes = (known.allocated_gib > 0).then(|| u64::from(known.allocated_gib) << 30);
+    let disproved =
+        damaged.map(|at| format!("what was restored from it was found damaged at {at:.0}"));
+    Point { bytes, proved, disproved, ..point }
 }
 
 /// Returns a candidate as a recovery point; `None` for one that neither the estate names nor anybody has found.
@@ -51,19 +70,21 @@ fn point(
         _ => at,
     };
     Some(Point {
-        id: format!("{}:{region}", found.id),
+        id: id(&found.id, region),
         kind,
         title: format!("{} in {region}", found.title),
         region: Some(region.to_owned()),
         path: None,
         taken: at,
         age: at.map(|at| Span(since(at, asked.now))),
-        until: None,
+        until: at.filter(|_| kind == PointKind::AutomatedBackup),
         lsn: None,
         loss: back_to.map(|at| asked.loss(at)),
         bytes: None,
+        checksums: None,
         forecast: found.forecast,
         proved: None,
+        disproved: None,
         damage,
         missing: Vec::new(),
         target,
@@ -72,6 +93,14 @@ fn point(
         reversible: found.reversible,
         absent: found.absent,
     })
+}
+
+/// Returns what it is chosen by: its kind and the region, and behind these its name where there are several of the kind.
+fn id(found: &str, region: &str) -> String {
+    match found.split_once(':') {
+        Some((kind, name)) => format!("{kind}:{region}:{name}"),
+        None => format!("{found}:{region}"),
+    }
 }
 
 /// Says that a backup has nothing from before the damage.
@@ -119,6 +148,8 @@ mod tests {
             reversible: method != RecoveryMethod::Promote,
             unusable: None,
             absent: false,
+            notes: Vec::new(),
+            doubts: Vec::new(),
             detail: json!(RecoveryPoint { method, source, target, recovered: false }),
         }
     }

@@ -28,6 +28,25 @@ const OWN: [&str; 16] = [
     "BackupRetentionPeriod",
 ];
 
+/// Where an instance keeps the tags of its own backup, which is no object of its own here.
+const TAGS: &str = "_backup_tags";
+
+/// Returns the kind and id of the object that keeps a backup's tags, and the field they are in.
+pub(super) fn tagged(
+    desk: &Desk<'_>,
+    named: &str,
+) -> Result<(Kind, String, &'static str), AwsError> {
+    let is_it = |body: &Value| text(body, "DBInstanceAutomatedBackupsArn") == named;
+    let mut replicated = desk.objects.of_kind(Kind::RdsBackup, desk.region);
+    if let Some((id, _)) = replicated.find(|(_, body)| is_it(body)) {
+        return Ok((Kind::RdsBackup, id.to_owned(), "TagList"));
+    }
+    let mut own = desk.objects.of_kind(Kind::RdsInstance, desk.region);
+    own.find(|(_, body)| own_backup(desk, body).is_some_and(|(_, backup)| is_it(&backup)))
+        .map(|(id, _)| (Kind::RdsInstance, id.to_owned(), TAGS))
+        .ok_or_else(|| missing(named))
+}
+
 pub(super) fn missing(named: &str) -> AwsError {
     let message = format!("Automated backup {named} not found.");
     AwsError::new(404, "DBInstanceAutomatedBackupNotFound", message)
@@ -57,6 +76,9 @@ fn own_backup(desk: &Desk<'_>, instance: &Value) -> Option<(String, Value)> {
     backup["DBInstanceAutomatedBackupsArn"] =
         json!(arn(desk, "auto-backup", &format!("ab-{resource}")));
     backup["RestoreWindow"] = json!({ "EarliestTime": stamp(first), "LatestTime": stamp(last) });
+    if let Some(tags) = instance.get(TAGS) {
+        backup["TagList"] = tags.clone();
+    }
     let is_copy = |copy: &Value| text(copy, "DbiResourceId") == text(instance, "DbiResourceId");
     let copies: Vec<Value> = desk
         .objects

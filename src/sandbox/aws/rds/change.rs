@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::codec::{AwsError, Params, list, tags};
 use super::{
-    Desk, allowed, get, groups, instance, invalid_combination, named, reading, region_of, rename,
-    short, snapshots, unknown, window,
+    Desk, allowed, get, groups, instance, invalid_combination, reading, region_of, rename, short,
+    snapshots, tagged, unknown, window,
 };
 use crate::sandbox::objects::{Due, text};
 use crate::sandbox::world::Kind;
@@ -297,11 +297,12 @@ fn retagged(
     params: &Params,
     change: impl FnOnce(&mut Vec<Value>),
 ) -> Result<Value, AwsError> {
-    let (kind, id) = named(desk, get(params, "ResourceName"))?;
+    let (kind, id, field) = tagged(desk, get(params, "ResourceName"))?;
     let body = desk.objects.get(kind, desk.region, &id);
-    let known = body.and_then(|body| body.get("TagList")?.as_array());
+    let known = body.and_then(|body| body.get(field)?.as_array());
     let mut known = known.cloned().unwrap_or_default();
     change(&mut known);
-    desk.objects.change(kind, desk.region, &id, json!({ "TagList": known }));
+    let set = Value::Object(Map::from_iter([(field.to_owned(), json!(known))]));
+    desk.objects.change(kind, desk.region, &id, set);
     Ok(json!({}))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::codec::{AwsError, Params, filters};
-use super::{Desk, get, instance, invalid_value, named, region_of, short, snapshot, window};
+use super::{Desk, get, instance, invalid_value, region_of, short, snapshot, tagged, window};
 use crate::sandbox::objects::text;
 use crate::sandbox::world::Kind;
 
@@ -82,9 +82,9 @@ pub(super) fn groups(
 }
 
 pub(super) fn tags(desk: &Desk<'_>, params: &Params) -> Result<Value, AwsError> {
-    let (kind, id) = named(desk, get(params, "ResourceName"))?;
+    let (kind, id, field) = tagged(desk, get(params, "ResourceName"))?;
     let body = desk.objects.get(kind, desk.region, &id);
-    let tags = body.and_then(|body| body.get("TagList")).cloned();
+    let tags = body.and_then(|body| body.get(field)).cloned();
     Ok(json!({ "TagList": tags.unwrap_or_else(|| json!([])) }))
 }
 

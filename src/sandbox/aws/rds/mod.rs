@@ -172,6 +172,14 @@ fn named(desk: &Desk<'_>, arn: &str) -> Result<(Kind, String), AwsError> {
     }
 }
 
+/// Returns the kind and id of what an ARN names in this region, and the field its tags are in.
+fn tagged(desk: &Desk<'_>, arn: &str) -> Result<(Kind, String, &'static str), AwsError> {
+    match arn.split(':').nth(5) {
+        Some("auto-backup") => backups::tagged(desk, arn),
+        _ => named(desk, arn).map(|(kind, id)| (kind, id, "TagList")),
+    }
+}
+
 /// Refuses what an instance's state does not allow.
 fn allowed(found: &Value, states: &[&str]) -> Result<(), AwsError> {
     let status = text(found, "DBInstanceStatus");
