@@ -23,6 +23,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use super::disproved;
 use crate::actions::artifact::write_whole;
 use crate::by_hand;
 use crate::clients::Clients;
@@ -170,6 +171,9 @@ pub(crate) async fn perform(
     worst_first(&mut report.entries);
     let file = keep(clients, call, &report)?;
     let mut notes = report.notes();
+    if !report.damaged().is_empty() {
+        notes.extend(disproved::void(clients, call, (&with.instance, &with.region)).await);
+    }
     notes.extend(file.iter().map(|file| format!("report: {file}")));
     if !report.is_sound() {
         notes.iter_mut().for_each(|note| note.insert_str(0, WARNS));

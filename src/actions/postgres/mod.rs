@@ -7,6 +7,7 @@ mod compare;
 mod content;
 pub(crate) mod cut_over;
 mod definition;
+mod disproved;
 pub(crate) mod drafts;
 pub(crate) mod dump;
 pub(crate) mod evidence;

@@ -16,11 +16,11 @@ use super::proofs::{Proof, Proofs, Proved, ProvedBy};
 use super::target::RecoveryTarget;
 use crate::actions::foresee::Foreseen;
 use crate::clients::Clients;
-use crate::clients::postgres::{database, server as ask};
+use crate::clients::postgres::{Writable, database, prove_writable, server as ask};
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::estate::own_server::OwnServer;
-use crate::outcome::{ActionError, Difference, Effect, FailureClass};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
 use crate::span::Span;
 use place::{Mark, Place, State};
@@ -79,17 +79,19 @@ async fn fresh(
     let way = Way::find(clients, &Wanted::of(with)?).await?;
     User::of(clients, place.server()).await?.may_read(clients, &way).await?;
     let process = Process::of(clients, place.server(), way.major).await?;
+    process.may_run(clients).await?;
     process.nobody_listens(clients).await?;
     let free = place.room(&way)?;
     let mark = place.mark(&way);
     let mut seen = Observation::new(live, State::whole(&mark));
     seen.evidence = vec![
         format!(
-            "{} of {:.0}, {}, PostgreSQL {}",
+            "{} of {:.0}, {}, PostgreSQL {}, checksums: {}",
             way.backup.name,
             way.backup.complete,
             bytes(way.backup.bytes),
-            way.major
+            way.major,
+            way.backup.checksums
         ),
         way.said.clone(),
         format!("{} free at {}", bytes(free), place.data().display()),
@@ -131,12 +133,14 @@ pub(crate) async fn perform(
     let told = process.promoted(clients, call, &mark).await;
     told.map_err(begun)?;
     let outputs = outputs(clients, place.server(), &mark).await.map_err(begun)?;
+    let warned = takes_writes(clients, call).await.map_err(begun)?;
     place.restored(&mark).map_err(begun)?;
     place.tidy();
     let took = made.then(|| Span(since(began, clients.clock.now())));
     let proofs = Proofs::in_directory(&super::base::BaseBackups::of(clients)?.root);
     let (backup, digest, by) = (mark.backup.as_str(), mark.digest.as_str(), ProvedBy::Recovery);
-    let kept = proofs.keep(&Proof::of(clients, call, Proved { backup, digest, by, took }));
+    let kept =
+        proofs.keep_unless_failed(&Proof::of(clients, call, Proved { backup, digest, by, took }));
     let said = format!(
         "restored {} up to `{}` into {}: it takes writes at {}",
         mark.backup,
@@ -148,8 +152,22 @@ pub(crate) async fn perform(
         after: State::whole(&mark),
         outputs,
         obligations: Vec::new(),
-        notes: std::iter::once(said).chain(kept).collect(),
+        notes: std::iter::once(said).chain(warned).chain(kept).collect(),
     })
+}
+
+/// Proves that the new server takes writes, by a row that one connection writes and another reads, and that it is not the
+/// damaged one; returns what is to be told of it.
+async fn takes_writes(clients: &Clients, call: &Call) -> Result<Vec<String>, ActionError> {
+    let database = database(clients)?;
+    let (id, region) = (&database.recovered.id, &database.primary.region);
+    let Writable { identity: _, lifted_fence, locked } =
+        prove_writable(clients, id, region, None, &call.run, None).await?;
+    let lifted = lifted_fence
+        .then(|| format!("a fence that was in the backup or its WAL was lifted on {id}"));
+    let locked = (!locked.is_empty())
+        .then(|| format!("{WARNS}{} may not log in to {id}", locked.join(", ")));
+    Ok(lifted.into_iter().chain(locked).collect())
 }
 
 /// Makes the data directory, of what was looked at: what came meanwhile is not what was approved.
@@ -188,6 +206,15 @@ pub(crate) async fn revert(
         State::Foreign { said } => return Err(foreign(&place, &said)),
     }
     place.remove().await
+}
+
+/// Returns the base backup, and the digest in its manifest, that this run has restored a server from; `None` where it has
+/// restored none.
+pub(super) fn restored_from(
+    server: &OwnServer,
+    call: &Call,
+) -> Result<Option<(String, String)>, ActionError> {
+    Ok(Place::of_run(server, call)?.map(|mark| (mark.backup, mark.digest)))
 }
 
 /// Returns what later steps can be looked at with before there is a server.

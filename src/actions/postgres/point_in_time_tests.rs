@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+#[path = "point_in_time_proof_tests.rs"]
+mod proof_tests;
+
 use super::*;
 use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::Server;
@@ -46,12 +49,17 @@ impl Lab {
         self.clients_with(self.data.to_str().expect("a path"))
     }
 
-    fn clients_with(&self, data: &str) -> (Clients, Armed) {
+    /// Returns what the estate says of backups and of the server that is to be.
+    fn estate_with(&self, data: &str) -> serde_json::Value {
         let server = json!({ "data": data, "listen": self.listen, "user": Server::user() });
-        let more = json!({
+        json!({
             "base_backups": { "directory": self.bases, "wal": self.wal },
             "recovered": { "id": "phoenix-recovered", "server": server },
-        });
+        })
+    }
+
+    fn clients_with(&self, data: &str) -> (Clients, Armed) {
+        let more = self.estate_with(data);
         let (clients, armed) = testing::armed(self.server.estate(&more));
         (clients.with_artifacts(self.artifacts.path().to_owned()), armed)
     }
@@ -158,6 +166,9 @@ async fn rows_before_the_restore_point_are_there_and_later_ones_are_not() {
     let digest = digest.find("sunday").expect("the backup").checksum;
     let proof = proofs.find("sunday", &digest).expect("it is proved");
     assert!(proof.by == ProvedBy::Recovery && proof.took.is_some(), "{proof:?}");
+    // It was written to, and what was written was read by another connection.
+    let beats = lab.client().await.query("select run from phoenix_dr_heartbeat", &[]).await;
+    assert_eq!(beats.expect("there is one")[0].get::<_, &str>(0), "01RUN");
     // Another step does not touch it.
     let (clients, armed) = lab.clients();
     let mut other = Lab::call(target);

@@ -202,7 +202,7 @@ impl Report {
         found.map(|entry| entry.relation.as_str()).collect()
     }
 
-    fn damaged(&self) -> Vec<&str> {
+    pub(super) fn damaged(&self) -> Vec<&str> {
         self.names(Entry::is_damaged)
     }
 

@@ -126,6 +126,25 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Returns the mark of what this run has restored there, by whichever of its steps.
+    pub(super) fn of_run(server: &OwnServer, call: &Call) -> Result<Option<Mark>, ActionError> {
+        let file = Path::new(&server.data).join(MARK);
+        let failed = |why: String| {
+            let message =
+                format!("read from which backup {} is: {}: {why}", server.data, file.display());
+            ActionError::unchanged(FailureClass::Invalid, message)
+        };
+        let text = match std::fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let mark: Mark =
+            serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        let ours = mark.token.split('/').next() == Some(call.run.0.as_str());
+        Ok(ours.then_some(mark))
+    }
+
     /// Looks at what is there.
     pub(super) fn state(&self) -> Result<State, ActionError> {
         match std::fs::read(self.data.join(MARK)) {

@@ -253,6 +253,21 @@ impl Process {
         self.user.argv(&all)
     }
 
+    /// Makes sure that the server's user can run the programs: they may lie where only this program's user reaches.
+    pub(super) async fn may_run(&self, clients: &Clients) -> Result<(), ActionError> {
+        let argv = self.user.argv(&[self.ctl.program.clone(), "--version".to_owned()]);
+        let ended = look(clients, &argv, LOOK_LIMIT).await?;
+        if ended.end == ProgramEnd::Exit(0) {
+            return Ok(());
+        }
+        let (user, program) = (&self.user.name, &self.ctl.program);
+        let message = format!("{user} cannot run {program}: {}", ended.say(LOOK_LIMIT));
+        Err(ActionError::unchanged(FailureClass::Denied, message).hint(format!(
+            "the restored server runs as that user: let it read and enter every directory above the program \
+             (`namei -l {program}`), or name others in `database.tools`"
+        )))
+    }
+
     /// Says that the address is taken, where it is.
     pub(super) async fn nobody_listens(&self, clients: &Clients) -> Result<(), ActionError> {
         match tcp::connect(clients.clock.as_ref(), &self.listen, CONNECT_LIMIT).await {

@@ -1,0 +1,53 @@
+//! What damage in a restored database says of the backup it was restored from: that does not count as proved any more.
+//!
+//! The backup is known by what the restore left: the mark in the data directory of a server of this host, the tags of an
+//! instance of RDS. Only what this very run has restored tells of its backup: what is damaged later was damaged here.
+
+use super::base::BaseBackups;
+use super::point_in_time::restored_from;
+use super::proofs::{Proof, Proofs, Proved, ProvedBy};
+use crate::actions::rds::record;
+use crate::clients::Clients;
+use crate::clients::postgres::database;
+use crate::engine::ports::Call;
+use crate::outcome::{ActionError, WARNS};
+
+/// Voids the proof of the backup an instance was restored from, where this run has restored it; returns what is to be told,
+/// for what was found is a result all the same.
+pub(super) async fn void(
+    clients: &Clients,
+    call: &Call,
+    (instance, region): (&str, &str),
+) -> Option<String> {
+    voided(clients, call, (instance, region)).await.unwrap_or_else(|error| {
+        Some(format!(
+            "{WARNS}the backup {instance} was restored from may still count as proved: {error}"
+        ))
+    })
+}
+
+async fn voided(
+    clients: &Clients,
+    call: &Call,
+    (instance, region): (&str, &str),
+) -> Result<Option<String>, ActionError> {
+    let database = database(clients)?;
+    let recovered = database.recovered.id == instance;
+    if !database.on_rds() {
+        let Some(server) = database.recovered.server.as_ref().filter(|_| recovered) else {
+            return Ok(None);
+        };
+        let Some((backup, digest)) = restored_from(server, call)? else { return Ok(None) };
+        let proved =
+            Proved { backup: &backup, digest: &digest, by: ProvedBy::Recovery, took: None };
+        let proofs = Proofs::in_directory(&BaseBackups::of(clients)?.root);
+        let why = format!("{instance}, which was restored from it, was found damaged");
+        return Ok(Some(proofs.void(Proof::of(clients, call, proved), &why)));
+    }
+    // After a cut over the restored instance has the name of the damaged one.
+    let renamed = database.application.as_ref().is_some_and(|application| application.rename);
+    if !recovered && !renamed {
+        return Ok(None);
+    }
+    Ok(record::found_damaged(clients, call, region, instance).await)
+}

@@ -1,0 +1,87 @@
+//! What a restore to a point in time proves of its backup, and what it needs of the programs.
+
+use super::*;
+use crate::actions::postgres::base::BaseBackups;
+use crate::clients::postgres::tools::{Tool, find_exact};
+
+#[tokio::test]
+async fn damage_in_the_restored_server_voids_the_proof_of_its_backup() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.row(1).await;
+    lab.restored("latest").await.expect("restored");
+    let proofs = Proofs::in_directory(&lab.bases);
+    let backups = BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
+    let digest = backups.find("sunday").expect("the backup").checksum;
+    let failed = || proofs.find("sunday", &digest).expect("a record").failed;
+    assert_eq!(failed(), None);
+    let (clients, _armed) = lab.clients();
+    let file = lab.client().await.query_one("select pg_relation_filepath('orders')", &[]).await;
+    let file = lab.data.join(file.expect("asked").get::<_, &str>(0));
+    // Nothing but the first page is there, and it is overwritten while no server has it in memory.
+    let call = Lab::call("latest");
+    let place = Place::of(own(&clients).expect("a place"), &call);
+    let major = backups.find("sunday").expect("the backup").major(&clients).await.expect("known");
+    let process = Process::of(&clients, place.server(), major).await.expect("programs");
+    process.stop(&clients).await.expect("stopped");
+    let mut bytes = std::fs::read(&file).expect("read");
+    bytes[4000..8192].fill(0x5A);
+    std::fs::write(&file, bytes).expect("harmed");
+    process.start(&clients).await.expect("started");
+    let with = json!({ "instance": "phoenix-recovered", "region": "us-east-1", "tier": "deep" });
+    let (assess, _news) = testing::call(ActionName::PostgresAssess, with);
+    let (clients, armed) = lab.clients();
+    let seen = observe(&clients, &assess).await.expect("observed");
+    // Another run's assessment tells nothing of the backup: it may have been damaged here.
+    let mut other = assess.clone();
+    other.run = crate::ids::RunId("01OTHER".to_owned());
+    let done = perform(&clients, &armed, &other, &seen).await.expect("assessed");
+    assert_eq!((&done.outputs["damaged"], failed()), (&json!(true), None));
+    let done = perform(&clients, &armed, &assess, &seen).await.expect("assessed");
+    assert!(failed().is_some_and(|why| why.contains("was found damaged")), "{:?}", done.notes);
+    let told = "the base backup sunday, which it was restored from, does not count as proved";
+    assert!(done.notes.iter().any(|note| note.contains(told)), "{:?}", done.notes);
+    // A later restore takes writes as well, and does not make it proved again.
+    lab.taken_back("latest").await.expect("taken back");
+    let again = lab.restored("latest").await.expect("restored");
+    assert!(again.notes.iter().any(|note| note.contains("does not count as proved")), "{again:?}");
+    assert!(failed().is_some());
+}
+
+#[tokio::test]
+async fn programs_the_servers_user_cannot_run_are_told_before() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.row(1).await;
+    let (clients, _armed) = lab.clients();
+    let backups = BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
+    let major = backups.find("sunday").expect("the backup").major(&clients).await.expect("known");
+    let ctl = find_exact(&clients, Tool::Ctl, major).await.expect("there");
+    let ctl = PathBuf::from(ctl.program);
+    let closed = tempfile::tempdir().expect("directory");
+    for entry in std::fs::read_dir(ctl.parent().expect("a directory")).expect("listed") {
+        let path = entry.expect("entry").path();
+        let link = closed.path().join(path.file_name().expect("a name"));
+        std::os::unix::fs::symlink(path, link).expect("linked");
+    }
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(closed.path(), mode).expect("mode");
+    };
+    let (mut estate, more) =
+        (lab.server.estate(&json!({})), lab.estate_with(lab.data.to_str().expect("a path")));
+    for (name, value) in more.as_object().expect("a section") {
+        estate["database"][name.as_str()] = value.clone();
+    }
+    estate["database"]["tools"] = json!(closed.path());
+    let (clients, _armed) = testing::armed(estate);
+    mode(0o700);
+    let error = observe(&clients, &Lab::call("latest")).await.expect_err("not to be run");
+    assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None), "{error}");
+    assert!(error.message.contains("cannot run") && error.message.contains("pg_ctl"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("namei -l")));
+    lab.nothing_made();
+    mode(0o755);
+    observe(&clients, &Lab::call("latest")).await.expect("nothing is in the way any more");
+}
