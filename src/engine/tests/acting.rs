@@ -202,10 +202,8 @@ fn candidates(reversible: bool, loss: Option<Span>) -> Vec<Candidate> {
         doubts: Vec::new(),
         detail: point(reversible),
     };
-    let mut all = vec![candidate("backup", true), candidate("snapshot", true)];
-    if !reversible {
-        all.insert(0, candidate("replica", false));
-    }
+    let mut all = if reversible { Vec::new() } else { vec![candidate("replica", false)] };
+    all.extend([candidate("backup", true), candidate("snapshot", true)]);
     all
 }
 
