@@ -182,14 +182,17 @@ impl Driver {
         .await?;
         let call = self.bounded(call.clone());
         let outcome = self.perform_within(&armed, &call, seen).await;
-        let (result, obligations) = match outcome {
-            Ok(Performed { after, outputs, obligations, notes }) => {
-                (AttemptResult::Performed { after, outputs, notes }, obligations)
+        // What stays open, and what is settled, comes first: once the attempt has ended nobody looks for it again.
+        let (result, mut events) = match outcome {
+            Ok(done) => {
+                let settled = self.ports.actions.settles(&call, &done);
+                let Performed { after, outputs, obligations, notes } = done;
+                let mut events = opened(&step, obligations);
+                events.extend(settled.into_iter().map(|id| closed(&step, id)));
+                (AttemptResult::Performed { after, outputs, notes }, events)
             }
             Err(error) => (AttemptResult::Failed { error }, Vec::new()),
         };
-        // What stays open comes first: once the attempt has ended nobody looks for it again.
-        let mut events = opened(&step, obligations);
         events.push(Event::AttemptFinished { step, attempt, result });
         self.record(events);
         Ok(())
@@ -375,4 +378,9 @@ impl Driver {
 fn opened(step: &StepId, obligations: Vec<Obligation>) -> Vec<Event> {
     let open = |obligation| Event::ObligationOpened { step: Some(step.clone()), obligation };
     obligations.into_iter().map(open).collect()
+}
+
+/// Returns the event that closes what an earlier step left open.
+fn closed(step: &StepId, id: String) -> Event {
+    Event::ObligationClosed { id, said: format!("settled by step `{step}`"), lapsed: false }
 }

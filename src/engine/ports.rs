@@ -220,6 +220,11 @@ pub(crate) trait Action: Send + Sync {
         image: &'a Image,
     ) -> BoxFuture<'a, Result<(), ActionError>>;
 
+    /// Returns the names of what earlier steps of the run left open and what was just done has settled.
+    fn settles(&self, _call: &Call, _done: &Performed) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns what stays open where the run goes on without the change, or with no more than somebody's word for it.
     fn without(&self, _call: &Call) -> Option<Obligation> {
         None

@@ -36,6 +36,9 @@ impl Dispatcher {
 
     /// Says whether an event only repeats what the journal says already.
     fn says_nothing_new(&self, event: &Event) -> bool {
+        if let Event::ObligationClosed { id, .. } = event {
+            return !self.state.obligations.contains_key(id);
+        }
         let Event::ObligationOpened { obligation, .. } = event else { return false };
         let owed = self.state.obligations.get(&obligation.id);
         owed.is_some_and(|owed| owed.obligation == *obligation)

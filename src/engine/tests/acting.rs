@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::script::{Fault, Op, World};
+use super::script::{Fault, Op, World, failure};
 use crate::clock::{Clock, since};
 use crate::engine::ports::{
     Action, Armed, ByHand, Call, Check, Image, Journal, JournalFailure, Lease, LeaseGrant,
@@ -240,24 +240,13 @@ fn begun(event: &Event, call: &Call, op: Op) -> Option<bool> {
     }
 }
 
-fn failure(fault: &Fault) -> Option<ActionError> {
-    let message = "scripted".to_owned();
-    match fault {
-        Fault::Fail(class, effect) => {
-            Some(ActionError { class: *class, effect: *effect, message, hint: None })
-        }
-        Fault::LostAnswer | Fault::LostRequest | Fault::Late(_) | Fault::Slow(_) => {
-            Some(ActionError::unknown(FailureClass::Timeout, message))
-        }
-        Fault::Delay(_) | Fault::Foreign | Fault::Lapse { .. } | Fault::Panic | Fault::Twice => {
-            None
-        }
-    }
-}
-
 impl Action for World {
     fn without(&self, call: &Call) -> Option<Obligation> {
         self.with(|w| w.without.get(&call.step.0).cloned())
+    }
+
+    fn settles(&self, call: &Call, _done: &Performed) -> Vec<String> {
+        self.with(|w| w.settles.get(&call.step.0).cloned()).into_iter().collect()
     }
 
     fn observe<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Observation, ActionError>> {

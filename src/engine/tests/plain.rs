@@ -199,6 +199,28 @@ fn what_a_step_leaves_open_survives_a_crash() {
 }
 
 #[test]
+fn what_a_later_step_settles_is_closed_once_wherever_the_run_is_cut() {
+    let closed = |world: &World| {
+        kinds(world, |event| matches!(event, Event::ObligationClosed { lapsed: false, .. }))
+    };
+    let world = World::new();
+    world.leaves_open("a");
+    world.settles("b", "a");
+    // Where the answer of the one before was lost this one closes it; else nothing is left to close.
+    world.settles("c", "a");
+    let steps = vec![action("a", &[]), action("b", &["a"]), action("c", &["b"])];
+    let ran = start(&world, plan(steps), settings(true));
+    assert_eq!((ran.exit, ran.state.obligations.len(), closed(&world)), (Exit::Ok, 0, 1));
+    let whole = world.durable();
+    for cut in 1..whole.len() {
+        let world = world.at(&world.with(|w| w.moments[cut].clone()), &whole[..cut]);
+        let ran = resume(&world, settings(true));
+        assert_eq!(ran.exit, Exit::Ok, "cut at {cut}");
+        assert_eq!((ran.state.obligations.len(), closed(&world)), (0, 1), "cut at {cut}");
+    }
+}
+
+#[test]
 fn an_attempt_that_stays_under_way_is_adopted_a_few_times_and_no_more() {
     let world = World::new();
     world.strike("a", Op::Perform, Fault::Slow(1_000), 1_000);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::clock::manual::ManualClock;
 use crate::engine::ports::{LeaseRefusal, Ports};
 use crate::event::{Answer, Question, QuestionKey, Record};
-use crate::outcome::{Effect, FailureClass, Obligation, Verdict};
+use crate::outcome::{ActionError, Effect, FailureClass, Obligation, Verdict};
 use crate::span::Span;
 
 /// What is called.
@@ -118,6 +118,8 @@ pub(super) struct Inner {
     pub without: BTreeMap<String, Obligation>,
     /// What a step leaves open once its change is in place
     pub obligations: BTreeMap<String, Obligation>,
+    /// What a step settles of what was left open
+    pub settles: BTreeMap<String, String>,
     /// The recovery points that can be taken can all be taken back
     pub reversible: bool,
     /// What kind they are of, where that is not said by `reversible`
@@ -157,12 +159,14 @@ impl World {
         let world = Self { clock: self.clock.clone(), ..Self::new() };
         let (irreversible, waived, obligations, chosen, answers) = self.with(|w| {
             let (irreversible, waived) = (w.irreversible.clone(), w.waived.clone());
-            (irreversible, waived, w.obligations.clone(), (w.reversible, w.kind), w.answers.clone())
+            let obligations = (w.obligations.clone(), w.settles.clone());
+            (irreversible, waived, obligations, (w.reversible, w.kind), w.answers.clone())
         });
         world.with(|w| {
             w.places = places.clone();
             w.durable = durable.to_vec();
-            (w.irreversible, w.waived, w.obligations) = (irreversible, waived, obligations);
+            (w.irreversible, w.waived) = (irreversible, waived);
+            (w.obligations, w.settles) = obligations;
             ((w.reversible, w.kind), w.answers) = (chosen, answers);
         });
         world
@@ -235,6 +239,11 @@ impl World {
             closed_by: None,
         };
         self.with(|w| w.obligations.insert(step.to_owned(), obligation));
+    }
+
+    /// Has a step settle what another leaves open.
+    pub(super) fn settles(&self, step: &str, other: &str) {
+        self.with(|w| w.settles.insert(step.to_owned(), format!("after-{other}")));
     }
 
     /// Puts a step's change in place, as an earlier run left it.
@@ -331,6 +340,22 @@ impl World {
             operator: Arc::new(self.clone()),
             lease: Arc::new(self.clone()),
             clock: Arc::new(self.clock.clone()),
+        }
+    }
+}
+
+/// Returns the error a fault gives, where it gives one.
+pub(super) fn failure(fault: &Fault) -> Option<ActionError> {
+    let message = "scripted".to_owned();
+    match fault {
+        Fault::Fail(class, effect) => {
+            Some(ActionError { class: *class, effect: *effect, message, hint: None })
+        }
+        Fault::LostAnswer | Fault::LostRequest | Fault::Late(_) | Fault::Slow(_) => {
+            Some(ActionError::unknown(FailureClass::Timeout, message))
+        }
+        Fault::Delay(_) | Fault::Foreign | Fault::Lapse { .. } | Fault::Panic | Fault::Twice => {
+            None
         }
     }
 }
