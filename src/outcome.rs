@@ -215,6 +215,9 @@ impl Candidate {
 /// How a note begins that is shown to everybody: something is other than whoever reads "done" would think.
 pub(crate) const WARNS: &str = "! ";
 
+/// How a note begins that is shown to everybody although nothing is other than expected: the result of a look.
+pub(crate) const TELLS: &str = "= ";
+
 /// Something a run leaves open until a check proves it closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Obligation {

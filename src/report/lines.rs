@@ -240,15 +240,15 @@ impl Page<'_> {
 
     /// Tells what an attempt did; what is other than expected is told to everybody.
     fn performed(&mut self, step: &str, notes: &[String]) {
-        let (warn, rest): (Vec<&String>, Vec<&String>) =
-            notes.iter().partition(|note| note.starts_with(WARNS));
-        let (weight, tone) = match warn.is_empty() {
-            true => (Weight::Detail, Tone::Faint),
-            false => (Weight::Normal, Tone::Warn),
+        let notes = words::notes(notes);
+        let warns = notes.iter().any(|(_, note)| note.starts_with(WARNS));
+        let (weight, tone) = match notes.first() {
+            Some((Weight::Normal, _)) if warns => (Weight::Normal, Tone::Warn),
+            Some((Weight::Normal, _)) => (Weight::Normal, Tone::Plain),
+            Some(_) | None => (Weight::Detail, Tone::Faint),
         };
         self.head(weight, tone, "did", step, "performed; verifying");
-        warn.into_iter().for_each(|note| self.under(Weight::Normal, note));
-        rest.into_iter().for_each(|note| self.under(Weight::Detail, note));
+        notes.into_iter().for_each(|(weight, note)| self.under(weight, note));
     }
 
     fn step(&mut self, event: &Event, view: &ViewState) {

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::terminal::Weight;
 use crate::event::{Answer, FailureChoice, Mode, QuestionKey, RollbackScope, RunEnd};
 use crate::ids::StepId;
-use crate::outcome::{Effect, Fidelity, StepEnd, Verdict};
+use crate::outcome::{Effect, Fidelity, StepEnd, TELLS, Verdict, WARNS};
 
 /// Begins what a rehearsal puts on a screen, where nothing else there says it first.
 pub(crate) const PRACTICE: &str =
@@ -25,6 +26,23 @@ pub(crate) const fn if_pasted(mode: Option<Mode>) -> &'static str {
         Some(Mode::Rehearsal) => " (REHEARSAL: in a shell it would act LIVE)",
         Some(Mode::Live | Mode::DryRun) | None => "",
     }
+}
+
+/// Returns what an attempt did with how much each of it weighs, what is for everybody first.
+pub(super) fn notes(notes: &[String]) -> Vec<(Weight, &str)> {
+    let weight = |note: &String| match note.starts_with(WARNS) || note.starts_with(TELLS) {
+        true => Weight::Normal,
+        false => Weight::Detail,
+    };
+    let weighed = notes.iter().map(|note| (weight(note), plain(note)));
+    let (first, then): (Vec<_>, Vec<_>) =
+        weighed.partition(|(weight, _)| *weight == Weight::Normal);
+    first.into_iter().chain(then).collect()
+}
+
+/// Returns a note as it is read: what marks a warning stays, what only says that it is for everybody does not.
+pub(super) fn plain(note: &str) -> &str {
+    note.strip_prefix(TELLS).unwrap_or(note)
 }
 
 /// Returns how a run treats the world, as screens show it.
@@ -208,5 +226,21 @@ pub(crate) fn state(state: &Value) -> String {
             });
             parts.collect::<Vec<_>>().join(", ")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_everybody_comes_first_and_a_warning_stays_marked() {
+        let said = ["read 3 files", "! one is missing", "= all of it is sound"].map(str::to_owned);
+        let expected = [
+            (Weight::Normal, "! one is missing"),
+            (Weight::Normal, "all of it is sound"),
+            (Weight::Detail, "read 3 files"),
+        ];
+        assert_eq!(notes(&said), expected);
     }
 }

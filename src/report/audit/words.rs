@@ -10,7 +10,7 @@ use crate::ids::StepId;
 use crate::outcome::{
     ActionError, CheckReport, Effect, FailureClass, Obligation, StepEnd, Verdict,
 };
-use crate::report::words::if_pasted;
+use crate::report::words::{if_pasted, plain};
 
 /// Longest value shown; the whole one is in the journal.
 const VALUE_MAX: usize = 160;
@@ -173,7 +173,8 @@ fn ready(with: &Map<String, Value>) -> String {
 fn attempted<'a>(step: &'a StepId, attempt: u32, result: &AttemptResult) -> Told<'a> {
     match result {
         AttemptResult::Performed { notes, .. } => {
-            Told::step(step, format!("attempt {attempt} performed")).more(notes.iter().cloned())
+            let notes = notes.iter().map(|note| plain(note).to_owned());
+            Told::step(step, format!("attempt {attempt} performed")).more(notes)
         }
         AttemptResult::Failed { error } => {
             failed(step, &format!("attempt {attempt} failed"), error)
