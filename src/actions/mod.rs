@@ -83,6 +83,14 @@ impl Action for Actions {
         .boxed()
     }
 
+    fn settles(&self, call: &Call, done: &Performed) -> Vec<String> {
+        if name(call).ok() != Some(ActionName::PostgresAssess) {
+            return Vec::new();
+        }
+        let with = arguments(call);
+        with.map(|with| assess::settled(&self.clients, &with, done)).unwrap_or_default()
+    }
+
     fn without(&self, call: &Call) -> Option<Obligation> {
         match name(call).ok()? {
             ActionName::PostgresFence => {

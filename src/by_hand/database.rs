@@ -39,7 +39,7 @@ pub(crate) fn psql(estate: &Estate, instance: &str) -> String {
 }
 
 /// Returns `psql` to another database of an instance.
-pub(super) fn psql_to(estate: &Estate, instance: &str, name: &str) -> String {
+pub(crate) fn psql_to(estate: &Estate, instance: &str, name: &str) -> String {
     let (host, port) = address(estate, instance);
     psql_of(estate, &host, &port, name)
 }

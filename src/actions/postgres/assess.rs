@@ -5,6 +5,8 @@
 //! budget is spent, `deep` all of it, with the structure of tables and the agreement of indexes.
 
 mod amcheck;
+mod conclude;
+mod essentials;
 mod forecast;
 mod large;
 mod look;
@@ -16,8 +18,10 @@ mod search;
 mod segments;
 mod server;
 mod tail;
+mod verdict;
 mod work;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 
@@ -31,12 +35,14 @@ use crate::clients::postgres::long::SINCE_14;
 use crate::clients::postgres::{NoSession, Opening, Session, connect_with, database};
 use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, FailureClass, WARNS};
+use crate::estate::types::{Estate, Priority};
+use crate::outcome::{ActionError, FailureClass, Obligation, TELLS, WARNS};
 use crate::runbook::catalogue::actions::{AssessTier, PostgresAssess};
 use crate::span::Span;
+use conclude::Subject;
 use look::{Look, Seen, look};
 use reader::{Shared, Tally, Until};
-use relations::{Order, arrange};
+use relations::{Family, Order, arrange};
 use report::{Entry, Report, listed, worst_first};
 use server::too_old;
 use work::{Assessed, assess_all};
@@ -44,8 +50,11 @@ use work::{Assessed, assess_all};
 /// Sessions side by side, where the runbook does not say.
 const JOBS: u8 = 4;
 const JOBS_MAX: u8 = 16;
-/// Time of the quick tier, where the runbook does not say.
-const BUDGET: Span = Span::minutes(1);
+/// Where the runbook does not say it, the quick tier has this part of the time in which what comes first must be restored:
+/// the rest is for the restore.
+const SHARE_OF_OBJECTIVE: u32 = 20;
+/// And this at least.
+const BUDGET_LEAST: Span = Span::minutes(1);
 /// Before the step's time is over reading ends, so that what was found is written down.
 const MARGIN: Span = Span::seconds(15);
 /// Version of the report's JSON.
@@ -68,7 +77,7 @@ fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'
         wrong.push(format!("`jobs` is {jobs}; 1 to {JOBS_MAX} are possible"));
     }
     let budget = match (with.tier, with.budget) {
-        (AssessTier::Quick, budget) => Some(budget.unwrap_or(BUDGET)),
+        (AssessTier::Quick, budget) => Some(budget.unwrap_or_else(|| share(&clients.estate))),
         (AssessTier::Deep, None) => None,
         (AssessTier::Deep, Some(_)) => {
             wrong.push(
@@ -86,6 +95,13 @@ fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'
     }
     let message = format!("postgres.assess: {}", wrong.join("; "));
     Err(ActionError::unchanged(FailureClass::Invalid, message))
+}
+
+/// Returns the time of a quick tier whose runbook names none. Of the objectives an action knows the estate's alone.
+fn share(estate: &Estate) -> Span {
+    let objective = estate.objectives.get(&Priority::P0);
+    let share = objective.map(|objective| Span(objective.rto.0 / SHARE_OF_OBJECTIVE));
+    share.unwrap_or(BUDGET_LEAST).max(BUDGET_LEAST)
 }
 
 /// Opens a session for reads that take long.
@@ -129,9 +145,11 @@ pub(crate) async fn observe(
         Look::Damaged { said, .. } => {
             seen.evidence = vec![format!("the catalogs cannot be read: {said}")];
         }
-        Look::Seen(looked) => {
+        Look::Seen(mut looked) => {
             let rate = forecast::measure(clients, &mut session, with, &looked).await?;
-            seen.evidence = looked.evidence(rate, wanted.jobs);
+            seen.evidence = looked.evidence(rate, wanted.jobs, wanted.budget);
+            let families = &mut looked.families;
+            seen.evidence.extend(doubts_of_tables(clients, &mut session, with, families).await?);
         }
     }
     Ok(seen)
@@ -158,10 +176,15 @@ pub(crate) async fn perform(
         bytes_read: 0,
         bytes: 0,
         entries: Vec::new(),
+        doubts: Vec::new(),
         remarks: Vec::new(),
+        counts: BTreeMap::new(),
+        newest: None,
     };
+    // What is looked at before anything is read costs time, too.
+    let until = until(began, wanted.budget, call);
     match open(clients, &wanted).await {
-        Ok(session) => read(clients, call, &wanted, session, &mut report).await?,
+        Ok(session) => read(clients, call, &wanted, until, session, &mut report).await?,
         Err(NoSession::Damaged(error)) => {
             report.entries.push(Entry::of_catalogs(error.message, None));
         }
@@ -170,24 +193,83 @@ pub(crate) async fn perform(
     report.took = Span(since(began, clients.clock.now()));
     worst_first(&mut report.entries);
     let file = keep(clients, call, &report)?;
-    let mut notes = report.notes();
+    let subject = subject(&clients.estate, with, wanted.database);
+    let mut obligations: Vec<Obligation> =
+        report.damage(&subject, file.as_deref()).into_iter().collect();
+    if with.proves {
+        obligations.extend(report.pending(&subject));
+    }
+    let mut notes = notes(&report, file.as_deref());
     if !report.damaged().is_empty() {
         notes.extend(disproved::void(clients, call, (&with.instance, &with.region)).await);
     }
-    notes.extend(file.iter().map(|file| format!("report: {file}")));
-    if !report.is_sound() {
-        notes.iter_mut().for_each(|note| note.insert_str(0, WARNS));
-    }
-    let database = wanted.database;
     Ok(Performed {
         after: seen.desired.clone(),
         outputs: report.outputs(file.as_deref()),
-        obligations: report
-            .obligation(&with.region, database, file.as_deref())
-            .into_iter()
-            .collect(),
+        obligations,
         notes,
     })
+}
+
+/// Returns what is said of the result: all of it to everybody where not everything is sound, else the result alone.
+fn notes(report: &Report, file: Option<&str>) -> Vec<String> {
+    let sound = report.is_sound();
+    let mut notes = report.notes();
+    notes.extend(file.map(|file| format!("report: {file}")));
+    for (place, note) in notes.iter_mut().enumerate() {
+        match (sound, place) {
+            (false, _) => note.insert_str(0, WARNS),
+            (true, 0) => note.insert_str(0, TELLS),
+            (true, _) => {}
+        }
+    }
+    notes
+}
+
+/// Returns the names of what is assessed.
+fn subject<'a>(estate: &'a Estate, with: &'a PostgresAssess, database: &'a str) -> Subject<'a> {
+    let instance = with.instance.as_str();
+    // An expression that gives no name gives an empty one.
+    let formerly = with.formerly.as_deref().filter(|name| !name.is_empty());
+    let known_as = formerly.unwrap_or(instance);
+    Subject { estate, region: &with.region, instance, database, known_as }
+}
+
+/// Returns the names of what earlier steps may have left open about a database that is found sound now: that some of it
+/// was not read; and that it is damaged, which only the deep tier can take back.
+pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed) -> Vec<String> {
+    let own = clients.estate.database.as_ref().map(|database| database.name.as_str());
+    let whole = with.schemas.is_none() && done.outputs.get("sound") == Some(&Value::Bool(true));
+    let (true, Some(database)) = (whole, with.database.as_deref().or(own)) else {
+        return Vec::new();
+    };
+    let subject = subject(&clients.estate, with, database);
+    let mut ids = vec![subject.id(conclude::PENDING)];
+    if with.tier == AssessTier::Deep {
+        ids.push(subject.id(conclude::DAMAGED));
+    }
+    ids
+}
+
+/// Marks which families are essential; returns what of the essential tables is not there.
+async fn doubts_of_tables(
+    clients: &Clients,
+    session: &mut Session,
+    with: &PostgresAssess,
+    families: &mut [Family],
+) -> Result<Vec<String>, ActionError> {
+    let essentials = essentials::of(clients);
+    let unknown = essentials::mark(clients, session, &essentials, families).await?;
+    if unknown.is_some() {
+        return Ok(unknown.into_iter().collect());
+    }
+    let missing = essentials::missing(&essentials, families, with.schemas.as_deref());
+    let said = |table: String| {
+        format!(
+            "{table}, which the estate calls essential, is not there, or is nothing that holds rows"
+        )
+    };
+    Ok(missing.into_iter().map(said).collect())
 }
 
 /// Reads what is to be read, into the report.
@@ -195,24 +277,39 @@ async fn read(
     clients: &Clients,
     call: &Call,
     wanted: &Wanted<'_>,
+    until: Until,
     mut session: Session,
     report: &mut Report,
 ) -> Result<(), ActionError> {
     let with = wanted.with;
-    let Seen { facts, mut families } = match look(clients, &mut session, with).await? {
+    let Seen { mut facts, mut families } = match look(clients, &mut session, with).await? {
         Look::Seen(looked) => *looked,
         Look::Damaged { said, code } => {
             report.entries.push(Entry::of_catalogs(said, Some(code)));
             return Ok(());
         }
     };
-    let (order, budget) = match with.tier {
-        AssessTier::Quick => (Order::ByUse, wanted.budget),
-        AssessTier::Deep => (Order::BySize, None),
-    };
-    arrange(&mut families, order);
+    report.doubts = doubts_of_tables(clients, &mut session, with, &mut families).await?;
+    if let Some(sql) = &essentials::of(clients).newest {
+        match essentials::newest(clients, (with.instance.as_str(), wanted.database), sql, until)
+            .await
+        {
+            Ok(newest) => report.newest = Some(newest),
+            Err(why) => {
+                let what = "the newest instant the business wrote is not known";
+                report.remarks.push(format!("{what}: {why}"));
+            }
+        }
+    }
+    arrange(
+        &mut families,
+        match with.tier {
+            AssessTier::Quick => Order::ByUse,
+            AssessTier::Deep => Order::BySize,
+        },
+    );
     let sessions = more_sessions(clients, wanted, session, families.len(), report).await?;
-    report.bytes = families.iter().map(relations::Family::bytes).sum();
+    report.bytes = families.iter().map(Family::bytes).sum();
     let tally = Tally::of(report.bytes);
     let began = clients.clock.now();
     let shared = Shared {
@@ -221,11 +318,15 @@ async fn read(
         instance: &with.instance,
         tier: with.tier,
         facts: &facts,
-        until: until(began, budget, call),
+        until,
         tally: &tally,
     };
-    let Assessed { entries, gone } = assess_all(shared, sessions, &families).await?;
+    let (Assessed { entries, gone }, sessions) = assess_all(shared, sessions, &families).await?;
+    let dropped = essentials::dropped(&families, &entries);
+    let said = |table| format!("{table}, which the estate calls essential, was dropped meanwhile");
+    report.doubts.extend(dropped.into_iter().map(said));
     report.entries = entries;
+    report.count();
     if !gone.is_empty() {
         let names: Vec<&str> = gone.iter().map(String::as_str).collect();
         report.remarks.push(format!("dropped while this went on: {}", listed(&names)));
@@ -234,6 +335,10 @@ async fn read(
     let took = since(began, clients.clock.now());
     if with.tier == AssessTier::Quick {
         report.remarks.extend(forecast::of_deep(report.bytes, report.bytes_read, took));
+    }
+    // What the reading itself met is counted as well.
+    if let Some(mut session) = sessions.into_iter().next() {
+        report.doubts.extend(facts.count_failures(clients, &mut session, &with.instance).await?);
     }
     report.server = Some(facts);
     Ok(())

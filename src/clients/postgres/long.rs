@@ -28,6 +28,11 @@ const GRACE: Duration = Duration::from_secs(10);
 const OPTIONS: &str = "-c search_path=pg_catalog -c statement_timeout=60000 -c lock_timeout=5000 -c enable_seqscan=off -c enable_tidscan=on \
      -c max_parallel_workers_per_gather=0 -c jit=off -c row_security=off -c client_connection_check_interval=2000";
 
+/// How the sessions begin in which the estate's own questions are asked: as any other of its user, whose names are found
+/// as the application finds them. Limits are those of long reads.
+const QUESTIONS: &str = "-c statement_timeout=60000 -c lock_timeout=5000 -c row_security=off \
+     -c client_connection_check_interval=2000";
+
 /// One statement, with the settings it is to have; they hold until others are set, or the transaction ends.
 pub(crate) type Statement<'a> = (&'a [&'a str], &'a str);
 
@@ -56,6 +61,11 @@ impl Opening<'_> {
     /// Returns how the sessions of long reads begin.
     pub(crate) const fn for_long_reads(database: Option<&str>) -> Opening<'_> {
         Opening { database, options: OPTIONS }
+    }
+
+    /// Returns how the sessions of the estate's own questions begin.
+    pub(crate) const fn for_questions(database: Option<&str>) -> Opening<'_> {
+        Opening { database, options: QUESTIONS }
     }
 }
 

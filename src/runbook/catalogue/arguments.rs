@@ -178,12 +178,18 @@ pub(crate) struct PostgresAssess {
     /// Schemas to read beside the catalogs; all when left out
     #[serde(default)]
     pub schemas: Option<Vec<String>>,
-    /// Time of the quick tier; 1m when left out
+    /// Time of the quick tier; when left out a twentieth of the estate's objective for P0, 1m at least
     #[serde(default)]
     pub budget: Option<Span>,
     /// Sessions side by side, 1 to 16; 4 when left out
     #[serde(default)]
     pub jobs: Option<u8>,
+    /// It is a restored database that takes over: what of it was not read stays open until it was
+    #[serde(default)]
+    pub proves: bool,
+    /// Name earlier steps knew the instance by, where it has another one by now
+    #[serde(default)]
+    pub formerly: Option<String>,
 }
 
 /// How much of a database is read.

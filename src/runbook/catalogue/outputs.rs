@@ -36,12 +36,39 @@ pub(super) const ASSESS_OUTPUTS: &[Output] = &[
     Output {
         name: "sound",
         shape: Shape::Boolean,
-        say: "everything was read and nothing is damaged; not the same as `!damaged`",
+        say: "everything that can be read was and nothing is damaged; not the same as `!damaged`",
+    },
+    Output {
+        name: "cleared",
+        shape: Shape::Boolean,
+        say: "no damage, the catalogs and the essential tables are sound, the rest unread for want of time alone",
     },
     Output {
         name: "whole_database",
         shape: Shape::Boolean,
         say: "restoring single tables will not do",
+    },
+    Output {
+        name: "undecided",
+        shape: Shape::Boolean,
+        say: "damaged, and too much is unread to know whether single tables will do",
+    },
+    Output { name: "result", shape: Shape::String, say: "the result in a sentence" },
+    Output { name: "advice", shape: Shape::String, say: "what to do; empty without damage" },
+    Output {
+        name: "checksum_failures",
+        shape: Shape::Integer,
+        say: "checksum failures of the database since its statistics began, those of this read included",
+    },
+    Output {
+        name: "counts",
+        shape: Shape::Object,
+        say: "rows of the essential tables that were read in full, by table",
+    },
+    Output {
+        name: "newest",
+        shape: Shape::String,
+        say: "newest instant the business wrote, as the estate asks for it; empty where unknown",
     },
     Output { name: "report", shape: Shape::String, say: "file with the whole report" },
 ];

@@ -8,10 +8,10 @@ use tokio_postgres::Row;
 
 use super::reader::{Reader, Trouble, words};
 use super::relations::Relation;
-use super::report::{Means, Place, Verdict};
-use super::scan::{Extent, Findings, GoOn, PLACES_MAX, at};
+use super::scan::{Extent, GoOn, PLACES_MAX, at};
 use super::search::{gaps, hints, names};
 use super::server::Callable;
+use super::verdict::{Findings, Means, Place, Unread, Verdict};
 use crate::clients::postgres::long::{Refusal, STATEMENT_LIMIT};
 use crate::outcome::ActionError;
 use crate::runbook::catalogue::actions::AssessTier;
@@ -51,7 +51,7 @@ impl Reader<'_> {
         // Rows that cannot be read would be taken for damage of the index.
         let compared = match (self.shared.tier, of) {
             (AssessTier::Deep, Verdict::Sound) => Compared::WithTable,
-            (AssessTier::Deep, Verdict::Damaged { .. } | Verdict::Unread { .. })
+            (AssessTier::Deep, Verdict::Damaged { .. } | Verdict::Unread(_))
             | (AssessTier::Quick, _) => Compared::No,
         };
         let mut checked = self.check_index(&schema, index, table, compared).await?;
@@ -63,7 +63,10 @@ impl Reader<'_> {
             // It may be the table that could not be read just now.
             let of_table = words(refusal);
             checked = match self.check_index(&schema, index, table, Compared::No).await? {
-                Ok(()) => Err(Trouble::Unread(format!("comparing it with its table: {of_table}"))),
+                Ok(()) => {
+                    let why = format!("comparing it with its table: {of_table}");
+                    Err(Trouble::Unread(why.into()))
+                }
                 of_itself => of_itself,
             };
         }
@@ -75,7 +78,7 @@ impl Reader<'_> {
                 self.shared.tally.found_damage();
                 found.places.push(of_index(index, &refusal));
             }
-            Err(Trouble::TooLong(refusal)) => found.unread.push(words(&refusal)),
+            Err(Trouble::TooLong(refusal)) => found.unread.push(words(&refusal).into()),
             Err(Trouble::Unread(why)) => found.unread.push(why),
         }
         Ok(found.verdict())
@@ -87,24 +90,25 @@ impl Reader<'_> {
         index: &Relation,
         table: &Relation,
         of: &Verdict,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unread> {
         if !index.valid {
-            return Err("it is not valid, no query uses it: drop it, or reindex it".to_owned());
+            let why = "it is not valid, no query uses it: drop it, or reindex it";
+            return Err(Unread::by_nature(why.to_owned()));
         }
         if index.method != "btree" {
-            return Err(format!(
+            return Err(Unread::by_nature(format!(
                 "amcheck knows B-tree indexes only, and this is {}: reindex makes it anew from its table",
                 index.method
-            ));
+            )));
         }
-        if let Verdict::Unread { why } = of
+        if let Verdict::Unread(unread) = of
             && table.barred.is_none()
         {
-            return Err(format!("its table was not read: {why}"));
+            return Err(unread.clone().of("its table was not read"));
         }
         match &self.shared.facts.index_check {
             Callable::Yes(schema) => Ok(schema.clone()),
-            Callable::No(why) => Err(why.clone()),
+            Callable::No(why) => Err(why.clone().into()),
         }
     }
 
@@ -162,10 +166,11 @@ impl Reader<'_> {
                 }
                 Err(Trouble::Doubtful(refusal) | Trouble::TooLong(refusal)) => {
                     let (first, last) = (gap.start, gap.end - 1);
-                    found.unread.push(format!(
+                    let why = format!(
                         "the structure of blocks {first} to {last} was not checked: {}",
                         words(&refusal)
-                    ));
+                    );
+                    found.unread.push(why.into());
                 }
                 Err(Trouble::Unread(why)) => return Ok(Err(why)),
             }

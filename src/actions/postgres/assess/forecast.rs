@@ -75,6 +75,22 @@ pub(super) fn range(bytes: u64, rate: Rate, jobs: usize) -> String {
     )
 }
 
+/// Returns how much of it is read within a budget.
+pub(super) fn fits(bytes: u64, rate: Rate, jobs: usize, budget: Span) -> String {
+    let one = rate.0.saturating_mul(budget.0.as_secs());
+    let all = one.saturating_mul(u64::try_from(jobs).unwrap_or(1));
+    let (least, most) = (one.min(bytes), all.min(bytes));
+    let of = size(bytes);
+    if least == bytes {
+        return format!("its budget of {budget} is enough for all of it");
+    }
+    let much = match least == most {
+        true => format!("about {}", size(least)),
+        false => format!("{} (one session) to {} ({jobs})", size(least), size(most)),
+    };
+    format!("its budget of {budget} reads {much} of {of}, in their order; the rest stays unread")
+}
+
 /// Returns the forecast of the deep tier after a quick one.
 pub(super) fn of_deep(bytes: u64, read: u64, took: Duration) -> Option<String> {
     let rate = Rate::of(read, took)?;
@@ -108,6 +124,27 @@ mod tests {
                 rest.split_once(" for").expect("of bytes").0.to_owned()
             });
             assert_eq!(said.as_deref(), expected, "{bytes}, {read} in {millis} ms");
+        }
+    }
+
+    #[test]
+    fn a_budget_that_is_too_short_is_told_with_what_it_reads() {
+        for (jobs, budget, expected) in [
+            (4, 120, "its budget of 2m is enough for all of it"),
+            (
+                1,
+                60,
+                "its budget of 1m reads about 600 MiB of 1.1 GiB, in their order; the rest stays unread",
+            ),
+            (
+                4,
+                30,
+                "its budget of 30s reads 300 MiB (one session) to 1.1 GiB (4) of 1.1 GiB, in their order; the rest \
+                 stays unread",
+            ),
+        ] {
+            let said = fits(1200 * MIB, Rate(10 * MIB), jobs, Span::seconds(budget));
+            assert_eq!(said, expected);
         }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::relations::Relation;
-use super::report::{Means, Place, Verdict};
-use super::scan::{Findings, at};
+use super::scan::at;
 use super::search::{hints, names};
+use super::verdict::{Findings, Means, Place, Unread, Verdict};
 
 /// Large values of a table, and the index they are fetched by.
 pub(super) struct Large<'a> {
@@ -24,14 +24,16 @@ impl Large<'_> {
         let (by_index, others): (Vec<Place>, Vec<Place>) =
             places.drain(..).partition(|place| self.is_by_index(place, damaged));
         let rows: BTreeSet<_> = by_index.iter().map(|place| (place.block, place.offset)).collect();
-        let mut found = Findings { places: others, unread: std::mem::take(unread), more: *more };
+        let unread = std::mem::take(unread).into_iter().map(Unread::from).collect();
+        let mut found = Findings { places: others, unread, more: *more, rows: 0 };
         if let Some(first) = by_index.first() {
-            found.unread.push(format!(
+            let why = format!(
                 "{} rows were not read: their large values are fetched by {}, which is damaged: reindex it, then assess \
                  this again",
                 rows.len(),
                 self.index.name
-            ));
+            );
+            found.unread.push(why.into());
             if !damaged {
                 *of_index = self.witnessed(first);
             }
@@ -107,7 +109,7 @@ mod tests {
             &Verdict::Sound,
             Verdict::unread("no amcheck"),
         );
-        let Verdict::Unread { why } = table else { panic!("{table:?}") };
+        let Verdict::Unread(Unread { why, .. }) = table else { panic!("{table:?}") };
         assert!(
             why.starts_with("2 rows were not read") && why.contains("pg_toast_1_index"),
             "{why}"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::forecast::{Rate, range};
+use super::forecast::{Rate, fits, range};
 use super::relations::{Family, Kind, LIST, Relation, families, limited, relation};
 use super::report::size;
 use super::server::{FACTS, Facts, VERSION, supported};
@@ -12,6 +12,7 @@ use crate::clients::postgres::long::{NoRows, Refusal, STATEMENT_LIMIT};
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::PostgresAssess;
 use crate::runbook::near;
+use crate::span::Span;
 
 /// Names in one line of evidence.
 const NAMES_SHOWN: usize = 5;
@@ -107,7 +108,12 @@ fn no_schema(facts: &Facts, missing: &[String], known: &[String]) -> ActionError
 
 impl Seen {
     /// Returns what an operator should know before it is read, a fact a line.
-    pub(super) fn evidence(&self, rate: Option<Rate>, jobs: usize) -> Vec<String> {
+    pub(super) fn evidence(
+        &self,
+        rate: Option<Rate>,
+        jobs: usize,
+        budget: Option<Span>,
+    ) -> Vec<String> {
         let mut lines = self.facts.evidence();
         let all: Vec<&Relation> = self.families.iter().flat_map(Family::members).collect();
         let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
@@ -123,6 +129,7 @@ impl Seen {
             Some(rate) => range(bytes, rate, jobs),
             None => "how fast it is read could not be measured".to_owned(),
         });
+        lines.extend(rate.zip(budget).map(|(rate, budget)| fits(bytes, rate, jobs, budget)));
         let mut reasons: BTreeMap<&str, Vec<&Relation>> = BTreeMap::new();
         for relation in all {
             if let Some(why) = &relation.barred {

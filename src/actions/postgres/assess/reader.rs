@@ -10,6 +10,7 @@ use super::relations::Relation;
 use super::report::size;
 use super::scan::Depth;
 use super::server::{Callable, Facts};
+use super::verdict::Unread;
 use crate::clients::Clients;
 use crate::clients::postgres::Session;
 use crate::clients::postgres::long::{NoRows, Refusal, STATEMENT_LIMIT, Statement};
@@ -128,17 +129,17 @@ pub(super) enum Trouble {
     /// It took longer than it may: less of it at a time may do
     TooLong(Refusal),
     /// Nothing is known of it
-    Unread(String),
+    Unread(Unread),
 }
 
 impl Trouble {
-    /// Returns it in words.
-    pub(super) fn said(&self) -> String {
+    /// Returns it as the reason why something is not known.
+    pub(super) fn unread(self) -> Unread {
         match self {
             Self::Damaged(refusal) | Self::Doubtful(refusal) | Self::TooLong(refusal) => {
-                words(refusal)
+                words(&refusal).into()
             }
-            Self::Unread(why) => why.clone(),
+            Self::Unread(why) => why,
         }
     }
 }
@@ -172,16 +173,16 @@ fn meaning(code: &str) -> Meaning {
 
 impl Reader<'_> {
     /// Returns how long the next statement may take; `Err` says that there is no time left.
-    pub(super) fn time_for(&self, wanted: Duration) -> Result<Duration, String> {
+    pub(super) fn time_for(&self, wanted: Duration) -> Result<Duration, Unread> {
         let Some(at) = self.shared.until.at else { return Ok(wanted) };
         let left = since(self.shared.clients.clock.now(), at);
         if left >= LEAST {
             return Ok(wanted.min(left));
         }
-        Err(match self.shared.until.budget {
+        Err(Unread::for_time(match self.shared.until.budget {
             Some(budget) => format!("the budget of {budget} was spent"),
             None => "the step's time was over".to_owned(),
-        })
+        }))
     }
 
     /// Tells that bytes of a relation were read.
@@ -237,12 +238,14 @@ impl Reader<'_> {
                     Ok(_) => Trouble::TooLong(refusal),
                     Err(why) => Trouble::Unread(why),
                 },
-                Meaning::Locked => Trouble::Unread(self.held(relation).await?),
+                Meaning::Locked => Trouble::Unread(self.held(relation).await?.into()),
                 Meaning::Again if tries < TRIES_MAX => {
                     tries += 1;
                     continue;
                 }
-                Meaning::Again | Meaning::Unread => Trouble::Unread(words(&refusal)),
+                Meaning::Again | Meaning::Unread => Trouble::Unread(
+                    withheld(relation, &refusal).unwrap_or_else(|| words(&refusal).into()),
+                ),
             };
             return Ok(Err(trouble));
         }
@@ -286,6 +289,16 @@ fn holder(row: &Row) -> Option<String> {
     ))
 }
 
+/// Returns why a catalog is not read which the role may read by all its rights: the service that runs the server keeps it
+/// to itself, and there is no grant that would change it.
+fn withheld(relation: &Relation, refusal: &Refusal) -> Option<Unread> {
+    let kept = relation.is_catalog() && relation.barred.is_none() && refusal.code == "42501";
+    kept.then(|| {
+        let said = words(refusal);
+        Unread::by_nature(format!("the server keeps it from every role that can be had: {said}"))
+    })
+}
+
 pub(super) fn words(refusal: &Refusal) -> String {
     format!("{} ({})", refusal.message, refusal.code)
 }
@@ -305,8 +318,23 @@ fn lost(error: ActionError, relation: &Relation) -> ActionError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::relations::Kind;
+    use super::super::relations::tests::relation;
+    use super::super::verdict::Gap;
     use super::*;
     use crate::ids::StepId;
+
+    #[test]
+    fn only_a_catalog_that_all_rights_do_not_open_is_kept_by_nature() {
+        let refused = |code: &str| Refusal { code: code.to_owned(), message: "denied".to_owned() };
+        let gap = |relation: &Relation, code| withheld(relation, &refused(code)).map(|why| why.gap);
+        let catalog = relation(1, "pg_catalog.pg_authid", Kind::Table, None, 1);
+        assert_eq!(gap(&catalog, "42501"), Some(Gap::ByNature));
+        assert_eq!(gap(&catalog, "53200"), None);
+        let barred = Relation { barred: Some("no grant".to_owned()), ..catalog };
+        assert_eq!(gap(&barred, "42501"), None, "there is a grant for it");
+        assert_eq!(gap(&relation(2, "app.t", Kind::Table, None, 1), "42501"), None);
+    }
 
     #[test]
     fn an_sqlstate_says_what_is_known_of_a_relation() {

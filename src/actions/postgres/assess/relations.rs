@@ -91,6 +91,8 @@ pub(super) struct Family {
     pub toast: Option<Relation>,
     /// Of the table and of its large values
     pub indexes: Vec<Relation>,
+    /// Places in the estate's list of what is essential, where it is one of these tables or a partition of one
+    pub essential: BTreeMap<usize, String>,
 }
 
 impl Family {
@@ -177,7 +179,10 @@ pub(super) fn families(relations: Vec<Relation>) -> Vec<Family> {
         toasts.iter().filter_map(|toast| Some((toast.oid, toast.parent?))).collect();
     let mut found: BTreeMap<u32, Family> = heads
         .into_iter()
-        .map(|head| (head.oid, Family { head, toast: None, indexes: Vec::new() }))
+        .map(|head| {
+            let (toast, indexes, essential) = (None, Vec::new(), BTreeMap::new());
+            (head.oid, Family { head, toast, indexes, essential })
+        })
         .collect();
     for toast in toasts {
         if let Some(family) = toast.parent.and_then(|table| found.get_mut(&table)) {
@@ -219,10 +224,12 @@ pub(super) enum Order {
     BySize,
 }
 
-/// Puts families in the order in which they are read: the catalogs first, for all else is found by them.
+/// Puts families in the order in which they are read: the catalogs first, for all else is found by them; then what is
+/// essential, in the estate's own order.
 pub(super) fn arrange(families: &mut [Family], order: Order) {
+    let rank = |family: &Family| family.essential.keys().next().copied().unwrap_or(usize::MAX);
     families.sort_by(|a, b| {
-        let catalogs = b.head.is_catalog().cmp(&a.head.is_catalog());
+        let catalogs = b.head.is_catalog().cmp(&a.head.is_catalog()).then(rank(a).cmp(&rank(b)));
         let next = match order {
             Order::ByUse => b.head.used.cmp(&a.head.used).then(a.bytes().cmp(&b.bytes())),
             Order::BySize => b.bytes().cmp(&a.bytes()),
@@ -301,6 +308,14 @@ pub(super) mod tests {
         arrange(&mut families, Order::BySize);
         let by_size = ["pg_catalog.pg_class", "app.large", "app.used", "other.ids", "app.small"];
         assert_eq!(names(&families), by_size);
+        for (name, place) in [("app.small", 1), ("other.ids", 0)] {
+            let family = families.iter_mut().find(|family| family.head.name == name);
+            let essential = BTreeMap::from([(place, name.to_owned())]);
+            family.expect("it is there").essential = essential;
+        }
+        arrange(&mut families, Order::BySize);
+        let essential = ["pg_catalog.pg_class", "other.ids", "app.small", "app.large", "app.used"];
+        assert_eq!(names(&families), essential, "in the estate's order");
     }
 
     #[test]

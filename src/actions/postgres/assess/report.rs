@@ -1,12 +1,13 @@
 //! What was found, relation by relation, the worst first: for files, for people, and for later steps.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::relations::{Family, Kind, Relation};
 use super::server::Facts;
-use crate::clients::postgres::literal;
-use crate::outcome::Obligation;
+use super::verdict::{Gap, Means, Place, Verdict};
 use crate::runbook::catalogue::actions::AssessTier;
 use crate::span::Span;
 
@@ -17,89 +18,6 @@ const PLACES_SHOWN: usize = 8;
 /// Names in an output; the report has all.
 const NAMES_MAX: usize = 1000;
 
-/// How a place was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Means {
-    /// It could not be read
-    Read,
-    /// `verify_heapam` of amcheck
-    HeapCheck,
-    /// `bt_index_check` of amcheck
-    IndexCheck,
-    /// The size of its file
-    Size,
-}
-
-/// One place that is damaged.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Place {
-    /// `None` where the server does not say
-    pub block: Option<u32>,
-    /// Row of the block; `None` where all of the block is meant
-    pub offset: Option<u32>,
-    pub column: Option<String>,
-    pub means: Means,
-    /// SQLSTATE, where it was an error
-    pub code: Option<String>,
-    /// The server's words
-    pub said: String,
-}
-
-impl Place {
-    fn shown(&self) -> String {
-        let block = self.block.map_or("somewhere".to_owned(), |block| format!("block {block}"));
-        let row = self.offset.map(|offset| format!(" row {offset}")).unwrap_or_default();
-        let column = self.column.as_ref().map(|name| format!(" column {name}")).unwrap_or_default();
-        format!("{block}{row}{column}")
-    }
-}
-
-/// What is known of a relation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Verdict {
-    Damaged {
-        places: Vec<Place>,
-        /// What of it was not looked at, and why
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        unread: Vec<String>,
-        /// Damaged places beyond those that are named
-        #[serde(skip_serializing_if = "is_none")]
-        more: u64,
-    },
-    /// Nothing is known of it, or not enough
-    Unread { why: String },
-    /// All of it was read, and whatever else can be checked of it was
-    Sound,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
-const fn is_none(count: &u64) -> bool {
-    *count == 0
-}
-
-impl Verdict {
-    pub(super) fn unread(why: impl Into<String>) -> Self {
-        Self::Unread { why: why.into() }
-    }
-
-    const fn rank(&self) -> u8 {
-        match self {
-            Self::Damaged { .. } => 0,
-            Self::Unread { .. } => 1,
-            Self::Sound => 2,
-        }
-    }
-
-    fn places(&self) -> &[Place] {
-        match self {
-            Self::Damaged { places, .. } => places,
-            Self::Unread { .. } | Self::Sound => &[],
-        }
-    }
-}
-
 /// A relation and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Entry {
@@ -109,7 +27,13 @@ pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     pub catalog: bool,
+    /// Names of the estate's essential tables it belongs to
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub essential: Vec<String>,
     pub bytes: u64,
+    /// Rows of a table all of which was read
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     pub verdict: Verdict,
 }
 
@@ -121,7 +45,9 @@ impl Entry {
             kind: relation.kind,
             table,
             catalog: relation.is_catalog(),
+            essential: family.essential.values().cloned().collect(),
             bytes: relation.bytes,
+            rows: None,
             verdict,
         }
     }
@@ -135,27 +61,34 @@ impl Entry {
             kind: Kind::Table,
             table: None,
             catalog: true,
+            essential: Vec::new(),
             bytes: 0,
+            rows: None,
             verdict: Verdict::Damaged { places: vec![place], unread: Vec::new(), more: 0 },
         }
     }
 
     /// Says whether rows are lost with it; an index is made anew from its table.
-    fn loses_rows(&self) -> bool {
+    pub(super) fn loses_rows(&self) -> bool {
         self.is_damaged() && self.kind.holds_rows()
     }
 
     /// Says whether it holds what the planner knows, which `analyze` gathers anew.
-    fn is_statistics(&self) -> bool {
+    pub(super) fn is_statistics(&self) -> bool {
         self.restored().trim_start_matches("pg_catalog.").starts_with("pg_statistic")
     }
 
-    fn is_damaged(&self) -> bool {
+    pub(super) const fn is_damaged(&self) -> bool {
         matches!(self.verdict, Verdict::Damaged { .. })
     }
 
+    /// Says whether it was not read although it could be, be it after something else is done.
+    pub(super) const fn is_left(&self) -> bool {
+        matches!(self.verdict.gap(), Some(Gap::Time | Gap::Obstacle))
+    }
+
     /// Returns the table, view or sequence a restore brings back.
-    fn restored(&self) -> &str {
+    pub(super) fn restored(&self) -> &str {
         self.table.as_deref().unwrap_or(&self.relation)
     }
 }
@@ -191,13 +124,22 @@ pub(super) struct Report {
     pub bytes_read: u64,
     pub bytes: u64,
     pub entries: Vec<Entry>,
+    /// What beside relations keeps all of it from being called sound, a fact a line
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// What else an operator should know, a fact a line
     pub remarks: Vec<String>,
+    /// Rows of the estate's essential tables, of those that were read in full
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
+    /// The newest instant the business wrote, where the estate says how it is asked for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
 }
 
 impl Report {
     /// Returns the names of the entries that are as wanted.
-    fn names(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<&str> {
+    pub(super) fn names(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<&str> {
         let found = self.entries.iter().filter(|entry| wanted(entry));
         found.map(|entry| entry.relation.as_str()).collect()
     }
@@ -206,136 +148,64 @@ impl Report {
         self.names(Entry::is_damaged)
     }
 
-    fn unread(&self) -> Vec<&str> {
-        self.names(|entry| matches!(entry.verdict, Verdict::Unread { .. }))
+    pub(super) fn unread(&self) -> Vec<&str> {
+        self.names(|entry| matches!(entry.verdict, Verdict::Unread(_)))
     }
 
-    /// Returns the tables, views and sequences whose rows are damaged, each once.
-    fn to_restore(&self) -> Vec<&str> {
-        let mut found: Vec<&str> = Vec::new();
-        for entry in self.entries.iter().filter(|entry| entry.loses_rows() && !entry.catalog) {
-            if !found.contains(&entry.restored()) {
-                found.push(entry.restored());
+    /// Counts the rows of the essential tables that were read in full, each with all its partitions.
+    pub(super) fn count(&mut self) {
+        let mut counts: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.table.is_none()) {
+            for name in &entry.essential {
+                let count = counts.entry(name).or_insert(Some(0));
+                *count = count.zip(entry.rows).map(|(all, rows)| all.saturating_add(rows));
             }
         }
-        found
+        let known = counts.into_iter().filter_map(|(name, rows)| Some((name.to_owned(), rows?)));
+        self.counts = known.collect();
     }
 
-    /// Says whether restoring single relations will not do: the catalogs are damaged, or more than half of all rows'
-    /// bytes belong to what would have to be restored.
-    fn whole_database(&self) -> bool {
-        // An index is made anew from its table, and what the planner knows by `analyze`.
-        let lost = |entry: &Entry| entry.catalog && entry.loses_rows() && !entry.is_statistics();
-        if self.entries.iter().any(lost) {
-            return true;
-        }
-        // What was left out may be the greater part.
-        if self.schemas.is_some() {
-            return false;
-        }
-        let lost = self.to_restore();
-        let rows = self.entries.iter().filter(|entry| entry.kind.holds_rows() && !entry.catalog);
-        let (mut all, mut damaged) = (0, 0);
-        for entry in rows {
-            all += entry.bytes;
-            if lost.contains(&entry.restored()) {
-                damaged += entry.bytes;
-            }
-        }
-        damaged * 2 > all
-    }
-
-    /// Says whether everything was read and nothing is damaged.
-    pub(super) fn is_sound(&self) -> bool {
-        self.damaged().is_empty() && self.unread().is_empty()
-    }
-
-    /// Returns what stays open where something is damaged: that a step is done is not that a database is sound. It is
-    /// closed by another database that takes the name; the cut over then owes what becomes of the damaged one.
-    pub(super) fn obligation(
-        &self,
-        region: &str,
-        database: &str,
-        file: Option<&str>,
-    ) -> Option<Obligation> {
-        let damaged = self.damaged();
-        let (first, more) = (damaged.first()?, damaged.len() - 1);
-        let others = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let report = file.map(|file| format!("; all of it: {file}")).unwrap_or_default();
-        Some(Obligation {
-            id: format!("damaged-{database}"),
-            say: format!("{database} on {} is damaged: {first}{others}{report}", self.instance),
-            how: "restore what is damaged, or make its indexes anew, then assess it again"
-                .to_owned(),
-            closed_by: self.server.as_ref().map(|facts| {
-                json!({
-                    "check": "postgres.query",
-                    "with": {
-                        "instance": self.instance,
-                        "region": region,
-                        "sql": format!(
-                            "select not exists (select 1 from pg_database where datname = {} and oid = {})",
-                            literal(database), facts.database_oid
-                        ),
-                    },
-                    "that": "value",
-                })
-            }),
-        })
-    }
-
-    /// Returns what later steps may use; `files` is where the report is.
+    /// Returns what later steps may use; `file` is where the report is.
     pub(super) fn outputs(&self, file: Option<&str>) -> Map<String, Value> {
         let (damaged, unread) = (self.damaged(), self.unread());
+        let failures = self.server.as_ref().map_or(0, |facts| facts.checksum_failures);
         let outputs = json!({
             "damaged": !damaged.is_empty(),
             "damaged_relations": first(&damaged),
             "damaged_tables": first(&self.to_restore()),
             "unread_relations": first(&unread),
-            "sound": damaged.is_empty() && unread.is_empty(),
+            "sound": self.is_sound(),
+            "cleared": self.is_cleared(),
             "whole_database": self.whole_database(),
+            "undecided": self.undecided(),
+            "result": self.result(),
+            "advice": self.advice().unwrap_or_default(),
+            "checksum_failures": failures,
+            "counts": self.counts,
+            "newest": self.newest.as_deref().unwrap_or_default(),
             "report": file.unwrap_or_default(),
         });
         outputs.as_object().cloned().unwrap_or_default()
     }
 
-    /// Returns the result in a sentence.
-    fn result(&self) -> String {
-        let (damaged, unread) = (self.damaged().len(), self.unread().len());
-        let all = self.entries.len();
-        let sound = all - damaged - unread;
-        match (damaged, unread) {
-            (0, 0) => format!("all {all} relations are sound"),
-            (0, _) => format!(
-                "no damage was found, and {unread} of {all} relations were not read: of these nothing is known"
-            ),
-            (_, _) => format!(
-                "{damaged} of {all} relations are damaged, {unread} were not read, {sound} are sound"
-            ),
+    /// Returns what the essential tables hold, as far as it is known.
+    pub(super) fn held(&self) -> Option<String> {
+        let counts = self.counts.iter().map(|(name, rows)| format!("{name} {rows}"));
+        let counts: Vec<String> = counts.collect();
+        let newest = self.newest.as_ref();
+        match (counts.is_empty(), newest.map(|at| format!("the newest instant in it is {at}"))) {
+            (true, newest) => newest,
+            (false, None) => Some(format!("rows: {}", counts.join(", "))),
+            (false, Some(newest)) => Some(format!("rows: {}; {newest}", counts.join(", "))),
         }
-    }
-
-    /// Says what the findings mean for a restore, where anything is damaged.
-    fn advice(&self) -> Option<String> {
-        if self.damaged().is_empty() {
-            return None;
-        }
-        let tables = self.to_restore();
-        Some(if self.whole_database() {
-            "the whole database must be restored: its catalogs, or most of its rows, are damaged"
-                .to_owned()
-        } else if tables.is_empty() {
-            let lost = if self.unread().is_empty() { "are" } else { "are known to be" };
-            format!("no rows {lost} lost: reindex {}", listed(&self.damaged()))
-        } else {
-            format!("restoring single relations can do: {}", listed(&tables))
-        })
     }
 
     /// Returns the lines for the screen and the journal: few, whatever was found.
     pub(super) fn notes(&self) -> Vec<String> {
-        let mut lines = vec![self.result()];
+        let mut lines = vec![self.sentence()];
         lines.extend(self.advice());
+        lines.extend(self.doubts.iter().cloned());
+        lines.extend(self.held());
         let found = self.entries.iter().filter(|entry| entry.is_damaged());
         lines.extend(found.clone().take(NOTES_MAX).map(line));
         let more = found.count().saturating_sub(NOTES_MAX);
@@ -345,10 +215,10 @@ impl Report {
         // The same reason bars many: it is said once.
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for entry in &self.entries {
-            let Verdict::Unread { why } = &entry.verdict else { continue };
-            match reasons.iter_mut().find(|(known, _)| *known == why.as_str()) {
+            let Verdict::Unread(unread) = &entry.verdict else { continue };
+            match reasons.iter_mut().find(|(known, _)| *known == unread.why.as_str()) {
                 Some((_, names)) => names.push(entry.relation.as_str()),
-                None => reasons.push((why.as_str(), vec![entry.relation.as_str()])),
+                None => reasons.push((unread.why.as_str(), vec![entry.relation.as_str()])),
             }
         }
         let shown = reasons.iter().take(NOTES_MAX);
@@ -371,8 +241,10 @@ impl Report {
         lines.extend(self.server.iter().flat_map(Facts::evidence));
         let (read, all) = (size(self.bytes_read), size(self.bytes));
         lines.push(format!("{read} of {all} read in {}", self.took));
-        lines.extend([String::new(), self.result()]);
+        lines.extend([String::new(), self.sentence()]);
         lines.extend(self.advice());
+        lines.extend(self.doubts.iter().cloned());
+        lines.extend(self.held());
         lines.extend(self.remarks.iter().cloned());
         lines.push(String::new());
         for entry in &self.entries {
@@ -402,7 +274,7 @@ fn line(entry: &Entry) -> String {
     let what = format!("{} ({}{of}, {})", entry.relation, entry.kind.name(), size(entry.bytes));
     match &entry.verdict {
         Verdict::Sound => format!("sound    {what}"),
-        Verdict::Unread { why } => format!("unread   {what}: {why}"),
+        Verdict::Unread(unread) => format!("unread   {what}: {}", unread.why),
         Verdict::Damaged { places, unread, more } => {
             let shown: Vec<String> = places.iter().take(PLACES_SHOWN).map(Place::shown).collect();
             let hidden = places.len().saturating_sub(PLACES_SHOWN);

@@ -1,8 +1,12 @@
 //! The order of what was found, what later steps are told of it, and how it reads.
 
+use super::super::conclude::Subject;
 use super::super::relations::families;
 use super::super::relations::tests::relation;
+use super::super::verdict::Unread;
 use super::*;
+use crate::clients::aws::testing::estate;
+use crate::estate::types::Estate;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -24,7 +28,9 @@ fn entry(name: &str, kind: Kind, bytes: u64, verdict: Verdict) -> Entry {
         kind,
         table: None,
         catalog: name.starts_with("pg_catalog."),
+        essential: Vec::new(),
         bytes,
+        rows: None,
         verdict,
     }
 }
@@ -46,7 +52,10 @@ fn report(mut entries: Vec<Entry>) -> Report {
         bytes_read: 3 * MIB,
         bytes: 4 * MIB,
         entries,
+        doubts: Vec::new(),
         remarks: Vec::new(),
+        counts: BTreeMap::new(),
+        newest: None,
     }
 }
 
@@ -83,7 +92,14 @@ fn later_steps_are_told_names_and_whether_tables_can_be_restored_alone() {
         "damaged_tables": ["app.orders", "app.items"],
         "unread_relations": ["app.locked", "app.locked_pkey"],
         "sound": false,
+        "cleared": false,
         "whole_database": false,
+        "undecided": false,
+        "result": "4 of 7 relations are damaged, 2 were not read, 1 are sound",
+        "advice": "restoring single relations can do: app.orders, app.items",
+        "checksum_failures": 0,
+        "counts": {},
+        "newest": "",
         "report": "/runs/1/assess-0.assessment.json",
     });
     assert_eq!(Value::Object(outputs), expected);
@@ -109,6 +125,165 @@ fn doubt_is_never_sound() {
     assert_eq!((&all["damaged"], &all["sound"]), (&json!(false), &json!(true)));
     let part = outputs(vec![sound(), unread()]);
     assert_eq!((&part["damaged"], &part["sound"]), (&json!(false), &json!(false)));
+}
+
+fn late(name: &str, kind: Kind, bytes: u64) -> Entry {
+    entry(name, kind, bytes, Verdict::Unread(Unread::for_time("the budget was spent".to_owned())))
+}
+
+#[test]
+fn only_want_of_time_leaves_a_database_cleared_and_only_where_nothing_essential_is_unread() {
+    let sound = || entry("app.a", Kind::Table, 1, Verdict::Sound);
+    let catalog = || entry("pg_catalog.pg_class", Kind::Table, 1, Verdict::Sound);
+    let nature = Verdict::Unread(Unread::by_nature("amcheck knows no gin".to_owned()));
+    let index = || of("app.a", entry("app.i", Kind::Index, 1, nature.clone()));
+    let needed = |entry: Entry| Entry { essential: vec!["app.a".to_owned()], ..entry };
+    let all = |more: Vec<Entry>| report([vec![sound(), catalog()], more].concat());
+    for (what, report, cleared, sound) in [
+        ("all of it", all(vec![]), true, true),
+        ("no check", all(vec![index()]), true, true),
+        ("no time", all(vec![late("app.b", Kind::Table, 9), index()]), true, false),
+        (
+            "no time for a catalog",
+            all(vec![late("pg_catalog.pg_proc", Kind::Table, 1)]),
+            false,
+            false,
+        ),
+        ("nor for its index", all(vec![late("pg_catalog.i", Kind::Index, 1)]), false, false),
+        (
+            "nor for what is essential",
+            all(vec![needed(late("app.b", Kind::Table, 1))]),
+            false,
+            false,
+        ),
+        ("nor its index", all(vec![needed(late("app.b_pkey", Kind::Index, 1))]), false, false),
+        (
+            "an obstacle",
+            all(vec![entry("app.b", Kind::Table, 1, Verdict::unread("lock"))]),
+            false,
+            false,
+        ),
+        ("damage", all(vec![entry("app.b", Kind::Table, 1, damaged(&[1]))]), false, false),
+    ] {
+        assert_eq!((report.is_cleared(), report.is_sound()), (cleared, sound), "{what}");
+        let (mut doubted, mut limited) = (report.clone(), report);
+        doubted.doubts = vec!["3 pages failed".to_owned()];
+        assert_eq!((doubted.is_cleared(), doubted.is_sound()), (false, false), "{what}, in doubt");
+        assert!(doubted.result().ends_with("; 3 pages failed"), "{}", doubted.result());
+        limited.schemas = Some(vec!["app".to_owned()]);
+        assert_eq!((limited.is_cleared(), limited.is_sound()), (false, sound), "{what}, limited");
+    }
+}
+
+#[test]
+fn what_is_cleared_says_what_it_is_not() {
+    let needed = entry("app.a", Kind::Table, 1, Verdict::Sound);
+    let needed = Entry { essential: vec!["app.a".to_owned()], ..needed };
+    let report = report(vec![needed, late("app.b", Kind::Table, 9)]);
+    assert_eq!(
+        report.result(),
+        "no damage was found; the catalogs and the essential tables are sound, and for want of time 1 of 2 relations \
+         were not read: of these nothing is known"
+    );
+}
+
+#[test]
+fn where_too_much_is_unread_nobody_is_told_that_single_relations_do() {
+    let broken = || entry("app.a", Kind::Table, 1, damaged(&[1]));
+    let sound = |bytes| entry("app.s", Kind::Table, bytes, Verdict::Sound);
+    let nature = Verdict::Unread(Unread::by_nature("no check".to_owned()));
+    for (what, more, undecided) in [
+        ("half of it", vec![sound(3), late("app.b", Kind::Table, 4)], false),
+        ("more than half", vec![sound(3), late("app.b", Kind::Table, 5)], true),
+        ("a lock", vec![sound(3), entry("app.b", Kind::Table, 5, Verdict::unread("lock"))], true),
+        ("a catalog", vec![sound(9), late("pg_catalog.pg_proc", Kind::Table, 1)], true),
+        ("statistics", vec![sound(9), late("pg_catalog.pg_statistic", Kind::Table, 1)], false),
+        ("nothing can tell", vec![sound(9), entry("pg_catalog.a", Kind::Table, 1, nature)], false),
+        ("an index", vec![sound(3), late("app.i", Kind::Index, 50)], false),
+    ] {
+        let report = report([vec![broken()], more].concat());
+        assert_eq!(report.undecided(), undecided, "{what}");
+        let advice = report.advice().expect("advice");
+        let expected = if undecided { "nobody knows" } else { "restoring single relations can do" };
+        assert!(advice.contains(expected) && advice.contains("app.a"), "{what}: {advice}");
+    }
+    // What is damaged for sure needs no more to be known.
+    let whole = report(vec![broken(), broken(), broken(), late("app.b", Kind::Table, 2)]);
+    assert!(whole.whole_database() && !whole.undecided());
+    let unhurt = report(vec![sound(1), late("app.b", Kind::Table, 5)]);
+    assert!(!unhurt.undecided(), "nothing is damaged");
+}
+
+#[test]
+fn rows_of_a_table_are_those_of_all_its_partitions_or_not_known() {
+    let part = |name: &str, of: &[&str], rows| Entry {
+        essential: of.iter().map(|name| (*name).to_owned()).collect(),
+        rows,
+        ..entry(name, Kind::Table, 1, Verdict::Sound)
+    };
+    let mut report = report(vec![
+        part("app.e_1", &["app.e"], Some(3)),
+        part("app.e_2", &["app.e", "app.e_2"], Some(4)),
+        part("app.f_1", &["app.f"], Some(3)),
+        part("app.f_2", &["app.f"], None),
+        part("app.other", &[], Some(9)),
+        of("app.e_1", part("app.e_1_pkey", &["app.e"], None)),
+    ]);
+    report.count();
+    let expected = [("app.e".to_owned(), 7), ("app.e_2".to_owned(), 4)];
+    assert_eq!(report.counts, BTreeMap::from(expected));
+    report.newest = Some("2026-01-01T02:00:00Z".to_owned());
+    let held = "rows: app.e 7, app.e_2 4; the newest instant in it is 2026-01-01T02:00:00Z";
+    assert_eq!(report.held().as_deref(), Some(held));
+}
+
+fn subject<'a>(estate: &'a Estate, instance: &'a str) -> Subject<'a> {
+    let (region, database, known_as) = ("us-east-1", "phoenix", instance);
+    Subject { estate, region, instance, database, known_as }
+}
+
+#[test]
+fn what_stays_open_has_a_name_of_its_own_on_each_instance_and_the_commands_that_close_it() {
+    let estate = estate(|_| {});
+    let primary = estate.database.as_ref().expect("a database").primary.id.clone();
+    let id = |instance: &str| some().damage(&subject(&estate, instance), None).expect("damaged").id;
+    assert_eq!(id(&primary), "damaged-phoenix");
+    assert_eq!(id("phoenix-recovered"), "damaged-phoenix-on-phoenix-recovered");
+    let mut report = report(vec![
+        entry("app.a", Kind::Table, 1, Verdict::Sound),
+        of("app.a", entry("app.a_pkey", Kind::Index, 1, damaged(&[1]))),
+    ]);
+    let how = report.damage(&subject(&estate, &primary), None).expect("damaged").how;
+    let commands: Vec<&str> = how.lines().filter(|line| line.starts_with("$ ")).collect();
+    assert!(commands[0].starts_with("$ psql -h "), "{how}");
+    assert!(commands[0].ends_with(" -c 'reindex index concurrently app.a_pkey'"), "{how}");
+    assert!(commands[2].starts_with("$ pg_amcheck -h "), "{how}");
+    report.entries.clear();
+    assert!(report.damage(&subject(&estate, &primary), None).is_none());
+}
+
+#[test]
+fn what_was_not_read_of_a_restored_database_stays_open() {
+    let estate = estate(|_| {});
+    let of = Subject { known_as: "phoenix-recovered", ..subject(&estate, "phoenix-prod") };
+    let sound = || entry("app.a", Kind::Table, 1, Verdict::Sound);
+    let part = report(vec![sound(), late("app.b", Kind::Table, 9)]);
+    let open = part.pending(&of).expect("open");
+    assert_eq!(open.id, "proof-pending-phoenix-on-phoenix-recovered", "as the run knew it first");
+    assert!(open.say.starts_with("phoenix on phoenix-prod is not proved to the end: "), "{open:?}");
+    assert!(open.say.ends_with("; not read: app.b"), "{open:?}");
+    assert_eq!(open.how.lines().filter(|line| line.starts_with("$ ")).count(), 3, "{open:?}");
+    let nature = Verdict::Unread(Unread::by_nature("no check".to_owned()));
+    let all = report(vec![sound(), entry("app.i", Kind::Index, 1, nature)]);
+    assert_eq!(all.pending(&of), None);
+    let doubted = Report { doubts: vec!["3 pages failed".to_owned()], ..all.clone() };
+    assert!(doubted.pending(&of).expect("open").say.ends_with("; 3 pages failed"));
+    let limited = Report { schemas: Some(vec!["app".to_owned()]), ..all };
+    let say = limited.pending(&of).expect("open").say;
+    assert!(say.ends_with("; read were the schemas app alone"), "{say}");
+    // What is damaged says so by another name.
+    let damaged = report(vec![entry("app.a", Kind::Table, 1, damaged(&[1]))]);
+    assert_eq!(damaged.pending(&of), None);
 }
 
 #[test]
@@ -178,11 +353,35 @@ fn notes_stay_few_and_say_a_reason_once() {
 fn indexes_alone_lose_no_rows() {
     let index = of("app.a", entry("app.a_pkey", Kind::Index, 1, damaged(&[1])));
     let mut report = report(vec![entry("app.a", Kind::Table, 1, Verdict::Sound), index]);
-    assert_eq!(report.advice().expect("advice"), "no rows are lost: reindex app.a_pkey");
+    assert_eq!(
+        report.advice().expect("advice"),
+        "no rows are lost; reindex index concurrently app.a_pkey"
+    );
     let unread = entry("app.b", Kind::Table, 1, Verdict::unread("no grant"));
     report.entries.push(unread);
     let advice = report.advice().expect("advice");
-    assert_eq!(advice, "no rows are known to be lost: reindex app.a_pkey");
+    assert_eq!(advice, "no rows are known to be lost; reindex index concurrently app.a_pkey");
+    report.entries.retain(|entry| entry.relation != "app.b");
+    let unread = entry("app.c", Kind::Index, 1, Verdict::unread("no grant"));
+    report
+        .entries
+        .extend([unread, entry("pg_catalog.pg_class_oid_index", Kind::Index, 1, damaged(&[1]))]);
+    let advice = report.advice().expect("advice");
+    assert_eq!(
+        advice,
+        "no rows are known to be lost; reindex index concurrently app.a_pkey, reindex index \
+         pg_catalog.pg_class_oid_index (a catalog's locks out everybody)"
+    );
+}
+
+#[test]
+fn what_the_planner_knows_is_gathered_anew() {
+    let statistics = entry("pg_catalog.pg_statistic", Kind::Table, 1, damaged(&[1]));
+    let report = report(vec![entry("app.a", Kind::Table, 1, Verdict::Sound), statistics]);
+    assert_eq!(
+        report.advice().expect("advice"),
+        "no rows are lost; pg_catalog.pg_statistic: `analyze` gathers it anew"
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::reader::{Reader, Trouble, words};
 use super::relations::{Family, Kind, Relation};
-use super::report::{Means, Place, Verdict};
 use super::search::{Search, chunks, hints};
+use super::verdict::{Findings, Means, Place, Unread, Verdict};
 use crate::clients::postgres::long::{Refusal, STATEMENT_LIMIT};
 use crate::clients::postgres::{identifier, literal};
 use crate::outcome::ActionError;
@@ -25,31 +25,9 @@ const NO_ROW: u32 = 65_535;
 const ROWS_MAX: u32 = 2048;
 
 /// Whether reading may go on, or why not.
-pub(super) type GoOn = Result<(), String>;
-
-/// What was found in one relation so far.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub places: Vec<Place>,
-    /// What is not known of it, and why
-    pub unread: Vec<String>,
-    /// Damaged places beyond those that are named
-    pub more: u64,
-}
+pub(super) type GoOn = Result<(), Unread>;
 
 impl Findings {
-    pub(super) fn verdict(mut self) -> Verdict {
-        self.places.sort();
-        self.places.dedup();
-        match (self.places.is_empty(), self.unread.is_empty()) {
-            (false, _) => {
-                Verdict::Damaged { places: self.places, unread: self.unread, more: self.more }
-            }
-            (true, false) => Verdict::unread(self.unread.join("; ")),
-            (true, true) => Verdict::Sound,
-        }
-    }
-
     pub(super) fn place(
         &mut self,
         block: Option<u32>,
@@ -117,21 +95,21 @@ fn step(relation: &Relation, toast_bytes: u64, block_bytes: u64) -> u32 {
 }
 
 impl Reader<'_> {
-    /// Reads a table, or its large values, in full.
+    /// Reads a table, or its large values, in full; counts its rows, which are all of them where it is sound.
     pub(super) async fn table(
         &mut self,
         family: &Family,
         relation: &Relation,
-    ) -> Result<Verdict, ActionError> {
+    ) -> Result<(Verdict, u64), ActionError> {
         if let Some(why) = &relation.barred {
             self.passed(relation, relation.bytes);
-            return Ok(Verdict::unread(why.clone()));
+            return Ok((Verdict::unread(why.clone()), 0));
         }
         let extent = match self.extent(relation).await? {
             Ok(extent) => extent,
             Err(why) => {
                 self.passed(relation, relation.bytes);
-                return Ok(Verdict::unread(why));
+                return Ok((Verdict::unread(why), 0));
             }
         };
         let mut found = Findings::default();
@@ -148,7 +126,7 @@ impl Reader<'_> {
             if let Err(why) = self.chunk(relation, &extent, chunk, &mut found).await? {
                 found.unread.push(match start {
                     0 => why,
-                    _ => format!("from block {start} on: {why}"),
+                    _ => why.of(&format!("from block {start} on")),
                 });
                 break;
             }
@@ -163,7 +141,8 @@ impl Reader<'_> {
         if !found.places.is_empty() {
             self.shared.tally.found_damage();
         }
-        Ok(found.verdict())
+        let rows = found.rows;
+        Ok((found.verdict(), rows))
     }
 
     /// Reads the one row of a sequence.
@@ -183,7 +162,7 @@ impl Reader<'_> {
             Err(Trouble::Damaged(refusal) | Trouble::Doubtful(refusal)) => {
                 found.place(Some(0), None, None, &refusal);
             }
-            Err(Trouble::TooLong(refusal)) => found.unread.push(words(&refusal)),
+            Err(Trouble::TooLong(refusal)) => found.unread.push(words(&refusal).into()),
             Err(Trouble::Unread(why)) => found.unread.push(why),
         }
         if !found.places.is_empty() {
@@ -196,7 +175,7 @@ impl Reader<'_> {
     pub(super) async fn extent(
         &mut self,
         relation: &Relation,
-    ) -> Result<Result<Extent, String>, ActionError> {
+    ) -> Result<Result<Extent, Unread>, ActionError> {
         let sql = format!(
             "select pg_relation_size(c.oid), greatest(c.relpages, 0)::int8 from pg_class c where c.oid = {}",
             relation.oid
@@ -206,14 +185,14 @@ impl Reader<'_> {
             Err(Trouble::Unread(why)) => return Ok(Err(why)),
             Err(
                 Trouble::Damaged(refusal) | Trouble::Doubtful(refusal) | Trouble::TooLong(refusal),
-            ) => return Ok(Err(words(&refusal))),
+            ) => return Ok(Err(words(&refusal).into())),
         };
         let sizes = rows.first().and_then(|row| {
             let (bytes, known): (Option<i64>, i64) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
             Some((u64::try_from(bytes?).ok()?, u32::try_from(known).ok()?))
         });
         let Some((bytes, known)) = sizes else {
-            return Ok(Err("it was dropped while this went on".to_owned()));
+            return Ok(Err("it was dropped while this went on".into()));
         };
         let block_bytes = self.shared.facts.block_bytes;
         let blocks = u32::try_from(bytes / block_bytes).unwrap_or(u32::MAX);
@@ -231,16 +210,20 @@ impl Reader<'_> {
         let mut search = Search::over(range.clone());
         while let Some(part) = search.next() {
             if found.places.len() >= PLACES_MAX {
-                return Ok(Err(format!("{PLACES_MAX} places are damaged, it is not read further")));
+                let why = format!("{PLACES_MAX} places are damaged, it is not read further");
+                return Ok(Err(why.into()));
             }
             let depth = self.shared.depth();
             let sql = values(relation, depth, (part.start, 0), (part.end, 0));
             let refusal = match self.ask(relation, &[], &sql, STATEMENT_LIMIT).await? {
-                Ok(_) => continue,
+                Ok(rows) => {
+                    found.rows = found.rows.saturating_add(counted(&rows));
+                    continue;
+                }
                 Err(Trouble::Unread(why)) => return Ok(Err(why)),
                 Err(Trouble::TooLong(refusal)) => {
                     if let Some(block) = search.failed(part, &[]) {
-                        found.unread.push(format!("block {block}: {}", words(&refusal)));
+                        found.unread.push(format!("block {block}: {}", words(&refusal)).into());
                     }
                     continue;
                 }
@@ -271,7 +254,7 @@ impl Reader<'_> {
                 found.place(Some(block), None, None, &refusal);
                 return Ok(Ok(()));
             }
-            Err(Trouble::TooLong(refusal)) => return Ok(Err(words(&refusal))),
+            Err(Trouble::TooLong(refusal)) => return Ok(Err(words(&refusal).into())),
             Err(Trouble::Unread(why)) => return Ok(Err(why)),
         }
         let mut search = Search::over(1..ROWS_MAX);
@@ -323,7 +306,7 @@ impl Reader<'_> {
                     }
                     Err(Trouble::Doubtful(refusal) | Trouble::TooLong(refusal)) => {
                         let place = format!("block {block} row {row} column {name}");
-                        found.unread.push(format!("{place}: {}", words(&refusal)));
+                        found.unread.push(format!("{place}: {}", words(&refusal)).into());
                     }
                     Err(Trouble::Unread(why)) => return Ok(Err(why)),
                 }
@@ -339,7 +322,7 @@ impl Reader<'_> {
     async fn columns(
         &mut self,
         relation: &Relation,
-    ) -> Result<Result<Vec<(String, String)>, String>, ActionError> {
+    ) -> Result<Result<Vec<(String, String)>, Unread>, ActionError> {
         let sql = format!(
             "select attname::text, atttypid = 'bytea'::regtype from pg_attribute \
              where attrelid = {} and attnum > 0 and not attisdropped order by attnum",
@@ -350,7 +333,7 @@ impl Reader<'_> {
             Err(Trouble::Unread(why)) => return Ok(Err(why)),
             Err(
                 Trouble::Damaged(refusal) | Trouble::Doubtful(refusal) | Trouble::TooLong(refusal),
-            ) => return Ok(Err(words(&refusal))),
+            ) => return Ok(Err(words(&refusal).into())),
         };
         let column = |row: &tokio_postgres::Row| {
             let (name, bytes): (String, bool) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
@@ -370,6 +353,12 @@ impl Reader<'_> {
 /// Says whether an error that may mean damage is about the value that was read, and not about its size or its type.
 fn is_of_the_value(code: &str) -> bool {
     code == "XX000" || code.starts_with("22")
+}
+
+/// Returns what a statement of [`values`] has counted.
+fn counted(rows: &[tokio_postgres::Row]) -> u64 {
+    let count = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok());
+    count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default()
 }
 
 /// Returns a place without words.
@@ -421,18 +410,5 @@ mod tests {
         ] {
             assert_eq!(step(&table(heap), toast, BLOCK), expected, "{heap} and {toast}");
         }
-    }
-
-    #[test]
-    fn what_was_not_read_is_never_sound() {
-        assert_eq!(Findings::default().verdict(), Verdict::Sound);
-        let unread =
-            Findings { unread: vec!["a".to_owned(), "b".to_owned()], ..Findings::default() };
-        assert_eq!(unread.verdict(), Verdict::unread("a; b"));
-        let place = at(Some(7), Means::Read);
-        let (places, unread) = (vec![place.clone(), place.clone()], vec!["a".to_owned()]);
-        let damaged = Findings { places, unread: unread.clone(), more: 7 };
-        let expected = Verdict::Damaged { places: vec![place], unread, more: 7 };
-        assert_eq!(damaged.verdict(), expected);
     }
 }

@@ -3,8 +3,8 @@
 
 use super::reader::{Reader, Trouble};
 use super::relations::Relation;
-use super::report::{Means, Place};
-use super::scan::{Extent, Findings, at};
+use super::scan::{Extent, at};
+use super::verdict::{Findings, Means, Place};
 use crate::clients::postgres::literal;
 use crate::clients::postgres::long::STATEMENT_LIMIT;
 use crate::outcome::ActionError;

@@ -1,9 +1,13 @@
 //! What a server says of itself before anything is read: whether damage can be seen there, and what the role may do.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use crate::clients::postgres::identifier;
+use crate::clients::Clients;
+use crate::clients::postgres::long::{NoRows, STATEMENT_LIMIT};
+use crate::clients::postgres::{Session, identifier};
 use crate::outcome::{ActionError, FailureClass};
 
 /// Ranges of row addresses are read as such since this version; before, each would read the whole table.
@@ -22,7 +26,8 @@ pub(super) const FACTS: &str = "select current_setting('server_version'), \
              where datname = current_database() or datname is null)::text, \
          amcheck.schema, index_check.name, coalesce(has_function_privilege(index_check.name, 'EXECUTE'), false), \
          heap_check.name, coalesce(has_function_privilege(heap_check.name, 'EXECUTE'), false), \
-         (select oid from pg_database where datname = current_database()) \
+         (select oid from pg_database where datname = current_database()), \
+         current_setting('server_version_num')::int4 \
      from (values (1)) one (n) \
      left join (select format('%I', n.nspname) as schema from pg_extension e \
          join pg_namespace n on n.oid = e.extnamespace where e.extname = 'amcheck') amcheck on true \
@@ -30,6 +35,15 @@ pub(super) const FACTS: &str = "select current_setting('server_version'), \
          index_check on true \
      left join lateral (select to_regprocedure(amcheck.schema \
          || '.verify_heapam(regclass,boolean,boolean,text,bigint,bigint)')::text as name) heap_check on true";
+
+/// The counters, asked for again at the end: failures that the reading itself met are in them.
+const FAILURES: &str = "select coalesce(sum(checksum_failures), 0)::int8, max(checksum_last_failure)::text \
+     from pg_stat_database where datname = current_database() or datname is null";
+/// From this version on a failure is in the counter at once. Before, it goes to a process of the server's that keeps the
+/// counters, and whoever asks is given them as they were up to half a second ago.
+const COUNTED_AT_ONCE: i32 = 150_000;
+/// Longer than what a session has counted is on its way.
+const COUNTED_BY_NOW: Duration = Duration::from_secs(1);
 
 /// Refuses a server that is too old to be read in parts.
 pub(super) fn supported(number: i32, instance: &str) -> Result<(), ActionError> {
@@ -73,6 +87,10 @@ pub(super) struct Facts {
     /// Pages whose checksum was wrong since the statistics began
     pub checksum_failures: i64,
     pub checksum_last_failure: Option<String>,
+    /// Those of them that were counted before anything was read
+    pub checksum_failures_before: i64,
+    #[serde(skip)]
+    pub version_number: i32,
     /// Checks of B-tree indexes
     pub index_check: Callable,
     /// Checks of the structure of tables
@@ -132,12 +150,15 @@ impl Facts {
         let index_check = callable("bt_index_check", "regclass, boolean", 11, 12)?;
         let heap_arguments = "regclass, boolean, boolean, text, bigint, bigint";
         let heap_check = callable("verify_heapam", heap_arguments, 13, 14)?;
+        let checksum_failures = row.try_get(8)?;
         Ok(Self {
             version: row.try_get(0)?,
             checksums: row.try_get(1)?,
             block_bytes: block_bytes.try_into().unwrap_or(8192),
             in_recovery: row.try_get(3)?,
-            checksum_failures: row.try_get(8)?,
+            checksum_failures,
+            checksum_failures_before: checksum_failures,
+            version_number: row.try_get(16)?,
             checksum_last_failure: row.try_get(9)?,
             index_check,
             heap_check,
@@ -145,6 +166,54 @@ impl Facts {
             database,
             role,
         })
+    }
+
+    /// Reads the counters of checksum failures once more, after all else. Returns what of them casts a doubt on the result.
+    pub(super) async fn count_failures(
+        &mut self,
+        clients: &Clients,
+        session: &mut Session,
+        instance: &str,
+    ) -> Result<Option<String>, ActionError> {
+        if self.version_number < COUNTED_AT_ONCE {
+            clients.clock.sleep(COUNTED_BY_NOW).await;
+        }
+        let what = format!("read how many checksum failures {instance} has counted");
+        let rows = match session.read_long(clients, &what, FAILURES, STATEMENT_LIMIT).await {
+            Ok(rows) => rows,
+            Err(NoRows::Lost(error)) => return Err(error),
+            Err(NoRows::Refused(refusal)) => {
+                return Ok(Some(format!("{what}: {} ({})", refusal.message, refusal.code)));
+            }
+        };
+        let read = rows.first().map(|row| -> Result<_, tokio_postgres::Error> {
+            Ok((row.try_get(0)?, row.try_get(1)?))
+        });
+        match read {
+            Some(Ok((failures, last))) => {
+                (self.checksum_failures, self.checksum_last_failure) = (failures, last);
+                Ok(self.failures())
+            }
+            Some(Err(error)) => Ok(Some(format!("{what}: {error}"))),
+            None => Ok(Some(format!("{what}: no row"))),
+        }
+    }
+
+    /// Says that checksum failures were counted, where any were.
+    fn failures(&self) -> Option<String> {
+        if self.checksum_failures == 0 {
+            return None;
+        }
+        let last = self.checksum_last_failure.as_deref();
+        let last = last.map(|at| format!(", the last at {at}")).unwrap_or_default();
+        Some(format!(
+            "{} pages of {} failed their checksum since its statistics began, {} of them while it was read{last}: it is \
+             not called sound while these are counted; once the cause is found, as its administrator: select \
+             pg_stat_reset(), which begins all statistics of the database anew",
+            self.checksum_failures,
+            self.database,
+            self.checksum_failures.saturating_sub(self.checksum_failures_before)
+        ))
     }
 
     /// Says which grant is missing to read a relation.

@@ -5,9 +5,9 @@ use tokio_postgres::Row;
 use super::amcheck::time_for;
 use super::reader::{Reader, Trouble, words};
 use super::relations::{Family, Relation};
-use super::report::{Means, Place, Verdict};
-use super::scan::{Extent, Findings, at};
+use super::scan::{Extent, at};
 use super::search::hints;
+use super::verdict::{Findings, Means, Place, Unread, Verdict};
 use crate::clients::postgres::long::STATEMENT_LIMIT;
 use crate::outcome::ActionError;
 
@@ -44,7 +44,7 @@ impl Reader<'_> {
             Ok(plan) if plan.iter().any(by_index) => {}
             Ok(_) => return Ok(found.verdict()),
             Err(trouble) => {
-                found.unread.push(format!("its rows were not counted: {}", trouble.said()));
+                found.unread.push(trouble.unread().of("its rows were not counted"));
                 return Ok(found.verdict());
             }
         }
@@ -64,7 +64,7 @@ impl Reader<'_> {
                 found.place(block, None, None, &refusal);
             }
             Err(trouble @ (Trouble::TooLong(_) | Trouble::Unread(_))) => {
-                found.unread.push(format!("its rows were not counted: {}", trouble.said()));
+                found.unread.push(trouble.unread().of("its rows were not counted"));
             }
         }
         if !found.places.is_empty() {
@@ -92,7 +92,8 @@ impl Reader<'_> {
         let usable = |index: &&Relation| {
             index.parent == Some(relation.oid) && index.valid && index.method == "btree"
         };
-        let mut said = format!("{missing}: no index tells whether rows are missing");
+        let none = "no index tells whether rows are missing";
+        let mut said = Unread::from(none).of(&missing);
         for index in family.indexes.iter().filter(usable) {
             let Some(sql) = self.by_index(relation, index).await? else { continue };
             let read = self.ask(relation, &BY_INDEX, &sql, time_for(relation.bytes)).await?;
@@ -117,9 +118,9 @@ impl Reader<'_> {
                 Trouble::Damaged(refusal)
                 | Trouble::Doubtful(refusal)
                 | Trouble::TooLong(refusal) => {
-                    said = format!("{missing}: {}", words(&refusal));
+                    said = Unread::from(words(&refusal)).of(&missing);
                 }
-                Trouble::Unread(why) => said = format!("{missing}: {why}"),
+                Trouble::Unread(why) => said = why.of(&missing),
             }
         }
         found.unread.push(said);

@@ -1,6 +1,7 @@
 //! Assessments of real servers whose files were damaged, and of what keeps an assessment from reading.
 
 mod damage;
+mod essential;
 mod hidden;
 mod obstacles;
 
@@ -13,7 +14,6 @@ use super::*;
 use crate::actions::{observe, perform};
 use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
-use crate::outcome::WARNS;
 use crate::runbook::catalogue::actions::ActionName;
 
 /// Size of a server's blocks.
@@ -132,9 +132,13 @@ async fn assess_in(estate: Value, more: &Value) -> Result<Assessed, ActionError>
     // That the step is done must not be taken for a sound database.
     assert_eq!(done.obligations.len(), usize::from(done.outputs["damaged"] == true));
     let marked = done.notes.iter().filter(|note| note.starts_with(WARNS)).count();
-    assert_eq!(marked, if done.outputs["sound"] == true { 0 } else { done.notes.len() });
-    let notes: Vec<String> =
-        done.notes.iter().map(|note| note.trim_start_matches(WARNS).to_owned()).collect();
+    let sound = done.outputs["sound"] == true;
+    assert_eq!(marked, if sound { 0 } else { done.notes.len() });
+    assert_eq!(done.notes[0].starts_with(TELLS), sound, "the result is for everybody");
+    let plain = |note: &String| note.trim_start_matches(WARNS).trim_start_matches(TELLS).to_owned();
+    let notes: Vec<String> = done.notes.iter().map(plain).collect();
+    let result = done.outputs["result"].as_str().expect("a sentence");
+    assert!(result.starts_with(&notes[0]), "{result}");
     let file = done.outputs["report"].as_str().expect("a file").to_owned();
     assert!(notes.contains(&format!("report: {file}")), "{notes:?}");
     let read = |file: &str| std::fs::read_to_string(file).expect("it is there");

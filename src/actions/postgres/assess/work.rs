@@ -8,7 +8,8 @@ use futures::future::try_join_all;
 use super::large::Large;
 use super::reader::{Reader, Shared};
 use super::relations::{Family, Kind, Relation};
-use super::report::{Entry, Verdict};
+use super::report::Entry;
+use super::verdict::Verdict;
 use crate::clients::postgres::Session;
 use crate::clients::postgres::long::STATEMENT_LIMIT;
 use crate::outcome::ActionError;
@@ -29,12 +30,13 @@ impl Assessed {
     }
 }
 
-/// Assesses families in their order by as many sessions as there are. A connection that is lost ends all of it.
+/// Assesses families in their order by as many sessions as there are, and returns these. A connection that is lost ends
+/// all of it.
 pub(super) async fn assess_all(
     shared: Shared<'_>,
     sessions: Vec<Session>,
     families: &[Family],
-) -> Result<Assessed, ActionError> {
+) -> Result<(Assessed, Vec<Session>), ActionError> {
     let next = AtomicUsize::new(0);
     let workers = sessions.into_iter().map(|session| {
         let (mut reader, next) = (Reader { shared, session }, &next);
@@ -43,21 +45,24 @@ pub(super) async fn assess_all(
             while let Some(family) = families.get(next.fetch_add(1, Ordering::Relaxed)) {
                 assessed.extend(reader.family(family).await?);
             }
-            Ok::<_, ActionError>(assessed)
+            Ok::<_, ActionError>((assessed, reader.session))
         }
     });
     // When one fails the others are dropped: their connections close, and the server ends their statements.
     let found = try_join_all(workers).await?;
-    let mut all = Assessed::default();
-    found.into_iter().for_each(|assessed| all.extend(assessed));
-    Ok(all)
+    let (mut all, mut sessions) = (Assessed::default(), Vec::new());
+    for (assessed, session) in found {
+        all.extend(assessed);
+        sessions.push(session);
+    }
+    Ok((all, sessions))
 }
 
 impl Reader<'_> {
     /// Assesses a table with its large values and indexes, or a sequence.
     pub(super) async fn family(&mut self, family: &Family) -> Result<Assessed, ActionError> {
-        let verdicts = match family.head.kind {
-            Kind::Sequence => vec![(&family.head, self.sequence(&family.head).await?)],
+        let (verdicts, rows) = match family.head.kind {
+            Kind::Sequence => (vec![(&family.head, self.sequence(&family.head).await?)], 0),
             Kind::Table | Kind::MaterializedView | Kind::Toast | Kind::Index => {
                 self.verdicts(family).await?
             }
@@ -68,24 +73,26 @@ impl Reader<'_> {
             if gone.contains(&relation.oid) {
                 assessed.gone.push(relation.name.clone());
             } else {
-                assessed.entries.push(Entry::new(family, relation, verdict));
+                let whole = relation.oid == family.head.oid && verdict == Verdict::Sound;
+                let rows = (whole && relation.kind != Kind::Sequence).then_some(rows);
+                assessed.entries.push(Entry { rows, ..Entry::new(family, relation, verdict) });
             }
         }
         Ok(assessed)
     }
 
-    /// Assesses all of a family, the table first.
+    /// Assesses all of a family, the table first; returns the rows that were read of that as well.
     async fn verdicts<'a>(
         &mut self,
         family: &'a Family,
-    ) -> Result<Vec<(&'a Relation, Verdict)>, ActionError> {
+    ) -> Result<(Vec<(&'a Relation, Verdict)>, u64), ActionError> {
         let head = &family.head;
         // Read in their own order first they are in memory when the table's rows ask for them one by one.
         let mut of_toast = None;
         if let Some(toast) = &family.toast {
-            of_toast = Some((toast, self.table(family, toast).await?));
+            of_toast = Some((toast, self.table(family, toast).await?.0));
         }
-        let mut of_head = self.table(family, head).await?;
+        let (mut of_head, rows) = self.table(family, head).await?;
         if let Some((toast, verdict)) = &mut of_toast
             && toast.barred.is_some()
             && of_head == Verdict::Sound
@@ -116,7 +123,7 @@ impl Reader<'_> {
         {
             of_head = self.rows(head).await?;
         }
-        Ok(std::iter::once((head, of_head)).chain(of_toast).chain(of_indexes).collect())
+        Ok((std::iter::once((head, of_head)).chain(of_toast).chain(of_indexes).collect(), rows))
     }
 
     /// Returns which relations that are not sound were dropped since they were listed: nothing is wrong with them.

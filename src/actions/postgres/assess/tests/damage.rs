@@ -9,6 +9,7 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
     let sound = assess(&server, &json!({ "tier": "deep" })).await.expect("assessed");
     assert_eq!(sound.unsound(), BTreeMap::new(), "{}", sound.text);
     assert_eq!((&sound.outputs["sound"], &sound.outputs["damaged"]), (&json!(true), &json!(false)));
+    assert_eq!((&sound.outputs["cleared"], &sound.outputs["advice"]), (&json!(true), &json!("")));
     let kinds: Vec<&Value> =
         sound.report["entries"].as_array().expect("entries").iter().map(|e| &e["kind"]).collect();
     for kind in ["table", "index", "toast", "materialized_view", "sequence"] {
@@ -72,6 +73,14 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
 
     assert_eq!(found.outputs["damaged"], true);
     assert_eq!(found.outputs["whole_database"], false);
+    assert_eq!(
+        (&found.outputs["cleared"], &found.outputs["undecided"]),
+        (&json!(false), &json!(false))
+    );
+    let advice = found.outputs["advice"].as_str().expect("advice");
+    assert!(advice.contains("single relations can do: app.orders"), "{advice}");
+    assert!(advice.contains("reindex index concurrently app.customers_pkey"), "{advice}");
+    assert!(!advice.contains("events_1_pkey"), "{advice}");
     let mut tables = found.names("damaged_tables");
     tables.sort_unstable();
     let lost =
@@ -79,7 +88,12 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
     assert_eq!(tables, lost);
     assert!(found.names("unread_relations").is_empty());
     assert_eq!(found.names("damaged_relations").last(), Some(&"app.customers_pkey"), "worst first");
-    assert!(found.text.contains("failures were counted") || found.text.contains("no failure"));
+    // Seven pages of those fail their checksum, each at every try to read it; the server had counted none before.
+    let failures = found.outputs["checksum_failures"].as_i64().expect("a number");
+    assert!(failures >= 7, "{failures}");
+    let counted = format!("{failures} pages of phoenix failed their checksum since its statistics");
+    let counted = format!("{counted} began, {failures} of them while it was read, the last at ");
+    assert!(found.text.contains(&counted), "{}", found.text);
     assert!(
         found
             .notes
@@ -183,4 +197,63 @@ async fn without_checksums_and_amcheck_what_makes_no_sense_is_still_found() {
     assert!(unsound["app.orders_pkey"].contains("create extension amcheck"), "{unsound:?}");
     assert!(!unsound.contains_key("app.orders") && !unsound.contains_key("app.documents"));
     assert!(!found.text.contains("audit.log"), "it was not asked for");
+}
+
+#[tokio::test]
+async fn a_checksum_failure_that_was_counted_keeps_a_database_from_being_called_sound() {
+    let Some(mut server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let log = file(&server, "audit.log").await;
+    server.while_stopped(|data| overwrite(data, &log, 1)).await;
+    let found = assess(&server, &json!({})).await.expect("a result");
+    assert_eq!(found.names("damaged_tables"), ["audit.log"]);
+    // The page is gone with its table, and the count stays.
+    server.sql("phoenix", "drop table audit.log cascade").await;
+    let doubted = assess(&server, &json!({ "tier": "deep" })).await.expect("a result");
+    assert_eq!(doubted.unsound(), BTreeMap::new(), "{}", doubted.text);
+    let said = |name: &str| doubted.outputs[name].clone();
+    assert_eq!(
+        (said("damaged"), said("sound"), said("cleared")),
+        (json!(false), json!(false), json!(false))
+    );
+    let result = doubted.outputs["result"].as_str().expect("a sentence");
+    assert!(result.starts_with("no damage was found in "), "{result}");
+    assert!(
+        result.contains("failed their checksum") && result.contains(", 0 of them while"),
+        "{result}"
+    );
+    assert_eq!(doubted.outputs["checksum_failures"], found.outputs["checksum_failures"]);
+    server.sql("phoenix", "select pg_stat_reset()").await;
+    let sound = assess(&server, &json!({ "tier": "deep" })).await.expect("a result");
+    assert_eq!(
+        (&sound.outputs["sound"], &sound.outputs["checksum_failures"]),
+        (&json!(true), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn what_no_check_knows_keeps_no_database_from_being_sound() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let sql = "alter table app.orders add tags text[] default '{a,b}'; \
+         create index by_tag on app.orders using gin (tags); \
+         create index unused on app.customers (name); \
+         update pg_index set indisvalid = false where indexrelid = 'app.unused'::regclass";
+    server.sql("phoenix", sql).await;
+    for tier in ["quick", "deep"] {
+        let found = assess(&server, &json!({ "tier": tier, "budget": null })).await;
+        let found = found.expect("a result");
+        let unsound = found.unsound();
+        assert_eq!(unsound.keys().collect::<Vec<_>>(), ["app.by_tag", "app.unused"], "{unsound:?}");
+        assert_eq!(found.names("unread_relations").len(), 2, "they are told all the same");
+        assert_eq!(
+            (&found.outputs["sound"], &found.outputs["cleared"]),
+            (&json!(true), &json!(true))
+        );
+        assert!(
+            found.notes[0].starts_with("all that can be checked is sound: "),
+            "{:?}",
+            found.notes
+        );
+    }
 }

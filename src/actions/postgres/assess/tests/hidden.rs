@@ -3,8 +3,8 @@
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::super::relations::{Kind, LIST, relation, tests};
-use super::super::report::Verdict;
 use super::super::server::Callable;
+use super::super::verdict::{Unread, Verdict};
 use super::*;
 use crate::engine::ports::Progress;
 
@@ -145,6 +145,8 @@ fn facts() -> server::Facts {
         role: "dr".to_owned(),
         checksum_failures: 0,
         checksum_last_failure: None,
+        checksum_failures_before: 0,
+        version_number: 150_000,
         index_check: Callable::No("amcheck is not installed".to_owned()),
         heap_check: Callable::No("amcheck is not installed".to_owned()),
     }
@@ -158,8 +160,8 @@ async fn rows_that_could_not_be_counted_are_not_called_sound() {
         async |reader: &mut reader::Reader<'_>| reader.rows(&customers).await.expect("asked");
     assert_eq!(with_reader(&server, None, counted).await, Verdict::Sound);
     let over = with_reader(&server, Some(jiff::Timestamp::UNIX_EPOCH), counted).await;
-    let Verdict::Unread { why } = over else { panic!("{over:?}") };
-    assert_eq!(why, "its rows were not counted: the step's time was over");
+    let time = "its rows were not counted: the step's time was over".to_owned();
+    assert_eq!(over, Verdict::Unread(Unread::for_time(time)));
 }
 
 #[tokio::test]

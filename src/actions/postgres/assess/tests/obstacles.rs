@@ -1,5 +1,7 @@
 //! What keeps an assessment from reading is said, and nothing is concluded from what was not read.
 
+use futures::future::Either;
+
 use super::*;
 use crate::outcome::Effect;
 use crate::sandbox::tests::{Scene, phoenix};
@@ -94,6 +96,35 @@ async fn a_connection_that_is_lost_concludes_nothing() {
 }
 
 #[tokio::test]
+async fn sessions_read_side_by_side() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    server
+        .sql(
+            "phoenix",
+            "grant usage on schema app to app; grant all on all tables in schema app to app",
+        )
+        .await;
+    let app = server.application().await.expect("the application connects");
+    let lock = "begin; lock table app.bulk, app.orders, app.customers, app.documents, app.events in access exclusive mode";
+    app.batch_execute(lock).await.expect("locked");
+    // Whoever reads comes to a table that is held; two that wait at one instant read side by side.
+    let waiting = "select count(*)::text from pg_stat_activity where application_name = 'phoenix-dr' \
+         and wait_event_type = 'Lock'";
+    let watch = async {
+        while server.text("postgres", waiting).await != "2" {}
+        app.batch_execute("rollback").await.expect("let go");
+    };
+    let with = json!({ "schemas": ["app"], "jobs": 2, "budget": "1h" });
+    let assessed = assess(&server, &with);
+    futures::pin_mut!(watch, assessed);
+    let seen = match futures::future::select(watch, assessed).await {
+        Either::Left(((), assessed)) => assessed.await.map(|_| true),
+        Either::Right((assessed, _)) => assessed.map(|_| false),
+    };
+    assert_eq!(seen, Ok(true), "two sessions were never seen to wait together");
+}
+
+#[tokio::test]
 async fn a_spent_budget_leaves_the_rest_unread() {
     let Some(server) = estate(&["-k"]).await else { return };
     let found = assess(&server, &json!({ "budget": "0s" })).await.expect("assessed");
@@ -104,6 +135,7 @@ async fn a_spent_budget_leaves_the_rest_unread() {
         (&json!(false), &json!(false))
     );
     assert_eq!(found.report["bytes_read"], 0);
+    assert_eq!(found.outputs["cleared"], false, "the catalogs were not read either");
     let read = assess(&server, &json!({ "budget": "5m" })).await.expect("assessed");
     assert!(
         read.unsound().values().all(|why| why.contains("amcheck is not installed")),
@@ -115,6 +147,32 @@ async fn a_spent_budget_leaves_the_rest_unread() {
         "{:?}",
         read.notes
     );
+}
+
+#[tokio::test]
+async fn what_a_restored_database_was_not_read_of_stays_open_until_it_was() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let (clients, armed) = testing::armed(server.estate(&json!({})));
+    let [pending, damaged] = ["proof-pending-phoenix", "damaged-phoenix"];
+    let recovered =
+        vec!["proof-pending-phoenix-on-phoenix-recovered", "damaged-phoenix-on-phoenix-recovered"];
+    for (more, open, closes) in [
+        (json!({ "budget": "0s", "proves": true }), vec![pending], vec![]),
+        (json!({ "budget": "0s" }), vec![], vec![]),
+        (json!({ "tier": "deep", "proves": true, "schemas": ["app"] }), vec![pending], vec![]),
+        (json!({ "budget": "1h", "proves": true }), vec![], vec![pending]),
+        (json!({ "tier": "deep", "formerly": "" }), vec![], vec![pending, damaged]),
+        (json!({ "tier": "deep", "formerly": "phoenix-recovered" }), vec![], recovered),
+    ] {
+        let call = call(&more);
+        let seen = observe(&clients, &call).await.expect("observed");
+        let done = perform(&clients, &armed, &call, &seen).await.expect("a result");
+        let ids: Vec<&str> = done.obligations.iter().map(|open| open.id.as_str()).collect();
+        assert_eq!(ids, open, "{more}: {:?}", done.notes);
+        let with = serde_json::from_value(Value::Object(call.with.clone())).expect("arguments");
+        assert_eq!(settled(&clients, &with, &done), closes, "{more}");
+    }
 }
 
 #[test]
@@ -149,6 +207,7 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_read() {
             "1 to 16 are possible; `budget` is for the quick tier",
             None,
         ),
+        (json!({ "jobs": 17 }), "`jobs` is 17; 1 to 16 are possible", None),
         (json!({ "schemas": [] }), "`schemas` names none", None),
         (
             json!({ "schemas": ["audti", "app"] }),
@@ -186,6 +245,8 @@ async fn a_look_reads_little_and_says_what_would_be_read() {
         "{evidence}"
     );
     assert!(evidence.contains("one session reads "), "{evidence}");
+    // Of the estate's own objective of half an hour.
+    assert!(evidence.contains("its budget of 1m30s is enough for all of it"), "{evidence}");
     assert!(seen.differences.is_empty() && !seen.satisfied);
     assert!(serde_json::to_string(&seen).expect("JSON").len() < 4096, "it goes into the journal");
     for command in ["pg_amcheck -h ", "pg_dump -h ", "psql -h "] {
