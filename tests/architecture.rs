@@ -236,6 +236,49 @@ fn every_exit_code_is_documented() {
     none(&found);
 }
 
+/// What is called nowhere, and where it may be named all the same; `docs/postgres.md` says why.
+const UNUSED: [(&str, &[&str]); 3] = [
+    ("pg_rewind", &[]),
+    ("pgbackrest", &[]),
+    // One is a query that is refused, the other says what a name of a target is.
+    ("pg_create_restore_point", &["src/checks/postgres.rs", "src/actions/postgres/target.rs"]),
+];
+
+#[test]
+fn what_proves_nothing_is_called_by_no_source_and_no_runbook() {
+    let sources = sources().into_iter().filter(|source| !source.test);
+    let mut texts: Vec<(String, String)> =
+        sources.map(|source| (source.path, source.text)).collect();
+    for folder in ["runbooks", "src/estate"] {
+        for entry in fs::read_dir(root().join(folder)).expect("it is there") {
+            let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            if name.ends_with(".yaml") {
+                let path = format!("{folder}/{name}");
+                texts.push((path.clone(), read(&path)));
+            }
+        }
+    }
+    assert!(texts.iter().any(|(path, _)| path.ends_with("DR-002-database-corruption.yaml")));
+    let manual = read("docs/postgres.md");
+    let mut found = Vec::new();
+    for (name, allowed) in UNUSED {
+        assert!(manual.contains(name), "docs/postgres.md does not say why there is no {name}");
+        let named = texts.iter().filter(|(path, text)| {
+            text.contains(name)
+                && !allowed.contains(&path.as_str())
+                && !is_in_tests(path, text, name)
+        });
+        found.extend(named.map(|(path, _)| format!("{path}: {name}")));
+    }
+    none(&found);
+}
+
+/// Says whether a source names something below its first `#[cfg(test)]` alone.
+fn is_in_tests(path: &str, text: &str, name: &str) -> bool {
+    let tests = text.find("#[cfg(test)]");
+    path.ends_with(".rs") && tests.is_some_and(|at| !text[..at].contains(name))
+}
+
 // The rules themselves: each must be able to fail.
 
 #[test]

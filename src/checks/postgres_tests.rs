@@ -93,6 +93,17 @@ async fn reads_values_of_all_common_types() {
 }
 
 #[tokio::test]
+async fn what_acts_is_not_even_asked_of_a_server() {
+    // There is no database in this estate: whatever reached one would be told so.
+    let checks = Checks { clients: Arc::new(testing::clients(json!({}))) };
+    for name in ACTS {
+        let report = look(&checks, &format!("select {name}('x') is not null"), None).await;
+        assert_eq!(report.verdict, Verdict::Inconclusive, "{name}");
+        assert_eq!(report.said, format!("`{name}` does more than look"));
+    }
+}
+
+#[tokio::test]
 async fn the_lost_database_fails_the_query_of_the_recovered_one() {
     let Some(server) = Server::start() else { return };
     server.prepare().await;
