@@ -33,7 +33,7 @@ impl Drop for Lab {
 
 impl Lab {
     async fn open(backup: &[&str]) -> Option<Self> {
-        let mut server = Server::start_with(&["-k"])?;
+        let mut server = Server::start()?;
         server.prepare().await;
         server.sql("phoenix", "alter table orders owner to dr").await;
         let wal = server.archive().await;

@@ -24,11 +24,19 @@ pub(crate) struct Server {
     bin: PathBuf,
 }
 
-/// Returns the directory of PostgreSQL's programs, where there are any.
+/// Returns the directory of PostgreSQL's programs, where there are any. Where everything is to be tested they must be there:
+/// a test that was left out has not passed.
 fn bin() -> Option<PathBuf> {
     let named = std::env::var_os("PHOENIX_DR_TEST_PG_BIN").map(PathBuf::from);
     let debian = PathBuf::from("/usr/lib/postgresql/15/bin");
-    named.or(Some(debian)).filter(|bin| bin.join("initdb").exists())
+    let bin = named.unwrap_or(debian);
+    let found = bin.join("initdb").exists();
+    assert!(
+        found || std::env::var_os("PHOENIX_DR_TEST_ESTATE").is_none(),
+        "PHOENIX_DR_TEST_ESTATE is set, and there is no PostgreSQL in {}",
+        bin.display()
+    );
+    found.then_some(bin)
 }
 
 /// Returns the ids of an unprivileged user: the server refuses to run as root.
@@ -73,12 +81,12 @@ fn serve(bin: &Path, directory: &Path, data: &Path, address: SocketAddr) -> Chil
 }
 
 impl Server {
-    /// Starts a server whose superuser is `postgres`; `None` where PostgreSQL is not installed.
+    /// Starts a server whose pages have checksums and whose superuser is `postgres`; `None` where PostgreSQL is not installed.
     pub(crate) fn start() -> Option<Self> {
-        Self::start_with(&[])
+        Self::start_with(&["-k"])
     }
 
-    /// Starts a server whose data were made with further options of `initdb`, e.g. `-k` for checksums of pages.
+    /// Starts a server whose data were made with these options of `initdb`; without `-k` its pages have no checksums.
     pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let bin = bin()?;
         let directory = tempfile::tempdir().expect("directory");

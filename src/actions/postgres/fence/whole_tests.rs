@@ -287,7 +287,7 @@ async fn a_database_that_is_full_is_fenced_from_beside() {
 
 #[tokio::test]
 async fn a_database_too_damaged_to_be_entered_is_fenced_all_the_same() {
-    let Some(mut server) = Server::start_with(&["-k"]) else { return };
+    let Some(mut server) = Server::start() else { return };
     server.prepare().await;
     server.sql("postgres", "create database other").await;
     let path = server.text("phoenix", "select pg_relation_filepath('pg_class')").await;
