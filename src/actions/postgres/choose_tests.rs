@@ -1,5 +1,8 @@
 //! Recovery points of a real server: dumps, base backups with archived WAL, what is missing, what was proved.
 
+#[path = "choose_lost_tests.rs"]
+mod lost;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

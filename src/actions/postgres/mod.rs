@@ -16,6 +16,8 @@ mod grants;
 mod holds;
 mod keep;
 mod ladder;
+#[cfg(test)]
+mod lost_tests;
 mod manifest;
 mod marks;
 mod objects;
