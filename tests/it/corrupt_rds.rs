@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::corrupt::{damage, settings};
+use super::corrupt::{came_before, damage, settings};
+use super::cut::{covers, killed_after_each};
 use super::estate::{Estate, Lent, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::{KILLED, killer};
@@ -13,6 +14,8 @@ const INSTANCE: &str = "phoenix-prod";
 const RESTORED: &str = "phoenix-recovered";
 /// How a run ends whose failure was taken back, but for the evidence, which is kept.
 const ROLLED_BACK: i32 = 14;
+/// How a run ends that restored, and nobody knows how much is lost.
+const LOSS_UNKNOWN: i32 = 11;
 /// What is requested once, whatever happens on the way.
 const ONCE: [&str; 2] = ["CreateDBSnapshot", "RestoreDBInstanceToPointInTime"];
 
@@ -59,7 +62,12 @@ fn events(folder: &Folder) -> Vec<Value> {
 
 /// Holds that the application is on the restored instance, and that the damaged one is there, closed.
 fn recovered(estate: &Estate, said: &str) {
-    for operation in ONCE {
+    recovered_by(estate, ONCE, said);
+}
+
+/// The same; these operations were requested once each.
+fn recovered_by(estate: &Estate, once: [&str; 2], said: &str) {
+    for operation in once {
         assert_eq!(estate.requested(operation), 1, "{said}: {operation}");
     }
     assert_eq!(estate.requested("DeleteDBInstance"), 0, "{said}: nothing is deleted");
@@ -95,6 +103,7 @@ fn a_damaged_database_of_rds_is_kept_as_a_snapshot_and_an_instance_takes_its_pla
     let events = events(&folder);
     let of = |step: &str| of_step(&events, "attempt_finished", step)[0].to_string();
     assert!(of("evidence").contains(":snapshot:phoenix-dr-"), "{}", of("evidence"));
+    came_before(&events, ("step_finished", "evidence"), ("step_started", "fence"));
     assert!(
         of("assess").contains(r#""damaged_tables":["public.experiments"]"#),
         "{}",
@@ -159,35 +168,40 @@ fn where_nothing_is_restored_the_database_is_opened_again_and_the_snapshot_kept(
     assert!(of_step(&events, "step_started", "repoint").is_empty());
 }
 
-/// Records after which a run is killed: of what RDS makes, and of what cannot be taken back.
-const CUTS: [(&str, &str); 7] = [
-    ("step_started", "evidence"),
-    ("attempt_finished", "evidence"),
-    ("step_started", "restore_instance"),
-    ("attempt_finished", "restore_instance"),
-    ("step_started", "repoint"),
-    ("attempt_finished", "repoint"),
-    ("step_started", "protect"),
-];
+#[test]
+fn sigkill_after_each_record_and_resume_requests_each_once() {
+    let estate = damaged();
+    let folder = estate.folder();
+    let resume: Vec<String> = std::iter::once("resume").chain(ANSWERS).map(str::to_owned).collect();
+    let cuts = killed_after_each(&folder, &database(&[]), &resume);
+    covers(&cuts, &["evidence", "fence", "assess", "recovery_point", "restore_instance"]);
+    covers(&cuts, &["prove_server", "repoint", "application", "protect", "deep"]);
+    recovered(&estate, "killed after each record");
+}
 
 #[test]
-fn sigkill_on_the_way_and_resume_requests_each_once() {
+fn a_snapshot_becomes_an_instance_that_takes_over() {
     let estate = damaged();
-    for (index, (kind, step)) in CUTS.into_iter().enumerate() {
-        let said = format!("killed after {kind} of {step}");
-        if index > 0 {
-            estate.post("/reset", OPTIONS);
-            prepare(&estate);
-        }
-        let folder = estate.folder();
-        let mut command = folder.command(&database(&[]));
-        let record = format!("\"event\":{{\"kind\":\"{kind}\",\"step\":\"{step}\"");
-        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", record);
-        let killed = ran(command.output().expect("run the binary"));
-        assert_eq!(killed.exit, KILLED, "{said}: {}\n{}", killed.out, killed.err);
-        let resumed = folder.run(&[&["resume"], &ANSWERS[..]].concat());
-        assert_eq!(resumed.exit, 0, "{said}: {}\n{}", resumed.out, resumed.err);
-        recovered(&estate, &said);
+    let folder = estate.folder();
+    // It is of after the damage began, as far as anybody said: how much is lost with it nobody knows.
+    let other = |word: String| match word.as_str() {
+        "backup:us-east-1" => "snapshot:us-east-1".to_owned(),
+        "1d" => "unknown".to_owned(),
+        _ => word,
+    };
+    let words: Vec<String> = database(&[]).into_iter().map(other).collect();
+    folder.run(&words).exits(LOSS_UNKNOWN);
+    let once = ["CreateDBSnapshot", "RestoreDBInstanceFromDBSnapshot"];
+    recovered_by(&estate, once, "of a snapshot");
+    assert_eq!(estate.requested(ONCE[1]), 0, "and of nothing else");
+    let events = events(&folder);
+    let chosen = &of_step(&events, "attempt_finished", "recovery_point")[0]["result"]["outputs"];
+    assert_eq!(chosen["kind"], "snapshot", "{chosen}");
+    // What was kept as evidence has the damage, and is never what is restored.
+    let kept = &of_step(&events, "attempt_finished", "evidence")[0]["result"]["outputs"];
+    assert!(!chosen["point"].to_string().contains(":snapshot:phoenix-dr-"), "{chosen} {kept}");
+    for step in ["restore_instance", "prove_server", "repoint", "application", "protect", "deep"] {
+        assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "done", "{step}");
     }
 }
 

@@ -13,6 +13,8 @@ use super::killed::{KILLED, killer};
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
+/// How a run ends that failed before anything was changed.
+const FAILED_UNCHANGED: i32 = 4;
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 const RUNBOOK: &str = r#"
@@ -81,9 +83,20 @@ fn vacant() -> u16 {
     }
 }
 
+/// Whether pages are looked at while they are backed up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checksums {
+    Verified,
+    NotVerified,
+}
+
 impl Place {
     /// Backs the primary up, three rows in a table of its own; nothing is archived, so that the backup is all there is.
     pub(crate) fn of(estate: &Estate) -> Self {
+        Self::with(estate, Checksums::Verified)
+    }
+
+    pub(crate) fn with(estate: &Estate, checksums: Checksums) -> Self {
         estate.sql(INSTANCE, "create table pit as select generate_series(1, 3) id");
         estate.sql(INSTANCE, "grant select on pit to phoenix_dr");
         let directory = tempfile::tempdir().expect("a directory");
@@ -98,7 +111,7 @@ impl Place {
             std::fs::create_dir_all(&path).expect("made");
             std::fs::set_permissions(&path, mode()).expect("mode");
         }
-        place.back_up(estate);
+        place.back_up(estate, checksums);
         place
     }
 
@@ -120,7 +133,7 @@ impl Place {
         command
     }
 
-    fn back_up(&self, estate: &Estate) {
+    fn back_up(&self, estate: &Estate, checksums: Checksums) {
         let known = &estate.about("databases")[INSTANCE];
         let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
         let made = self
@@ -129,6 +142,7 @@ impl Place {
             .args(["-h", known["host"].as_str().expect("a host"), "-U", "postgres", "-c", "fast"])
             .args(["-p", &known["port"].to_string(), "-D"])
             .arg(self.directory.path().join("bases/sunday"))
+            .args((checksums == Checksums::NotVerified).then_some("--no-verify-checksums"))
             .output()
             .expect("pg_basebackup runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -151,6 +165,31 @@ impl Place {
         std::fs::write(&file, text).expect("written");
         folder.write("back.yaml", RUNBOOK);
         folder
+    }
+
+    /// Writes more and archives the WAL of it, but for one segment in the middle, whose name is returned.
+    fn archive_with_a_gap(&self, estate: &Estate) -> String {
+        let text = |sql: &str| estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
+        for id in 4..8 {
+            estate.sql(INSTANCE, &format!("insert into pit values ({id})"));
+            text("select pg_switch_wal()::text");
+        }
+        let written = text("select pg_walfile_name(pg_current_wal_lsn())");
+        let folder = Path::new(&text("show data_directory")).join("pg_wal");
+        let names = std::fs::read_dir(&folder).expect("listed");
+        let mut names: Vec<String> = names
+            .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name.len() == written.len() && *name < written)
+            .collect();
+        names.sort();
+        let gone = names.remove(names.len() - 2);
+        for name in names {
+            let archived = self.directory.path().join("wal").join(&name);
+            std::fs::copy(folder.join(&name), &archived).expect("archived");
+            std::fs::set_permissions(archived, std::fs::Permissions::from_mode(0o644))
+                .expect("mode");
+        }
+        gone
     }
 
     /// Asks the restored server.
@@ -202,11 +241,8 @@ fn a_server_is_restored_beside_and_a_rollback_removes_it_and_nothing_else() {
         "1d",
         "--non-interactive",
     ]);
-    assert!(
-        refused.exit != 0 && refused.said().contains("the archived WAL ends at"),
-        "{}",
-        refused.said()
-    );
+    let refused = refused.exits(FAILED_UNCHANGED);
+    assert!(refused.said().contains("the archived WAL ends at"), "{}", refused.said());
     assert_eq!(place.names(), [""; 0], "refused before anything is made");
     // Whatever it loses is more than the objective allows, and nobody is there to type it.
     let strict = "command: go-back\nobjectives: { rto: 30m, rto_max: 4h, rpo: 0s, rpo_max: 0s }\n";
@@ -214,7 +250,7 @@ fn a_server_is_restored_beside_and_a_rollback_removes_it_and_nothing_else() {
     let nobody = folder.run(&["run", "strict.yaml", "--yes", "--non-interactive"]).exits(8);
     assert!(nobody.said().contains("--accept-loss"), "{}", nobody.said());
     let unknown = [&RUN[..], &["--recovery-point", "base:monday"]].concat();
-    let unknown = folder.run(&unknown);
+    let unknown = folder.run(&unknown).exits(FAILED_UNCHANGED);
     assert!(
         unknown.said().contains("there is no recovery point `base:monday`"),
         "{}",
@@ -228,9 +264,22 @@ fn a_server_is_restored_beside_and_a_rollback_removes_it_and_nothing_else() {
     assert_eq!(place.names(), ["data"]);
     let shown = folder.run(&["recovery-points"]).exits(0).out;
     assert!(shown.contains("base:sunday") && !shown.contains("never"), "it is proved: {shown}");
-    let twice = folder.run(&RUN);
+    let twice = folder.run(&RUN).exits(FAILED_UNCHANGED);
     assert!(twice.said().contains("is there already, and not of this step"), "{}", twice.said());
     place.clear();
+}
+
+#[test]
+fn a_segment_that_is_missing_before_the_target_is_named_and_nothing_is_made() {
+    let estate = fresh(OPTIONS);
+    let place = Place::of(&estate);
+    let gone = place.archive_with_a_gap(&estate);
+    let folder = place.folder(&estate);
+    let shown = folder.run(&["recovery-points", "--output", "json"]).exits(0);
+    assert!(shown.out.contains(&gone), "{gone}: {}", shown.out);
+    let refused = folder.run(&RUN).exits(FAILED_UNCHANGED);
+    assert!(refused.said().contains(&gone), "{gone}: {}", refused.said());
+    assert_eq!(place.names(), [""; 0], "refused before anything is made");
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! DR-002 where something else is wrong as well: it ends as documented, says the way on, and the database is as it was.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::corrupt::{Backups, DUMP, INSTANCE, NOT_MET, OPTIONS, PROVE, ROLLED_BACK};
+use super::corrupt::{application_writes, client, damage, database, databases, events, settings};
+use super::estate::{Estate, Lent, fresh};
+use super::harness::{Folder, Ran, of_step};
+
+/// How a run ends that stopped before it began, for an answer nobody gave.
+const NEEDS_ANSWER: i32 = 8;
+
+/// A damaged database, and a proved dump of it.
+struct Scene {
+    estate: Lent,
+    backups: Backups,
+}
+
+impl Scene {
+    fn open() -> Self {
+        let estate = fresh(OPTIONS);
+        let backups = Backups::of(&estate, &format!("{DUMP}{PROVE}"));
+        estate.sql(INSTANCE, "drop database proof");
+        damage(&estate);
+        Self { estate, backups }
+    }
+
+    fn sql(&self, sql: &str) {
+        self.estate.sql(INSTANCE, sql);
+    }
+
+    /// Runs DR-002; holds how it ends, what it says, and that databases, roles and privileges are as before.
+    #[track_caller]
+    fn ends(&self, change: impl FnOnce(&mut Folder), exit: i32, said: &[&str]) -> (Folder, Ran) {
+        let mut folder = self.backups.folder(&self.estate);
+        change(&mut folder);
+        let before = (settings(&self.estate), databases(&self.estate));
+        let ended = folder.run(&database(&[])).exits(exit);
+        for part in said {
+            assert!(ended.said().contains(part), "`{part}` is not in {}", ended.said());
+        }
+        assert_eq!((settings(&self.estate), databases(&self.estate)), before, "{said:?}");
+        (folder, ended)
+    }
+
+    /// Returns the largest file of the dump: rows.
+    fn rows(&self) -> PathBuf {
+        let files = std::fs::read_dir(self.backups.0.path().join("good.dump")).expect("listed");
+        let files = files.map(|entry| entry.expect("an entry").path());
+        files.max_by_key(|path| path.metadata().expect("there").len()).expect("a file")
+    }
+}
+
+#[test]
+fn what_the_role_lacks_is_told_with_the_grant_before_anything_is_touched() {
+    let scene = Scene::open();
+    let wrong = |folder: &mut Folder| {
+        folder.environment.insert("PHOENIX_DB_PASSWORD".to_owned(), "another".to_owned());
+    };
+    let said = ["password authentication failed for user \"phoenix_dr\""];
+    let (folder, _) = scene.ends(wrong, NOT_MET, &said);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    scene.sql("revoke pg_signal_backend from phoenix_dr");
+    // Without the fence nothing is restored unless somebody says so.
+    let (folder, _) = scene.ends(|_| {}, NEEDS_ANSWER, &["--waive fence=unfenced"]);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    let dry = folder.run(&database(&["--dry-run"]));
+    assert!(dry.said().contains("grant pg_signal_backend to"), "{}: {}", dry.exit, dry.said());
+    scene.sql("grant pg_signal_backend to phoenix_dr");
+    scene.sql("alter role phoenix_dr nocreatedb");
+    let said = ["phoenix_dr may not create databases", "alter role \"phoenix_dr\" createdb"];
+    let (folder, _) = scene.ends(|_| {}, NOT_MET, &said);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    application_writes(&scene.estate);
+}
+
+#[test]
+fn a_dump_that_is_not_what_it_was_is_not_restored() {
+    let scene = Scene::open();
+    let rows = scene.rows();
+    let whole = std::fs::read(&rows).expect("read");
+    let file = OpenOptions::new().write(true).open(&rows).expect("opened");
+    let middle = whole.len() / 2;
+    file.write_at(&[whole[middle] ^ 1], middle as u64).expect("flipped");
+    let (folder, _) = scene.ends(|_| {}, ROLLED_BACK, &["has other content than was written"]);
+    let run = events(&folder);
+    assert!(!of_step(&run, "attempt_finished", "fence").is_empty(), "it was closed");
+    assert!(of_step(&run, "step_started", "cut_over").is_empty());
+    // One that is cut off is no recovery point.
+    file.set_len(middle as u64).expect("cut");
+    let (folder, _) = scene.ends(|_| {}, NOT_MET, &["good", "bytes instead of"]);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    application_writes(&scene.estate);
+}
+
+/// Ends, whenever it comes, the session that makes the index which never ends.
+const END: &str =
+    "select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event = 'PgSleep'";
+
+/// An index that takes forever in any database but the dumped one.
+const WAITS: [&str; 4] = [
+    "create function public.waits(n int) returns int immutable language plpgsql as $$ begin \
+         if current_database() <> 'phoenix' then perform pg_sleep(3600); end if; return n; end $$",
+    "create table public.waiting (n int)",
+    "insert into public.waiting values (1)",
+    "create index on public.waiting (public.waits(n))",
+];
+
+#[test]
+fn a_restore_whose_sessions_are_ended_for_good_opens_the_database_again() {
+    let estate = fresh(OPTIONS);
+    for sql in WAITS {
+        estate.sql(INSTANCE, sql);
+    }
+    let backups = Backups::of(&estate, DUMP);
+    damage(&estate);
+    let folder = backups.folder(&estate);
+    let before = (settings(&estate), databases(&estate));
+    let (over, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                let ended = estate.sql(INSTANCE, END) != 0;
+                cut.fetch_or(ended, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        });
+        let ended = folder.run(&database(&["--unverified", "true"]));
+        over.store(true, Ordering::SeqCst);
+        ended
+    });
+    assert!(cut.load(Ordering::SeqCst), "it was cut");
+    let ended = ended.exits(ROLLED_BACK);
+    assert!(ended.said().contains("pg_restore of good: "), "{}", ended.said());
+    let run = events(&folder);
+    assert!(!of_step(&run, "step_started", "restore").is_empty());
+    assert!(of_step(&run, "step_started", "prove").is_empty());
+    assert_eq!((settings(&estate), databases(&estate)), before, "opened as it was");
+    application_writes(&estate);
+}
+
+/// A session that keeps everybody from changing what is set of databases.
+struct Holder<'a> {
+    estate: &'a Estate,
+    session: std::process::Child,
+}
+
+impl<'a> Holder<'a> {
+    fn of(estate: &'a Estate) -> Self {
+        let mut session = client(estate, "psql");
+        session.args(["-X", "-d", "postgres", "-c", "begin"]);
+        session.args(["-c", "lock table pg_database in exclusive mode"]);
+        session.args(["-c", "select pg_sleep(3600)"]);
+        session
+            .env("PGAPPNAME", "somebody")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let session = session.spawn().expect("psql runs");
+        let held = "select count(*) from pg_locks where relation = 'pg_database'::regclass and mode = 'ExclusiveLock'";
+        while estate.sql(INSTANCE, held) == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Self { estate, session }
+    }
+
+    fn end(mut self) {
+        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'somebody'";
+        assert_eq!(self.estate.sql(INSTANCE, end), 1);
+        assert!(!self.session.wait().expect("it ends").success());
+    }
+}
+
+#[test]
+fn a_lock_that_keeps_the_fence_away_is_named_with_who_holds_it() {
+    let scene = Scene::open();
+    let holder = Holder::of(&scene.estate);
+    let (folder, ended) = scene.ends(|_| {}, ROLLED_BACK, &["postgres (pid ", "somebody"]);
+    let run = events(&folder);
+    assert!(of_step(&run, "step_started", "assess").is_empty(), "{}", ended.said());
+    holder.end();
+    application_writes(&scene.estate);
+}
