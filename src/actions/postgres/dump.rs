@@ -248,6 +248,9 @@ pub(super) fn class(ended: &Ended) -> FailureClass {
     let passing = [
         "connection to server",
         "server closed the connection",
+        // By an administrator, or because the server goes down: `pg_basebackup` says no more than the server.
+        "terminating connection",
+        "shutting down",
         "lock timeout",
         "conflict with recovery",
     ];

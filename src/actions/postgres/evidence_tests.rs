@@ -1,5 +1,8 @@
 //! Copies of the files of real servers, sound and damaged.
 
+#[path = "evidence_lost_tests.rs"]
+mod lost;
+
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::process::{Command, Stdio};
 
@@ -24,7 +27,7 @@ const AT: u64 = 8192 + 300;
 
 impl Lab {
     async fn open() -> Option<Self> {
-        let mut server = Running::start_with(&["-k"])?;
+        let mut server = Running::start()?;
         server.prepare().await;
         server
             .sql(
