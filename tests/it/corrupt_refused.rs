@@ -84,13 +84,14 @@ fn a_dump_that_is_not_what_it_was_is_not_restored() {
     let whole = std::fs::read(&rows).expect("read");
     let file = OpenOptions::new().write(true).open(&rows).expect("opened");
     let middle = whole.len() / 2;
-    file.write_at(&[whole[middle] ^ 1], middle as u64).expect("flipped");
+    let at = u64::try_from(middle).expect("a length");
+    file.write_at(&[whole[middle] ^ 1], at).expect("flipped");
     let (folder, _) = scene.ends(|_| {}, ROLLED_BACK, &["has other content than was written"]);
     let run = events(&folder);
     assert!(!of_step(&run, "attempt_finished", "fence").is_empty(), "it was closed");
     assert!(of_step(&run, "step_started", "cut_over").is_empty());
     // One that is cut off is no recovery point.
-    file.set_len(middle as u64).expect("cut");
+    file.set_len(at).expect("cut");
     let (folder, _) = scene.ends(|_| {}, NOT_MET, &["good", "bytes instead of"]);
     assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
     application_writes(&scene.estate);
