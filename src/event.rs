@@ -1,6 +1,7 @@
 //! Facts: what is journalled, folded into state, and shown. Also the questions a person is asked.
 
 mod mode;
+mod reached;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::plan::outputs::WantedOutput;
 use crate::span::Span;
 
 pub(crate) use mode::{Mode, WorldNamed};
+pub(crate) use reached::Reached;
 pub(crate) use settings::{OnFailureFlag, RunSettings};
 
 /// A fact with its place in the journal.

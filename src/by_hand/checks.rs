@@ -30,6 +30,7 @@ pub(crate) fn check(estate: &Estate, check: CheckName, with: &Map<String, Value>
         )],
         CheckName::KubernetesRollout => rollout(estate, with),
         CheckName::PostgresConnections => connections(estate, with),
+        CheckName::PostgresEssentials => essentials(estate, with),
         CheckName::PostgresQuery => query(estate, with),
         CheckName::Quorum => quorum(estate, with),
         CheckName::RdsStatus => vec![status(with)],
@@ -196,6 +197,27 @@ fn query(estate: &Estate, with: With<'_>) -> Vec<String> {
             "{} -Atc 'select inet_server_addr(), pg_postmaster_start_time()' # must not be {other}",
             database::psql(estate, &instance)
         ));
+    }
+    lines
+}
+
+fn essentials(estate: &Estate, with: With<'_>) -> Vec<String> {
+    let instance = with.text("instance");
+    let mut lines: Vec<String> =
+        database::find(estate, &with.text("region"), &instance).into_iter().collect();
+    let psql = match with.maybe("database") {
+        Some(name) => database::psql_to(estate, &instance, name),
+        None => database::psql(estate, &instance),
+    };
+    let queries = estate.database.iter().flat_map(|found| &found.essentials.queries);
+    let asked = queries.map(|query| {
+        format!("{psql} -Atc {} # must be t: {}", shell::word(&query.sql), query.title)
+    });
+    let before = lines.len();
+    lines.extend(asked);
+    if lines.len() == before {
+        let none = "the estate names no `database.essentials.queries`: it need only answer";
+        lines.push(format!("{psql} -Atc 'select true' # {none}"));
     }
     lines
 }

@@ -121,6 +121,7 @@ async fn see(
         CheckName::KubernetesPods => kubernetes::pods(clients, &arguments(with)?).await,
         CheckName::KubernetesRollout => kubernetes::rollout(clients, &arguments(with)?).await,
         CheckName::PostgresConnections => postgres::connections(clients, &arguments(with)?).await,
+        CheckName::PostgresEssentials => postgres::essentials(clients, &arguments(with)?).await,
         CheckName::PostgresQuery => postgres::query(clients, &arguments(with)?).await,
     })
 }

@@ -1,4 +1,5 @@
-//! Checks `postgres.query` and `postgres.connections`: what SQL says of an instance, and who is connected to it.
+//! Checks `postgres.query`, `postgres.essentials` and `postgres.connections`: what SQL says of an instance, whether the
+//! application finds in it what it cannot do without, and who is connected to it.
 
 use serde_json::{Value, json};
 use tokio_postgres::types::{FromSql, Kind, Type};
@@ -6,30 +7,14 @@ use tokio_postgres::types::{FromSql, Kind, Type};
 use super::Seen;
 use super::kubernetes::{ReadyPod, ready_pods};
 use crate::clients::Clients;
+use crate::clients::postgres::essentials::{Answered, acts, questions};
 use crate::clients::postgres::{connect, leads_to};
 use crate::outcome::ActionError;
-use crate::runbook::catalogue::checks::{PostgresConnections, PostgresQuery};
-
-/// Functions that act although the transaction is read-only; a check must not.
-const ACTS: [&str; 12] = [
-    "pg_promote",
-    "pg_terminate_backend",
-    "pg_cancel_backend",
-    "pg_reload_conf",
-    "pg_switch_wal",
-    "pg_rotate_logfile",
-    "pg_wal_replay_pause",
-    "pg_wal_replay_resume",
-    "pg_create_restore_point",
-    "pg_drop_replication_slot",
-    "pg_advisory_lock",
-    "dblink",
-];
+use crate::runbook::catalogue::checks::{PostgresConnections, PostgresEssentials, PostgresQuery};
 
 /// Reads one value. What it must be is said by `that` or `expect`; a bare one must be true.
 pub(super) async fn query(clients: &Clients, with: &PostgresQuery) -> Seen {
-    let sql = with.sql.to_ascii_lowercase();
-    if let Some(name) = ACTS.iter().find(|name| sql.contains(*name)) {
+    if let Some(name) = acts(&with.sql) {
         return Seen::unclear(format!("`{name}` does more than look"));
     }
     let (value, mistaken) = futures::join!(value(clients, with), mistaken(clients, with));
@@ -43,6 +28,35 @@ pub(super) async fn query(clients: &Clients, with: &PostgresQuery) -> Seen {
         Ok(Err(why)) => Seen::unclear(why),
         Err(error) => Seen::unclear(error.message),
     }
+}
+
+/// Asks everything the estate's application cannot do without; holds where the estate names nothing.
+pub(super) async fn essentials(clients: &Clients, with: &PostgresEssentials) -> Seen {
+    let database = with.database.as_deref();
+    match questions(clients, &with.instance, database).await {
+        Ok(answered) => judge(&with.instance, &answered),
+        Err(error) => Seen::unclear(error.message),
+    }
+}
+
+/// One wrong answer says more than others that could not be had.
+fn judge(instance: &str, answered: &[Answered]) -> Seen {
+    let said: Vec<String> = answered.iter().filter_map(Answered::said).collect();
+    let value = json!({ "asked": answered.len(), "not_true": said });
+    if answered.is_empty() {
+        let said =
+            "the estate names no questions (`database.essentials.queries`): nothing was asked";
+        return Seen::holds(said, value);
+    }
+    if said.is_empty() {
+        let said = format!("{instance} answers all {} of them by true", answered.len());
+        return Seen::holds(said, value);
+    }
+    let said = format!("{instance}: {}", said.join("; "));
+    if answered.iter().any(Answered::is_wrong) {
+        return Seen::fails(said, value);
+    }
+    Seen { value, ..Seen::unclear(said) }
 }
 
 /// Says which instance the connection leads to by mistake, where it leads to the one it must not.

@@ -104,6 +104,42 @@ async fn what_acts_is_not_even_asked_of_a_server() {
 }
 
 #[tokio::test]
+async fn what_the_application_cannot_do_without_is_asked() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    server.sql("phoenix", "grant all on orders to dr; create table hidden (id int)").await;
+    let look = async |queries: Value, more: Value| {
+        let estate = server.estate(&json!({ "essentials": { "queries": queries } }));
+        let checks = Checks { clients: Arc::new(testing::clients(estate)) };
+        let mut with = json!({ "instance": "phoenix-prod", "region": "us-east-1" });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            with[name.as_str()] = value.clone();
+        }
+        checks.look(&spec("postgres.essentials", with)).await
+    };
+    let asks = |sql: &str| json!([{ "title": "it is there", "sql": sql }]);
+    let empty = "select count(*) = 0 from orders";
+    for (queries, more, verdict, said) in [
+        (json!([]), json!({}), Verdict::Holds, "nothing was asked"),
+        (asks(empty), json!({}), Verdict::Holds, "answers all 1 of them by true"),
+        (
+            asks("select count(*) > 0 from orders"),
+            json!({}),
+            Verdict::Fails,
+            "`it is there` is false",
+        ),
+        // In another database it is not.
+        (asks(empty), json!({ "database": "postgres" }), Verdict::Fails, "does not exist"),
+        (asks(empty), json!({ "database": "nowhere" }), Verdict::Inconclusive, "nowhere"),
+        (asks("select true from hidden"), json!({}), Verdict::Inconclusive, "could not be asked"),
+    ] {
+        let report = look(queries, more).await;
+        assert_eq!(report.verdict, verdict, "{}", report.said);
+        assert!(report.said.contains(said), "{said}: {}", report.said);
+    }
+}
+
+#[tokio::test]
 async fn the_lost_database_fails_the_query_of_the_recovered_one() {
     let Some(server) = Server::start() else { return };
     server.prepare().await;

@@ -16,6 +16,7 @@ mod blocked;
 mod connect;
 mod cursor;
 mod error;
+pub(crate) mod essentials;
 pub(crate) mod fence;
 mod heartbeat;
 mod held;
@@ -32,6 +33,7 @@ mod usage;
 mod vigil;
 
 pub(crate) use batch::Batch;
+pub(crate) use blocked::or_say_who_blocks;
 pub(crate) use connect::{
     NoSession, Opening, address, connect, connect_to, connect_with, database, login, password, way,
 };

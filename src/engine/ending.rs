@@ -160,6 +160,10 @@ fn took_too_long(state: &RunState, now: Timestamp) -> bool {
 
 fn lost_too_much(state: &RunState) -> bool {
     let allowed = state.plan.objectives.rpo_max;
+    // What the restored data says counts for more than what was expected of it.
+    if let Some(lost) = state.reached.lost(state.incident_started) {
+        return lost.most > allowed;
+    }
     // A satisfied choice of an earlier run lost nothing in this one.
     state
         .steps

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::step::{Illegal, RevertStage, Stage, StepState};
-use crate::event::{Answer, Event, Mode, QuestionKey, Record, RollbackScope, RunEnd, RunSettings};
+use crate::event::{
+    Answer, Event, Mode, QuestionKey, Reached, Record, RollbackScope, RunEnd, RunSettings,
+};
 use crate::ids::{RunId, StepId};
 use crate::outcome::{Obligation, StepEnd, Verdict};
 use crate::plan::{Plan, PlannedStep};
@@ -155,6 +157,8 @@ pub(crate) struct RunState {
     /// An operator vouched for being alone
     pub vouched: bool,
     pub restored: Option<Verdict>,
+    /// What the data that took over tells of what was lost
+    pub reached: Reached,
 }
 
 /// Why a journal does not fold.
@@ -228,6 +232,7 @@ impl RunState {
             lease_taken: false,
             vouched: false,
             restored: None,
+            reached: Reached::default(),
             plan,
             graph,
         })
@@ -253,6 +258,7 @@ impl RunState {
                 _ => Err(FoldError::AfterEnd),
             };
         }
+        self.reached.apply(&self.plan, event);
         match event {
             Event::RunStarted { .. } => return Err(FoldError::SecondStart),
             Event::RunResumed { settings, .. } => self.resume(settings),

@@ -97,7 +97,7 @@ pub(super) const fn of_check(check: CheckName) -> &'static [Section] {
         CheckName::PostgresConnections => {
             &[Section::Database, Section::Application, Section::Pods, Section::Clusters]
         }
-        CheckName::PostgresQuery => &[Section::Database],
+        CheckName::PostgresEssentials | CheckName::PostgresQuery => &[Section::Database],
         CheckName::Route53Answer => &[Section::Dns],
     }
 }

@@ -2,7 +2,7 @@
 //! left to do. Markdown, from the records alone. Pure.
 
 use super::audit;
-use super::summary::{ChangedStep, LossReached, Summary};
+use super::summary::{ChangedStep, LossReached, Summary, newest_record};
 use super::text::{about, length, minutes, plain};
 use super::words;
 use crate::clock::since;
@@ -101,7 +101,8 @@ fn loss(loss: &LossReached) -> [String; 3] {
     let reached = loss.loss.map_or("not known".to_owned(), about);
     let objective = format!("{}, at most {}", about(loss.objective), about(loss.most));
     let yet = if loss.recovered { "" } else { "none yet; chosen: " };
-    ["data loss".to_owned(), format!("{yet}{reached} ({})", loss.from), objective]
+    let by = newest_record(loss).map(|by| format!("; {by}")).unwrap_or_default();
+    ["data loss".to_owned(), format!("{yet}{reached} ({}{by})", loss.from), objective]
 }
 
 fn changes(text: &mut String, summary: &Summary) {

@@ -24,7 +24,7 @@ use crate::runbook::catalogue::actions::ActionName;
 use crate::span::Span;
 
 pub(crate) use lines::lines;
-pub(super) use lines::{loss_line, restored_cells};
+pub(super) use lines::{loss_line, newest_record, restored_cells};
 
 /// Columns of why a step is not done.
 const REASON_COLUMNS: usize = 100;
@@ -85,8 +85,12 @@ pub(crate) struct LossReached {
     pub from: String,
     /// The database was recovered from it; until then nothing is lost yet
     pub recovered: bool,
-    /// `None`: nobody could measure it
+    /// By the newest record where that was read, else as it was estimated; `None`: nobody could measure it
     pub loss: Option<Span>,
+    /// What the choice was expected to lose; `None`: nobody could measure it
+    pub estimated: Option<Span>,
+    /// Of when the newest record in the database that took over is, where it was read: at most what came after it is lost
+    pub newest: Option<Timestamp>,
     pub objective: Span,
     pub most: Span,
 }
@@ -125,17 +129,27 @@ pub(crate) fn of(records: &[Record], now: Timestamp) -> Option<Summary> {
         obligations: view.obligations.values().cloned().collect(),
         restored: restored(&view, incident_started, until),
         verified: verified(records),
-        loss: view.chosen.as_ref().map(|chosen| LossReached {
-            from: chosen.title.clone(),
-            recovered: recovered(&view),
-            loss: chosen.loss,
-            objective: plan.objectives.rpo,
-            most: plan.objectives.rpo_max,
-        }),
+        loss: loss(&view, incident_started),
         waited_for_people: Span(spent.people),
         waited_for_cloud: Span(spent.cloud + spent.retries),
         next: next(&view, &run, !still.is_empty()),
         run,
+    })
+}
+
+/// Returns what was lost: as the data that took over says, where it was asked and is there.
+fn loss(view: &ViewState, incident_started: Timestamp) -> Option<LossReached> {
+    let (plan, chosen) = (view.plan.as_ref()?, view.chosen.as_ref()?);
+    let recovered = recovered(view);
+    let lost = view.reached.lost(incident_started).filter(|_| recovered);
+    Some(LossReached {
+        from: chosen.title.clone(),
+        recovered,
+        loss: lost.map_or(chosen.loss, |lost| Some(lost.most)),
+        estimated: chosen.loss,
+        newest: lost.map(|lost| lost.newest),
+        objective: plan.objectives.rpo,
+        most: plan.objectives.rpo_max,
     })
 }
 

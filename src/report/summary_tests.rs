@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{Answer, AnswerForm, QuestionKey, RevertResult, RollbackScope};
+use crate::event::{Answer, AnswerForm, AttemptResult, QuestionKey, RevertResult, RollbackScope};
 use crate::report::fixtures::{
     Script, at, candidates, failure, obligation, question, quorum, run_id, zone,
 };
@@ -71,6 +71,87 @@ fn nothing_is_lost_before_a_database_is_recovered() {
     assert!(chosen.contains("Data loss      none yet; chosen: 7 s of 5 min"), "{chosen}");
     let recovered = before("repoint");
     assert!(recovered.contains("Data loss      7 s of 5 min"), "{recovered}");
+}
+
+/// Makes a step of a plan one of another kind.
+fn made(script: &mut Script, step: &str, action: &str, with: serde_json::Value) {
+    let Event::RunStarted { plan, .. } = &mut script.records[0].event else { panic!("first") };
+    let steps = &mut Arc::make_mut(plan).steps;
+    let planned = steps.iter_mut().find(|planned| planned.id.0 == step).expect("a step");
+    let serde_json::Value::Object(with) = with else { panic!("arguments") };
+    planned.body = Body::Action { action: action.to_owned(), with };
+}
+
+/// A step that finds of when the newest record is.
+fn found(script: Script, clock: &str, step: &str, newest: &str, end: StepEnd) -> Script {
+    let outputs = serde_json::json!({ "newest": newest }).as_object().cloned();
+    let result = AttemptResult::Performed {
+        after: serde_json::Value::Null,
+        outputs: outputs.expect("outputs"),
+        notes: Vec::new(),
+    };
+    let (step, with) = (StepId::from(step), serde_json::Map::new());
+    script
+        .event(clock, Event::StepReady { step: step.clone(), with })
+        .start(clock, &step.0)
+        .event(clock, Event::AttemptFinished { step: step.clone(), attempt: 1, result })
+        .end(clock, &step.0, end)
+}
+
+#[test]
+fn the_newest_record_of_what_took_over_says_what_was_lost() {
+    let mut script = Script::started();
+    // What is looked at before the choice says nothing of what is lost.
+    made(&mut script, "fence", "postgres.prove", serde_json::json!({}));
+    made(&mut script, "restore", "postgres.prove", serde_json::json!({}));
+    made(&mut script, "repoint", "postgres.prove", serde_json::json!({}));
+    let choice = question(
+        QuestionKey::Choice { step: "recovery_point".into(), among: String::new() },
+        AnswerForm::Candidates { candidates: candidates(), loss_max: None, best: None },
+    );
+    let chose = Answer::Chosen { id: "replica".to_owned() };
+    let script = found(script, "02:18:05", "fence", "2026-07-14T02:11:00Z", StepEnd::Done);
+    let chosen = Event::StepStarted {
+        step: "recovery_point".into(),
+        attempt: 1,
+        generation: 0,
+        token: "t".to_owned(),
+        before: serde_json::Value::Null,
+        desired: serde_json::Value::Null,
+        digest: "d1".to_owned(),
+        irreversible: None,
+        choice: candidates().into_iter().next(),
+    };
+    let script = script
+        .ask("02:18:10", "02:19:10", choice, chose)
+        .event("02:19:10", chosen)
+        .perform("02:19:10", "recovery_point")
+        .end("02:19:10", "recovery_point", StepEnd::Done)
+        .done("02:25:00", "02:36:00", "database");
+    let estimated = text_of(&script);
+    assert!(
+        estimated.contains("Data loss      7 s of 5 min, at most 30 min; replica"),
+        "{estimated}"
+    );
+    // What failed says nothing.
+    let script = found(script, "02:37:00", "restore", "2026-07-14T02:00:00Z", StepEnd::Failed);
+    assert_eq!(text_of(&script).matches("newest record").count(), 0);
+    let script = found(script, "02:38:00", "restore", "2026-07-14T02:03:10Z", StepEnd::Done);
+    // What is found once the application writes is not from before the incident.
+    let script = found(script, "02:39:00", "repoint", "2026-07-14T02:38:59Z", StepEnd::Done);
+    let summary = of(&script.records, at("03:00:00")).expect("a run");
+    let loss = summary.loss.expect("a loss");
+    let lost = loss_line(&loss);
+    assert_eq!(
+        lost,
+        "9 min of 5 min, at most 30 min, over the objective; replica phoenix-dr-replica; newest record \
+         2026-07-14 02:03:10 UTC, 9 min before the incident: at most that is lost; estimated 7 s"
+    );
+    let told = serde_json::to_value(&loss).expect("JSON");
+    assert_eq!(
+        (&told["newest"], &told["estimated"]),
+        (&"2026-07-14T02:03:10Z".into(), &"7s".into())
+    );
 }
 
 #[test]

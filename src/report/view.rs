@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::text::width;
 use crate::clock::since;
 use crate::event::{
-    Answer, AnswerForm, AttemptResult, Event, Finding, Mode, Question, QuestionKey, Record,
-    RevertResult, RunEnd, WorldNamed,
+    Answer, AnswerForm, AttemptResult, Event, Finding, Mode, Question, QuestionKey, Reached,
+    Record, RevertResult, RunEnd, WorldNamed,
 };
 use crate::ids::{RunId, StepId};
 use crate::outcome::{ActionError, Candidate, CheckReport, Effect, Obligation, StepEnd, Verdict};
@@ -154,6 +154,8 @@ pub(crate) struct ViewState {
     pub rollback: Option<String>,
     /// The recovery point that was chosen
     pub chosen: Option<Candidate>,
+    /// What the data that took over tells of what was lost
+    pub reached: Reached,
     /// The one that would be, while it is asked about
     pub best: Option<Candidate>,
     /// Checks at the end
@@ -183,6 +185,7 @@ impl ViewState {
     /// Takes one record in.
     pub(crate) fn apply(&mut self, record: &Record) {
         let time = record.time;
+        self.reach(&record.event);
         match &record.event {
             Event::RunStarted { run, mode, plan, incident_started, settings, world, .. } => {
                 self.world.clone_from(world);
@@ -249,6 +252,12 @@ impl ViewState {
             Event::LeaseTaken { .. } | Event::LeaseVouched { .. } | Event::Noted { .. } => {}
         }
         self.last = Some(time);
+    }
+
+    fn reach(&mut self, event: &Event) {
+        if let Some(plan) = &self.plan {
+            self.reached.apply(plan, event);
+        }
     }
 
     fn step(&mut self, id: &StepId) -> &mut StepView {

@@ -81,6 +81,7 @@ pub(crate) fn read_check(check: CheckName, with: &Value) -> Result<(), Misfit> {
         CheckName::KubernetesPods => read::<checks::KubernetesPods>(with),
         CheckName::KubernetesRollout => read::<checks::KubernetesRollout>(with),
         CheckName::PostgresConnections => read::<checks::PostgresConnections>(with),
+        CheckName::PostgresEssentials => read::<checks::PostgresEssentials>(with),
         CheckName::PostgresQuery => read::<checks::PostgresQuery>(with),
         CheckName::Quorum => read::<checks::Quorum>(with),
         CheckName::RdsStatus => read::<checks::RdsStatus>(with),

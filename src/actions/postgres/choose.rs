@@ -52,6 +52,10 @@ pub(crate) async fn observe(
         all.iter_mut()
             .for_each(|candidate| candidate.doubts.push(format!("{UNSAID}: it may be in it")));
     }
+    let counted = incident.map(|at| at.to_string()).unwrap_or_default();
+    for candidate in &mut all {
+        candidate.detail["incident"] = json!(counted);
+    }
     seen.choices = choice::offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
         return Err(nothing_usable(&seen.choices, with.unverified));

@@ -186,7 +186,9 @@ const fn action_asks(action: ActionName) -> bool {
 
 const fn check_asks(check: CheckName) -> bool {
     match check {
-        CheckName::PostgresConnections | CheckName::PostgresQuery => true,
+        CheckName::PostgresConnections
+        | CheckName::PostgresEssentials
+        | CheckName::PostgresQuery => true,
         CheckName::AwsHealth
         | CheckName::Command
         | CheckName::Dns

@@ -115,7 +115,7 @@ impl World {
             "region" => (output.name.to_owned(), json!("us-east-1")),
             name => (name.to_owned(), value(output.shape)),
         });
-        given.collect()
+        given.chain(self.with(|w| w.newest).map(|at| ("newest".to_owned(), json!(at)))).collect()
     }
 
     /// Notes what the engine may never do when it changes something.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock::manual::ManualClock;
@@ -126,6 +127,8 @@ pub(super) struct Inner {
     pub kind: Option<&'static str>,
     /// What each of them loses
     pub loss: Option<Span>,
+    /// Of when the newest record is in what was restored
+    pub newest: Option<Timestamp>,
     pub durable: Vec<Record>,
     /// The world when each durable record began to be written
     pub moments: Vec<Places>,

@@ -206,6 +206,30 @@ fn losing() -> World {
 }
 
 #[test]
+fn what_the_restored_data_says_was_lost_counts_for_more_than_the_estimate() {
+    let minutes = Span::minutes;
+    for (estimated, before, exit) in [
+        (minutes(42), Some(minutes(29)), Exit::Ok),
+        (minutes(1), Some(minutes(31)), Exit::ObjectiveMissed),
+        (minutes(1), Some(minutes(0)), Exit::Ok),
+        (minutes(42), None, Exit::ObjectiveMissed),
+        (minutes(1), None, Exit::Ok),
+    ] {
+        let world = World::new();
+        let began = world.clock.now();
+        let newest = before.map(|span| began.checked_sub(span.duration()).expect("an instant"));
+        world.with(|w| (w.loss, w.newest) = (Some(estimated), newest));
+        let mut plan = recovery();
+        plan.steps.push(PlannedStep {
+            changes: false,
+            ..of("prove", &["recover"], "postgres.prove", serde_json::json!({}))
+        });
+        let ran = start(&world, plan, settings(true));
+        assert_eq!(ran.exit, exit, "{estimated} was estimated, {before:?} found");
+    }
+}
+
+#[test]
 fn whoever_refuses_a_loss_chooses_among_the_others() {
     let world = losing();
     world.answer(loss_of("replica", Span::minutes(42)), Answer::No);

@@ -116,12 +116,27 @@ pub(in crate::report) fn loss_line(loss: &LossReached) -> String {
         Some(_) | None => "",
     };
     let yet = if loss.recovered { "" } else { "none yet; chosen: " };
+    let by = newest_record(loss).map(|by| format!("; {by}")).unwrap_or_default();
     format!(
-        "{yet}{lost} of {}, at most {}{over}; {}",
+        "{yet}{lost} of {}, at most {}{over}; {}{by}",
         about(loss.objective),
         about(loss.most),
         loss.from
     )
+}
+
+/// Says what the newest record tells of a loss, and what was expected; `None` where it was not read. Where nothing was
+/// written in the last minutes before the incident, less is lost than it can tell.
+pub(in crate::report) fn newest_record(loss: &LossReached) -> Option<String> {
+    let (newest, lost) = (loss.newest?, loss.loss?);
+    let expected = loss.estimated.map_or("not known".to_owned(), about);
+    let at = newest.strftime("%Y-%m-%d %H:%M:%S");
+    let told = if lost.duration().is_zero() {
+        "not from before the incident".to_owned()
+    } else {
+        format!("{} before the incident: at most that is lost", about(lost))
+    };
+    Some(format!("newest record {at} UTC, {told}; estimated {expected}"))
 }
 
 /// Returns the rows of a list of steps.

@@ -291,6 +291,7 @@ impl ActionName {
                 | Self::RdsRestorePointInTime
                 | Self::RdsRestoreSnapshot
                 | Self::PostgresRestore
+                | Self::PostgresRestorePointInTime
         )
     }
 

@@ -18,6 +18,7 @@ pub(crate) enum CheckName {
     KubernetesPods,
     KubernetesRollout,
     PostgresConnections,
+    PostgresEssentials,
     PostgresQuery,
     Quorum,
     RdsStatus,
@@ -28,7 +29,7 @@ pub(crate) enum CheckName {
 
 impl CheckName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::AwsHealth,
         Self::Command,
         Self::Dns,
@@ -36,6 +37,7 @@ impl CheckName {
         Self::KubernetesPods,
         Self::KubernetesRollout,
         Self::PostgresConnections,
+        Self::PostgresEssentials,
         Self::PostgresQuery,
         Self::Quorum,
         Self::RdsStatus,
@@ -54,6 +56,7 @@ impl CheckName {
             Self::KubernetesPods => "kubernetes.pods",
             Self::KubernetesRollout => "kubernetes.rollout",
             Self::PostgresConnections => "postgres.connections",
+            Self::PostgresEssentials => "postgres.essentials",
             Self::PostgresQuery => "postgres.query",
             Self::Quorum => "quorum",
             Self::RdsStatus => "rds.status",
@@ -82,6 +85,9 @@ impl CheckName {
             Self::KubernetesPods => "Pods by label: how many are ready",
             Self::KubernetesRollout => "Workloads rolled out and ready, by observed generation",
             Self::PostgresConnections => "Pods by label that hold a connection to an instance",
+            Self::PostgresEssentials => {
+                "Whether a database answers true to all that the estate says the application cannot do without"
+            }
             Self::PostgresQuery => "One value read by SQL in a read-only transaction",
             Self::Quorum => "At least so many of several checks, with a control from this host",
             Self::RdsStatus => "State of an RDS instance, or that RDS cannot be reached",
@@ -101,6 +107,7 @@ impl CheckName {
             Self::KubernetesPods => schema_of::<KubernetesPods>(),
             Self::KubernetesRollout => schema_of::<KubernetesRollout>(),
             Self::PostgresConnections => schema_of::<PostgresConnections>(),
+            Self::PostgresEssentials => schema_of::<PostgresEssentials>(),
             Self::PostgresQuery => schema_of::<PostgresQuery>(),
             Self::Quorum => schema_of::<Quorum>(),
             Self::RdsStatus => schema_of::<RdsStatus>(),
@@ -301,6 +308,19 @@ pub(crate) struct PostgresQuery {
     /// Instance this one must not be: fails where both connections lead to one server
     #[serde(default)]
     pub other_than: Option<String>,
+}
+
+/// Arguments of `postgres.essentials`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresEssentials {
+    /// Instance id; reached as the estate says
+    pub instance: String,
+    /// AWS region, as the estate names it
+    pub region: String,
+    /// Database that is asked; the estate's own when left out
+    #[serde(default)]
+    pub database: Option<String>,
 }
 
 /// Arguments of `postgres.connections`.

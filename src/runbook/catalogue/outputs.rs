@@ -111,6 +111,11 @@ pub(super) const CHOICE_OUTPUTS: &[Output] = &[
     Output { name: "point", shape: Shape::Object, say: "for rds.recover; else empty" },
     Output { name: "proved", shape: Shape::Boolean, say: "a restore has proved it" },
     Output { name: "loss", shape: Shape::String, say: "what it loses, or `unknown`" },
+    Output {
+        name: "incident",
+        shape: Shape::String,
+        say: "instant losses are counted against; empty where nobody said",
+    },
     Output { name: "reversible", shape: Shape::Boolean, say: "false for a promotion" },
 ];
 pub(super) const DATABASE_OUTPUTS: &[Output] = &[
@@ -180,4 +185,9 @@ pub(super) const PROOF_OUTPUTS: &[Output] = &[
     Output { name: "proved", shape: Shape::Boolean, say: "true: what is not fails the step" },
     Output { name: "rows", shape: Shape::Integer, say: "rows that were compared" },
     Output { name: "taken", shape: Shape::String, say: "instant the data is of" },
+    Output {
+        name: "newest",
+        shape: Shape::String,
+        say: "instant of the newest record, by the estate's `essentials.newest`; empty where it was not read",
+    },
 ];
