@@ -94,6 +94,15 @@ pub(crate) struct Program<'a> {
     pub purpose: Purpose,
 }
 
+/// What is heard of what a program says while it runs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Hearing<'a> {
+    /// Of its output, only lines with these words are kept
+    pub only: Option<&'a str>,
+    /// Told each line of its errors, without its end
+    pub told: Option<&'a (dyn Fn(&str) + Send + Sync)>,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramEnd {
@@ -253,6 +262,15 @@ impl Drop for Group {
 
 /// Runs a program to its end, or ends it when its time is over.
 pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ended, ProgramError> {
+    run_hearing(clients, program, Hearing::default()).await
+}
+
+/// Runs a program as above, and has somebody hear what it says meanwhile.
+pub(crate) async fn run_hearing(
+    clients: &Clients,
+    program: &Program<'_>,
+    hearing: Hearing<'_>,
+) -> Result<Ended, ProgramError> {
     let name = program.argv.first().ok_or(ProgramError::Empty)?;
     if let Network::Simulated(sandbox) = &clients.network {
         let playing = sandbox.program(&clients.programs, &program.purpose, program.argv);
@@ -265,7 +283,7 @@ pub(crate) async fn run(clients: &Clients, program: &Program<'_>) -> Result<Ende
         let stdout = clients.masks.mask(&said);
         return Ok(Ended { end, stdout, last: String::new(), stderr: String::new() });
     }
-    start(clients, program, name, None).await
+    start(clients, program, name, hearing).await
 }
 
 /// Runs a program of which only lines with these words are heard: of what says much, and little that is wanted.
@@ -280,7 +298,7 @@ pub(crate) async fn sift(
     if clients.mode() == Mode::Rehearsal {
         return Err(ProgramError::Rehearsed { program: name.clone() });
     }
-    start(clients, program, name, Some(words)).await
+    start(clients, program, name, Hearing { only: Some(words), told: None }).await
 }
 
 /// Starts a program on this host and hears it out.
@@ -288,7 +306,7 @@ async fn start(
     clients: &Clients,
     program: &Program<'_>,
     name: &str,
-    words: Option<&str>,
+    hearing: Hearing<'_>,
 ) -> Result<Ended, ProgramError> {
     let artifact = program.artifact.as_deref().map(artifact).transpose()?;
     let mut command = command(clients, program.argv, program.env, program.scrub);
@@ -299,7 +317,7 @@ async fn start(
     let group = Group::start(&clients.clock, &mut command).map_err(|error| {
         ProgramError::Start { program: name.to_owned(), why: error.to_string() }
     })?;
-    follow(clients, program, name, group, artifact, words).await
+    follow(clients, program, name, (group, artifact), hearing).await
 }
 
 /// Runs a program of a rehearsal where it reaches the simulation and nothing else.
@@ -325,10 +343,13 @@ async fn confined(
     let group = group.map_err(|error| refused(format!("start `unshare`: {error}")))?;
     let opened = within(clients.clock.as_ref(), CONFINED_WITHIN, place.open()).await;
     match opened {
-        Ok(Ok(_fronts)) => follow(clients, program, name, group, artifact, None).await,
+        Ok(Ok(_fronts)) => {
+            follow(clients, program, name, (group, artifact), Hearing::default()).await
+        }
         Ok(Err(error)) => {
             let short = Program { limit: GRACE, ..program.clone() };
-            let ended = follow(clients, &short, name, group, artifact, None).await?;
+            let ended =
+                follow(clients, &short, name, (group, artifact), Hearing::default()).await?;
             Err(refused(format!("{error}; {}", ended.say(GRACE))))
         }
         Err(elapsed) => Err(refused(elapsed.to_string())),
@@ -340,18 +361,19 @@ async fn follow(
     clients: &Clients,
     program: &Program<'_>,
     name: &str,
-    mut group: Group,
-    artifact: Option<Arc<Mutex<Artifact>>>,
-    words: Option<&str>,
+    (mut group, artifact): (Group, Option<Arc<Mutex<Artifact>>>),
+    hearing: Hearing<'_>,
 ) -> Result<Ended, ProgramError> {
-    let (out, err) = (Arc::new(Mutex::new(Heard::only(words))), Arc::<Mutex<Heard>>::default());
+    let heard = Heard::only(hearing.only);
+    let (out, err) = (Arc::new(Mutex::new(heard)), Arc::<Mutex<Heard>>::default());
     let pipes = group.child.as_mut().map(|child| (child.stdout.take(), child.stderr.take()));
     let (stdout, stderr) = pipes.unwrap_or_default();
     let listeners = async {
         let stdout = stdout
-            .map(|pipe| listen(pipe, clients.masks.clone(), Arc::clone(&out), artifact.clone()));
-        let stderr = stderr
-            .map(|pipe| listen(pipe, clients.masks.clone(), Arc::clone(&err), artifact.clone()));
+            .map(|pipe| listen(pipe, &clients.masks, (Arc::clone(&out), artifact.clone()), None));
+        let stderr = stderr.map(|pipe| {
+            listen(pipe, &clients.masks, (Arc::clone(&err), artifact.clone()), hearing.told)
+        });
         futures::join!(
             async {
                 if let Some(listening) = stdout {

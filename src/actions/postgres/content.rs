@@ -112,6 +112,35 @@ pub(super) struct Reading<'a> {
     /// It is a replica's
     pub in_recovery: bool,
     pub jobs: u8,
+    pub held_to: HeldTo,
+}
+
+/// Which sequences are held against the columns they give values to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeldTo {
+    /// Those that belong to a column, as of `serial` and identities
+    Owners,
+    /// Those, too, whose next value is nothing but a column's default
+    Defaults,
+}
+
+impl HeldTo {
+    /// Returns which sequence gives values to which column, by their OIDs and its number.
+    fn pairs(self) -> String {
+        let owners = "select d.objid as sequence, d.refobjid as relation, d.refobjsubid::int2 as number from pg_depend d \
+             where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 \
+             and d.deptype in ('a', 'i')";
+        match self {
+            Self::Owners => owners.to_owned(),
+            // A default that does more with the value tells nothing of where the sequence must be.
+            Self::Defaults => format!(
+                "{owners} union select d.refobjid, v.adrelid, v.adnum from pg_attrdef v join pg_depend d \
+                     on d.classid = 'pg_attrdef'::regclass and d.objid = v.oid and d.refclassid = 'pg_class'::regclass \
+                     and d.refobjsubid = 0 \
+                 where pg_get_expr(v.adbin, v.adrelid) ~ '^nextval\\(''.*''::regclass\\)$'"
+            ),
+        }
+    }
 }
 
 impl Reading<'_> {
@@ -170,7 +199,7 @@ pub(super) async fn read(
     Ok(Content {
         tables,
         unlogged,
-        behind: behind(&what, leader, reading.in_recovery).await?,
+        behind: behind(&what, leader, reading).await?,
         sequences,
         large_objects: count(&what, leader, "select count(*) from pg_largeobject_metadata").await?,
         invalid_indexes: names(&what, leader, &invalid_indexes()).await?,
@@ -294,19 +323,26 @@ async fn sequences(
 }
 
 /// Returns the sequences that would give out a value their column has already.
-async fn behind(what: &str, leader: &Held, in_recovery: bool) -> Result<Vec<String>, ActionError> {
+async fn behind(
+    what: &str,
+    leader: &Held,
+    reading: Reading<'_>,
+) -> Result<Vec<String>, ActionError> {
     let sql = format!(
         "select n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text, a.attname::text \
-         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = c.oid \
-             and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i') \
-         join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace \
-         join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace join ({}) p on p.sequence = c.oid \
+         join pg_class t on t.oid = p.relation join pg_namespace tn on tn.oid = t.relnamespace \
+         join pg_attribute a on a.attrelid = t.oid and a.attnum = p.number \
          join pg_sequence q on q.seqrelid = c.oid \
          where c.relkind = 'S' and q.seqincrement > 0 and not q.seqcycle and {} \
          and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) and {OWN} order by 1, 2",
+        reading.held_to.pairs(),
         // A logged sequence may be that of an unlogged table, which a replica does not have.
-        if in_recovery { "c.relpersistence = 'p' and t.relpersistence = 'p'" } else { "true" }
+        if reading.in_recovery {
+            "c.relpersistence = 'p' and t.relpersistence = 'p'"
+        } else {
+            "true"
+        }
     );
     let mut found = Vec::new();
     for row in leader.read(what, &sql, &[]).await? {
@@ -328,6 +364,8 @@ async fn behind(what: &str, leader: &Held, in_recovery: bool) -> Result<Vec<Stri
         let row = leader.read_one(what, &sql, &[]).await?;
         if row.try_get(0).map_err(|error| unreadable(what, &error))? {
             found.push(format!("{schema}.{sequence}"));
+            // One that several columns share may be behind more than one of them.
+            found.dedup();
         }
     }
     Ok(found)

@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::content::{self, Content, Reading};
+use super::content::{self, Content, HeldTo, Reading};
 use super::drafts::{Draft, bytes, hashed, named, nameless, tidy};
+use super::extensions::{self, Extension};
 use super::manifest::{FileDigest, Manifest, whole};
 use super::properties::{Properties, properties};
 use super::server::{About, about, may_read};
@@ -19,7 +20,7 @@ use super::store::Dumps;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
-use crate::clients::postgres::{Held, connect_to, database, login, watched_to};
+use crate::clients::postgres::{Held, connect_to, database, login, or_say_who_blocks, watched_to};
 use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass};
@@ -91,7 +92,11 @@ pub(crate) async fn perform(
     let nameless = nameless(dumps.work(), call, |draft| whole(draft, &name, &call.token()));
     let (draft, manifest) = match nameless {
         Some(found) => found,
-        None => make(clients, call, with, &dumps, name).await?,
+        None => {
+            let (asked, making) = (of(clients, with)?, make(clients, call, with, &dumps, name));
+            let what = format!("see who blocks the dump of {asked} on {}", with.instance);
+            or_say_who_blocks(clients, &what, (&with.instance, asked), Box::pin(making)).await?
+        }
     };
     dumps.keep(clients, call, &draft, &manifest).await?;
     tidy(dumps.work(), call);
@@ -131,10 +136,12 @@ async fn make(
     let properties = properties(clients, &what, &mut session).await?;
     let (major, in_recovery) = (about.major(), about.in_recovery);
     let (instance, jobs) = (with.instance.as_str(), with.jobs);
-    let reading = Reading { instance, database: asked, major, in_recovery, jobs };
+    let held_to = HeldTo::Defaults;
+    let reading = Reading { instance, database: asked, major, in_recovery, jobs, held_to };
     let (leader, snapshot) = reading.lead(clients).await?;
     let (taken, lsn) = instant(&what, &leader).await?;
     let sequences = content::positions(reading, &leader).await?;
+    let extensions = extensions::read(&what, &leader).await?;
     let draft = Draft::new(dumps.work(), call, clients);
     let argv = argv(&tool, &snapshot, draft.path(), asked, with.jobs);
     let ((), content) = futures::try_join!(
@@ -144,7 +151,7 @@ async fn make(
     drop(leader);
     call.progress.tell("reading the files' digests", None);
     let files = hashed(draft.path().to_owned()).await?;
-    let found = Of { name, taken, lsn, files, content, about, properties, tool };
+    let found = Of { name, taken, lsn, files, content, about, properties, extensions, tool };
     Ok((draft.whole(), found.manifest(call, with, asked)))
 }
 
@@ -285,6 +292,7 @@ struct Of {
     content: Content,
     about: About,
     properties: Properties,
+    extensions: Vec<Extension>,
     tool: Found,
 }
 
@@ -304,6 +312,7 @@ impl Of {
             tool: self.tool.major,
             locale: self.about.locale,
             properties: self.properties,
+            extensions: Some(self.extensions),
             bytes: self.about.bytes,
             files: self.files,
             content: self.content,

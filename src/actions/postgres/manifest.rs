@@ -10,14 +10,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::content::Content;
+use super::content::{Content, HeldTo};
+use super::extensions::Extension;
 use super::properties::{Locale, Properties};
 use crate::outcome::{ActionError, FailureClass};
 
 /// The format this program writes.
-const FORMAT: &str = "phoenix-dr/dump/2";
-/// The formats it reads: the first lists no objects and does not say which system it is of.
-pub(super) const FORMATS: [&str; 2] = ["phoenix-dr/dump/1", FORMAT];
+const FORMAT: &str = "phoenix-dr/dump/3";
+/// The formats it reads: the first lists no objects and does not say which system it is of; before the third extensions were
+/// not listed, and only sequences that belong to a column were held against it.
+pub(super) const FORMATS: [&str; 3] = ["phoenix-dr/dump/1", "phoenix-dr/dump/2", FORMAT];
 pub(super) const MANIFEST: &str = "manifest.json";
 
 /// What is known of one dump.
@@ -44,6 +46,9 @@ pub(super) struct Manifest {
     pub tool: u32,
     pub locale: Locale,
     pub properties: Properties,
+    /// What `create extension` made; `None` where the manifest is of before this was listed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<Extension>>,
     /// Size of the database in bytes
     pub bytes: u64,
     pub files: Vec<FileDigest>,
@@ -139,6 +144,11 @@ impl Manifest {
     /// Returns the format this program writes.
     pub(super) fn format() -> String {
         FORMAT.to_owned()
+    }
+
+    /// Returns which sequences were held against their columns.
+    pub(super) fn held_to(&self) -> HeldTo {
+        if self.format == FORMAT { HeldTo::Defaults } else { HeldTo::Owners }
     }
 
     /// Returns the major version of the server it was taken from.

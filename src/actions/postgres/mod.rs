@@ -11,6 +11,7 @@ mod disproved;
 pub(crate) mod drafts;
 pub(crate) mod dump;
 pub(crate) mod evidence;
+mod extensions;
 pub(crate) mod fence;
 mod grants;
 mod holds;

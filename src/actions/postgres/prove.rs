@@ -1,6 +1,8 @@
-//! `postgres.prove`: a restored database holds exactly what its dump's manifest says, and its constraints, indexes and
-//! sequences hold too. Reads only; what does not hold fails the step.
+//! `postgres.prove`: a restored database holds exactly what its dump's manifest says, its constraints, indexes and
+//! sequences hold too, and what the application cannot do without is answered by true. Reads only; what does not hold fails
+//! the step.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::compare::differences;
@@ -11,6 +13,8 @@ use super::restore;
 use super::server::{About, about};
 use super::store::Dumps;
 use crate::clients::Clients;
+use crate::clients::postgres::essentials::{self, Answered};
+use crate::clients::postgres::or_say_who_blocks;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresProve;
@@ -61,16 +65,32 @@ pub(crate) async fn perform(
         major: found.major(),
         in_recovery: found.in_recovery,
         jobs: with.jobs,
+        held_to: manifest.held_to(),
     };
-    let (leader, snapshot) = reading.lead(clients).await?;
-    let sequences = content::positions(reading, &leader).await?;
-    let restored = content::read(clients, call, reading, (&leader, &snapshot), sequences).await?;
-    let wrong = differences(&manifest.content, &restored, definitions(&manifest, &found));
+    let what = format!("see who blocks the proof of {} on {}", with.database, with.instance);
+    let read = async {
+        let (leader, snapshot) = reading.lead(clients).await?;
+        let sequences = content::positions(reading, &leader).await?;
+        content::read(clients, call, reading, (&leader, &snapshot), sequences).await
+    };
+    let place = (with.instance.as_str(), with.database.as_str());
+    let restored = or_say_who_blocks(clients, &what, place, Box::pin(read)).await?;
+    let mut wrong = differences(&manifest.content, &restored, definitions(&manifest, &found));
+    let differs = !wrong.is_empty();
+    call.progress.tell("asking what the application asks", None);
+    let name = Some(with.database.as_str());
+    let answered = essentials::questions(clients, &with.instance, name).await?;
+    wrong.extend(answered.iter().filter_map(Answered::said));
     if !wrong.is_empty() {
-        return Err(unproved(with, &wrong));
+        let (why, error) = unproved(with, &wrong);
+        // What could not be asked says nothing of the dump.
+        let is_wrong = differs || answered.iter().any(Answered::is_wrong);
+        let why = is_wrong.then_some(why.as_str());
+        return Err(void(clients, call, (&dumps, &manifest), why, error).await);
     }
+    let newest = essentials::newest(clients, &with.instance, name).await?;
     let took = restore::took(clients, &with.instance, (&with.database, &with.dump)).await?;
-    let kept = dumps.keep_proof(clients, call, &manifest, took).await;
+    let kept = dumps.keep_proof(clients, call, &manifest, Ok(took)).await;
     let said = std::iter::once(format!(
         "{} holds what {} held at {}: {} tables, {} rows, every digest the same; {} other objects; the content of large \
              objects and of materialized views is not compared",
@@ -83,10 +103,30 @@ pub(crate) async fn perform(
     ));
     Ok(Performed {
         after: seen.desired.clone(),
-        outputs: outputs(&manifest),
+        outputs: outputs(&manifest, newest.as_ref().ok().copied().flatten()),
         obligations: Vec::new(),
-        notes: said.chain(untold(&manifest, &found)).chain(kept).collect(),
+        notes: said
+            .chain(asked(answered.len()))
+            .chain(newest_said(&newest))
+            .chain(untold(&manifest, &found))
+            .chain(kept)
+            .collect(),
     })
+}
+
+/// Keeps why a dump is not proved in the place of an older proof, for what that says is not so any more; returns the error.
+async fn void(
+    clients: &Clients,
+    call: &Call,
+    (dumps, manifest): (&Dumps, &Manifest),
+    why: Option<&str>,
+    error: ActionError,
+) -> ActionError {
+    let Some(why) = why else { return error };
+    match dumps.keep_proof(clients, call, manifest, Err(why)).await {
+        Some(unkept) => ActionError { message: format!("{}; {unkept}", error.message), ..error },
+        None => error,
+    }
 }
 
 /// Says whether definitions can be compared: servers of different versions write the same one in different words.
@@ -95,6 +135,19 @@ fn definitions(manifest: &Manifest, found: &About) -> Definitions {
         Definitions::Compared
     } else {
         Definitions::NamesAlone
+    }
+}
+
+/// Says that what the estate has asked of it was answered.
+fn asked(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("what the application asks is true: {count} questions"))
+}
+
+/// Says of when the newest record is, or why that is not known: for the proof it need not be.
+fn newest_said(newest: &Result<Option<Timestamp>, String>) -> Option<String> {
+    match newest {
+        Ok(newest) => newest.map(|newest| format!("its newest record is of {newest}")),
+        Err(why) => Some(format!("{WARNS}of when its newest record is could not be read: {why}")),
     }
 }
 
@@ -131,22 +184,25 @@ async fn manifest(
     }
 }
 
-fn unproved(with: &PostgresProve, wrong: &[String]) -> ActionError {
+/// Returns what is wrong, in a few words, and the error that says so.
+fn unproved(with: &PostgresProve, wrong: &[String]) -> (String, ActionError) {
     let mut said = wrong.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join("; ");
     if wrong.len() > NAMED_MAX {
         said = format!("{said}; and {} more", wrong.len() - NAMED_MAX);
     }
     let message =
         format!("{} on {} is not what {} held: {said}", with.database, with.instance, with.dump);
-    ActionError::unchanged(FailureClass::Invalid, message)
-        .hint("do not put it into use; restore another dump")
+    let error = ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("do not put it into use; restore another dump");
+    (said, error)
 }
 
-fn outputs(manifest: &Manifest) -> Map<String, Value> {
+fn outputs(manifest: &Manifest, newest: Option<Timestamp>) -> Map<String, Value> {
     Map::from_iter([
         ("proved".to_owned(), json!(true)),
         ("rows".to_owned(), json!(manifest.rows())),
         ("taken".to_owned(), json!(manifest.taken.to_string())),
+        ("newest".to_owned(), json!(newest.map(|at| at.to_string()).unwrap_or_default())),
     ])
 }
 

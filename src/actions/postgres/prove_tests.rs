@@ -1,8 +1,11 @@
 //! What a proof finds, against a real server.
 
+use super::super::points::{Asked, list};
 use super::super::testing::Lab;
 use super::*;
+use crate::clients::testing;
 use crate::outcome::Effect;
+use crate::runbook::catalogue::actions::ActionName;
 
 /// One of each kind that a proof knows, in words a server writes otherwise once it has read its own.
 const OBJECTS: &str = "\
@@ -79,6 +82,124 @@ async fn a_proof_names_every_difference() {
 }
 
 #[tokio::test]
+async fn a_proof_that_fails_voids_the_one_on_record_and_one_that_holds_restores_it() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    lab.restored("first", "copy").await.expect("restored");
+    let point = async || {
+        let (clients, _armed) = lab.clients();
+        let now = clients.clock.now();
+        let asked = Asked { incident: None, now, regions: Vec::new() };
+        list(&clients, &asked).await.expect("listed").points.remove(0)
+    };
+    let unproved = "no restore ever proved it";
+    assert_eq!(point().await.doubt().as_deref(), Some(unproved));
+    lab.proved("first", "copy").await.expect("proved");
+    assert_eq!(point().await.doubt(), None);
+    lab.server.sql("copy", "select setval('lab.tickets', 400)").await;
+    lab.proved("first", "copy").await.expect_err("it is not what was dumped");
+    let found = point().await;
+    assert_eq!(found.proved, None, "the older proof is void");
+    let why = "its last proof failed: sequence lab.tickets is at 400, the dump at 500";
+    assert_eq!(found.doubt().as_deref(), Some(why));
+    lab.server.sql("copy", "select setval('lab.tickets', 500)").await;
+    lab.proved("first", "copy").await.expect("proved anew");
+    assert_eq!(point().await.doubt(), None);
+}
+
+#[tokio::test]
+async fn what_the_application_asks_is_asked_of_the_restored_database() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.dumped("first").await;
+    lab.restored("first", "copy").await.expect("restored");
+    // What the application has now is not what it will have.
+    lab.server.sql("phoenix", "delete from lab.runs; delete from lab.experiments").await;
+    let with = json!({
+        "instance": "phoenix-prod", "region": "us-east-1", "database": "copy", "dump": "first",
+    });
+    let prove = async |essentials: Value| {
+        let (clients, armed) = lab.clients_with(&json!({ "essentials": essentials }));
+        let (call, _news) = testing::call(ActionName::PostgresProve, with.clone());
+        let seen = crate::actions::observe(&clients, &call).await.expect("observed");
+        crate::actions::perform(&clients, &armed, &call, &seen).await
+    };
+    let there = "select count(*) = 200 from lab.experiments";
+    let newest = "select max(at) from lab.experiments";
+    let essentials =
+        json!({ "queries": [{ "title": "all there", "sql": there }], "newest": newest });
+    let proved = prove(essentials).await.expect("proved");
+    assert_eq!(proved.outputs["newest"], "2026-01-01T00:00:00Z");
+    let asked = "what the application asks is true: 1 questions";
+    assert!(proved.notes.iter().any(|note| note == asked), "{:?}", proved.notes);
+    let error = prove(json!({ "queries": [
+        { "title": "all there", "sql": there },
+        { "title": "many", "sql": "select count(*) > 200 from lab.experiments" },
+        { "title": "nothing", "sql": "select null::boolean" },
+        { "title": "none", "sql": "select true where false" },
+        { "title": "several", "sql": "select true from lab.experiments" },
+        { "title": "a number", "sql": "select 1" },
+        { "title": "gone", "sql": "select true from lab.nowhere" },
+        { "title": "writes", "sql": "with x as (delete from lab.runs returning 1) select true from x" },
+        { "title": "acts", "sql": "select pg_reload_conf()" },
+    ] }));
+    let error = error.await.expect_err("not what the application needs");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));
+    for said in [
+        "`many` is false",
+        "`nothing` is null",
+        "`none` gives 0 rows instead of one",
+        "`several` gives 200 rows instead of one",
+        "`a number` gives a value of type int4 and not true",
+        "`gone` fails: relation \"lab.nowhere\" does not exist",
+        "`writes` ",
+        "`acts` could not be asked",
+    ] {
+        assert!(error.message.contains(said), "{said}: {error}");
+    }
+    assert!(!error.message.contains("all there"), "{error}");
+    // That the newest record is not known is no difference.
+    let proved = prove(json!({ "newest": "select 'today'" })).await.expect("proved");
+    assert_eq!(proved.outputs["newest"], "");
+    assert!(proved.notes.iter().any(|note| note.contains("gives no timestamptz")), "{proved:?}");
+}
+
+#[tokio::test]
+async fn a_sequence_that_is_only_a_columns_default_is_held_against_it_too() {
+    let Some(lab) = Lab::open().await else { return };
+    let made = "create sequence lab.shared; create sequence lab.coded; \
+        create table lab.bare (id int default nextval('lab.shared'), code int default nextval('lab.coded') * 10, \
+            text text default nextval('lab.shared')); \
+        create table lab.also (id bigint default nextval('lab.shared')); \
+        insert into lab.bare values (default, default, 'x'), (default, default, 'y'); \
+        insert into lab.also values (default); alter table lab.bare owner to dr";
+    lab.server.sql("phoenix", made).await;
+    lab.dumped("first").await;
+    assert_eq!(lab.manifest("first").content.behind, Vec::<String>::new());
+    lab.restored("first", "copy").await.expect("restored");
+    lab.proved("first", "copy").await.expect("proved");
+    // As where the rows were loaded and the sequence was not.
+    lab.server.sql("copy", "insert into lab.also values (900)").await;
+    lab.server.sql("phoenix", "insert into lab.also values (900)").await;
+    let error = lab.proved("first", "copy").await.expect_err("its next value is there already");
+    assert_eq!(
+        error.message.matches("sequence lab.shared is behind its column").count(),
+        1,
+        "{error}"
+    );
+    assert!(!error.message.contains("lab.coded"), "{error}");
+    // A dump that was so already is no worse, and one of before this was looked at is not held to it.
+    lab.dumped("second").await;
+    assert_eq!(lab.manifest("second").content.behind, ["lab.shared"]);
+    lab.restored("second", "other").await.expect("restored");
+    lab.proved("second", "other").await.expect("as it was");
+    lab.rewrite("second", |manifest| {
+        manifest.format = "phoenix-dr/dump/2".to_owned();
+        (manifest.content.behind, manifest.extensions) = (Vec::new(), None);
+    });
+    lab.proved("second", "other").await.expect("nobody looked then");
+}
+
+#[tokio::test]
 async fn what_comes_back_besides_rows_is_proved_too() {
     let Some(lab) = Lab::open().await else { return };
     lab.server.sql("phoenix", OBJECTS).await;
@@ -143,16 +264,13 @@ async fn a_manifest_of_before_objects_were_listed_is_read_and_its_proof_says_so(
     let Some(lab) = Lab::open().await else { return };
     lab.dumped("first").await;
     lab.restored("first", "copy").await.expect("restored");
-    let path = lab.dumps.path().join("first.dump/manifest.json");
-    let text = std::fs::read_to_string(&path).expect("read");
-    let mut kept: Value = serde_json::from_str(&text).expect("JSON");
-    let mut manifest: Manifest =
-        serde_json::from_value(kept["manifest"].take()).expect("a manifest");
-    manifest.format = "phoenix-dr/dump/1".to_owned();
-    (manifest.system, manifest.content.objects) = (None, None);
-    let old = json!({ "sha256": manifest.digest(), "manifest": manifest });
-    assert_eq!(old["manifest"]["content"].get("objects"), None, "as it was written then");
-    std::fs::write(&path, old.to_string()).expect("written");
+    lab.rewrite("first", |manifest| {
+        manifest.format = "phoenix-dr/dump/1".to_owned();
+        (manifest.system, manifest.content.objects, manifest.extensions) = (None, None, None);
+        let old = serde_json::to_value(&*manifest).expect("JSON");
+        assert_eq!(old["content"].get("objects"), None, "as it was written then");
+        assert_eq!(old.get("extensions"), None, "as it was written then");
+    });
     lab.server.sql("copy", "alter table lab.runs drop constraint runs_experiment_fkey").await;
     let proved = lab.proved("first", "copy").await.expect("rows are all it can tell of");
     let untold = proved.notes.iter().find(|note| note.starts_with(WARNS)).expect("it says so");

@@ -4,6 +4,9 @@
 //! own, filled, and gets the wanted name last: so each state a process can be killed in is recognised, and what is begun
 //! anew begins with an empty database.
 
+mod archive;
+mod granting;
+mod room;
 mod target;
 
 use std::path::Path;
@@ -12,22 +15,23 @@ use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
 use super::dump::{LIMIT, class, said};
+use super::extensions;
 use super::manifest::Manifest;
 use super::origin::{Origin, Sorted};
-use super::properties::{Given, give};
 use super::server::{About, about};
 use super::store::{Dump, Dumps};
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
-use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
-use crate::clients::process::{self, Ended, Program, ProgramEnd, Scrub};
+use crate::clients::postgres::{database, identifier, login, watched_to};
+use crate::clients::process::{self, Ended, Hearing, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use crate::span::Span;
+use archive::{Archive, Told};
 use target::{State, Target, begun};
 
 /// The database every server has, to make and drop others from.
@@ -76,6 +80,12 @@ async fn fresh(
     let manifest = &dump.manifest;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
     fits(clients, with, manifest, &server, &tool)?;
+    let left = extensions::left_out(clients, &with.instance, manifest).await?;
+    let room = match live {
+        State::None => Some(room::room(clients, &with.instance, manifest.bytes).await?),
+        // What an earlier attempt filled the disk with goes first.
+        State::Part(_) | State::Whole(_) | State::Foreign { .. } => None,
+    };
     let mut seen = Observation::new(live.seen(), State::whole(&manifest.name));
     seen.evidence = vec![format!(
         "{} of {} on {} in {}: {}, {} rows, server {}, as of {}",
@@ -88,6 +98,8 @@ async fn fresh(
         manifest.server_major(),
         manifest.taken
     )];
+    seen.evidence.extend(room);
+    seen.evidence.extend(extensions::said(&left));
     seen.evidence.extend(dumps.stageable(&dump)?);
     seen.evidence.extend(others.iter().map(|other| format!("left out: {other}")));
     seen.differences = vec![Difference {
@@ -99,7 +111,7 @@ async fn fresh(
     let folder = dumps.folder(manifest);
     seen.commands =
         by_hand::dumps::brought(&clients.estate, &manifest.name, &folder).into_iter().collect();
-    seen.commands.push(line(&argv(&tool, &folder, &with.into, with.jobs)));
+    seen.commands.push(line(&argv(&tool, &folder, &with.into, with.jobs, None)));
     Ok(seen)
 }
 
@@ -117,33 +129,60 @@ pub(crate) async fn perform(
     let server = about(clients, &with.instance, MAINTENANCE).await?;
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
     fits(clients, with, manifest, &server, &tool)?;
+    let left = extensions::left_out(clients, &with.instance, manifest).await?;
+    // What an earlier attempt filled the disk with goes first.
+    if seen.live["begun"].is_null() {
+        room::room(clients, &with.instance, manifest.bytes).await?;
+    }
     let staged = dumps.stage(clients, call, &dump).await?;
     let target = Target::of(call, with);
     let (draft, mut notes) = target.make(clients, manifest, server.major()).await?;
-    let folder = staged.folder();
-    call.progress.tell(format!("restoring {} rows", manifest.rows()), None);
-    let restored = run(clients, call, with, &argv(&tool, folder, &draft, with.jobs)).await;
-    let ended = restored.map_err(begun)?;
-    if ended.end != ProgramEnd::Exit(0) {
-        let message = format!("pg_restore of {}: {}", manifest.name, said(&ended));
-        return Err(begun(
-            ActionError::unchanged(class(&ended), message)
-                .hint("see its whole output in the run's artifacts"),
-        ));
-    }
-    let granting = Granting { tool: &tool, folder, draft: &draft };
-    notes.extend(granting.give(clients, call, with).await.map_err(begun)?);
+    let archive = Archive { tool: &tool, folder: staged.folder() };
+    fill(clients, call, with, archive, (manifest, &draft, &left)).await.map_err(begun)?;
+    let given = granting::grant(clients, call, with, archive, &draft).await;
+    notes.extend(given.map_err(begun)?);
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
     notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
     staged.done().await;
+    let obligations = not_given(&with.into, &notes)
+        .into_iter()
+        .chain(extensions::obligation(&with.instance, &with.into, &left))
+        .collect();
+    notes.extend(extensions::said(&left));
     let head = format!("restored {} into {}: {} rows", manifest.name, with.into, manifest.rows());
     Ok(Performed {
         after: State::whole(&manifest.name),
         outputs: outputs(with, &manifest.name, &manifest.taken.to_string()),
-        obligations: not_given(&with.into, &notes).into_iter().collect(),
+        obligations,
         notes: std::iter::once(head).chain(notes).collect(),
     })
+}
+
+/// Fills an empty database with what an archive holds.
+async fn fill(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresRestore,
+    archive: Archive<'_>,
+    (manifest, draft, left): (&Manifest, &str, &[String]),
+) -> Result<(), ActionError> {
+    let items = archive.items(clients, call, with, left).await?;
+    let told = Told::new(&call.progress, manifest.rows(), items.total, with.jobs);
+    let argv = argv(archive.tool, archive.folder, draft, with.jobs, items.list.as_deref());
+    let hear = |line: &str| told.hear(line);
+    let ended = run(clients, call, with, &argv, Some(&hear)).await?;
+    if ended.end == ProgramEnd::Exit(0) {
+        return Ok(());
+    }
+    let message = format!("pg_restore of {}: {}", manifest.name, said(&ended));
+    let class = class(&ended);
+    let hint = if class == FailureClass::Capacity {
+        room::hint(&with.instance, manifest.bytes)
+    } else {
+        "see its whole output in the run's artifacts".to_owned()
+    };
+    Err(ActionError::unchanged(class, message).hint(hint))
 }
 
 /// Returns what stays open where the restored database lacks something the dumped one had.
@@ -249,7 +288,9 @@ fn fits(
         let (theirs, ours) = (manifest.server_major(), server.major());
         let message =
             format!("the dump is of PostgreSQL {theirs}, and {instance} is older: {ours}");
-        return no(FailureClass::Invalid, message);
+        return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
+            "restore it on a server of version {theirs} or newer, or take another dump"
+        )));
     }
     if !restores_on(tool.major, server.major()) {
         let message = format!(
@@ -270,10 +311,13 @@ fn fits(
     Ok(())
 }
 
-fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8) -> Vec<String> {
-    vec![
+/// Returns the command that fills a database: with all of an archive, or with what is in a list.
+fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8, list: Option<&Path>) -> Vec<String> {
+    let mut argv = vec![
         tool.program.clone(),
         "--exit-on-error".to_owned(),
+        // How far it is can be told from what it says.
+        "--verbose".to_owned(),
         "--no-owner".to_owned(),
         "--no-privileges".to_owned(),
         "--no-tablespaces".to_owned(),
@@ -283,8 +327,10 @@ fn argv(tool: &Found, folder: &Path, into: &str, jobs: u8) -> Vec<String> {
         "--no-password".to_owned(),
         format!("--jobs={jobs}"),
         format!("--dbname={}", watched_to(into)),
-        folder.display().to_string(),
-    ]
+    ];
+    argv.extend(list.map(|list| format!("--use-list={}", list.display())));
+    argv.push(folder.display().to_string());
+    argv
 }
 
 async fn run(
@@ -292,6 +338,7 @@ async fn run(
     call: &Call,
     with: &PostgresRestore,
     argv: &[String],
+    told: Option<&(dyn Fn(&str) + Send + Sync)>,
 ) -> Result<Ended, ActionError> {
     clients.guard.pass(line(argv))?;
     let login = login(clients, &with.instance).await?;
@@ -304,124 +351,9 @@ async fn run(
         artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
         purpose: Purpose::Perform(call.step.clone()),
     };
-    process::run(clients, &program)
+    process::run_hearing(clients, &program, Hearing { only: None, told })
         .await
         .map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))
-}
-
-/// Gives privileges back in a database that was restored without.
-struct Granting<'a> {
-    tool: &'a Found,
-    folder: &'a Path,
-    draft: &'a str,
-}
-
-impl Granting<'_> {
-    /// Gives the roles that are there their privileges, one by one; returns what could not be given, a line each.
-    ///
-    /// A role that is not on this server must not stop a restore, nor take from others what they had.
-    async fn give(
-        &self,
-        clients: &Clients,
-        call: &Call,
-        with: &PostgresRestore,
-    ) -> Result<Vec<String>, ActionError> {
-        let kept = clients.artifacts.as_ref().ok_or_else(|| {
-            let message = "there is no directory of the run's artifacts";
-            ActionError::unchanged(FailureClass::Internal, message)
-        })?;
-        let [list, script] = ["list", "sql"].map(|kind| kept.join(format!("{}.{kind}", call.step)));
-        let (folder, list_file) = (self.folder.display().to_string(), list.display().to_string());
-        let told = ["--list", &format!("--file={list_file}"), &folder];
-        self.run(clients, call, with, &told).await?;
-        let failed = |error: std::io::Error| {
-            ActionError::unchanged(FailureClass::Invalid, format!("{list_file}: {error}"))
-        };
-        let listed = std::fs::read_to_string(&list).map_err(failed)?;
-        let grants: Vec<&str> = listed.lines().filter(|line| is_grant(line)).collect();
-        if grants.is_empty() {
-            return Ok(Vec::new());
-        }
-        std::fs::write(&list, grants.join("\n")).map_err(failed)?;
-        let (using, into) =
-            (format!("--use-list={list_file}"), format!("--file={}", script.display()));
-        self.run(clients, call, with, &["--no-owner", &using, &into, &folder]).await?;
-        let session = connect_to(clients, &with.instance, self.draft).await?;
-        let script = std::fs::read_to_string(&script).map_err(failed)?;
-        let given: Vec<Given> = statements(&script)
-            .filter(|sql| is_privilege(sql))
-            .map(|sql| Given { said: sql.to_owned(), sql: sql.to_owned() })
-            .collect();
-        give(clients, &session, "give privileges", &given).await
-    }
-
-    async fn run(
-        &self,
-        clients: &Clients,
-        call: &Call,
-        with: &PostgresRestore,
-        arguments: &[&str],
-    ) -> Result<(), ActionError> {
-        let words = std::iter::once(self.tool.program.as_str()).chain(arguments.iter().copied());
-        let argv: Vec<String> = words.map(str::to_owned).collect();
-        let ended = run(clients, call, with, &argv).await?;
-        if ended.end == ProgramEnd::Exit(0) {
-            return Ok(());
-        }
-        let message = format!("{}: {}", line(&argv), said(&ended));
-        Err(ActionError::unchanged(class(&ended), message))
-    }
-}
-
-/// Returns the statements of a script, each without the lines before it that are no part of it.
-///
-/// A line that ends in a semicolon ends a statement only outside of quotes: whoever may name a table must not be able to
-/// write statements into its name.
-fn statements(script: &str) -> impl Iterator<Item = &str> {
-    let mut rest = script;
-    std::iter::from_fn(move || {
-        loop {
-            rest = rest.trim_start();
-            if rest.is_empty() {
-                return None;
-            }
-            if rest.starts_with("--") {
-                rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
-                continue;
-            }
-            let mut quote = None;
-            let end = rest.char_indices().find(|(_, c)| match quote {
-                // A quote that is doubled ends and begins again.
-                Some(open) => {
-                    quote = (*c != open).then_some(open);
-                    false
-                }
-                None => {
-                    quote = matches!(*c, '"' | '\'').then_some(*c);
-                    *c == ';'
-                }
-            });
-            let end = end.map_or(rest.len(), |(at, _)| at + 1);
-            let (statement, after) = rest.split_at(end);
-            rest = after;
-            return Some(statement);
-        }
-    })
-}
-
-/// Says whether a statement gives or takes privileges.
-fn is_privilege(sql: &str) -> bool {
-    let starts = ["GRANT ", "REVOKE ", "ALTER DEFAULT PRIVILEGES "];
-    sql.ends_with(';') && starts.iter().any(|start| sql.starts_with(start))
-}
-
-/// Says whether a line of an archive's list is about privileges, e.g. `3340; 0 0 ACL app TABLE orders dr`.
-fn is_grant(line: &str) -> bool {
-    !line.starts_with(';')
-        && matches!(
-            line.split_whitespace().skip(3).collect::<Vec<_>>().as_slice(),
-            ["ACL", ..] | ["DEFAULT", "ACL", ..]
-        )
 }
 
 fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value> {
@@ -433,24 +365,5 @@ fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_ends_no_statement() {
-        let script = "--\n-- Name: x; Type: ACL\n--\n\nGRANT SELECT ON TABLE public.\"x\nGRANT dr TO evil;\n\" TO app;\n\
-            SET x = 'a;b';\nREVOKE ALL ON TABLE \"a\"\";\" FROM app;\n";
-        let all: Vec<&str> = statements(script).collect();
-        assert_eq!(
-            all,
-            [
-                "GRANT SELECT ON TABLE public.\"x\nGRANT dr TO evil;\n\" TO app;",
-                "SET x = 'a;b';",
-                "REVOKE ALL ON TABLE \"a\"\";\" FROM app;",
-            ]
-        );
-        let privileges: Vec<bool> = all.iter().map(|sql| is_privilege(sql)).collect();
-        assert_eq!(privileges, [true, false, true]);
-        assert_eq!(statements("GRANT x TO y").collect::<Vec<_>>(), ["GRANT x TO y"]);
-    }
-}
+#[path = "restore_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::manifest::{FORMATS, Manifest, read};
 use super::store::testing::Shop;
 use crate::actions::{observe, perform};
 use crate::clients::postgres::testing::Server;
@@ -128,6 +129,24 @@ impl Lab {
         let sql = "select datname::text from pg_database where not datistemplate order by 1";
         let rows = client.query(sql, &[]).await.expect("listed");
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Writes a dump's manifest anew, as another program would have written it.
+    pub(super) fn rewrite(&self, dump: &str, change: impl FnOnce(&mut Manifest)) {
+        let path = self.dumps.path().join(format!("{dump}.dump/manifest.json"));
+        let text = std::fs::read_to_string(&path).expect("read");
+        let mut kept: Value = serde_json::from_str(&text).expect("JSON");
+        let manifest = serde_json::from_value(kept["manifest"].take());
+        let mut manifest: Manifest = manifest.expect("a manifest");
+        change(&mut manifest);
+        let kept = json!({ "sha256": manifest.digest(), "manifest": manifest });
+        std::fs::write(&path, kept.to_string()).expect("written");
+    }
+
+    /// Reads a dump's manifest.
+    pub(super) fn manifest(&self, dump: &str) -> Manifest {
+        let folder = self.dumps.path().join(format!("{dump}.dump"));
+        read(&folder, &FORMATS).expect("believed").expect("a manifest")
     }
 
     /// The largest file of a dump: a table's data.

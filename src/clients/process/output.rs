@@ -92,9 +92,9 @@ impl Artifact {
 /// Reads a stream to its end, masked, in lines of at most 64 KiB.
 pub(super) async fn listen(
     stream: impl AsyncRead + Unpin,
-    masks: Masker,
-    heard: Arc<Mutex<Heard>>,
-    artifact: Option<Arc<Mutex<Artifact>>>,
+    masks: &Masker,
+    (heard, artifact): (Arc<Mutex<Heard>>, Option<Arc<Mutex<Artifact>>>),
+    told: Option<&(dyn Fn(&str) + Send + Sync)>,
 ) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
@@ -111,6 +111,9 @@ pub(super) async fn listen(
         reader.consume(took);
         if done && !line.is_empty() {
             let said = masks.mask(&String::from_utf8_lossy(&line));
+            if let Some(told) = told {
+                told(said.trim_end_matches(['\n', '\r']));
+            }
             heard.lock().unwrap_or_else(PoisonError::into_inner).line(&said);
             if let Some(artifact) = &artifact {
                 artifact.lock().unwrap_or_else(PoisonError::into_inner).line(&said);

@@ -295,17 +295,22 @@ impl Dumps {
         }
     }
 
-    /// Keeps that a dump was proved, and how long its restore took; returns what is to be told where it cannot be kept.
+    /// Keeps that a dump was proved, and how long its restore took, or why it was not proved; returns what is to be told where
+    /// that cannot be kept.
     pub(super) async fn keep_proof(
         &self,
         clients: &Clients,
         call: &Call,
         manifest: &Manifest,
-        took: Option<Span>,
+        outcome: Result<Option<Span>, &str>,
     ) -> Option<String> {
         let (backup, digest, by) = (manifest.name.as_str(), manifest.digest()?, ProvedBy::Content);
-        let proved = Proved { backup, digest: &digest, by, took };
-        let proof = Proof::of(clients, call, proved);
+        let took = outcome.ok().flatten();
+        let proof = Proof::of(clients, call, Proved { backup, digest: &digest, by, took });
+        let proof = match outcome {
+            Ok(_) => proof,
+            Err(why) => proof.failed(why.to_owned()),
+        };
         match self {
             Self::Directory(directory) => directory.proofs().keep(&proof),
             Self::Bucket(bucket) => bucket.keep_proof(clients, &proof).await,
