@@ -11,6 +11,7 @@ use super::Clients;
 use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 
+pub(crate) mod acl;
 mod batch;
 mod blocked;
 mod connect;
@@ -21,6 +22,7 @@ pub(crate) mod fence;
 mod heartbeat;
 mod held;
 pub(crate) mod long;
+pub(crate) mod marks;
 mod proof;
 mod replay;
 mod server;
@@ -31,6 +33,7 @@ mod trial;
 mod trust;
 mod usage;
 mod vigil;
+mod whole_fence;
 
 pub(crate) use batch::Batch;
 pub(crate) use blocked::or_say_who_blocks;

@@ -10,10 +10,10 @@ mod scene;
 use serde_json::{Map, Value, json};
 
 use super::holds::{Whose, end_sessions};
-use super::marks::CutOver;
 use super::restore::MAINTENANCE;
 use crate::by_hand;
 use crate::clients::Clients;
+use crate::clients::postgres::marks::CutOver;
 use crate::clients::postgres::{
     Session, Stands, Tried, connect, connect_to, database, identifier, literal, prove_writable,
     stands, try_beat, usage_of,

@@ -22,7 +22,6 @@ use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Ob
 use crate::runbook::catalogue::actions::{FenceScope, PostgresFence};
 
 pub(super) mod access;
-mod acl;
 pub(super) mod others;
 mod rights;
 mod whole;
@@ -400,6 +399,8 @@ pub(crate) async fn revert(
     now.lift(clients, &with.instance, &mut session, &before).await
 }
 
+#[cfg(test)]
+mod came_over_tests;
 #[cfg(test)]
 #[path = "fence_tests.rs"]
 mod tests;

@@ -20,7 +20,6 @@ mod ladder;
 #[cfg(test)]
 mod lost_tests;
 mod manifest;
-mod marks;
 mod objects;
 mod origin;
 pub(crate) mod point_in_time;

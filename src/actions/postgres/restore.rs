@@ -18,7 +18,7 @@ use super::dump::{LIMIT, class, said};
 use super::extensions;
 use super::manifest::Manifest;
 use super::origin::{Origin, Sorted};
-use super::server::{About, about};
+use super::server::{About, NAME_THE_PRIMARY, about};
 use super::store::{Dump, Dumps};
 use crate::by_hand;
 use crate::clients::Clients;
@@ -282,7 +282,7 @@ fn fits(
     let no = |class, message: String| Err(ActionError::unchanged(class, message));
     if server.in_recovery {
         let message = format!("{instance} is a replica and takes no database of its own");
-        return no(FailureClass::Invalid, message);
+        return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(NAME_THE_PRIMARY));
     }
     if server.major() < manifest.server_major() {
         let (theirs, ours) = (manifest.server_major(), server.major());

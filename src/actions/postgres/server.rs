@@ -46,6 +46,10 @@ pub(super) async fn beside(clients: &Clients, instance: &str) -> Result<Session,
     }
 }
 
+/// Says what to do about a server that replays another's writes where one that takes them is meant.
+pub(super) const NAME_THE_PRIMARY: &str = "name the instance that takes writes, in `database.primary` of the estate file or in \
+     the step; there, `select sender_host, sender_port from pg_stat_wal_receiver` says whose writes it replays";
+
 /// Asks an instance about itself and one of its databases.
 pub(super) async fn about(
     clients: &Clients,

@@ -2,7 +2,7 @@
 //! so the instance that takes over can be given back exactly that and nothing else.
 
 use super::tables::{find, place};
-use super::{Session, identifier, literal};
+use super::{Session, identifier, literal, whole_fence};
 use crate::clients::Clients;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -66,8 +66,20 @@ pub(crate) async fn forget(
     Ok(table.map(|table| format!("delete from {table}")))
 }
 
+/// Says whether anything stands of a fence that came over: of the application's roles, or of the whole database.
+pub(super) async fn stands(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+    database: &str,
+) -> Result<bool, ActionError> {
+    let of_roles = standing(clients, instance, session).await?;
+    let whole = whole_fence::lifting(clients, instance, session, database).await?;
+    Ok(!of_roles.is_empty() || whole.is_some())
+}
+
 /// Returns what a fence changed in this server's data and what of it still stands.
-pub(super) async fn standing(
+async fn standing(
     clients: &Clients,
     instance: &str,
     session: &mut Session,
@@ -104,8 +116,9 @@ pub(super) async fn lift(
     session: &mut Session,
     database: &str,
 ) -> Result<bool, ActionError> {
+    let whole = whole_fence::lifting(clients, instance, session, database).await?;
     let changed = standing(clients, instance, session).await?;
-    if changed.is_empty() {
+    if changed.is_empty() && whole.is_none() {
         return Ok(false);
     }
     let name = identifier(database);
@@ -114,7 +127,9 @@ pub(super) async fn lift(
         None => format!("alter database {name} reset {DEFAULT}"),
     });
     let roles = changed.roles.iter().map(|role| format!("alter role {} login", identifier(role)));
-    let mut sql: Vec<String> = setting.chain(roles).collect();
+    // The whole database is opened first: where both had set its default, the fence of roles may have found it as it is.
+    let mut sql: Vec<String> = whole.unwrap_or_default();
+    sql.extend(setting.chain(roles));
     sql.extend(forget(clients, instance, session).await?);
     let statements: Vec<_> = sql.into_iter().map(|sql| (sql, Vec::new())).collect();
     let what = format!("lift the fence that came over to {instance}");

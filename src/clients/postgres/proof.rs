@@ -14,7 +14,7 @@ pub(crate) struct Writable {
     pub identity: String,
     /// The old primary's fence had come over and was lifted here
     pub lifted_fence: bool,
-    /// Roles of the application that may not log in, whoever decided that
+    /// Roles of the application that may not log in, or not to its database, whoever decided that
     pub locked: Vec<String>,
 }
 
@@ -94,8 +94,8 @@ pub(crate) async fn stands(
         return not_yet(format!("{instance} is still in recovery"));
     }
     let is_primary = database(clients)?.primary.id == instance;
-    if !is_primary && fence::standing(clients, instance, &mut session).await? != Default::default()
-    {
+    let name = &database(clients)?.name;
+    if !is_primary && fence::stands(clients, instance, &mut session, name).await? {
         return not_yet(format!("the old primary's fence has come over to {instance}"));
     }
     if let Err(error) = writes_by_default(clients, instance, &mut session).await {
@@ -184,7 +184,7 @@ async fn writes_by_default(
     )))
 }
 
-/// Returns the application's roles that may not log in.
+/// Returns the application's roles that may not log in, or not to this database.
 async fn locked(
     clients: &Clients,
     instance: &str,
@@ -192,8 +192,8 @@ async fn locked(
 ) -> Result<Vec<String>, ActionError> {
     let roles = &database(clients)?.connection.application_roles;
     let what = format!("read who may log in to {instance}");
-    let sql = "select rolname::text from pg_roles where rolname::text = any($1::text[]) and not rolcanlogin \
-         order by 1";
+    let sql = "select rolname::text from pg_roles where rolname::text = any($1::text[]) and (not rolcanlogin \
+         or not has_database_privilege(oid, current_database(), 'CONNECT')) order by 1";
     let rows = session.read(clients, &what, sql, &[roles]).await?;
     Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
 }

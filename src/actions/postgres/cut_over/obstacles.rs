@@ -2,6 +2,7 @@
 
 use super::scene::{Listed, Scene};
 use crate::actions::postgres::fence::access::Known;
+use crate::actions::postgres::server::NAME_THE_PRIMARY;
 use crate::clients::Clients;
 use crate::clients::postgres::{READ_ONLY, Session, database, identifier, literal};
 use crate::outcome::{ActionError, FailureClass};
@@ -104,7 +105,7 @@ async fn rights(
     if flag(3) {
         found.push(invalid(
             format!("{} is a replica", scene.with.instance),
-            "name the instance that takes writes".to_owned(),
+            NAME_THE_PRIMARY.to_owned(),
         ));
     }
     if !flag(1) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::actions::postgres::marks::{Comment, CutOver, Note};
 use crate::clients::Clients;
+use crate::clients::postgres::marks::{Comment, CutOver, Note};
 use crate::clients::postgres::{LOGINS, Session, database};
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::marks::{Comment, Note};
-use super::acl::Acl;
 use crate::clients::Clients;
+use crate::clients::postgres::acl::{Acl, Barrier};
+use crate::clients::postgres::marks::{Closed, Comment, Note};
 use crate::clients::postgres::{LOGINS, READ_ONLY as SETTING, Session, identifier, literal};
 use crate::outcome::{ActionError, Difference, FailureClass};
 
@@ -20,14 +20,6 @@ const LIMIT: &str = "connection_limit";
 const PRIVILEGES: &str = "privileges";
 /// The database itself: what has its name may be another one by the time it is to be given back.
 const OID: &str = "oid";
-
-/// What keeps everybody but the operator out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::actions::postgres) enum Barrier {
-    /// Most sessions of those who are no superusers; -1 is no limit
-    Limit(i32),
-    Privileges(Acl),
-}
 
 /// What decides who gets in and who writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,21 +121,27 @@ impl Known {
                 statements.extend(acl.close(&self.name, &self.operator, &self.owner));
             }
         }
-        let logins = self.logins_to(&fenced);
-        if !logins.is_empty() {
+        statements.extend(self.logins_to(&fenced));
+        if !statements.is_empty() {
             statements.push(self.comment.noting(&self.name, &self.taking()));
         }
-        statements.extend(logins);
         statements
     }
 
-    /// Returns the note of a database whose fence takes the logins it does not hold. Of one that is open, what was noted
-    /// of an earlier fence means nothing any more.
+    /// Returns the note of a database that is being fenced: what there was, and the logins it takes. Of one that is open,
+    /// what was noted of an earlier fence means nothing any more; of one that is half closed, what there was before stays.
     fn taking(&self) -> Note {
         let mut note = self.comment.note.clone();
         if self.access.setting.as_deref() != Some(ON) {
-            note.logins.clear();
+            note = note.without_fence();
         }
+        let Access { setting, barrier, .. } = self.access.clone();
+        let (setting, barrier) = match note.closed.take() {
+            Some(closed) if barrier == self.fenced().barrier => (closed.setting, closed.barrier),
+            Some(closed) => (closed.setting, barrier),
+            None => (setting, barrier),
+        };
+        note.closed = Some(Closed { operator: self.operator.clone(), setting, barrier });
         let taken = self.access.logins.iter().filter(|(_, login)| **login).map(|(role, _)| role);
         note.logins.extend(taken.cloned());
         note.logins.sort();
@@ -164,8 +162,8 @@ impl Known {
             (Barrier::Limit(_), Barrier::Privileges(_)) => {}
         }
         statements.extend(self.logins_to(before));
-        if !self.comment.note.logins.is_empty() {
-            let note = Note { logins: Vec::new(), ..self.comment.note.clone() };
+        let note = self.comment.note.without_fence();
+        if note != self.comment.note {
             statements.push(self.comment.noting(&self.name, &note));
         }
         statements

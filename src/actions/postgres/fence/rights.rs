@@ -1,7 +1,8 @@
 //! What the estate's user lacks to fence a whole database, said at once and before anything is touched.
 
-use super::access::{Barrier, Known};
+use super::access::Known;
 use crate::clients::Clients;
+use crate::clients::postgres::acl::Barrier;
 use crate::clients::postgres::{READ_ONLY as SETTING, Session, identifier};
 use crate::outcome::{ActionError, FailureClass};
 

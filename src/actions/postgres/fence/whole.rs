@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::super::holds::{Whose, end_sessions, writes_fail};
 use super::super::marks::Comment;
 use super::super::restore::MAINTENANCE;
-use super::super::server::beside;
+use super::super::server::{NAME_THE_PRIMARY, beside};
 use super::access::{Access, Known};
 use super::others::{Canary, Unreached, kept_out};
 use super::rights::permitted;
@@ -59,11 +59,7 @@ pub(super) async fn look(
     let name = &meant(clients, call, instance, &mut session).await?;
     let known = Known::read(clients, instance, &mut session, name, roles).await?;
     let live = known.shape_of(&known.access);
-    if known.in_recovery {
-        let mut seen = Observation::new(live.clone(), live);
-        seen.evidence = vec![format!("{instance} replays another's writes and takes none")];
-        return Ok(seen);
-    }
+    takes_writes(instance, &known)?;
     let whose = Whose::All { database: name };
     let sessions = whose.count(clients, instance, &mut session).await?;
     let statements = known.fence();
@@ -93,6 +89,19 @@ pub(super) async fn look(
     Ok(seen)
 }
 
+/// Refuses a replica: nothing can be closed on it, and whoever takes it for the damaged database leaves that one open.
+fn takes_writes(instance: &str, known: &Known) -> Result<(), ActionError> {
+    if !known.in_recovery {
+        return Ok(());
+    }
+    let message = format!(
+        "{instance} replays another's writes: {} cannot be closed there, and where they come from it is open; nothing was \
+         touched",
+        known.name
+    );
+    Err(ActionError::unchanged(FailureClass::Invalid, message).hint(NAME_THE_PRIMARY))
+}
+
 /// Fences, ends the sessions, and proves it.
 pub(super) async fn perform(
     clients: &Clients,
@@ -104,6 +113,7 @@ pub(super) async fn perform(
     let mut session = beside(clients, instance).await?;
     let name = &meant(clients, call, instance, &mut session).await?;
     let known = Known::read(clients, instance, &mut session, name, roles).await?;
+    takes_writes(instance, &known)?;
     let fenced = known.fenced();
     let ours = known.shape_of(&fenced);
     let foreign = foreign(&known.shape_of(&known.access), &seen.live, &ours);

@@ -5,24 +5,46 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clients::postgres::{identifier, literal};
+use super::acl::Barrier;
+use super::{identifier, literal};
 
 /// What comes before a note.
 const BEFORE: &str = " phoenix-dr:";
 
 /// What is noted of a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(crate) struct Note {
     /// Roles whose login its fence took: they belong to the whole server, and must get it back
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<String>,
+    /// What its fence found, which is given back wherever it comes over to
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_over: Option<CutOver>,
 }
 
+impl Note {
+    /// Returns what is noted once the fence is gone.
+    pub(crate) fn without_fence(&self) -> Self {
+        Self { logins: Vec::new(), closed: None, cut_over: self.cut_over.clone() }
+    }
+}
+
+/// What the fence of a whole database found where it closed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    /// Whom it let in alone
+    pub operator: String,
+    /// Value of the database's own `default_transaction_read_only`, where it had one
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    pub barrier: Barrier,
+}
+
 /// How a database came to the name it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct CutOver {
+pub(crate) struct CutOver {
     /// The run and the step that gave it the name
     pub token: String,
     /// The database that had the name before: its OID, which no renaming changes
@@ -33,14 +55,14 @@ pub(super) struct CutOver {
 
 /// A database's comment: what somebody wrote, and this program's note.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Comment {
+pub(crate) struct Comment {
     theirs: String,
     pub note: Note,
 }
 
 impl Comment {
     /// Reads a comment; one without a note of this program is all theirs.
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let noted = text.rsplit_once(BEFORE).and_then(|(theirs, note)| {
             let note = serde_json::from_str(note).ok()?;
             Some(Self { theirs: theirs.to_owned(), note })
@@ -49,7 +71,7 @@ impl Comment {
     }
 
     /// Returns the statement by which a database bears another note behind the same words.
-    pub(super) fn noting(&self, database: &str, note: &Note) -> String {
+    pub(crate) fn noting(&self, database: &str, note: &Note) -> String {
         let text = match serde_json::to_string(note) {
             Ok(said) if *note != Note::default() => format!("{}{BEFORE}{said}", self.theirs),
             Ok(_) | Err(_) => self.theirs.clone(),
@@ -67,6 +89,11 @@ mod tests {
     fn a_note_stands_behind_what_others_wrote_and_goes_without_a_trace() {
         let note = Note {
             logins: vec!["the boss's".to_owned()],
+            closed: Some(Closed {
+                operator: "dr".to_owned(),
+                setting: Some("off".to_owned()),
+                barrier: Barrier::Limit(7),
+            }),
             cut_over: Some(CutOver { token: "RUN/step/0".to_owned(), damaged: 5, written: 7 }),
         };
         for theirs in ["", "production", "a phoenix-dr:thing of theirs", "it's \\ odd"] {

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Session, identifier};
 use crate::clients::Clients;
-use crate::clients::postgres::{Session, identifier};
 use crate::outcome::{ActionError, FailureClass};
 
 /// A privilege on a database.
@@ -34,7 +34,7 @@ impl Privilege {
 
 /// What one role has from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Grant {
+struct Grant {
     /// `None` is everybody, `PUBLIC`
     to: Option<String>,
     by: String,
@@ -50,10 +50,19 @@ impl Grant {
     }
 }
 
+/// What keeps everybody but the operator out of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Barrier {
+    /// Most sessions of those who are no superusers; -1 is no limit
+    Limit(i32),
+    Privileges(Acl),
+}
+
 /// The privileges on a database; nothing given away at all is what a new database begins with, said aloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(in crate::actions::postgres) struct Acl(Vec<Grant>);
+pub(crate) struct Acl(Vec<Grant>);
 
 /// Reads the items one by one, each with its place among them.
 const READ: &str = "select case acl.grantee when 0 then null else pg_get_userbyid(acl.grantee)::text end, \
@@ -63,7 +72,7 @@ const READ: &str = "select case acl.grantee when 0 then null else pg_get_userbyi
      where d.datname::text = $1 order by acl.place";
 
 impl Acl {
-    pub(super) async fn read(
+    pub(crate) async fn read(
         clients: &Clients,
         what: &str,
         session: &mut Session,
@@ -95,7 +104,7 @@ impl Acl {
 
     /// Returns the privileges once nobody but one role may connect, as the server will keep them: what is left empty goes,
     /// what is new comes last.
-    pub(super) fn with_only(&self, operator: &str, owner: &str) -> Self {
+    pub(crate) fn with_only(&self, operator: &str, owner: &str) -> Self {
         let own = |grant: &Grant| grant.to.as_deref() == Some(operator) && grant.by == owner;
         let mut grants = self.0.clone();
         for grant in &mut grants {
@@ -121,7 +130,7 @@ impl Acl {
     }
 
     /// Returns the statements that leave the right to connect to one role alone.
-    pub(super) fn close(&self, database: &str, operator: &str, owner: &str) -> Vec<String> {
+    pub(crate) fn close(&self, database: &str, operator: &str, owner: &str) -> Vec<String> {
         let (name, user) = (identifier(database), identifier(operator));
         let own = |grant: &Grant| grant.to.as_deref() == Some(operator) && grant.by == owner;
         let connects = |grant: &&Grant| grant.may.contains(&Privilege::Connect);
@@ -147,7 +156,7 @@ impl Acl {
 
     /// Returns the statements that put these privileges in place of others: all anew, for the order in which they are kept
     /// is the order in which they were given.
-    pub(super) fn restore(&self, instead_of: &Self, database: &str, owner: &str) -> Vec<String> {
+    pub(crate) fn restore(&self, instead_of: &Self, database: &str, owner: &str) -> Vec<String> {
         let name = identifier(database);
         let mut grantees: Vec<String> = instead_of.0.iter().map(Grant::grantee).collect();
         grantees.sort();
@@ -183,7 +192,7 @@ impl Acl {
     }
 
     /// Returns those who gave privileges on and are not the owner: to restore what they gave takes being them.
-    pub(super) fn grantors(&self, owner: &str) -> Vec<String> {
+    pub(crate) fn grantors(&self, owner: &str) -> Vec<String> {
         let mut others: Vec<String> =
             self.0.iter().filter(|grant| grant.by != owner).map(|grant| grant.by.clone()).collect();
         others.sort();
@@ -192,7 +201,7 @@ impl Acl {
     }
 
     /// Returns who may connect by a grant of their own, in words.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let may = self.0.iter().filter(|grant| grant.may.contains(&Privilege::Connect));
         let mut names: Vec<&str> =
             may.map(|grant| grant.to.as_deref().unwrap_or("everybody")).collect();
