@@ -26,18 +26,24 @@ use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find};
 use crate::clients::postgres::{database, login, watched};
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
+use crate::clock::since;
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass};
 use crate::runbook::catalogue::actions::PostgresEvidence;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use server::Server;
-use without::{Lack, gone_without};
+use without::{Lack, down, gone_without};
 
 /// The format this program writes; it reads no other.
 const FORMAT: &str = "phoenix-dr/evidence/1";
 const EVIDENCE: &str = ".evidence";
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Looks before a server counts as down: one that restarts answers after some seconds.
+const TRIES_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
+/// A refusal comes sooner than this; what takes longer is silence.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Where `pg_basebackup` writes what it copied, file by file.
 const LIST: &str = "backup_manifest";
 
@@ -100,7 +106,7 @@ pub(crate) async fn observe(
         return taken(root, &found, call);
     }
     let mut seen = Observation::new(state(&name, false), state(&name, true));
-    let server = Server::look(clients, with).await?;
+    let server = looked_at(clients, with, root.as_deref().ok(), &name).await?;
     let mut lacking = server.lacking.clone();
     let room = match &root {
         Ok(root) => room(root, server.bytes),
@@ -123,6 +129,31 @@ pub(crate) async fn observe(
         return Ok(seen);
     }
     Ok(gone_without(clients, with, seen, &lacking))
+}
+
+/// Looks at the server. One that does not answer, however often it is asked, is as good as down: perhaps by its very damage,
+/// and then its files are there to be copied by hand, or it is gone without.
+async fn looked_at(
+    clients: &Clients,
+    with: &PostgresEvidence,
+    root: Option<&Path>,
+    name: &str,
+) -> Result<Server, ActionError> {
+    let mut tries = 1;
+    loop {
+        let asked = clients.clock.now();
+        let error = match Server::look(clients, with).await {
+            Err(error) if error.class.retryable() => error,
+            found => return found,
+        };
+        // What is silent has taken its time already.
+        let silent = since(asked, clients.clock.now()) >= SILENCE;
+        if tries == TRIES_MAX || silent {
+            return Ok(Server { lacking: vec![down(error, root, name)], ..Server::default() });
+        }
+        clients.clock.sleep(PAUSE * tries).await;
+        tries += 1;
+    }
 }
 
 /// Returns a look at a copy that is there.
