@@ -165,6 +165,19 @@ impl Session {
         statements: &[(String, Vec<Parameter<'_>>)],
         writing: Writing,
     ) -> Result<(), ActionError> {
+        let always = std::future::ready(Ok(()));
+        self.change_while(clients, what, statements, writing, always).await
+    }
+
+    /// Carries out statements in one transaction, which lasts only where what is looked at before its commit allows it.
+    async fn change_while(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        statements: &[(String, Vec<Parameter<'_>>)],
+        writing: Writing,
+        allowed: impl Future<Output = Result<(), ActionError>>,
+    ) -> Result<(), ActionError> {
         clients.guard.pass(format!("SQL to {what}"))?;
         let builder = match writing {
             Writing::Aloud => self.client.build_transaction().read_only(false),
@@ -185,6 +198,8 @@ impl Session {
                 return Err(ActionError::unchanged(FailureClass::Transient, message));
             }
         };
+        // Dropped it takes back what it did.
+        allowed.await?;
         match within(clients.clock.as_ref(), CHANGE_LIMIT, transaction.commit()).await {
             Ok(done) => done.map_err(|error| explain(what, &error, Purpose::Commit)),
             Err(elapsed) => Err(ActionError::unknown(

@@ -98,8 +98,8 @@ fn what_comes_to_no_good_end_is_opened_again_and_the_evidence_stays() {
     let fenced = of_step(&events, "attempt_finished", "fence")[0].to_string();
     for said in [
         "a write as phoenix_app failed with SQLSTATE 25006",
-        "phoenix_app and every other role are kept out of phoenix",
-        "a session from before was ended and cannot write",
+        "phoenix_app and every other role that is no superuser are kept out of phoenix",
+        "a session as phoenix_app from before was ended and cannot write",
     ] {
         assert!(fenced.contains(said), "{said}: {fenced}");
     }

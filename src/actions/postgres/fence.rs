@@ -22,6 +22,7 @@ use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Ob
 use crate::runbook::catalogue::actions::{FenceScope, PostgresFence};
 
 pub(super) mod access;
+mod canary;
 pub(super) mod others;
 mod rights;
 mod whole;
@@ -401,6 +402,8 @@ pub(crate) async fn revert(
 
 #[cfg(test)]
 mod came_over_tests;
+#[cfg(test)]
+mod proved_tests;
 #[cfg(test)]
 #[path = "fence_tests.rs"]
 mod tests;

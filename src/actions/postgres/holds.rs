@@ -17,7 +17,7 @@ use crate::runbook::catalogue::actions::PostgresFence;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_MAX: u32 = 20;
 /// SQLSTATE of a write in a read-only transaction.
-const READ_ONLY: &str = "25006";
+pub(super) const READ_ONLY: &str = "25006";
 /// A write that leaves nothing behind: it is taken back whatever it says.
 pub(super) const WRITE: &str = "create table phoenix_dr_must_fail (x int)";
 
@@ -142,25 +142,35 @@ pub(super) async fn prove(
         )
         .hint("find out who changed it; a retry looks anew"));
     }
-    writes_fail(clients, instance, &mut session, roles).await
+    let Tries { mut proved, untried } = writes_fail(clients, instance, &mut session, roles).await?;
+    proved.extend(untried);
+    Ok(proved)
 }
 
-/// Tries a write in a session that began behind the fence, as this program's own role and as each role of the application;
-/// returns what was proved, a line each.
+/// What tries of writes came to.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// What was proved, a line each
+    pub proved: Vec<String>,
+    /// As whom nothing was tried, and why, a line each
+    pub untried: Vec<String>,
+}
+
+/// Tries a write in a session that began behind the fence, as this program's own role and as each role of the application.
 pub(super) async fn writes_fail(
     clients: &Clients,
     instance: &str,
     session: &mut Session,
     roles: &[String],
-) -> Result<Vec<String>, ActionError> {
+) -> Result<Tries, ActionError> {
     let user = &database(clients)?.connection.user;
-    let mut notes = Vec::new();
+    let mut tries = Tries::default();
     for role in std::iter::once(None).chain(roles.iter().map(|role| Some(role.as_str()))) {
         let name = role.unwrap_or(user);
         let what = format!("try a write on {instance} as {name}");
         match session.attempt(clients, &what, role, WRITE).await? {
             Tried::Failed(code) if code == READ_ONLY => {
-                notes.push(format!("a write as {name} failed with SQLSTATE {code}"));
+                tries.proved.push(format!("a write as {name} failed with SQLSTATE {code}"));
             }
             Tried::Failed(code) => {
                 return Err(ActionError::applied(
@@ -168,7 +178,7 @@ pub(super) async fn writes_fail(
                     format!("{what}: it failed with SQLSTATE {code} instead of {READ_ONLY}"),
                 ));
             }
-            Tried::NotAs(code) => notes.push(format!(
+            Tried::NotAs(code) => tries.untried.push(format!(
                 "no write was tried as {name} ({code}): grant {} to {}",
                 identifier(name),
                 identifier(user)
@@ -182,7 +192,7 @@ pub(super) async fn writes_fail(
             }
         }
     }
-    Ok(notes)
+    Ok(tries)
 }
 
 /// Sessions and logins the fence does not reach.

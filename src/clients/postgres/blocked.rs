@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Parameter, Session, connect_to};
+use super::{Parameter, Session, Writing, connect_to};
 use crate::clients::Clients;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -52,7 +52,20 @@ impl Session {
         clients: &Clients,
         what: &str,
         statements: &[(String, Vec<Parameter<'_>>)],
+        other: (&str, &str),
+    ) -> Result<(), ActionError> {
+        let always = std::future::ready(Ok(()));
+        self.change_while_or_say_who_blocks(clients, what, statements, other, always).await
+    }
+
+    /// Carries out statements in the same way, and makes them last only where what is looked at before the commit allows it.
+    pub(crate) async fn change_while_or_say_who_blocks(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+        statements: &[(String, Vec<Parameter<'_>>)],
         (instance, other): (&str, &str),
+        allowed: impl Future<Output = Result<(), ActionError>>,
     ) -> Result<(), ActionError> {
         let row = self.read_one(clients, what, "select pg_backend_pid()", &[]).await?;
         let pid: i32 = row.try_get(0).unwrap_or_default();
@@ -61,7 +74,7 @@ impl Session {
         let watching = watch(clients, what, (instance, other), asked, &found);
         // The watching never ends: it is what is dropped, and it only looked.
         let done = tokio::select! {
-            done = self.change(clients, what, statements) => done,
+            done = self.change_while(clients, what, statements, Writing::Aloud, allowed) => done,
             never = watching => match never {},
         };
         done.map_err(|error| {

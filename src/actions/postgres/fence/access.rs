@@ -32,7 +32,7 @@ pub(in crate::actions::postgres) struct Access {
 }
 
 /// A database as its server knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::actions::postgres) struct Known {
     pub name: String,
     pub oid: i64,

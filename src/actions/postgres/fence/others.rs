@@ -3,17 +3,15 @@
 
 use serde_json::json;
 
-use super::super::holds::{WRITE, Whose};
+use super::super::holds::Whose;
 use super::access::Known;
 use crate::clients::Clients;
-use crate::clients::postgres::{Session, Tried, connect, identifier, literal};
+use crate::clients::postgres::{READ_ONLY, Session, identifier, literal};
 use crate::outcome::{ActionError, FailureClass, Obligation};
 use crate::runbook::catalogue::actions::PostgresFence;
 
 pub(in crate::actions::postgres) const COUNT: &str = "select count(*)";
 pub(in crate::actions::postgres) const TERMINATE: &str = "select pg_terminate_backend(s.pid)";
-/// What this program calls itself in a session from before the fence, which is ended as everybody's are.
-const FROM_BEFORE: &str = "phoenix-dr, from before the fence";
 
 /// Returns whose sessions in a database are ended: of clients, but not this program's own.
 ///
@@ -70,50 +68,14 @@ pub(super) async fn kept_out(
     let rows = session.read(clients, &what, &sql, &[&database]).await?;
     let still: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
     if still.is_empty() {
-        return Ok(format!("{} and every other role are kept out of {database}", roles.join(", ")));
+        return Ok(format!(
+            "{} and every other role that is no superuser are kept out of {database}",
+            roles.join(", ")
+        ));
     }
     let message = format!("{} still get into {database} on {instance}", still.join(", "));
     Err(ActionError::applied(FailureClass::Conflict, message)
         .hint("find out who changed it; a retry looks anew"))
-}
-
-/// A session that began before the fence, as everybody's who is to be kept out.
-pub(super) struct Canary(Option<Session>);
-
-impl Canary {
-    /// Opens one; where that cannot be, the database is full or damaged and nothing of it is proved that way.
-    pub(super) async fn open(clients: &Clients, instance: &str) -> Self {
-        let Ok(session) = connect(clients, instance, None).await else { return Self(None) };
-        let name = format!("set application_name = {}", literal(FROM_BEFORE));
-        let named = session.command(clients, "name a session", &name).await;
-        Self(named.is_ok().then_some(session))
-    }
-
-    /// Returns how many sessions of the server it is.
-    pub(super) fn count(&self) -> i64 {
-        i64::from(self.0.is_some())
-    }
-
-    /// Proves that a session from before the fence cannot write any more, once sessions have been ended.
-    pub(super) async fn prove_dead(
-        self,
-        clients: &Clients,
-        instance: &str,
-    ) -> Result<Option<String>, ActionError> {
-        let Self(Some(mut session)) = self else { return Ok(None) };
-        let what = format!("try a write on {instance} in a session from before the fence");
-        match session.attempt(clients, &what, None, WRITE).await {
-            Ok(Tried::Worked) => Err(ActionError::applied(
-                FailureClass::Conflict,
-                format!("{what}: it would have worked; the fence does not hold"),
-            )),
-            Ok(Tried::Failed(code) | Tried::NotAs(code)) => {
-                Ok(Some(format!("a write in a session from before failed with SQLSTATE {code}")))
-            }
-            // That it was ended has been seen in the server's own list; this is the other end of it.
-            Err(_) => Ok(Some("a session from before was ended and cannot write".to_owned())),
-        }
-    }
 }
 
 /// What writes to a database in spite of its fence, or could.
@@ -186,15 +148,57 @@ impl Unreached {
         open.into_iter().chain(superusers).collect()
     }
 
-    /// Returns what stays open: what goes on in the database as before the fence.
-    pub(super) fn obligation(&self, with: &PostgresFence, known: &Known) -> Option<Obligation> {
+    /// Returns what stays open: what goes on in the database as before the fence, and who may still come into it.
+    pub(super) fn obligations(&self, with: &PostgresFence, known: &Known) -> Vec<Obligation> {
+        [self.inside(with, known), self.may_come(with, known)].into_iter().flatten().collect()
+    }
+
+    /// Superusers are held by nothing of a database but a default, which they can switch off.
+    fn may_come(&self, with: &PostgresFence, known: &Known) -> Option<Obligation> {
+        let PostgresFence { instance, region, .. } = with;
+        if self.superusers.is_empty() {
+            return None;
+        }
+        let name = &known.name;
+        let listed: Vec<String> = self.superusers.iter().map(|role| literal(role)).collect();
+        let locks: Vec<String> = self
+            .superusers
+            .iter()
+            .map(|role| format!("alter role {} nologin", identifier(role)))
+            .collect();
+        // Once the database is open again, or gone, nothing is left to be kept from it.
+        let sql = format!(
+            "select not exists (select 1 from pg_roles where rolsuper and rolcanlogin and rolname in ({})) or not exists \
+             (select 1 from pg_db_role_setting where setdatabase = {} and setrole = 0 and '{READ_ONLY}=on' = any(setconfig))",
+            listed.join(", "),
+            known.oid
+        );
+        Some(Obligation {
+            id: format!("superusers-{instance}"),
+            say: format!(
+                "{name} on {instance} is closed to all but superusers: {} may still log in, and write once they say so",
+                self.superusers.join(", ")
+            ),
+            how: format!(
+                "see that none of them writes there; what ends it, and whatever else they do on {instance}: {}",
+                locks.join("; ")
+            ),
+            closed_by: Some(json!({
+                "check": "postgres.query",
+                "title": format!("no other superuser may log in to {instance}"),
+                "with": { "instance": instance, "region": region, "sql": sql },
+                "that": "value",
+            })),
+        })
+    }
+
+    fn inside(&self, with: &PostgresFence, known: &Known) -> Option<Obligation> {
         let PostgresFence { instance, region, .. } = with;
         let said = self.said()?;
         let name = &known.name;
-        let disable = self
-            .subscriptions
-            .iter()
-            .map(|name| format!("alter subscription {} disable", identifier(name)));
+        let disable = self.subscriptions.iter().map(|one| {
+            format!("in {name}, read write: alter subscription {} disable", identifier(one))
+        });
         let end = Whose::All { database: name }.terminate();
         let ways: Vec<String> = disable.chain([end]).collect();
         let sql = format!(

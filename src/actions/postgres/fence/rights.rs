@@ -1,5 +1,7 @@
 //! What the estate's user lacks to fence a whole database, said at once and before anything is touched.
 
+use std::collections::BTreeSet;
+
 use super::access::Known;
 use crate::clients::Clients;
 use crate::clients::postgres::acl::Barrier;
@@ -7,7 +9,7 @@ use crate::clients::postgres::{READ_ONLY as SETTING, Session, identifier};
 use crate::outcome::{ActionError, FailureClass};
 
 /// What whoever asks may do with the database, its sessions, roles and grants; $2 are roles that would lose their login,
-/// $3 the application's, $4 those whose grants would have to be given back.
+/// $3 the application's, as which a write is tried, $4 those whose grants would have to be given back.
 const RIGHTS: &str = "select owner.rolsuper, pg_has_role(d.datdba, 'USAGE'), me.rolsuper, \
      pg_has_role('pg_signal_backend', 'USAGE'), me.rolcreaterole, \
      array(select r.rolname::text from pg_roles r where r.rolname::text = any($2::text[]) \
@@ -15,7 +17,10 @@ const RIGHTS: &str = "select owner.rolsuper, pg_has_role(d.datdba, 'USAGE'), me.
          and not pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION') order by 1), \
      array(select r.rolname::text from pg_roles r where r.rolsuper and r.rolname::text = any($3::text[]) order by 1), \
      array(select r.rolname::text from pg_roles r where r.rolname::text = any($4::text[]) and not pg_has_role(r.oid, \
-         case when current_setting('server_version_num')::int4 >= 160000 then 'SET' else 'MEMBER' end) order by 1) \
+         case when current_setting('server_version_num')::int4 >= 160000 then 'SET' else 'MEMBER' end) order by 1), \
+     array(select r.rolname::text from pg_roles r where r.rolname::text = any($3::text[]) and not pg_has_role(r.oid, \
+         case when current_setting('server_version_num')::int4 >= 160000 then 'SET' else 'MEMBER' end) order by 1), \
+     current_setting('server_version_num')::int4 >= 160000 \
      from pg_roles me, pg_database d join pg_roles owner on owner.oid = d.datdba \
      where me.rolname = current_user and d.datname::text = $1";
 /// Settings of the operator's own that outrank the database's: of the role in this database, else of the role.
@@ -74,8 +79,13 @@ pub(super) async fn permitted(
         missing.extend(
             names(6).iter().map(|role| format!("alter role {} nosuperuser", identifier(role))),
         );
-        missing.extend(names(7).iter().map(|role| format!("grant {} to {user}", identifier(role))));
+        // From version 16 on a membership may leave out the one thing that is needed of it.
+        let option = if flag(9) { " with set true" } else { "" };
+        let others = names(7).into_iter().chain(names(8));
+        missing.extend(others.map(|role| format!("grant {} to {user}{option}", identifier(&role))));
     }
+    let mut seen = BTreeSet::new();
+    missing.retain(|grant| seen.insert(grant.clone()));
     if missing.is_empty() {
         return Ok(());
     }

@@ -5,18 +5,19 @@
 
 use serde_json::{Map, Value};
 
-use super::super::holds::{Whose, end_sessions, writes_fail};
+use super::super::holds::{READ_ONLY, Tries, WRITE, Whose, end_sessions, writes_fail};
 use super::super::marks::Comment;
 use super::super::restore::MAINTENANCE;
 use super::super::server::{NAME_THE_PRIMARY, beside};
 use super::access::{Access, Known};
-use super::others::{Canary, Unreached, kept_out};
+use super::canary::Canaries;
+use super::others::{Unreached, kept_out};
 use super::rights::permitted;
 use super::{NotBySql, commands, roles};
 use crate::clients::Clients;
 use crate::clients::postgres::{NoSession, Session, connect, database};
 use crate::engine::ports::{Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::outcome::{ActionError, Effect, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresFence;
 
 /// Returns the name of the database this run's fence is for: the estate's, or once this run has given that name to a restored
@@ -76,7 +77,7 @@ pub(super) async fn look(
     )];
     let unreached = Unreached::read(clients, instance, &mut session, name, roles).await?;
     seen.evidence.extend(unreached.evidence());
-    seen.obligations.extend(unreached.obligation(with, &known));
+    seen.obligations = unreached.obligations(with, &known);
     seen.differences = known.differences(instance);
     if sessions > 0 {
         seen.differences.push(crate::outcome::Difference {
@@ -120,18 +121,25 @@ pub(super) async fn perform(
     if !foreign.is_empty() {
         return Err(changed(with, name, &foreign));
     }
-    let canary = Canary::open(clients, instance).await;
+    let statements = known.fence();
+    let canaries = match statements.as_slice() {
+        [] => Canaries::too_late(),
+        _ => Canaries::open(clients, instance, roles).await?,
+    };
     call.progress.tell(format!("closing {name} to everybody but {}", known.operator), None);
-    bring(clients, with, &mut session, name, known.fence()).await?;
+    bring(clients, with, &mut session, &known, statements).await?;
     let applied = |error: ActionError| ActionError { effect: Effect::Applied, ..error };
     let whose = Whose::All { database: name };
     let ended =
         end_sessions(clients, call, instance, &mut session, whose).await.map_err(applied)?;
     let out = kept_out(clients, instance, &mut session, name, roles).await.map_err(applied)?;
-    let ended = (ended - canary.count()).max(0);
+    let ended = (ended - canaries.count()).max(0);
     let mut notes = vec![out, format!("{ended} sessions ended; none came back")];
-    notes.extend(canary.prove_dead(clients, instance).await.map_err(applied)?);
-    notes.extend(proved(clients, instance, roles).await.map_err(applied)?);
+    let old = canaries.prove_dead(clients, instance).await.map_err(applied)?;
+    let new = proved(clients, instance, roles).await.map_err(applied)?;
+    let untried: Vec<String> = old.untried.into_iter().chain(new.untried).collect();
+    notes.extend(old.proved.into_iter().chain(new.proved));
+    notes.extend(untried.iter().map(|line| format!("{WARNS}{line}")));
     let now = Known::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
     if now.access != fenced {
         let foreign = self::foreign(&now.shape_of(&now.access), &ours, &ours);
@@ -140,27 +148,42 @@ pub(super) async fn perform(
     let unreached =
         Unreached::read(clients, instance, &mut session, name, roles).await.map_err(applied)?;
     notes.extend(unreached.evidence());
-    Ok(Performed {
-        after: ours,
-        outputs: Map::new(),
-        obligations: unreached.obligation(with, &known).into_iter().collect(),
-        notes,
-    })
+    let mut obligations = unreached.obligations(with, &known);
+    obligations.extend(unproved(with, &known, &untried));
+    Ok(Performed { after: ours, outputs: Map::new(), obligations, notes })
 }
 
 /// Proves in a session that begins behind the fence that writes fail.
-async fn proved(
-    clients: &Clients,
-    instance: &str,
-    roles: &[String],
-) -> Result<Vec<String>, ActionError> {
+async fn proved(clients: &Clients, instance: &str, roles: &[String]) -> Result<Tries, ActionError> {
     match connect(clients, instance, None).await {
         Ok(mut session) => writes_fail(clients, instance, &mut session, roles).await,
-        Err(NoSession::Damaged(error)) => {
-            Ok(vec![format!("no write was tried: its damage lets nobody in ({error})")])
-        }
+        Err(NoSession::Damaged(error)) => Ok(Tries {
+            untried: vec![format!("no write was tried: its damage lets nobody in ({error})")],
+            ..Tries::default()
+        }),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns what stays open where a fence stands and not all that should prove it could be tried.
+fn unproved(with: &PostgresFence, known: &Known, untried: &[String]) -> Option<Obligation> {
+    let instance = &with.instance;
+    if untried.is_empty() {
+        return None;
+    }
+    Some(Obligation {
+        id: format!("unproved-fence-{instance}"),
+        say: format!(
+            "{} on {instance} is closed, and not all of it was proved: {}",
+            known.name,
+            untried.join("; ")
+        ),
+        how: format!(
+            "as {}, in {}: set role ROLE; {WRITE}; it must fail with SQLSTATE {READ_ONLY}",
+            known.operator, known.name
+        ),
+        closed_by: None,
+    })
 }
 
 /// Gives back what was before, where all of it still is as this run left it.
@@ -182,23 +205,41 @@ pub(super) async fn revert(
     if !foreign.is_empty() {
         return Err(changed(with, name, &foreign));
     }
-    bring(clients, with, &mut session, name, known.restore(&before)).await
+    bring(clients, with, &mut session, &known, known.restore(&before)).await
 }
 
+/// Changes a database in one transaction, and makes that last only where it was still as known.
+///
+/// What a transaction has changed nobody else changes until it ends: another session then sees what was there before, which
+/// may be what somebody wrote after it was read.
 async fn bring(
     clients: &Clients,
     with: &PostgresFence,
     session: &mut Session,
-    name: &str,
+    known: &Known,
     statements: Vec<String>,
 ) -> Result<(), ActionError> {
     if statements.is_empty() {
         return Ok(());
     }
+    let (instance, name, roles) = (&with.instance, &known.name, roles(clients)?);
+    let mut looking = beside(clients, instance).await?;
+    let as_known = async {
+        let now = Known::read(clients, instance, &mut looking, name, roles).await?;
+        if now == *known {
+            return Ok(());
+        }
+        let expected = known.shape_of(&known.access);
+        let mut foreign = foreign(&now.shape_of(&now.access), &expected, &expected);
+        if foreign.is_empty() {
+            foreign.push("its owner or its comment is another one".to_owned());
+        }
+        Err(changed(with, name, &foreign))
+    };
     let statements: Vec<_> = statements.into_iter().map(|sql| (sql, Vec::new())).collect();
-    let what = format!("change who gets into {name} on {}", with.instance);
-    let other = (with.instance.as_str(), MAINTENANCE);
-    session.change_or_say_who_blocks(clients, &what, &statements, other).await
+    let what = format!("change who gets into {name} on {instance}");
+    let other = (instance.as_str(), MAINTENANCE);
+    session.change_while_or_say_who_blocks(clients, &what, &statements, other, as_known).await
 }
 
 /// Says which parts are neither as before nor as this run wrote them, a line each.

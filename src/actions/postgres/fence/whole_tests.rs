@@ -23,6 +23,7 @@ async fn server() -> Option<Server> {
     let server = Server::start()?;
     server.prepare().await;
     server.sql("postgres", "create database other").await;
+    server.sql("postgres", "grant app to dr").await;
     Some(server)
 }
 
@@ -108,8 +109,10 @@ async fn a_superuser_closes_a_database_and_gives_back_exactly_what_was() {
         "{:?}",
         done.notes
     );
-    let dead = |line: &String| line == "a session from before was ended and cannot write";
-    assert!(done.notes.iter().any(dead), "{:?}", done.notes);
+    for role in ["dr", "app", "boss"] {
+        let dead = format!("a session as {role} from before was ended and cannot write");
+        assert!(done.notes.contains(&dead), "{role}: {:?}", done.notes);
+    }
     for old in [&app, &boss] {
         old.execute("insert into orders values (1)", &[]).await.expect_err("it is ended");
     }
@@ -252,7 +255,9 @@ async fn a_fence_that_broke_off_before_the_sessions_were_ended_is_carried_on() {
     server.sql("postgres", half).await;
     let seen = observe(&clients, &call()).await.expect("observed");
     assert!(seen.under_way && !seen.satisfied, "its session still writes: {seen:?}");
-    perform(&clients, &armed, &call(), &seen).await.expect("carried on");
+    let done = perform(&clients, &armed, &call(), &seen).await.expect("carried on");
+    let late = |line: &String| line.starts_with("! the fence stood already");
+    assert!(done.notes.iter().any(late), "{:?}", done.notes);
     app.execute("insert into orders values (2)", &[]).await.expect_err("its session is gone");
     assert!(observe(&clients, &call()).await.expect("observed").satisfied);
 }
@@ -281,8 +286,11 @@ async fn a_database_that_is_full_is_fenced_from_beside() {
     server.sql("postgres", "alter database phoenix connection limit 1").await;
     let app = server.application().await.expect("it connects");
     let (clients, armed) = testing::armed(server.estate(&json!({})));
-    fenced(&clients, &armed).await;
+    let (_, done) = fenced(&clients, &armed).await;
     app.execute("insert into orders values (1)", &[]).await.expect_err("its session is gone");
+    let full =
+        |line: &String| line.starts_with("! no session from before the fence was tried as app");
+    assert!(done.notes.iter().any(full), "{:?}", done.notes);
 }
 
 #[tokio::test]
@@ -290,6 +298,7 @@ async fn a_database_too_damaged_to_be_entered_is_fenced_all_the_same() {
     let Some(mut server) = Server::start() else { return };
     server.prepare().await;
     server.sql("postgres", "create database other").await;
+    server.sql("postgres", "grant app to dr").await;
     let path = server.text("phoenix", "select pg_relation_filepath('pg_class')").await;
     server
         .while_stopped(|data| {
@@ -301,8 +310,11 @@ async fn a_database_too_damaged_to_be_entered_is_fenced_all_the_same() {
     enters(&server, "app", "phoenix").await.expect_err("nobody gets in");
     let (clients, armed) = testing::armed(server.estate(&json!({})));
     let (seen, done) = fenced(&clients, &armed).await;
-    let said = |line: &String| line.starts_with("no write was tried: its damage lets nobody in");
+    let said = |line: &String| line.starts_with("! no write was tried: its damage lets nobody in");
     assert!(done.notes.iter().any(said), "{:?}", done.notes);
+    let open = done.obligations.iter().find(|open| open.id == "unproved-fence-phoenix-prod");
+    let say = &open.expect("it stays open").say;
+    assert!(say.contains("no session from before the fence was tried as app"), "{say}");
     lifted(&clients, &armed, &seen).await.expect("given back");
 }
 
