@@ -2,11 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
+#[path = "repoint/name_tests.rs"]
+mod names;
+
 use super::*;
 use crate::actions::kubernetes::fake::{Fake, Fault, deployment_path, settle};
 use crate::actions::{observe, perform, revert};
-use crate::clients::aws::testing::{Reply, Script, guarded};
+use crate::clients::guard::Guard;
+use crate::clients::postgres::testing::{OPERATOR, Server};
 use crate::clients::testing;
+use crate::clock::{Clock, RealClock};
 use crate::runbook::catalogue::actions::ActionName;
 
 const SECRET: &str = "/api/v1/namespaces/prod/secrets/db";
@@ -39,6 +44,40 @@ fn encoded(text: &str) -> Value {
     json!(k8s_openapi::ByteString(text.as_bytes().to_vec()))
 }
 
+/// A clock on which pauses between looks pass at once and move the present on; limits of calls stay real.
+#[derive(Default)]
+struct Quick(Mutex<std::time::Duration>);
+
+impl Clock for Quick {
+    fn now(&self) -> jiff::Timestamp {
+        RealClock.now() + *self.0.lock().expect("not poisoned")
+    }
+
+    fn sleep(&self, length: std::time::Duration) -> futures::future::BoxFuture<'static, ()> {
+        if length > std::time::Duration::from_secs(2) {
+            return RealClock.sleep(length);
+        }
+        *self.0.lock().expect("not poisoned") += length;
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+/// The database the application is sent to, and the estate's word for it.
+async fn replica(application: Value) -> Option<(Server, Value)> {
+    let server = Server::start()?;
+    server.prepare().await;
+    server.sql("postgres", &format!("grant app to {OPERATOR}")).await;
+    let mut database = database(application);
+    database["addresses"] = json!({
+        "replica": server.address.to_string(),
+        "phoenix-prod": crate::clients::tcp::tests::closed().to_string(),
+    });
+    database["connection"] = json!({
+        "user": OPERATOR, "password_from": { "file": server.secret() }, "tls": "disable", "application_roles": ["app"],
+    });
+    Some((server, database))
+}
+
 struct World {
     clients: Clients,
     armed: Armed,
@@ -67,9 +106,22 @@ impl World {
         Self::of(testing::hasty(json!({ "database": database(application) }))).await
     }
 
+    fn told() -> Value {
+        json!({ "secret": key(true), "restart": ["prod/api", "prod/worker"] })
+    }
+
     async fn secret() -> Self {
-        let restart = ["prod/api", "prod/worker"];
-        Self::new(json!({ "secret": key(true), "restart": restart })).await
+        Self::new(Self::told()).await
+    }
+
+    /// The same with a database that can be asked; `None` where PostgreSQL is not installed.
+    async fn with_database(application: Value) -> Option<(Self, Server)> {
+        let (server, database) = replica(application).await?;
+        let estate = Arc::new(testing::estate(json!({ "database": database })));
+        let clients = Clients::new(estate, Guard::closed(), Arc::new(Quick::default()));
+        let world = Self::of(clients).await;
+        world.arm();
+        Some((world, server))
     }
 
     fn arm(&self) {
@@ -90,8 +142,7 @@ impl World {
 
 #[tokio::test]
 async fn a_secret_is_written_the_pods_restarted_and_all_of_it_given_back() {
-    let world = World::secret().await;
-    world.arm();
+    let Some((world, _server)) = World::with_database(World::told()).await else { return };
     let call = call("new.example:6432");
     let seen = observe(&world.clients, &call).await.expect("observed");
     assert!(!seen.satisfied && !seen.under_way);
@@ -119,8 +170,7 @@ async fn a_secret_is_written_the_pods_restarted_and_all_of_it_given_back() {
 
 #[tokio::test]
 async fn taking_it_back_does_not_wait_for_pods_on_a_database_that_may_be_fenced() {
-    let world = World::secret().await;
-    world.arm();
+    let Some((world, _server)) = World::with_database(World::told()).await else { return };
     let call = call("new.example:6432");
     let seen = observe(&world.clients, &call).await.expect("observed");
     let done = perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
@@ -133,8 +183,7 @@ async fn taking_it_back_does_not_wait_for_pods_on_a_database_that_may_be_fenced(
 
 #[tokio::test]
 async fn pods_of_an_earlier_run_are_restarted_although_their_mark_names_the_address() {
-    let world = World::secret().await;
-    world.arm();
+    let Some((world, _server)) = World::with_database(World::told()).await else { return };
     let call = call("new.example:6432");
     let first = observe(&world.clients, &call).await.expect("observed");
     perform(&world.clients, &world.armed, &call, &first).await.expect("performed");
@@ -163,8 +212,7 @@ async fn a_connection_string_is_not_taken_for_a_host() {
 
 #[tokio::test]
 async fn right_values_with_older_pods_are_not_done() {
-    let world = World::secret().await;
-    world.arm();
+    let Some((world, _server)) = World::with_database(World::told()).await else { return };
     let call = call("new.example:6432");
     let first = observe(&world.clients, &call).await.expect("observed");
     // Killed between the Secret and the restart.
@@ -188,8 +236,7 @@ async fn right_values_with_older_pods_are_not_done() {
 
 #[tokio::test]
 async fn a_lost_answer_is_looked_into_and_another_writer_is_a_conflict() {
-    let world = World::secret().await;
-    world.arm();
+    let Some((world, _server)) = World::with_database(World::told()).await else { return };
     let call = call("new.example:6432");
     let seen = observe(&world.clients, &call).await.expect("observed");
     world.fake.state().faults.push_back(("PATCH /api/v1", Fault::LostAfter));
@@ -214,8 +261,6 @@ async fn a_dry_run_is_checked_by_the_server_and_changes_nothing() {
     let seen = observe(&world.clients, &call).await.expect("observed");
     assert_eq!(seen.fidelity, Fidelity::Validated);
     assert_eq!(world.fake.changes(), Vec::<String>::new());
-    let error = perform(&world.clients, &world.armed, &call, &seen).await.expect_err("refused");
-    assert_eq!((error.class, error.effect), (FailureClass::Refused, Effect::None));
     world.fake.state().denied.push("secrets");
     let error = observe(&world.clients, &call).await.expect_err("denied");
     assert_eq!(error.class, FailureClass::Denied);
@@ -259,62 +304,81 @@ async fn an_estate_that_does_not_say_how_is_told_so() {
     assert_eq!(error.class, FailureClass::Invalid);
 }
 
-/// A private zone whose only record may have a target.
-fn zone(target: Option<&'static str>) -> (Script, Arc<Mutex<Option<String>>>) {
-    const SPACE: &str = "xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"";
-    let shared = Arc::new(Mutex::new(target.map(str::to_owned)));
-    let inside = Arc::clone(&shared);
-    let script = Script::new(move |sent, _| {
-        let mut target = inside.lock().expect("not poisoned");
-        let set = target.as_ref().map(|target| format!(
-            "<ResourceRecordSet><Name>db.internal.</Name><Type>CNAME</Type><TTL>5</TTL><ResourceRecords>\
-             <ResourceRecord><Value>{target}</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>"
-        ));
-        let info = |kind: &str| {
-            format!(
-                "<{kind}Response {SPACE}><ChangeInfo><Id>/change/C1</Id><Status>INSYNC</Status>\
-             <SubmittedAt>2026-11-22T02:18:00Z</SubmittedAt></ChangeInfo></{kind}Response>"
-            )
-        };
-        Reply::Answer(
-            200,
-            if sent.action.starts_with("GET /2013-04-01/hostedzone/Z9/rrset") {
-                format!(
-                    "<ListResourceRecordSetsResponse {SPACE}><ResourceRecordSets>{}</ResourceRecordSets>\
-                 <IsTruncated>false</IsTruncated><MaxItems>1</MaxItems></ListResourceRecordSetsResponse>",
-                    set.unwrap_or_default()
-                )
-            } else if sent.action.starts_with("GET /2013-04-01/change/C1") {
-                info("GetChange")
-            } else {
-                let value =
-                    sent.body.split("<Value>").nth(1).and_then(|rest| rest.split('<').next());
-                *target = value.filter(|_| sent.body.contains("UPSERT")).map(str::to_owned);
-                info("ChangeResourceRecordSets")
-            },
-        )
-    });
-    (script, shared)
+#[tokio::test]
+async fn what_is_told_is_done_once_the_application_was_seen_to_write_there() {
+    let Some((world, server)) = World::with_database(World::told()).await else { return };
+    let call = call(&server.address.to_string());
+    let seen = observe(&world.clients, &call).await.expect("observed");
+    // It would be sent where it does not get in: nothing is told.
+    server.sql("postgres", "alter role app nologin").await;
+    let error = perform(&world.clients, &world.armed, &call, &seen).await.expect_err("locked");
+    assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None), "{error}");
+    assert!(error.message.contains("app may not log in"), "{error}");
+    assert!(error.hint.expect("a way").contains("alter role \"app\" login"));
+    assert_eq!(world.fake.changes(), Vec::<String>::new());
+    server.sql("postgres", "alter role app login").await;
+    // Whatever else the application meets there is told once it was tried.
+    let trap = "create table phoenix_dr_heartbeat (run text primary key, identity text not null, at timestamptz not null); \
+         alter table phoenix_dr_heartbeat owner to dr; \
+         create function trap() returns trigger language plpgsql as $$ begin \
+             if current_user = 'app' then raise exception 'not app' using errcode = 'P7777'; end if; return new; end $$; \
+         create trigger trap before insert on phoenix_dr_heartbeat for each row execute function trap()";
+    server.sql("phoenix", trap).await;
+    let error = perform(&world.clients, &world.armed, &call, &seen).await.expect_err("trapped");
+    assert_eq!(error.effect, Effect::Applied, "{error}");
+    assert!(error.message.contains("app cannot write to phoenix"), "{error}");
+    let again = observe(&world.clients, &call).await.expect("observed");
+    assert_eq!(again.live, again.desired);
+    assert!(!again.satisfied && again.under_way, "it was told and not proved: {again:?}");
+    server.sql("phoenix", "drop trigger trap on phoenix_dr_heartbeat").await;
+    let changes = world.fake.changes();
+    let done = perform(&world.clients, &world.armed, &call, &again).await.expect("proved");
+    assert_eq!(world.fake.changes(), changes, "nothing is told or restarted twice");
+    let said = |text: &str| done.notes.iter().any(|line| line.contains(text));
+    let way = format!("is read at {}, which Secret prod/db names", server.address);
+    assert!(said(&way) && said("app writes to phoenix and reads it"), "{:?}", done.notes);
+    assert!(observe(&world.clients, &call).await.expect("observed").satisfied);
 }
 
 #[tokio::test]
-async fn a_cname_is_moved_and_given_back() {
-    for before in [Some("old.example."), None] {
-        let (script, target) = zone(before);
-        let record = json!({ "zone": "Z9", "name": "db.internal", "ttl": 5 });
-        let estate = testing::estate(json!({
-            "database": database(json!({ "cname": record, "restart": ["prod/api"] })),
-        }));
-        let world = World::of(guarded(Arc::new(estate), &script)).await;
+async fn an_endpoint_that_leads_to_another_server_than_the_one_that_was_restored_is_no_success() {
+    let Some((world, _restored)) = World::with_database(World::told()).await else { return };
+    let Some(damaged) = Server::start() else { return };
+    damaged.prepare().await;
+    // The same password everywhere: what tells the two apart is what was written.
+    let call = call(&damaged.address.to_string());
+    let seen = observe(&world.clients, &call).await.expect("observed");
+    let error = perform(&world.clients, &world.armed, &call, &seen).await.expect_err("elsewhere");
+    assert_eq!((error.class, error.effect), (FailureClass::Conflict, Effect::Applied), "{error}");
+    let said = "Secret prod/db leads the application elsewhere";
+    assert!(error.message.contains(said), "{error}");
+    let now = observe(&world.clients, &call).await.expect("observed");
+    assert!(!now.satisfied, "{now:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_database_that_is_given_up_stays_open() {
+    for (own, how) in [
+        (false, "\n$ aws rds delete-db-instance --region us-east-1"),
+        (true, "stop it, and remove"),
+    ] {
+        let Some((server, mut database)) = replica(World::told()).await else { return };
+        if own {
+            database["evidence"] = json!("/srv/evidence");
+        }
+        let estate = Arc::new(testing::estate(json!({ "database": database })));
+        let clients = Clients::new(estate, Guard::closed(), Arc::new(Quick::default()));
+        let world = World::of(clients).await;
         world.arm();
-        let call = call("new.example:5432");
+        let mut call = call(&server.address.to_string());
+        call.with.insert("damaged".to_owned(), json!("phoenix-prod"));
         let seen = observe(&world.clients, &call).await.expect("observed");
         let done = perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
-        assert_eq!(target.lock().expect("not poisoned").as_deref(), Some("new.example"));
-        assert_eq!(world.pods_for("api"), "new.example:5432");
-        assert!(observe(&world.clients, &call).await.expect("observed").satisfied);
-        world.undo(&call, &seen.live, &done.after).await.expect("reverted");
-        let plain = |name: &str| name.trim_end_matches('.').to_owned();
-        assert_eq!(target.lock().expect("not poisoned").clone(), before.map(plain));
+        let [open] = done.obligations.as_slice() else { panic!("{:?}", done.obligations) };
+        assert_eq!(open.id, "damaged-phoenix-prod");
+        assert!(open.how.contains(how), "{open:?}");
+        assert_eq!(open.closed_by.is_none(), own, "{open:?}");
+        let now = observe(&world.clients, &call).await.expect("observed");
+        assert_eq!(now.obligations, done.obligations);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::database;
 use super::traffic;
-use crate::estate::types::{Estate, ObjectKey};
+use crate::estate::types::{Estate, ObjectKey, ServiceName};
 use crate::shell;
 
 /// How long a rollout is waited for by hand.
@@ -62,6 +62,13 @@ pub(crate) fn patch(kubectl: &str, kind: &str, key: &ObjectKey, data: &Value) ->
     let patch = shell::word(&json!({ field: data }).to_string());
     let ObjectKey { namespace, name, .. } = key;
     format!("{kubectl} -n {namespace} patch {kind} {name} --type merge -p {patch}")
+}
+
+/// Returns the command that has a Service stand for another name.
+pub(crate) fn external_name(kubectl: &str, service: &ServiceName, host: &Value) -> String {
+    let patch = shell::word(&json!({ "spec": { "externalName": host } }).to_string());
+    let ServiceName { namespace, name } = service;
+    format!("{kubectl} -n {namespace} patch service {name} --type merge -p {patch}")
 }
 
 /// Returns the command that applies manifests.
@@ -194,6 +201,9 @@ pub(super) fn repoint(estate: &Estate, region: &str, address: &str) -> Vec<Strin
     }
     if let Some(record) = &application.cname {
         lines.push(traffic::cname(record, &json!(host), &json!(record.ttl)));
+    }
+    if let Some(service) = &application.service {
+        lines.push(external_name(&kubectl, service, &json!(host)));
     }
     lines.extend(restart(&kubectl, &application.restart));
     lines

@@ -75,6 +75,22 @@ pub(crate) fn renamed(region: &str, names: &[(&str, &str)]) -> Vec<String> {
     lines.collect()
 }
 
+/// Returns the commands that delete an instance, of which a last snapshot stays.
+pub(crate) fn deleted(region: &str, instance: &str) -> Vec<String> {
+    let word = shell::word(instance);
+    vec![
+        format!(
+            "aws rds modify-db-instance --region {region} --db-instance-identifier {word} --no-deletion-protection \
+             --apply-immediately"
+        ),
+        format!(
+            "aws rds delete-db-instance --region {region} --db-instance-identifier {word} --final-db-snapshot-identifier \
+             {}",
+            shell::word(&format!("{instance}-last"))
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

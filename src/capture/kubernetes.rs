@@ -119,6 +119,7 @@ fn namespaces(estate: &Estate) -> BTreeSet<String> {
     if let Some(application) = application {
         let keys = application.secret.iter().chain(&application.config_map);
         found.extend(keys.map(|key| key.namespace.clone()));
+        found.extend(application.service.iter().map(|service| service.namespace.clone()));
         found.extend(application.pods.iter().map(|pods| pods.namespace.clone()));
     }
     found

@@ -43,7 +43,9 @@ pub(crate) use connect::{
 pub(crate) use cursor::Cursor;
 use error::explain;
 pub(crate) use held::Held;
-pub(crate) use proof::{Stands, Writable, prove_writable, stands};
+pub(crate) use proof::{
+    Stands, Writable, leads_to_written, prove_writable, stands, way_leads_to_written,
+};
 pub(crate) use replay::{log_end, replay_lag, replayed_to};
 pub(crate) use server::{Lineage, Server, leads_to, server};
 pub(crate) use trial::try_beat;

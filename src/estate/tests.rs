@@ -200,7 +200,7 @@ fn each_mistake_is_said_in_place() {
             "    # config_map:",
             "    config_map: { namespace: a, name: b, host_key: c }\n    #",
             "application",
-            "exactly one of secret, config_map and cname",
+            "exactly one of secret, config_map, cname and service",
         ),
         (
             "restart: [phoenix-system/phoenix-api,",

@@ -368,7 +368,8 @@ pub(crate) struct Via {
     pub ready: Option<String>,
 }
 
-/// How the application learns where its database is: exactly one of secret, config_map and cname, or none beside `rename`.
+/// How the application learns where its database is: exactly one of secret, config_map, cname and service, or none beside
+/// `rename`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApplicationEndpoint {
@@ -378,6 +379,9 @@ pub(crate) struct ApplicationEndpoint {
     pub config_map: Option<ObjectKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cname: Option<CnameRecord>,
+    /// Service of type `ExternalName`: its `externalName` is the host
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
     /// On RDS: an instance that is restored beside the damaged one, in the same region, takes its name and endpoint instead
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rename: bool,
@@ -410,6 +414,14 @@ pub(crate) struct CnameRecord {
     pub name: String,
     #[serde(default = "super::defaults::cname_ttl")]
     pub ttl: i64,
+}
+
+/// A Service of a cluster.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceName {
+    pub namespace: String,
+    pub name: String,
 }
 
 /// Pods by label.

@@ -1,6 +1,7 @@
 //! The application in the simulated clusters: which of its pods run, and to which database they are connected.
 //!
-//! A pod reads its database's host when it starts, so it is connected to what its Secret, ConfigMap or record said then.
+//! A pod reads its database's host when it starts, so it is connected to what its Secret, ConfigMap, Service or record said
+//! then.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::kubernetes::{Cluster, selects};
 use super::log::Entry;
 use super::objects::text;
 use super::world::{Kind, Postgres};
-use crate::estate::types::{ApplicationEndpoint, ObjectKey};
+use crate::estate::types::ApplicationEndpoint;
 
 /// What an object is called: its version, kind, namespace and name.
 type Identity = (String, String, String, String);
@@ -116,8 +117,8 @@ impl Sandbox {
 
     /// Remembers what a log says of where the application's database was when.
     fn remember_hosts(&self, region: &str, entries: &[Entry]) {
-        if let Some((kind, key)) = self.application().and_then(holder) {
-            for object in self.0.world.manifests_called(region, kind, &key.name) {
+        if let Some(holder) = self.application().and_then(holder) {
+            for object in self.0.world.manifests_called(region, holder.kind, holder.name) {
                 if let Some(key) = self.holds_host(&object) {
                     self.heard(region, Timestamp::MIN, host_of(&object, &key));
                 }
@@ -135,11 +136,10 @@ impl Sandbox {
 
     /// Returns the key under which an object holds the database's host, where it does.
     fn holds_host(&self, object: &Value) -> Option<String> {
-        let (kind, key) = self.application().and_then(holder)?;
+        let Holder { kind, namespace, name, key } = self.application().and_then(holder)?;
         let named = (text(&object["metadata"], "namespace"), text(&object["metadata"], "name"));
-        let is_it =
-            text(object, "kind") == kind && named == (key.namespace.as_str(), key.name.as_str());
-        is_it.then(|| key.host_key.clone())
+        let is_it = text(object, "kind") == kind && named == (namespace, name);
+        is_it.then(|| key.to_owned())
     }
 
     /// Remembers which host the application of a region would be told now.
@@ -164,9 +164,9 @@ impl Sandbox {
         if let Some(record) = &application.cname {
             return self.ask("the pods'", &record.name, "CNAME").into_iter().next();
         }
-        let (kind, key) = holder(application)?;
-        let found = self.0.clusters.get(region)?.object(kind, &key.namespace, &key.name)?;
-        host_of(&found, &key.host_key)
+        let Holder { kind, namespace, name, key } = holder(application)?;
+        let found = self.0.clusters.get(region)?.object(kind, namespace, name)?;
+        host_of(&found, key)
     }
 
     fn pods(&self, region: &str) -> Vec<Pod> {
@@ -232,17 +232,32 @@ impl Sandbox {
     }
 }
 
-/// Returns the kind and place of the object the application reads its database's host from.
-fn holder(application: &ApplicationEndpoint) -> Option<(&'static str, &ObjectKey)> {
-    match (&application.secret, &application.config_map) {
-        (Some(key), _) => Some(("Secret", key)),
-        (None, Some(key)) => Some(("ConfigMap", key)),
-        (None, None) => None,
+/// The object of a cluster the application has its database's host from.
+struct Holder<'a> {
+    kind: &'static str,
+    namespace: &'a str,
+    name: &'a str,
+    /// Where in it the host is
+    key: &'a str,
+}
+
+fn holder(application: &ApplicationEndpoint) -> Option<Holder<'_>> {
+    let ApplicationEndpoint { secret, config_map, service, .. } = application;
+    if let Some(service) = service {
+        let (namespace, name) = (service.namespace.as_str(), service.name.as_str());
+        return Some(Holder { kind: "Service", namespace, name, key: "externalName" });
     }
+    let (kind, object) = match (secret, config_map) {
+        (Some(key), _) => ("Secret", key),
+        (None, Some(key)) => ("ConfigMap", key),
+        (None, None) => return None,
+    };
+    Some(Holder { kind, namespace: &object.namespace, name: &object.name, key: &object.host_key })
 }
 
 fn host_of(object: &Value, key: &str) -> Option<String> {
     let plain = match text(object, "kind") {
+        "Service" => object["spec"].get(key),
         "ConfigMap" => object["data"].get(key),
         _ => object["stringData"].get(key),
     };

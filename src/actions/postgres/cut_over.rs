@@ -7,16 +7,18 @@
 mod obstacles;
 mod scene;
 
+pub(in crate::actions) use obstacles::open_still;
+
 use serde_json::{Map, Value, json};
 
 use super::holds::{Whose, end_sessions};
 use super::restore::MAINTENANCE;
+use super::roles;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::marks::CutOver;
 use crate::clients::postgres::{
-    Session, Stands, Tried, connect, connect_to, database, identifier, literal, prove_writable,
-    stands, try_beat, usage_of,
+    Session, Stands, connect_to, database, identifier, literal, prove_writable, stands, usage_of,
 };
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Obligation, WARNS};
@@ -226,38 +228,14 @@ async fn proved(
     scene: &Scene<'_>,
 ) -> Result<Vec<String>, ActionError> {
     let PostgresCutOver { instance, region, .. } = scene.with;
-    let known = &database(clients)?.connection;
-    let mut notes = Vec::new();
-    let mut session = connect(clients, instance, None).await?;
-    for role in &known.application_roles {
-        let name = &scene.name;
-        match try_beat(clients, instance, &mut session, &call.run, role).await? {
-            Tried::Worked => notes.push(format!("{role} writes to {name} and reads it")),
-            Tried::NotAs(code) => notes.push(format!(
-                "{WARNS}no write was tried as {role} ({code}): grant {} to {}",
-                identifier(role),
-                identifier(&known.user)
-            )),
-            Tried::Failed(code) => {
-                let message = format!(
-                    "{role} cannot write to {name} on {instance}: it fails with SQLSTATE {code}"
-                );
-                return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
-                    "see the role's settings and its rights on the schema; then retry, which only proves it again",
-                ));
-            }
-        }
-    }
-    drop(session);
+    let mut notes = roles::write(clients, instance, None, &call.run).await?;
     // Last, for it stays: where it is found the roles were proved as well.
-    let writable = prove_writable(clients, instance, region, None, &call.run, None).await?;
+    prove_writable(clients, instance, region, None, &call.run, None).await?;
     notes.push(format!(
         "a row {} wrote to {} was read back by another connection",
-        known.user, scene.name
+        database(clients)?.connection.user,
+        scene.name
     ));
-    if !writable.locked.is_empty() {
-        notes.push(format!("{WARNS}may not log in: {}", writable.locked.join(", ")));
-    }
     Ok(notes)
 }
 

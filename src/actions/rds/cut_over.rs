@@ -4,27 +4,25 @@
 //! Two renames, minutes each, the damaged instance first. Each instance is followed by RDS's own name of it, which never
 //! changes: so at every point in between it is seen what is left, and nothing is requested that is under way.
 
-use std::time::Duration;
+mod ready;
+mod rename;
+mod shown;
+mod written;
 
-use aws_sdk_rds::types::Filter;
 use serde_json::{Map, Value, json};
 
-use super::instance::{Instance, Phase, find, listed};
+use super::applied;
+use super::instance::{Instance, Phase, find};
 use super::restore::{foreign, ours};
-use super::watch::Watch;
-use super::{applied, change_failure, proof, read_failure};
 use crate::by_hand;
 use crate::clients::Clients;
-use crate::clients::postgres::leads_to;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
-use crate::outcome::{ActionError, Difference, Effect, FailureClass, Obligation};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::RdsCutOver;
+use rename::Rename;
 
-/// A rename that RDS has accepted, or may have where the answer was lost, shows within this time.
-const SHOWS: Duration = Duration::from_secs(120);
-/// A name's new address is known everywhere within this time; that of RDS's names is 5 seconds old at most.
-const RESOLVES: Duration = Duration::from_secs(5 * 60);
-const PAUSE: Duration = Duration::from_secs(5);
+/// What `rds.status` calls an instance that is not there any more.
+const GONE: &str = "deleted";
 /// Longest name of an instance.
 const NAME_MAX: usize = 63;
 
@@ -150,18 +148,19 @@ pub(crate) async fn observe(
     if !seen.satisfied {
         seen.under_way = begun;
         seen.differences = scene.differences(&sides);
+        if !begun {
+            seen.evidence.extend(Box::pin(ready::both(clients, &sides)).await?);
+        }
         return Ok(seen);
     }
-    let usable = sides.restored.phase() == Phase::Usable && sides.restored.endpoint.is_some();
-    let elsewhere = match usable {
-        true => Box::pin(leads_to(clients, &with.instance, &scene.kept)).await.unwrap_or(true),
-        false => true,
-    };
-    (seen.satisfied, seen.under_way) = (!elsewhere, elsewhere);
-    if !elsewhere {
-        seen.outputs = outputs(clients, sides.restored, &scene.kept)?;
-        seen.obligations = vec![obligation(with, &scene.kept)];
+    // Killed between the names and the proof, or the proof failed: the names alone say nothing of where the endpoint leads.
+    if let Some(why) = Box::pin(shown::missing(clients, call, sides.restored)).await {
+        seen.evidence.push(why);
+        (seen.satisfied, seen.under_way) = (false, true);
+        return Ok(seen);
     }
+    seen.outputs = outputs(clients, sides.restored, &scene.kept)?;
+    seen.obligations = vec![obligation(with, &scene.kept)];
     Ok(seen)
 }
 
@@ -170,7 +169,7 @@ fn moves<'a>(with: &'a RdsCutOver, kept: &'a str) -> [(&'a str, &'a str); 2] {
     [(with.instance.as_str(), kept), (with.restored.as_str(), with.instance.as_str())]
 }
 
-/// Gives both instances their names, and proves that the endpoint leads to the restored one.
+/// Gives both instances their names, and proves that the endpoint leads to the restored one and that the application writes there.
 pub(crate) async fn perform(
     clients: &Clients,
     _armed: &Armed,
@@ -181,6 +180,9 @@ pub(crate) async fn perform(
     let kept = kept(&with.instance, call);
     let mut begun = seen.under_way;
     let mut notes = Vec::new();
+    if !begun {
+        notes.extend(Box::pin(prepared(clients, call, with)).await?);
+    }
     let mut last = None;
     for ((from, to), has) in moves(with, &kept).into_iter().zip([&kept, &with.instance]) {
         let resource = resource(&seen.desired, has)?;
@@ -194,10 +196,7 @@ pub(crate) async fn perform(
     let restored = last.ok_or_else(|| {
         ActionError::applied(FailureClass::Internal, "nothing was given another name")
     })?;
-    Box::pin(leads_there(clients, call, with, &kept)).await.map_err(applied)?;
-    let watch = Watch::new(clients, call, &with.region, &with.instance);
-    let proof = proof::writable(clients, call, &with.region, &restored, None, &watch);
-    let proof = Box::pin(proof).await;
+    let proof = Box::pin(shown::proved(clients, call, with, &restored)).await;
     notes.extend(proof.map_err(applied)?);
     Ok(Performed {
         after: seen.desired.clone(),
@@ -205,6 +204,25 @@ pub(crate) async fn perform(
         obligations: vec![obligation(with, &kept)],
         notes,
     })
+}
+
+/// Looks once more before the first rename, and keeps what a way back needs to know. Returns what whoever reads "done" should
+/// know, a line each.
+async fn prepared(
+    clients: &Clients,
+    call: &Call,
+    with: &RdsCutOver,
+) -> Result<Vec<String>, ActionError> {
+    let scene = Scene::set(clients, call, with).await?;
+    let sides = scene.sides()?;
+    if scene.old.is_some() {
+        // Requested by an attempt whose end was lost: what had to be kept was kept before.
+        return Ok(Vec::new());
+    }
+    let unasked = ready::both(clients, &sides).await?;
+    shown::known(clients, call, with, sides.restored).await?;
+    written::note(clients, with, sides.restored).await?;
+    Ok(unasked.into_iter().map(|line| format!("{WARNS}{line}")).collect())
 }
 
 /// After the first rename something is changed, whatever the second one's failure says of itself.
@@ -221,131 +239,6 @@ fn resource<'a>(desired: &'a Value, name: &str) -> Result<&'a str, ActionError> 
         let message = format!("the observation does not say which instance is to be named {name}");
         ActionError::unchanged(FailureClass::Internal, message)
     })
-}
-
-/// One instance gets another name.
-struct Rename<'a> {
-    region: &'a str,
-    /// RDS's own name of it
-    resource: &'a str,
-    from: &'a str,
-    to: &'a str,
-}
-
-impl Rename<'_> {
-    /// Requests it unless it was requested, and waits until the instance is usable under its new name.
-    async fn carried_out(&self, clients: &Clients, call: &Call) -> Result<Instance, ActionError> {
-        let mut watch = Watch::new(clients, call, self.region, self.from);
-        // When it was requested, and why that may have been in vain
-        let mut asked: Option<(Duration, Option<ActionError>)> = None;
-        loop {
-            let look = || self.find(clients);
-            let found = watch.look_for(look, |found: &Instance| found.status.as_str()).await;
-            let found = found.map_err(|error| meaning(asked.as_ref(), error))?;
-            let waited = watch.waited();
-            let recent = asked.as_ref().is_some_and(|(at, _)| waited - *at <= SHOWS);
-            match found {
-                Some(found) if found.id == self.to => {
-                    watch.tell(&format!("{} as {}", found.status, self.to));
-                    match found.phase() {
-                        Phase::Bad => return Err(applied(found.bad())),
-                        Phase::Usable if found.endpoint.is_some() => return Ok(found),
-                        Phase::Usable | Phase::Busy => {}
-                    }
-                }
-                Some(found) if found.id != self.from => return Err(self.foreign(&found)),
-                Some(found) if found.phase() == Phase::Busy || recent => watch.tell(&found.status),
-                Some(found) if found.phase() == Phase::Bad => {
-                    return Err(meaning(asked.as_ref(), found.bad()));
-                }
-                Some(_) => {
-                    if let Some((_, Some(lost))) = asked {
-                        return Err(lost);
-                    }
-                    asked = match Box::pin(self.request(clients)).await {
-                        Ok(()) => Some((waited, None)),
-                        Err(error) if error.effect == Effect::Unknown => {
-                            Some((waited, Some(error)))
-                        }
-                        // It has become busy since it was looked at.
-                        Err(error) if error.class == FailureClass::Transient => {
-                            watch.tell(&error.message);
-                            asked
-                        }
-                        Err(error) => return Err(meaning(asked.as_ref(), error)),
-                    };
-                }
-                None if waited <= SHOWS || recent => watch.tell("shows under no name"),
-                None => {
-                    let message = format!("{} shows under no name any more", self.from);
-                    return Err(ActionError::unknown(FailureClass::NotFound, message));
-                }
-            }
-        }
-    }
-
-    /// Looks for the instance, whatever it is named.
-    async fn find(&self, clients: &Clients) -> Result<Option<Instance>, ActionError> {
-        let aws = clients.aws.region(self.region).await?;
-        let filter = Filter::builder().name("dbi-resource-id").values(self.resource).build();
-        let answer = aws.rds.describe_db_instances().filters(filter).send().await;
-        let answer =
-            answer.map_err(|error| read_failure("DescribeDBInstances", self.region, &error))?;
-        Ok(listed(&answer).into_iter().find(|found| found.resource_id == self.resource))
-    }
-
-    async fn request(&self, clients: &Clients) -> Result<(), ActionError> {
-        let aws = clients.aws.region(self.region).await?;
-        let request = aws.rds.modify_db_instance().db_instance_identifier(self.from);
-        let request = request.new_db_instance_identifier(self.to).apply_immediately(true);
-        let answer = request.send().await;
-        answer.map(drop).map_err(|error| change_failure("ModifyDBInstance", self.region, &error))
-    }
-
-    fn foreign(&self, found: &Instance) -> ActionError {
-        let message = format!(
-            "the instance that was {} is named {} now, and not by this run",
-            self.from, found.id
-        );
-        ActionError::unchanged(FailureClass::Conflict, message)
-            .hint("find out who, and name it as before or leave it; nothing else was renamed")
-    }
-}
-
-/// Returns what a failure says of the effect, once the rename may have been accepted.
-fn meaning(asked: Option<&(Duration, Option<ActionError>)>, error: ActionError) -> ActionError {
-    match asked {
-        None => error,
-        Some((_, None)) => applied(error),
-        Some((_, Some(_))) => ActionError { effect: Effect::Unknown, ..error },
-    }
-}
-
-/// Waits until the name's address is that of the restored instance, from here.
-async fn leads_there(
-    clients: &Clients,
-    call: &Call,
-    with: &RdsCutOver,
-    kept: &str,
-) -> Result<(), ActionError> {
-    let watch = Watch::new(clients, call, &with.region, &with.instance);
-    loop {
-        let why = match Box::pin(leads_to(clients, &with.instance, kept)).await {
-            Ok(false) => return Ok(()),
-            Ok(true) => "still leads to the damaged instance".to_owned(),
-            Err(error) if error.class.retryable() => format!("cannot be asked: {error}"),
-            Err(error) => return Err(error),
-        };
-        if watch.waited() >= RESOLVES || !watch.goes_on() {
-            let message = format!("the endpoint of {} {why}", with.instance);
-            return Err(ActionError::applied(FailureClass::Overdue, message).hint(format!(
-                "compare `database.primary.address` and `database.addresses.{}` of the estate file with the endpoint",
-                with.instance
-            )));
-        }
-        watch.tell(&why);
-        clients.clock.sleep(PAUSE).await;
-    }
 }
 
 fn outputs(
@@ -368,12 +261,20 @@ fn obligation(with: &RdsCutOver, kept: &str) -> Obligation {
             "the damaged instance is kept as {kept} in {}, and costs what it did",
             with.region
         ),
-        how: format!("look into it, then delete {kept} once nobody wants it any more"),
-        closed_by: None,
+        how: format!(
+            "look into it; once nobody wants it any more, with a last snapshot of it:\n$ {}",
+            by_hand::rds::deleted(&with.region, kept).join("\n$ ")
+        ),
+        closed_by: Some(json!({
+            "check": "rds.status",
+            "title": format!("{kept} is gone from {}", with.region),
+            "with": { "region": with.region, "instance": kept, "states": [GONE] },
+        })),
     }
 }
 
-/// Gives both instances their names back, and only while nobody uses the restored one under the application's name.
+/// Gives both instances their names back, and only while nobody uses the restored one under the application's name and nobody
+/// has written to it there.
 pub(crate) async fn revert(
     clients: &Clients,
     _armed: &Armed,
@@ -383,16 +284,7 @@ pub(crate) async fn revert(
 ) -> Result<(), ActionError> {
     let scene = Scene::set(clients, call, with).await?;
     let sides = scene.sides()?;
-    if let Ok(usage) = Box::pin(proof::usage(clients, sides.restored)).await
-        && usage.sessions > 0
-    {
-        let message = format!(
-            "{} has {} sessions of the application: what they write would be left behind",
-            sides.restored.id, usage.sessions
-        );
-        return Err(ActionError::unchanged(FailureClass::Conflict, message)
-            .hint("stop the application first, or leave the names as they are"));
-    }
+    Box::pin(written::nothing(clients, call, with, sides.restored)).await?;
     let mut begun = false;
     for ((to, from), has) in
         moves(with, &scene.kept).into_iter().zip([&scene.kept, &with.instance]).rev()
@@ -400,12 +292,18 @@ pub(crate) async fn revert(
         let resource = resource(&image.ours, has)?;
         let turn = Rename { region: &with.region, resource, from, to };
         let done = Box::pin(turn.carried_out(clients, call)).await;
-        done.map_err(|error| if begun { whatever(error) } else { error })?;
+        let found = done.map_err(|error| if begun { whatever(error) } else { error })?;
+        // What was under way when the name was taken from it is counted by now, and has no other place.
+        if !begun && sides.restored.id == with.instance {
+            Box::pin(written::nothing(clients, call, with, &found)).await.map_err(applied)?;
+        }
         begun = true;
     }
     Ok(())
 }
 
+#[cfg(test)]
+mod sql_tests;
 #[cfg(test)]
 #[path = "cut_over_tests.rs"]
 mod tests;

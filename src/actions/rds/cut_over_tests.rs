@@ -1,5 +1,7 @@
 //! Renames over real SDK clients and a scripted region: what is left is seen at every point in between.
 
+use std::time::Duration;
+
 use super::super::testing::{Made, OTHER_RUN, Region, Shared, WEST, made, region};
 use super::*;
 use crate::clients::aws::testing::{Script, armed, call, estate};

@@ -50,6 +50,8 @@ const TAG_TOKEN: &str = "phoenix-dr:token";
 const TAG_PROMOTED: &str = "phoenix-dr:promoted-at";
 /// Tag of a snapshot that shows how a database was damaged: nothing is recovered from it.
 const TAG_EVIDENCE: &str = "phoenix-dr:evidence";
+/// Tag with how many rows had been written to a restored instance before it took another's name.
+const TAG_ROWS: &str = "phoenix-dr:rows-before-cut-over";
 /// Tag with the system identifier and timeline a replica had before its promotion.
 const TAG_LINEAGE: &str = "phoenix-dr:lineage";
 

@@ -156,6 +156,8 @@ pub(super) struct Region {
     pub taken: Vec<Made>,
     /// States that the next one goes through
     pub takes: Vec<&'static str>,
+    /// Another name is there at once
+    pub swift: bool,
 }
 
 impl Region {
@@ -371,7 +373,8 @@ fn renamed(region: &mut Region, at: usize, name: String) -> Reply {
         return query_error(400, "InvalidDBInstanceState", "not in available state");
     }
     made.id = name;
-    made.states = ["renaming", "renaming", "available"].into_iter().collect();
+    let renaming = if region.swift { 0 } else { 2 };
+    made.states = ["renaming"; 2].into_iter().take(renaming).chain(["available"]).collect();
     match region.lose_answer {
         true => query_error(500, "InternalFailure", "lost"),
         false => result("ModifyDBInstance", ""),

@@ -14,6 +14,7 @@ use crate::actions::kubernetes::{
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, read};
+use crate::clients::tcp;
 use crate::estate::types::ObjectKey;
 use crate::outcome::{ActionError, Effect, FailureClass};
 use crate::runbook::near;
@@ -165,6 +166,17 @@ impl Object<'_> {
             values.insert(key.clone(), json!(port.to_string()));
         }
         Value::Object(values)
+    }
+
+    /// Returns the host and port that values name; a port they do not name is the application's own.
+    pub(super) fn way_in(&self, values: &Value, port: u16) -> Option<(String, u16)> {
+        let text = values[&self.key.host_key].as_str()?;
+        let (host, inside) = tcp::split(text, Some(port)).ok()?;
+        let port = match &self.key.port_key {
+            Some(key) => values[key].as_str()?.parse().ok()?,
+            None => inside,
+        };
+        Some((host.to_owned(), port))
     }
 
     /// Returns what an operator should know of the form the endpoint is kept in.

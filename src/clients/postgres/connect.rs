@@ -206,6 +206,36 @@ pub(crate) async fn connect_with(
     via::open(clients, way(database, instance)).await.map_err(|error| {
         failed(FailureClass::Transient, format!("reach the database {instance}: {error}"))
     })?;
+    let certified = certified(database, instance, given);
+    open_at(clients, instance, (address, certified), opening).await
+}
+
+/// Connects to an address as it is: not by the estate's own way to the instance that is meant to be there. Its certificate
+/// is that instance's, whose endpoint is `given`.
+pub(super) async fn connect_straight(
+    clients: &Clients,
+    (instance, given): (&str, &str),
+    address: &str,
+) -> Result<Session, NoSession> {
+    let database = database(clients).map_err(NoSession::Failed)?;
+    let address = address.to_owned();
+    if let Network::Simulated(sandbox) = &clients.network {
+        return simulated::connect(clients, sandbox, instance, address).await;
+    }
+    let opening = Opening { database: None, options: SERVER_LIMITS };
+    let certified = certified(database, instance, Some(given));
+    open_at(clients, instance, (address, certified), opening).await
+}
+
+/// Opens a session at an address whose certificate has a name, or that of its host.
+async fn open_at(
+    clients: &Clients,
+    instance: &str,
+    (address, certified): (String, Option<String>),
+    opening: Opening<'_>,
+) -> Result<Session, NoSession> {
+    let database = database(clients).map_err(NoSession::Failed)?;
+    let failed = |class, message: String| NoSession::Failed(ActionError::unchanged(class, message));
     let (host, _) = tcp::split(&address, None).map_err(|failure| {
         failed(FailureClass::Invalid, format!("address of {instance}: {failure}"))
     })?;
@@ -240,7 +270,7 @@ pub(crate) async fn connect_with(
         TlsMode::Require => {
             config.ssl_mode(SslMode::Require);
             let tls = trust(connection).map_err(NoSession::Failed)?;
-            let certified = certified(database, instance, given).unwrap_or_else(|| host.to_owned());
+            let certified = certified.unwrap_or_else(|| host.to_owned());
             let tls = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(
                 &mut MakeRustlsConnect::new(tls),
                 &certified,

@@ -58,6 +58,25 @@ impl<'a> Beat<'a> {
     }
 }
 
+/// Says whether a run has ever written to what a session is in, under whatever identity that had then: a restart keeps the
+/// rows and may change the rest.
+pub(super) async fn has_row(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+    run: &RunId,
+) -> Result<bool, ActionError> {
+    let Some(table) = find(clients, instance, session, TABLE).await? else { return Ok(false) };
+    let what = format!("look for what run {run} wrote to {instance}");
+    let sql = format!("select 1 from {table} where run = $1");
+    match session.read(clients, &what, &sql, &[&run.0]).await {
+        Ok(rows) => Ok(!rows.is_empty()),
+        // Somebody else's table of that name: no beat of ours is in it.
+        Err(error) if error.class == FailureClass::Invalid => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Says whether a run has ever written to this very server.
 pub(super) async fn has_beaten(
     clients: &Clients,

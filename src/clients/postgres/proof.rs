@@ -1,8 +1,9 @@
 //! What SQL proves of an instance: that it takes writes, and that it is not the lost one.
 
-use super::heartbeat::{Beat, has_beaten};
+use super::connect::connect_straight;
+use super::heartbeat::{Beat, has_beaten, has_row};
 use super::server::{Lineage, Server, ask};
-use super::{Session, connect, database, fence, identifier};
+use super::{NoSession, Session, connect, database, fence, identifier};
 use crate::clients::Clients;
 use crate::ids::RunId;
 use crate::outcome::{ActionError, FailureClass};
@@ -103,6 +104,47 @@ pub(crate) async fn stands(
     }
     if !has_beaten(clients, instance, &mut session, run, &server.identity()).await? {
         return not_yet(format!("run {run} has not proved yet that {instance} takes writes"));
+    }
+    Ok(Stands::Proved)
+}
+
+/// Looks whether the connection to an instance leads to the server a run has written to, and that takes writes.
+///
+/// An address may lead elsewhere than it says, and a server may have another address and begin anew: the run's row is there
+/// or is not.
+pub(crate) async fn leads_to_written(
+    clients: &Clients,
+    instance: &str,
+    address: Option<&str>,
+    run: &RunId,
+) -> Result<Stands, ActionError> {
+    let mut session = connect(clients, instance, address).await?;
+    written(clients, instance, &mut session, run).await
+}
+
+/// The same of an address as it is, whatever way the estate names to the instance that is meant to be there.
+pub(crate) async fn way_leads_to_written(
+    clients: &Clients,
+    (instance, given): (&str, &str),
+    address: &str,
+    run: &RunId,
+) -> Result<Stands, NoSession> {
+    let mut session = connect_straight(clients, (instance, given), address).await?;
+    written(clients, address, &mut session, run).await.map_err(NoSession::Failed)
+}
+
+async fn written(
+    clients: &Clients,
+    what: &str,
+    session: &mut Session,
+    run: &RunId,
+) -> Result<Stands, ActionError> {
+    let not_yet = |why: String| Ok(Stands::NotYet { why });
+    if ask(clients, what, session).await?.in_recovery {
+        return not_yet(format!("{what} leads to a replica, which takes no writes"));
+    }
+    if !has_row(clients, what, session, run).await? {
+        return not_yet(format!("{what} leads to a server that has nothing {run} wrote"));
     }
     Ok(Stands::Proved)
 }

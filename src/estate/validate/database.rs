@@ -259,6 +259,7 @@ impl Checks<'_> {
             application.secret.is_some(),
             application.config_map.is_some(),
             application.cname.is_some(),
+            application.service.is_some(),
         ];
         let count = ways.iter().filter(|way| **way).count();
         if count > 1 || count == 0 && !application.rename {
@@ -267,7 +268,16 @@ impl Checks<'_> {
             } else {
                 "says in more than one way how the application learns its database"
             };
-            self.wrong_with_help(path, message, "give exactly one of secret, config_map and cname");
+            self.wrong_with_help(
+                path,
+                message,
+                "give exactly one of secret, config_map, cname and service",
+            );
+        }
+        if let Some(service) = &application.service
+            && [&service.namespace, &service.name].into_iter().any(String::is_empty)
+        {
+            self.wrong(&path.key("service"), "namespace or name is empty");
         }
         if let Some(cname) = &application.cname {
             if !is_host(&cname.name) {

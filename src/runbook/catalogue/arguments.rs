@@ -40,6 +40,9 @@ pub(crate) struct DatabaseRepoint {
     pub instance: String,
     /// Its endpoint, host:port
     pub address: String,
+    /// Damaged instance of the primary region that is given up by it: kept, and open as `damaged-NAME` until it is gone
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// Arguments of `experiments.rebuild`.

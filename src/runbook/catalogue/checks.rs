@@ -231,7 +231,7 @@ pub(crate) struct RdsStatus {
     /// `unreachable` holds when it cannot be reached while the control answers
     #[serde(default)]
     pub expect: Reach,
-    /// States that hold; `available` when left out
+    /// States that hold; `available` when left out. `deleted`: it is not there any more
     #[serde(default)]
     pub states: Vec<String>,
     /// URL that must answer from this host for `unreachable` to hold; a quorum's control serves when left out

@@ -102,6 +102,7 @@ fn estates_of_every_shape_make_a_sound_world() {
         vec![("type: CNAME", "type: AAAA")],
         vec![(secret, cname)],
         vec![(secret, "    cname: { zone: ZOTHER, name: db.phoenix.internal }\n")],
+        vec![(secret, "    service: { namespace: other, name: db }\n")],
         vec![(secret, "    config_map: { namespace: other, name: db, host_key: H }\n")],
         vec![("phoenix-usw2.elb.us-west-2.amazonaws.com:443", "10.1.2.3")],
         vec![("    load_balancer: phoenix-usw2.elb.us-west-2.amazonaws.com:443\n", "")],

@@ -10,6 +10,8 @@ use super::super::world::{Kind, WorldCluster};
 use super::Making;
 use crate::estate::types::{ApplicationEndpoint, Estate, ObjectKey, Priority};
 
+/// A name that leads nowhere.
+const NOBODY: &str = "database.rehearsal.invalid";
 /// What a workload's own pods are known by.
 const NAME: &str = "app.kubernetes.io/name";
 /// Namespaces every cluster has.
@@ -143,6 +145,8 @@ fn namespaces(
 ) -> Vec<Value> {
     let mut named: BTreeSet<&str> = workloads.keys().map(|workload| parts(workload).0).collect();
     named.extend(key(application).map(|(_, key)| key.namespace.as_str()));
+    let service = application.and_then(|application| application.service.as_ref());
+    named.extend(service.map(|service| service.namespace.as_str()));
     named.retain(|name| !ALWAYS.contains(name));
     let made = named.into_iter().map(
         |name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
@@ -152,12 +156,22 @@ fn namespaces(
 
 /// Returns what tells the application where its database is: the one that is lost. No other key of it is there.
 fn holder(making: &Making<'_>, application: Option<&ApplicationEndpoint>) -> Option<Value> {
-    let (secret, key) = key(application)?;
+    let service = application.and_then(|application| application.service.as_ref());
     let primary = &making.estate.database.as_ref()?.primary;
     let mut instances = making.objects.iter().filter(|known| known.kind == Kind::RdsInstance);
     let found = instances.find(|known| known.id == primary.id);
     let (host, port) =
         found.and_then(|found| endpoint(&found.body)).unwrap_or_else(|| (String::new(), PORT));
+    if let Some(service) = service {
+        let metadata = json!({ "name": service.name, "namespace": service.namespace });
+        // Unlike a key, this may not be empty.
+        let host = if host.is_empty() { NOBODY.to_owned() } else { host };
+        let spec = json!({ "type": "ExternalName", "externalName": host });
+        return Some(
+            json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec }),
+        );
+    }
+    let (secret, key) = key(application)?;
     let form = |text: &str| json!(if secret { base64(text) } else { text.to_owned() });
     let mut data = Map::from_iter([(key.host_key.clone(), form(&host))]);
     if let Some(port_key) = &key.port_key {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::session::Rows;
 use super::wire::{Cell, Parameter};
-use crate::sandbox::world::Postgres;
+use crate::sandbox::world::{Heartbeat, Postgres};
 
 /// Returns the roles a statement was given.
 pub(super) fn list(values: &[Parameter]) -> Vec<String> {
@@ -27,6 +27,13 @@ pub(super) fn logins(body: &Postgres, values: &[Parameter]) -> Rows {
             Some(vec![Cell::Text(role), Cell::Bool(may)])
         })
         .collect()
+}
+
+/// Returns which of the roles may log in; no world keeps one from connecting to a database.
+pub(super) fn let_in(body: &Postgres, values: &[Parameter]) -> Rows {
+    let mut rows = logins(body, values);
+    rows.iter_mut().for_each(|row| row.push(Cell::Bool(true)));
+    rows
 }
 
 /// Returns the roles that may log in beside those a statement was given.
@@ -61,6 +68,19 @@ pub(super) fn stands(body: &Postgres) -> Rows {
         vec![Cell::Text(what.clone()), was.clone().map_or(Cell::Null, Cell::Text)]
     })
     .collect()
+}
+
+/// Returns a row where a run's heartbeat is there and is the one that is meant.
+pub(super) fn heartbeat(
+    body: &Postgres,
+    values: &[Parameter],
+    is_it: impl Fn(&Heartbeat) -> bool,
+) -> Rows {
+    let found = body.heartbeats.get(&text(values, 0));
+    match found.is_some_and(is_it) {
+        true => vec![vec![Cell::Int4(1)]],
+        false => Vec::new(),
+    }
 }
 
 pub(super) fn cell(value: &Value) -> Cell {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::io::DuplexStream;
 
-use super::rows::{cell, list, locked, logins, number, others, stands, text};
+use super::rows::{cell, heartbeat, let_in, list, locked, logins, number, others, stands, text};
 use super::statement::{Control, Statement, understand};
 use super::wire::{Cell, Message, Parameter, SqlError, Type, Wire, parameter};
 use crate::sandbox::Sandbox;
@@ -330,6 +330,7 @@ impl Session {
             Statement::Logins
             | Statement::Sessions
             | Statement::Locked
+            | Statement::LetIn
             | Statement::Usage
             | Statement::OtherSessions
             | Statement::OtherLogins
@@ -355,13 +356,11 @@ impl Session {
                 one(vec![Cell::Bool(body.tables.contains(&text(values, 0))), Cell::Bool(false)])
             }
             Statement::TablePlace => one(vec![Cell::Bool(true), Cell::Bool(true)]),
-            Statement::HeartbeatSeen { exact } => {
-                let found = body.heartbeats.get(&text(values, 0));
-                let seen = found.is_some_and(|beat| {
-                    beat.identity == text(values, 1) && (!exact || beat.at == number(values, 2))
-                });
-                if seen { one(vec![Cell::Int4(1)]) } else { Vec::new() }
-            }
+            Statement::ReachesSchema => one(vec![Cell::Bool(true)]),
+            Statement::HasRow => heartbeat(&body, values, |_| true),
+            Statement::HeartbeatSeen { exact } => heartbeat(&body, values, |beat| {
+                beat.identity == text(values, 1) && (!exact || beat.at == number(values, 2))
+            }),
             Statement::Connections => self.connections(),
             Statement::AllFenced { roles } => {
                 one(vec![Cell::Bool(locked(&body, roles) == roles.len())])
@@ -401,6 +400,7 @@ impl Session {
                 let locked = locked.filter(|role| body.roles.get(role) == Some(&false));
                 locked.map(|role| vec![Cell::Text(role)]).collect()
             }
+            Statement::LetIn => let_in(body, values),
             // A world knows the application's roles, and sessions of no others.
             Statement::NoSessions => one(vec![Cell::Bool(true)]),
             Statement::OtherLogins => others(body, values),

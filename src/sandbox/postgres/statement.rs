@@ -29,6 +29,10 @@ pub(super) enum Statement {
     FenceStands,
     /// Which of the roles may not log in?
     Locked,
+    /// Which of the roles may log in and connect?
+    LetIn,
+    /// May a role use a schema? Every role of a world may
+    ReachesSchema,
     /// How do transactions begin?
     Defaults,
     /// Who uses it, and was anything changed?
@@ -41,6 +45,8 @@ pub(super) enum Statement {
     HasTable,
     /// Where could a table be made?
     TablePlace,
+    /// Is a run's heartbeat there, of whatever server it was?
+    HasRow,
     /// Is a run's heartbeat there, this very one where its instant is asked for?
     HeartbeatSeen {
         exact: bool,
@@ -104,7 +110,7 @@ pub(super) enum Control {
 }
 
 /// Statements known by their beginning, blanks taken together.
-const KNOWN: [(&str, Statement); 24] = [
+const KNOWN: [(&str, Statement); 27] = [
     (
         "select pg_is_in_recovery(), (extract(epoch from pg_last_xact_replay_timestamp())",
         Statement::Replay,
@@ -117,6 +123,13 @@ const KNOWN: [(&str, Statement); 24] = [
     ("select pg_is_in_recovery(), (select substr(entry", Statement::FenceSetting),
     ("select rolname::text, rolcanlogin from pg_roles", Statement::Logins),
     ("select rolname::text from pg_roles where rolname::text = any", Statement::Locked),
+    (
+        "select r.rolname::text, r.rolcanlogin, has_database_privilege(r.oid, current_database()",
+        Statement::LetIn,
+    ),
+    ("select has_schema_privilege($1, $2, 'usage')", Statement::ReachesSchema),
+    // What a role is tried with is taken back.
+    ("grant ", Statement::Attempt),
     ("select count(*) from pg_stat_activity where usename::text = any", Statement::Sessions),
     ("select (select count(*) from pg_stat_activity where usename::text = any", Statement::Usage),
     ("select me.rolsuper, pg_has_role(", Statement::Grants),
@@ -170,6 +183,13 @@ pub(super) fn understand(sql: &str, answer: impl Fn(&str) -> Option<Value>) -> O
             return Some(Statement::Answer { value: Value::Bool(lower.ends_with("false")) });
         }
         _ => {}
+    }
+    // A row of literals is one that a role is tried with; it is taken back.
+    if lower.starts_with("insert into public.phoenix_dr_heartbeat (run, identity, at) values ('") {
+        return Some(Statement::Attempt);
+    }
+    if lower == "select 1 from public.phoenix_dr_heartbeat where run = $1" {
+        return Some(Statement::HasRow);
     }
     if let Some((_, known)) = KNOWN.iter().find(|(start, _)| lower.starts_with(start)) {
         return Some(known.clone());
@@ -251,10 +271,14 @@ impl Statement {
             | Self::Sessions
             | Self::Grants
             | Self::Locked
+            | Self::LetIn
             | Self::Usage
             | Self::OtherSessions
             | Self::OtherLogins => &[Type::TextArray],
-            Self::HasTable | Self::HeartbeatSeen { exact: false } => &[Type::Text, Type::Text],
+            Self::HasRow => &[Type::Text],
+            Self::HasTable | Self::ReachesSchema | Self::HeartbeatSeen { exact: false } => {
+                &[Type::Text, Type::Text]
+            }
             Self::HeartbeatSeen { exact: true } | Self::Heartbeat => {
                 &[Type::Text, Type::Text, Type::Int8]
             }
@@ -290,7 +314,9 @@ impl Statement {
             Self::InRecovery { .. }
             | Self::AllFenced { .. }
             | Self::NoSessions
+            | Self::ReachesSchema
             | Self::Terminate => vec![Type::Bool],
+            Self::LetIn => vec![Type::Text, Type::Bool, Type::Bool],
             Self::Replay => vec![Type::Bool, Type::Int8, Type::Int8, Type::Bool, Type::Int8],
             Self::FenceSetting => vec![Type::Bool, Type::Text],
             Self::Logins => vec![Type::Text, Type::Bool],
@@ -304,7 +330,7 @@ impl Statement {
             Self::Process => vec![Type::Text, Type::Bool],
             Self::Lineage => vec![Type::Text, Type::Int8],
             Self::HasTable | Self::TablePlace => vec![Type::Bool; 2],
-            Self::HeartbeatSeen { .. } => vec![Type::Int4],
+            Self::HasRow | Self::HeartbeatSeen { .. } => vec![Type::Int4],
             Self::Connections => vec![Type::Text, Type::Text, Type::Bool],
             Self::Answer { value } => vec![match value {
                 Value::Bool(_) => Type::Bool,
@@ -346,6 +372,9 @@ impl Statement {
             | Self::Grants
             | Self::FenceStands
             | Self::Locked
+            | Self::LetIn
+            | Self::ReachesSchema
+            | Self::HasRow
             | Self::Defaults
             | Self::Usage
             | Self::Process

@@ -138,19 +138,31 @@ async fn not_fenced(
     scene: &Scene<'_>,
     session: &mut Session,
 ) -> Result<Option<Obstacle>, ActionError> {
-    let instance = &scene.with.instance;
-    let roles = &database(clients)?.connection.application_roles;
-    let known = Known::read(clients, instance, session, &scene.name, roles).await?;
+    let open = open_still(clients, &scene.with.instance, session).await?;
+    Ok(open.map(|open| {
+        invalid(
+            format!("{} is not fenced ({open})", scene.name),
+            "fence it first: `postgres.fence` with `scope: database`".to_owned(),
+        )
+    }))
+}
+
+/// Returns what is open still of the estate's database on an instance, as its fence would close it; `None` where it is fenced.
+pub(in crate::actions) async fn open_still(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+) -> Result<Option<String>, ActionError> {
+    let estate = database(clients)?;
+    let roles = &estate.connection.application_roles;
+    let known = Known::read(clients, instance, session, &estate.name, roles).await?;
     if known.access == known.fenced() {
         return Ok(None);
     }
     let open = known.differences(instance);
     let open: Vec<String> =
         open.iter().map(|found| format!("{}: {}", found.what, found.from)).collect();
-    Ok(Some(invalid(
-        format!("{} is not fenced ({})", scene.name, open.join(", ")),
-        "fence it first: `postgres.fence` with `scope: database`".to_owned(),
-    )))
+    Ok(Some(open.join(", ")))
 }
 
 /// Holds that the application gets into the restored database and may write there.

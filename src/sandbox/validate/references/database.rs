@@ -123,6 +123,10 @@ impl Look<'_> {
                 }
             }
         }
+        if let Some(service) = &application.service {
+            let name = format!("{}/{}", service.namespace, service.name);
+            self.everywhere(&path.keys(&["service", "name"]), "Service", &name);
+        }
         if let Some(cname) = &application.cname {
             let path = path.key("cname");
             self.object(path.key("zone"), Kind::Zone, "", &cname.zone);
