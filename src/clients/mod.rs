@@ -58,6 +58,8 @@ pub(crate) struct Clients {
     pub masks: Masker,
     /// Directory for the output of programs a run starts; without one only the ends of it are kept
     pub artifacts: Option<PathBuf>,
+    /// Command of the runbook that is carried out, for what is said to be typed next; empty where there is none
+    pub command: String,
     /// Names of what earlier runs left open for this estate
     pub open: BTreeSet<String>,
     /// Ways this process has tried in vain
@@ -94,6 +96,7 @@ impl Clients {
             tunnels: via::Tunnels::default(),
             masks: Masker::default(),
             artifacts: None,
+            command: String::new(),
             open: BTreeSet::new(),
             in_vain: InVain::default(),
             programs: Programs::default(),
@@ -112,6 +115,13 @@ impl Clients {
     #[must_use]
     pub(crate) fn knowing(mut self, open: BTreeSet<String>) -> Self {
         self.open = open;
+        self
+    }
+
+    /// Says by which command a runbook is carried out.
+    #[must_use]
+    pub(crate) fn of_command(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.command);
         self
     }
 

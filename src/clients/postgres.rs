@@ -36,7 +36,7 @@ mod vigil;
 mod whole_fence;
 
 pub(crate) use batch::Batch;
-pub(crate) use blocked::or_say_who_blocks;
+pub(crate) use blocked::{or_say_who_blocks, say_who_blocks};
 pub(crate) use connect::{
     NoSession, Opening, address, connect, connect_to, connect_with, database, login, password, way,
 };

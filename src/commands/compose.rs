@@ -55,7 +55,7 @@ pub(super) fn clients(
     };
     // What earlier runs left open is not asked about again.
     let open = super::ledger::open_obligations(context, &plan.estate.estate);
-    let clients = clients.with_masks(masks).knowing(open);
+    let clients = clients.with_masks(masks).knowing(open).of_command(&plan.command);
     let clients = match artifacts {
         Some(directory) => clients.with_artifacts(directory),
         None => clients,

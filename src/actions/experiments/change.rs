@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::finding::{Reason, Wrong};
+use super::raw;
 
 /// Every type of event there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,19 +51,9 @@ impl Kind {
     pub(super) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
-
-    /// Returns the field whose value goes into the row as the server has it: here numbers would lose digits.
-    pub(super) const fn kept(self) -> Option<&'static str> {
-        match self {
-            Self::Created | Self::Configured => Some("config"),
-            Self::Progressed => Some("progress"),
-            Self::Completed => Some("result"),
-            Self::Started | Self::Paused | Self::Resumed | Self::Failed | Self::Cancelled => None,
-        }
-    }
 }
 
-/// What an event changes; JSON is the server's own text of it.
+/// What an event changes; JSON and numbers are as the event has them: as values they would lose digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     Created { title: String, config: Option<String> },
@@ -77,8 +68,8 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// Reads the payload of an event. `kept` is the text of the field the type keeps, where it has that field.
-    pub(super) fn read(kind: Kind, payload: &str, kept: Option<String>) -> Result<Self, Wrong> {
+    /// Reads the payload of an event.
+    pub(super) fn read(kind: Kind, payload: &str) -> Result<Self, Wrong> {
         let value: Value = serde_json::from_str(payload).map_err(|error| {
             Wrong::new(Reason::UnreadablePayload, format!("the payload cannot be read: {error}"))
         })?;
@@ -86,27 +77,21 @@ impl Change {
             let said = format!("the payload is {}, an object is wanted", is(&value));
             return Err(Wrong::new(Reason::PayloadNoObject, said));
         };
-        let fields = Fields(&fields);
+        let fields = Fields { values: &fields, payload };
         match kind {
             Kind::Created => {
                 let title = fields.text("name")?.to_owned();
-                let config = fields.object("config")?.then_some(kept).flatten();
-                Ok(Self::Created { title, config })
+                Ok(Self::Created { title, config: fields.object("config")? })
             }
-            Kind::Configured if fields.object("config")? => {
-                Ok(Self::Configured { config: kept.unwrap_or_default() })
+            Kind::Configured => {
+                let config = fields.object("config")?.ok_or_else(|| missing("config"))?;
+                Ok(Self::Configured { config })
             }
-            Kind::Configured => Err(missing("config")),
             Kind::Started => Ok(Self::Started),
-            Kind::Progressed => {
-                fields.percent("progress")?;
-                Ok(Self::Progressed { progress: kept.unwrap_or_default() })
-            }
+            Kind::Progressed => Ok(Self::Progressed { progress: fields.percent("progress")? }),
             Kind::Paused => Ok(Self::Paused),
             Kind::Resumed => Ok(Self::Resumed),
-            Kind::Completed => {
-                Ok(Self::Completed { result: fields.object("result")?.then_some(kept).flatten() })
-            }
+            Kind::Completed => Ok(Self::Completed { result: fields.object("result")? }),
             Kind::Failed => Ok(Self::Failed { error: fields.text("error")?.to_owned() }),
             Kind::Cancelled => Ok(Self::Cancelled),
         }
@@ -128,11 +113,15 @@ impl Change {
 }
 
 /// Fields of a payload; one that is null is not there.
-struct Fields<'a>(&'a Map<String, Value>);
+struct Fields<'a> {
+    values: &'a Map<String, Value>,
+    /// The payload as it is written
+    payload: &'a str,
+}
 
 impl<'a> Fields<'a> {
     fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+        self.values.get(name).filter(|value| !value.is_null())
     }
 
     /// Returns a text that is not empty.
@@ -142,27 +131,30 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) if text.trim().is_empty() => {
                 Err(Wrong::new(Reason::WrongField, format!("`{name}` is empty")))
             }
+            Some(Value::String(text)) if text.contains('\0') => {
+                Err(unstorable(name, "the character \\u0000"))
+            }
             Some(Value::String(text)) => Ok(text),
             Some(other) => Err(wrong(name, other, "a text")),
         }
     }
 
-    /// Says whether an object is there.
-    fn object(&self, name: &str) -> Result<bool, Wrong> {
+    /// Returns an object, where it is there, as it is written.
+    fn object(&self, name: &str) -> Result<Option<String>, Wrong> {
         match self.get(name) {
-            None => Ok(false),
-            Some(Value::Object(_)) => Ok(true),
+            None => Ok(None),
+            Some(Value::Object(_)) => self.written(name).map(Some),
             Some(other) => Err(wrong(name, other, "an object")),
         }
     }
 
-    /// Holds a number to be of a hundred.
-    fn percent(&self, name: &str) -> Result<(), Wrong> {
+    /// Returns a number of a hundred as it is written.
+    fn percent(&self, name: &str) -> Result<String, Wrong> {
         let wanted = "a number from 0 to 100";
         match self.get(name) {
             None => Err(missing(name)),
             Some(Value::Number(number)) => match number.as_f64() {
-                Some(found) if (0.0..=100.0).contains(&found) => Ok(()),
+                Some(found) if (0.0..=100.0).contains(&found) => self.written(name),
                 Some(_) | None => {
                     let said = format!("`{name}` is {number}, {wanted} is wanted");
                     Err(Wrong::new(Reason::WrongField, said))
@@ -171,6 +163,21 @@ impl<'a> Fields<'a> {
             Some(other) => Err(wrong(name, other, wanted)),
         }
     }
+
+    /// Returns a field as it is written, where the server can have it as a value.
+    fn written(&self, name: &str) -> Result<String, Wrong> {
+        let written = raw::field(self.payload, name).ok_or_else(|| missing(name))?;
+        match raw::unstorable(written) {
+            Some(what) => Err(unstorable(name, what)),
+            None => Ok(written.to_owned()),
+        }
+    }
+}
+
+fn unstorable(name: &str, what: &str) -> Wrong {
+    let said =
+        format!("`{name}` has {what}, which the server can store nowhere but as a text of JSON");
+    Wrong::new(Reason::WrongField, said)
 }
 
 fn missing(name: &str) -> Wrong {
@@ -197,7 +204,7 @@ mod tests {
     use super::*;
 
     fn refused(kind: Kind, payload: &str) -> String {
-        let wrong = Change::read(kind, payload, None).expect_err("refused");
+        let wrong = Change::read(kind, payload).expect_err("refused");
         format!("{}: {}", wrong.reason.name(), wrong.said)
     }
 
@@ -236,6 +243,21 @@ mod tests {
             ),
             (Kind::Completed, r#"{"result": true}"#, "wrong_field: `result` is a boolean, an"),
             (Kind::Failed, "{}", "missing_field: `error` is missing"),
+            (
+                Kind::Failed,
+                r#"{"error": "a\u0000b"}"#,
+                "wrong_field: `error` has the character \\u0000",
+            ),
+            (
+                Kind::Configured,
+                r#"{"config": {"a": ["\u0000"]}}"#,
+                "wrong_field: `config` has the character \\u0000",
+            ),
+            (
+                Kind::Progressed,
+                r#"{"progress": 1e-20000}"#,
+                "wrong_field: `progress` has a number of more than 16383 digits",
+            ),
         ] {
             let refused = refused(kind, payload);
             assert!(refused.starts_with(said), "{}: {refused}", kind.name());
@@ -246,7 +268,7 @@ mod tests {
     fn what_goes_into_the_row_keeps_every_digit() {
         let exact = "33.333333333333333333333333";
         let payload = format!(r#"{{"progress": {exact}, "more": 1}}"#);
-        let change = Change::read(Kind::Progressed, &payload, Some(exact.to_owned()));
+        let change = Change::read(Kind::Progressed, &payload);
         assert_eq!(change, Ok(Change::Progressed { progress: exact.to_owned() }));
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Experiment {
     pub updated_at: Timestamp,
     /// Sequence of the last event that is part of it
     pub version: i64,
+    /// Sequence of the last event there is, sound or not
+    pub last: i64,
 }
 
 impl Experiment {
@@ -95,6 +97,7 @@ impl Experiment {
             ended_at: None,
             updated_at: at,
             version: sequence,
+            last: sequence,
         })
     }
 
@@ -143,7 +146,7 @@ mod tests {
 
     fn change(kind: Kind) -> Change {
         let payload = r#"{"name": "a", "config": {}, "progress": 5, "error": "e"}"#;
-        Change::read(kind, payload, Some("{}".to_owned())).expect("a payload for all")
+        Change::read(kind, payload).expect("a payload for all")
     }
 
     fn draft() -> Experiment {

@@ -18,8 +18,6 @@ pub(super) struct Event {
     pub sequence: Option<i64>,
     pub kind: Option<String>,
     pub payload: Option<String>,
-    /// The field the type keeps, as the server writes it
-    pub kept: Option<String>,
     pub at: Option<Moment>,
     /// The experiment has a row
     pub known: bool,
@@ -78,6 +76,9 @@ impl Fold {
             found.push(self.finding(id, sequence, wrong));
         }
         self.last = sequence.or(self.last);
+        if let (Some(state), Some(last)) = (&mut self.state, self.last) {
+            state.last = last;
+        }
     }
 
     fn finding(&self, event: Option<String>, sequence: Option<i64>, wrong: Wrong) -> Finding {
@@ -112,7 +113,7 @@ impl Fold {
         })?;
         let payload =
             event.payload.ok_or_else(|| Wrong::new(Reason::NoPayload, "it has no payload"))?;
-        let change = Change::read(kind, &payload, event.kept)?;
+        let change = Change::read(kind, &payload)?;
         match &mut self.state {
             Some(state) => state.apply(change, at, sequence),
             None => match Experiment::created(id, change, at, sequence) {
@@ -184,7 +185,6 @@ mod tests {
             sequence: Some(sequence),
             kind: Some(kind.to_owned()),
             payload: Some(r#"{"name": "a", "progress": 5}"#.to_owned()),
-            kept: Some("5".to_owned()),
             at: Some(Moment(second * 1_000_000)),
             known: false,
         }
@@ -218,7 +218,7 @@ mod tests {
             Event { sequence: None, ..event(12, "progressed", 17) },
         ]);
         let state = fold.state.expect("created");
-        assert_eq!((state.state.name(), state.version), ("running", 9));
+        assert_eq!((state.state.name(), state.version, state.last), ("running", 9, 11));
         assert_eq!((fold.events, fold.corrupt), (13, 11));
         assert_eq!(
             found,

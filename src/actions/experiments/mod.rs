@@ -8,6 +8,7 @@ mod layout;
 mod moment;
 mod own;
 mod pass;
+mod raw;
 pub(crate) mod rebuild;
 mod report;
 mod restore;

@@ -104,11 +104,11 @@ pub(super) async fn placed(
 pub(super) async fn begin(
     clients: &Clients,
     session: &mut Session,
-    place: Place<'_>,
+    (what, instance): (&str, &str),
     call: &Call,
     layout: &Layout,
 ) -> Result<Begun, ActionError> {
-    let own = tables::place(clients, place.instance, session, REBUILDS, COLUMNS).await?;
+    let own = tables::place(clients, instance, session, REBUILDS, COLUMNS).await?;
     let schema = own.table.split('.').next().unwrap_or("public").to_owned();
     let token = call.token();
     let digest = Sha256::digest(token.as_bytes());
@@ -117,8 +117,7 @@ pub(super) async fn begin(
     let images = format!("{schema}.phoenix_dr_experiments_{day}_{short}");
     let findings = format!("{schema}.phoenix_dr_corrupt_{day}_{short}");
     let said = format!("{} as they were before {token} rebuilt them", layout.said);
-    let what = format!("begin to rebuild experiments in {}", place.database);
-    let batch = session.batch(clients, &what).await?;
+    let batch = session.batch(clients, what).await?;
     let mut statements = own.prepare;
     statements.extend([
         images_table(layout, &images),

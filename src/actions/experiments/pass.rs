@@ -13,6 +13,7 @@ use super::report::Findings;
 use super::source::{Scope, Source, open};
 use super::stored::{self, Standing};
 use crate::clients::Clients;
+use crate::clients::postgres::{Session, say_who_blocks};
 use crate::clock::within;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
@@ -100,7 +101,7 @@ fn about(id: &str, said: &str) -> Finding {
 fn ahead(state: &Experiment, version: i64) -> Finding {
     let said = format!(
         "the stored row is of event {version}, the last one there is {}: it stays as it was",
-        state.version
+        state.last
     );
     Finding {
         experiment: Some(state.id.clone()),
@@ -184,6 +185,13 @@ pub(super) struct Way<'a> {
     pub first: i64,
 }
 
+impl Way<'_> {
+    /// Returns where another session asks who holds what one of these waits for.
+    pub(super) const fn other(&self) -> (&str, &str) {
+        (self.place.instance, self.place.database)
+    }
+}
+
 /// What a look saw.
 pub(super) struct Looked {
     pub tally: Tally,
@@ -205,6 +213,8 @@ pub(super) async fn look(
     findings: &mut Findings<'_>,
 ) -> Result<Looked, ActionError> {
     let mut session = open(clients, way.place).await?;
+    let what = format!("compare {} with its events", way.layout.said);
+    let process = session.process(clients, &what).await?;
     let scope = Scope { ids: way.ids, after: None, nameless: false };
     let source = Source::open(clients, way.place, way.layout, scope).await?;
     let mut reader = Reader::new(source, way.first);
@@ -226,7 +236,8 @@ pub(super) async fn look(
         let Some(mut portion) = read? else { break };
         let states = std::mem::take(&mut portion.states);
         let states: Vec<&Experiment> = states.iter().collect();
-        let standings = stored::compare(clients, &mut session, way.layout, &states).await?;
+        let comparing = stored::compare(clients, &mut session, &what, way.layout, &states);
+        let standings = say_who_blocks(clients, &what, process, way.other(), comparing).await?;
         let samples = states.iter().zip(&standings).filter_map(|(one, found)| sample(one, found));
         let room = SAMPLES_MAX - looked.samples.len();
         looked.samples.extend(samples.take(room));
@@ -269,27 +280,43 @@ pub(super) async fn write(
     let source = Source::open(clients, way.place, way.layout, scope).await?;
     let mut reader = Reader::new(source, way.first);
     let what = format!("write rebuilt experiments to {}", way.layout.said);
-    while let Some(mut portion) = reader.portion(true).await? {
-        let through = portion.through.clone().or_else(|| begun.position.clone());
-        let nameless = begun.nameless || portion.nameless;
-        let batch = session.batch(clients, &what).await?;
-        begun.advance(&batch, through.as_deref(), nameless).await?;
-        let states = std::mem::take(&mut portion.states);
-        let states: Vec<&Experiment> = states.iter().collect();
-        let standings = stored::compare_held(&batch, way.layout, &states).await?;
-        let (existing, missing) = portion.judge(&states, standings);
-        stored::write(&batch, way.layout, begun, &existing, &missing).await?;
-        begun.find(&batch, &portion.found).await?;
-        let mut tally = begun.tally;
-        tally.add(&portion.tally);
-        if tally.corrupt > max_corrupt {
-            return Err(more_came(tally.corrupt, max_corrupt));
-        }
-        begun.count(&batch, &tally).await?;
-        batch.commit().await?;
-        (begun.position, begun.nameless, begun.tally) = (through, nameless, tally);
-        tell(call, way, &tally, "rebuilt from");
+    let process = session.process(clients, &what).await?;
+    while let Some(portion) = reader.portion(true).await? {
+        let writing = write_one(clients, &mut session, &what, way, begun, portion, max_corrupt);
+        say_who_blocks(clients, &what, process, way.other(), writing).await?;
+        tell(call, way, &begun.tally, "rebuilt from");
     }
+    Ok(())
+}
+
+/// Writes a portion; `begun` moves on with it, once it is committed.
+async fn write_one(
+    clients: &Clients,
+    session: &mut Session,
+    what: &str,
+    way: Way<'_>,
+    begun: &mut Begun,
+    mut portion: Portion,
+    max_corrupt: u64,
+) -> Result<(), ActionError> {
+    let through = portion.through.clone().or_else(|| begun.position.clone());
+    let nameless = begun.nameless || portion.nameless;
+    let batch = session.batch(clients, what).await?;
+    begun.advance(&batch, through.as_deref(), nameless).await?;
+    let states = std::mem::take(&mut portion.states);
+    let states: Vec<&Experiment> = states.iter().collect();
+    let standings = stored::compare_held(&batch, way.layout, &states).await?;
+    let (existing, missing) = portion.judge(&states, standings);
+    stored::write(&batch, way.layout, begun, &existing, &missing).await?;
+    begun.find(&batch, &portion.found).await?;
+    let mut tally = begun.tally;
+    tally.add(&portion.tally);
+    if tally.corrupt > max_corrupt {
+        return Err(more_came(tally.corrupt, max_corrupt));
+    }
+    begun.count(&batch, &tally).await?;
+    batch.commit().await?;
+    (begun.position, begun.nameless, begun.tally) = (through, nameless, tally);
     Ok(())
 }
 

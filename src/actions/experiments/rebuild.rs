@@ -13,14 +13,17 @@ use super::report::{Findings, Summary};
 use super::{restore, source};
 use crate::by_hand;
 use crate::clients::Clients;
-use crate::clients::postgres::{Session, database};
+use crate::clients::postgres::{Session, database, say_who_blocks};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, Effect, FailureClass};
 use crate::runbook::catalogue::actions::ExperimentsRebuild;
+use crate::shell;
 use crate::span::Span;
 
 /// A look before the change reads no longer than this; what remains is read before anything is written.
 const LOOK: Span = Span::seconds(45);
+/// The built-in runbook's command, OPS-001.
+const COMMAND: &str = "rebuild-experiments";
 /// Ids of unknown experiments in one message.
 const NAMED_MAX: usize = 10;
 
@@ -79,13 +82,17 @@ async fn fresh(
     let ids = with.experiments.ids();
     all_known(clients, session, with, &layout).await?;
     own::placed(clients, session, place).await?;
-    let without = without_events(clients, session, place, &layout).await?;
+    let without = match ids {
+        None => without_events(clients, session, place, &layout).await?,
+        Some(_) => None,
+    };
     let way = Way { place, layout: &layout, ids: ids.as_ref(), first: known.events.first_sequence };
     let until = clients.clock.now().checked_add(LOOK.0).ok();
     let mut findings = Findings::counted(clients);
     let looked = pass::look(clients, call, way, until, &mut findings).await?;
     let mut seen = Observation::new(state(None), whole());
-    seen.evidence = evidence(&looked, &layout, with, without);
+    seen.evidence = evidence(&looked, &layout, with);
+    seen.evidence.extend(without);
     seen.evidence.extend(findings.shown());
     seen.evidence.extend(looked.samples.iter().map(|line| format!("other than stored: {line}")));
     seen.differences = vec![Difference {
@@ -97,12 +104,7 @@ async fn fresh(
     Ok(seen)
 }
 
-fn evidence(
-    looked: &Looked,
-    layout: &Layout,
-    with: &ExperimentsRebuild,
-    without: u64,
-) -> Vec<String> {
+fn evidence(looked: &Looked, layout: &Layout, with: &ExperimentsRebuild) -> Vec<String> {
     let tally = &looked.tally;
     let mut lines = vec![tally.line(false)];
     if !looked.complete {
@@ -110,9 +112,6 @@ fn evidence(
             "that is what {LOOK} are enough for, of about {} events: the rest is read before anything is written",
             layout.events_about
         ));
-    }
-    if without > 0 && with.experiments.ids().is_none() {
-        lines.push(format!("{without} experiments have no events: they stay as they are"));
     }
     if tally.corrupt > with.max_corrupt {
         lines.push(format!(
@@ -166,20 +165,30 @@ async fn all_known(
     .hint("compare `experiments` with the ids there are"))
 }
 
+/// Says how many experiments have no events. It is only told: where counting takes longer than a look may, that is told.
 async fn without_events(
     clients: &Clients,
     session: &mut Session,
     place: Place<'_>,
     layout: &Layout,
-) -> Result<u64, ActionError> {
+) -> Result<Option<String>, ActionError> {
     let what = format!("count the experiments without events in {}", place.database);
     let sql = format!(
         "select count(*) from {} x where not exists (select from {} e where e.{} = x.{})",
         layout.table, layout.events.table, layout.events.experiment, layout.id.name
     );
-    let row = session.read_one(clients, &what, &sql, &[]).await?;
+    let row = match session.read_one(clients, &what, &sql, &[]).await {
+        Ok(row) => row,
+        Err(error) if error.class == FailureClass::Transient => {
+            return Ok(Some(format!(
+                "experiments without events are not counted: {}",
+                error.message
+            )));
+        }
+        Err(error) => return Err(error),
+    };
     let count: i64 = row.try_get(0).map_err(|error| super::layout::unreadable(&what, &error))?;
-    Ok(count.try_into().unwrap_or_default())
+    Ok((count > 0).then(|| format!("{count} experiments have no events: they stay as they are")))
 }
 
 /// Rebuilds, from where an earlier attempt came to.
@@ -201,7 +210,11 @@ pub(crate) async fn perform(
         None => {
             all_known(clients, &mut session, with, &layout).await?;
             accepted(clients, call, with, way, seen).await?;
-            own::begin(clients, &mut session, place, call, &layout).await?
+            let what = format!("begin to rebuild experiments in {}", place.database);
+            let process = session.process(clients, &what).await?;
+            let beginning =
+                own::begin(clients, &mut session, (&what, place.instance), call, &layout);
+            say_who_blocks(clients, &what, process, way.other(), beginning).await?
         }
     };
     finish(clients, call, with, way, session, begun).await.map_err(applied)
@@ -291,10 +304,31 @@ async fn accepted(
         tally.corrupt, way.layout.events.table, with.max_corrupt
     );
     let hint = format!(
-        "restore them, or accept them: `max_corrupt: {}` rebuilds what the sound events say",
-        tally.corrupt
+        "restore them, or accept them: `{}` rebuilds what the sound events say",
+        accepting(clients, with, tally.corrupt)
     );
     Err(ActionError::unchanged(FailureClass::Invalid, message).hint(hint))
+}
+
+/// Returns what accepts so many corrupt events: the next command, or where another runbook does this, the argument.
+fn accepting(clients: &Clients, with: &ExperimentsRebuild, corrupt: u64) -> String {
+    if clients.command != COMMAND {
+        return format!("max_corrupt: {corrupt}");
+    }
+    let mut command = format!("phoenix-dr {COMMAND}");
+    let known = clients.estate.database.as_ref();
+    let ids = with.experiments.ids().map(|ids| ids.into_iter().collect::<Vec<_>>().join(","));
+    let database =
+        with.database.as_ref().filter(|name| known.is_none_or(|known| known.name != **name));
+    let instance =
+        Some(&with.instance).filter(|id| known.is_none_or(|known| known.primary.id != **id));
+    for (flag, value) in
+        [("experiments", ids.as_ref()), ("database", database), ("instance", instance)]
+    {
+        let given = value.map(|value| format!(" --{flag} {}", shell::word(value)));
+        command.extend(given);
+    }
+    format!("{command} --max-corrupt {corrupt}")
 }
 
 /// Restores the rows that are still as this step wrote them.
@@ -310,7 +344,7 @@ pub(crate) async fn revert(
         return Ok(());
     };
     let layout = layout(clients, &mut session, place, wanted(clients)?).await?;
-    restore::restore(clients, call, &mut session, &layout, &begun).await.map_err(applied)
+    restore::restore(clients, call, &mut session, place, (&layout, &begun)).await.map_err(applied)
 }
 
 /// Returns where the report of a step is, which is done.

@@ -2,10 +2,10 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::layout::{Field, Layout, unreadable};
+use super::layout::{Field, Layout, Place, unreadable};
 use super::own::Begun;
 use crate::clients::Clients;
-use crate::clients::postgres::{Batch, Session};
+use crate::clients::postgres::{Batch, Session, say_who_blocks};
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
 
@@ -19,8 +19,8 @@ pub(super) async fn restore(
     clients: &Clients,
     call: &Call,
     session: &mut Session,
-    layout: &Layout,
-    begun: &Begun,
+    place: Place<'_>,
+    (layout, begun): (&Layout, &Begun),
 ) -> Result<(), ActionError> {
     if begun.ended {
         begun.set_ended(clients, session, false).await?;
@@ -28,7 +28,7 @@ pub(super) async fn restore(
     let mut restored = 0;
     // Rows that were there first: what refers to a new row may keep it from being deleted.
     for existed in [true, false] {
-        restored += rows(clients, call, session, (layout, begun), existed).await?;
+        restored += rows(clients, call, session, place, (layout, begun), existed).await?;
     }
     let left = left(clients, session, begun).await?;
     if left.0 == 0 {
@@ -49,20 +49,29 @@ async fn rows(
     clients: &Clients,
     call: &Call,
     session: &mut Session,
+    place: Place<'_>,
     (layout, begun): (&Layout, &Begun),
     existed: bool,
 ) -> Result<u64, ActionError> {
     let what = format!("restore experiments of {}", layout.said);
+    let (process, other) =
+        (session.process(clients, &what).await?, (place.instance, place.database));
     let mut after: Option<String> = None;
     let mut restored = 0;
     loop {
-        let batch = session.batch(clients, &what).await?;
-        // By id, so that each row is looked at once, whatever becomes of it.
-        let ids = next(&batch, layout, begun, existed, after.as_deref()).await?;
-        let Some(last) = ids.last() else { return Ok(restored) };
-        after = Some(last.clone());
-        restored += portion(&batch, layout, begun, existed, &ids).await.map_err(referred_to)?;
-        batch.commit().await?;
+        let restoring = async {
+            let batch = session.batch(clients, &what).await?;
+            // By id, so that each row is looked at once, whatever becomes of it.
+            let ids = next(&batch, layout, begun, existed, after.as_deref()).await?;
+            let Some(last) = ids.last() else { return Ok(None) };
+            let done = portion(&batch, layout, begun, existed, &ids).await.map_err(referred_to)?;
+            batch.commit().await?;
+            Ok(Some((last.clone(), done)))
+        };
+        let done = say_who_blocks(clients, &what, process, other, restoring).await?;
+        let Some((last, done)) = done else { return Ok(restored) };
+        after = Some(last);
+        restored += done;
         call.progress.tell(format!("restored {restored} experiments"), None);
     }
 }

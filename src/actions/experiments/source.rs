@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::change::Kind;
 use super::fold::Event;
 use super::layout::{Layout, Place, unreadable};
 use super::moment::Moment;
 use crate::clients::Clients;
-use crate::clients::postgres::{Cursor, Held, Opening, Session, connect_with, literal};
+use crate::clients::postgres::{
+    Cursor, Held, Opening, Session, connect_with, literal, say_who_blocks,
+};
 use crate::outcome::{ActionError, FailureClass};
 
 /// Which events are read.
@@ -42,6 +43,7 @@ impl Source {
     ) -> Result<Self, ActionError> {
         let what = format!("read the events in {} on {}", place.database, place.instance);
         let mut session = open(clients, place).await?;
+        let process = session.process(clients, &what).await?;
         let sql = "select current_setting('server_version_num')::int4 / 10000";
         let major = session.read_one(clients, &what, sql, &[]).await?;
         let major: i32 = major.try_get(0).map_err(|error| unreadable(&what, &error))?;
@@ -53,7 +55,9 @@ impl Source {
             let message = format!("{what}: the server's clock shows no time there is");
             ActionError::unchanged(FailureClass::Invalid, message)
         })?;
-        let cursor = Cursor::open(held, &what, &query(layout, scope)).await?;
+        let (query, other) = (query(layout, scope), (place.instance, place.database));
+        let opening = Cursor::open(held, &what, &query);
+        let cursor = say_who_blocks(clients, &what, process, other, opening).await?;
         Ok(Self { cursor, what, now })
     }
 
@@ -79,9 +83,8 @@ fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
         sequence: row.try_get(2)?,
         kind: row.try_get(3)?,
         payload: row.try_get(4)?,
-        kept: row.try_get(5)?,
-        at: row.try_get(6)?,
-        known: row.try_get(7)?,
+        at: row.try_get(5)?,
+        known: row.try_get(6)?,
     })
 }
 
@@ -89,16 +92,9 @@ fn event(row: &Row) -> Result<Event, tokio_postgres::Error> {
 fn query(layout: &Layout, scope: Scope<'_>) -> String {
     let names = &layout.events;
     let (experiment, sequence, id) = (&names.experiment, &names.sequence, &names.id);
-    let kept: String = Kind::ALL
-        .into_iter()
-        .filter_map(|kind| Some((kind.name(), kind.kept()?)))
-        .map(|(kind, field)| {
-            format!(" when {} then e.{} -> {}", literal(kind), names.payload, literal(field))
-        })
-        .collect();
     format!(
         "select e.{id}::text, e.{experiment}::text, e.{sequence}::int8, e.{kind}::text, e.{payload}::text, \
-         (case e.{kind}::text{kept} end)::text, e.{at}::timestamptz, \
+         e.{at}::timestamptz, \
          exists (select from {table} x where x.{own} = e.{experiment}) \
          from {events} e where {condition} order by e.{experiment}, e.{sequence}, e.{id}",
         kind = names.kind,

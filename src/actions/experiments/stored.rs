@@ -15,7 +15,7 @@ pub(super) enum Standing {
     Same,
     /// These columns differ, by their keys in the estate
     Differs(Vec<String>),
-    /// The row knows of events the table of events does not have
+    /// The row knows of events that are later than any the table of events has
     Ahead {
         version: i64,
     },
@@ -30,7 +30,8 @@ impl Columns {
         let fields = layout.fields.iter();
         let values =
             fields.map(|(field, _)| experiments.iter().map(|one| field.value(one)).collect());
-        Self(std::iter::once(ids).chain(values).collect())
+        let last = experiments.iter().map(|one| Some(one.last.to_string())).collect();
+        Self(std::iter::once(ids).chain(values).chain([last]).collect())
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -41,13 +42,19 @@ impl Columns {
 /// Returns the rebuilt experiments as a table `n`, in the order they are in.
 fn rebuilt(layout: &Layout) -> String {
     let keys: Vec<&str> = layout.fields.iter().map(|(field, _)| field.key()).collect();
-    let arrays: Vec<String> = (1..=keys.len() + 1).map(|nth| format!("${nth}::text[]")).collect();
-    format!("unnest({}) with ordinality as n(id, {}, nth)", arrays.join(", "), keys.join(", "))
+    let arrays: Vec<String> = (1..=keys.len() + 2).map(|nth| format!("${nth}::text[]")).collect();
+    format!(
+        "unnest({}) with ordinality as n(id, {}, last_event, nth)",
+        arrays.join(", "),
+        keys.join(", ")
+    )
 }
 
 /// Returns a rebuilt value with the type of its column.
 fn cast(field: Field, kind: &str) -> String {
-    format!("n.{}::{kind}", field.key())
+    // A column of whole numbers rounds a number, but reads no text of one with a fraction.
+    let number = if field == Field::Progress { "::numeric" } else { "" };
+    format!("n.{}{number}::{kind}", field.key())
 }
 
 /// Returns the condition under which a stored value is another than the rebuilt one.
@@ -68,7 +75,7 @@ fn comparison(layout: &Layout) -> String {
     let version = version.map_or("null", |(_, column)| column.name.as_str());
     format!(
         "select x.{id} is not null, array_remove(array[{}]::text[], null), \
-         case when x.{version}::int8 > n.version::int8 then x.{version}::int8 end \
+         case when x.{version}::int8 > n.last_event::int8 then x.{version}::int8 end \
          from {} left join {} x on x.{id} = n.id::{} order by n.nth",
         differing.collect::<Vec<_>>().join(", "),
         rebuilt(layout),
@@ -95,13 +102,13 @@ fn standing(what: &str, row: &tokio_postgres::Row) -> Result<Standing, ActionErr
 pub(super) async fn compare(
     clients: &Clients,
     session: &mut Session,
+    what: &str,
     layout: &Layout,
     experiments: &[&Experiment],
 ) -> Result<Vec<Standing>, ActionError> {
-    let what = format!("compare {} with its events", layout.said);
     let columns = Columns::of(layout, experiments);
-    let rows = session.read(clients, &what, &comparison(layout), &columns.parameters()).await?;
-    rows.iter().map(|row| standing(&what, row)).collect()
+    let rows = session.read(clients, what, &comparison(layout), &columns.parameters()).await?;
+    rows.iter().map(|row| standing(what, row)).collect()
 }
 
 /// Compares rows that nobody else may change until the transaction is over.

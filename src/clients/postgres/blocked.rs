@@ -67,20 +67,33 @@ impl Session {
         (instance, other): (&str, &str),
         allowed: impl Future<Output = Result<(), ActionError>>,
     ) -> Result<(), ActionError> {
-        let row = self.read_one(clients, what, "select pg_backend_pid()", &[]).await?;
-        let pid: i32 = row.try_get(0).unwrap_or_default();
-        let found = Mutex::new(Blockers::default());
-        let asked = Asked { blockers: BLOCKERS, prepared: PREPARED, of: &pid, every: ASK_EVERY };
-        let watching = watch(clients, what, (instance, other), asked, &found);
-        // The watching never ends: it is what is dropped, and it only looked.
-        let done = tokio::select! {
-            done = self.change_while(clients, what, statements, Writing::Aloud, allowed) => done,
-            never = watching => match never {},
-        };
-        done.map_err(|error| {
-            named(error, &found.into_inner().unwrap_or_else(PoisonError::into_inner))
-        })
+        let process = self.process(clients, what).await?;
+        let change = self.change_while(clients, what, statements, Writing::Aloud, allowed);
+        say_who_blocks(clients, what, process, (instance, other), change).await
     }
+
+    /// Returns the id of the server's process that serves this session.
+    pub(crate) async fn process(
+        &mut self,
+        clients: &Clients,
+        what: &str,
+    ) -> Result<i32, ActionError> {
+        let row = self.read_one(clients, what, "select pg_backend_pid()", &[]).await?;
+        Ok(row.try_get(0).unwrap_or_default())
+    }
+}
+
+/// Does what may have to wait for a lock, in the session that this process of the server serves; where the lock does not
+/// come, the error names who has it. They are asked for in another session, in the database `other`.
+pub(crate) async fn say_who_blocks<T>(
+    clients: &Clients,
+    what: &str,
+    process: i32,
+    (instance, other): (&str, &str),
+    work: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, ActionError> {
+    let asked = Asked { blockers: BLOCKERS, prepared: PREPARED, of: &process, every: ASK_EVERY };
+    watched(clients, what, (instance, other), asked, work).await
 }
 
 /// Does work in sessions of this program, and of programs it starts, in one database; where a lock does not come, the error
@@ -91,13 +104,24 @@ pub(crate) async fn or_say_who_blocks<T>(
     (instance, database): (&str, &str),
     work: impl Future<Output = Result<T, ActionError>>,
 ) -> Result<T, ActionError> {
-    let found = Mutex::new(Blockers::default());
     let asked = Asked {
         blockers: OWN_BLOCKERS,
         prepared: OWN_PREPARED,
         of: &database,
         every: ASK_OF_ALL_EVERY,
     };
+    watched(clients, what, (instance, database), asked, work).await
+}
+
+/// Does work while it is asked who holds it up.
+async fn watched<T>(
+    clients: &Clients,
+    what: &str,
+    (instance, database): (&str, &str),
+    asked: Asked<'_>,
+    work: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, ActionError> {
+    let found = Mutex::new(Blockers::default());
     let watching = watch(clients, what, (instance, database), asked, &found);
     // The watching never ends: it is what is dropped, and it only looked.
     let done = tokio::select! {

@@ -145,3 +145,56 @@ async fn a_dry_run_cannot_write() {
     assert_eq!((error.class, error.effect), (FailureClass::Refused, Effect::None), "{error}");
     assert_eq!((lab.digest().await.as_str(), lab.own().await.as_str()), ("none", ""));
 }
+
+#[tokio::test]
+async fn a_lock_that_does_not_come_is_told_with_who_holds_it() {
+    let Some(lab) = Lab::open(4).await else { return };
+    lab.rows().await;
+    let before = lab.digest().await;
+    let connected = lab.server.client("postgres", "operator-secret", "phoenix").await;
+    let (holder, driver) = connected.expect("connects");
+    drop(driver);
+    let hold = "begin; update lab.experiments set name = name where id = 2";
+    holder.batch_execute(hold).await.expect("held");
+    let error = lab.done("01A", &json!({})).await.expect_err("it waits in vain");
+    assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::Applied), "{error}");
+    holds(
+        &error,
+        &["(55P03)", "it is held by postgres (pid ", "`postgres-pod`, idle in transaction)"],
+    );
+    assert!(error.hint.expect("what to do").contains("select pg_terminate_backend("));
+    assert_eq!(lab.digest().await, before);
+    holder.batch_execute("rollback").await.expect("let go");
+    lab.done("01A", &json!({})).await.expect("rebuilt");
+    assert_eq!(lab.wrong().await, "");
+    // Nor does taking it back wait without a word.
+    holder.batch_execute(hold).await.expect("held");
+    let error = lab.reverted(&call("01A", &json!({}))).await.expect_err("it waits in vain");
+    holds(&error, &["restore experiments of lab.experiments", "it is held by postgres (pid "]);
+}
+
+#[tokio::test]
+async fn what_accepts_the_corrupt_events_is_the_next_command() {
+    let Some(lab) = Lab::open(3).await else { return };
+    let harm = "update lab.experiment_events set type = 'x' where sequence = 7";
+    lab.server.sql("phoenix", harm).await;
+    lab.server.sql("postgres", "create database \"it's\" template phoenix").await;
+    lab.server.sql("postgres", "grant create on database \"it's\" to dr").await;
+    for (command, with, said) in [
+        ("mine", json!({}), "`max_corrupt: 3`"),
+        ("rebuild-experiments", json!({}), "`phoenix-dr rebuild-experiments --max-corrupt 3`"),
+        (
+            "rebuild-experiments",
+            json!({ "experiments": ["3", "1"], "database": "it's", "max_corrupt": 1 }),
+            "`phoenix-dr rebuild-experiments --experiments 1,3 --database 'it'\\''s' --max-corrupt 2`",
+        ),
+    ] {
+        let (clients, armed) = lab.clients();
+        let clients = clients.of_command(command);
+        let call = call("01A", &with);
+        let seen = observe(&clients, &call).await.expect("observed");
+        let error = perform(&clients, &armed, &call, &seen).await.expect_err("too many");
+        let hint = error.hint.expect("what to do");
+        assert!(hint.contains(said), "{hint}");
+    }
+}

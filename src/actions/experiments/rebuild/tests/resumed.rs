@@ -10,11 +10,11 @@ const STOP: &str = "\
         execute function lab.stop()";
 
 /// Sessions that wait for that lock.
-const STOPPED: &str =
+pub(super) const STOPPED: &str =
     "select count(*)::text from pg_locks where locktype = 'advisory' and not granted";
 
 /// Does something on the server as soon as a statement says this.
-fn once(sql: &str, said: &str, then: &str) -> String {
+pub(super) fn once(sql: &str, said: &str, then: &str) -> String {
     format!(
         "do $once$ begin while ({sql}) <> '{said}' loop perform pg_sleep(0.01), pg_stat_clear_snapshot(); \
          end loop; {then} end $once$"
@@ -23,11 +23,11 @@ fn once(sql: &str, said: &str, then: &str) -> String {
 
 impl Lab {
     /// Waits until a statement says this. The server itself looks, so that what lasts for a moment is not missed.
-    async fn until(&self, sql: &str, said: &str) {
+    pub(super) async fn until(&self, sql: &str, said: &str) {
         self.server.sql("phoenix", &once(sql, said, "")).await;
     }
 
-    async fn reverted(&self, call: &Call) -> Result<(), ActionError> {
+    pub(super) async fn reverted(&self, call: &Call) -> Result<(), ActionError> {
         let (clients, armed) = self.clients();
         let now = observe(&clients, call).await.expect("observed");
         let image = Image { before: state(None), ours: whole(), now };
@@ -35,7 +35,7 @@ impl Lab {
     }
 
     /// Holds the lock until it is let go, or dropped.
-    async fn hold(&self) -> tokio_postgres::Client {
+    pub(super) async fn hold(&self) -> tokio_postgres::Client {
         self.server.sql("phoenix", STOP).await;
         let connected = self.server.client("dr", "operator-secret", "phoenix").await;
         let (holder, driver) = connected.expect("connects");
