@@ -12,7 +12,7 @@ command: bench
 steps:
   - id: rebuild
     action: experiments.rebuild
-    with: { instance: bench-db, region: us-east-1 }
+    with: { instance: bench-db, region: us-east-1, max_corrupt: 1000000 }
 ";
 
 /// A folder whose estate names the server.
@@ -41,6 +41,8 @@ impl Experiments {
              from generate_series(1, {}) x, generate_series(1, {EVENTS_EACH}) s",
             events / EVENTS_EACH
         ));
+        // One of a thousand is corrupt, which changes no state: each experiment has later ones of its kind.
+        server.sql("update experiment_events set type = 'launched' where id % 997 = 13 and type = 'progressed'");
         server.sql("vacuum analyze");
         Some(Self { folder, server })
     }
@@ -50,17 +52,21 @@ impl Experiments {
         self.server.sql("truncate experiments");
     }
 
-    /// Rebuilds every row from its events.
-    pub(crate) fn rebuild(&self) {
-        self.folder.run(&["run", "runbook.yaml", "--yes"]);
+    /// Rebuilds every row from its events; returns how much of the program was resident at most, in KiB.
+    pub(crate) fn rebuild(&self) -> u64 {
+        self.folder.run_resident(&["run", "runbook.yaml", "--yes"])
     }
 
-    /// Holds that every row is there and complete.
+    /// Holds that every row is there and complete, and every corrupt event was found.
     pub(crate) fn all_there(&self, events: usize) {
         let wanted = events / EVENTS_EACH;
         // Divides by zero where it is not so.
         self.server.sql(&format!(
             "select 1 / (count(*) = {wanted})::int from experiments where state = 'completed' and version = {EVENTS_EACH}"
         ));
+        self.server.sql(
+            "select 1 / ((tally::jsonb ->> 'corrupt')::int = (select count(*) from experiment_events where type = 'launched'))::int \
+             from phoenix_dr_rebuilds order by began desc limit 1",
+        );
     }
 }

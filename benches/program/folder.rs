@@ -62,7 +62,33 @@ impl Folder {
 
     /// Runs the program, which must succeed. What it prints goes nowhere, but is printed.
     pub(crate) fn run(&self, arguments: &[&str]) {
-        let status = Command::new(env!("CARGO_BIN_EXE_phoenix-dr"))
+        let status = self.command(arguments).status().expect("start the program");
+        assert!(status.success(), "phoenix-dr {arguments:?}: {status}");
+    }
+
+    /// Runs the program, which must succeed; returns how much of it was resident at most, in KiB, as the kernel said while
+    /// it ran.
+    pub(crate) fn run_resident(&self, arguments: &[&str]) -> u64 {
+        let mut child = self.command(arguments).spawn().expect("start the program");
+        let file = format!("/proc/{}/status", child.id());
+        let mut most = 0;
+        let status = loop {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let word = line.and_then(|line| line.split_whitespace().next());
+            most = word.and_then(|word| word.parse().ok()).unwrap_or(most);
+            if let Some(status) = child.try_wait().expect("look at the program") {
+                break status;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert!(status.success(), "phoenix-dr {arguments:?}: {status}");
+        most
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phoenix-dr"));
+        command
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
@@ -70,10 +96,8 @@ impl Folder {
             .env("PHOENIX_DR_STATE", self.path().join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("start the program");
-        assert!(status.success(), "phoenix-dr {arguments:?}: {status}");
+            .stderr(Stdio::null());
+        command
     }
 
     /// Returns the journal of the newest run.

@@ -105,18 +105,21 @@ fn world(bencher: Bencher, objects: usize) {
     bencher.counter(ItemsCount::new(objects)).bench(|| folder.run(&arguments));
 }
 
-/// Experiments rebuilt from their events, a hundred each, on a PostgreSQL server of our own: a whole run, which reads all
-/// events before go, before the change and for it, and writes every row.
+/// Experiments rebuilt from their events, a hundred each, some of them corrupt, on a PostgreSQL server of our own: a whole run,
+/// which reads all events before go, before the change and for it, and writes every row.
 #[divan::bench(args = event_counts(), sample_count = 3, sample_size = 1)]
 fn rebuild(bencher: Bencher, events: usize) {
     let Some(experiments) = Experiments::with(events) else { return };
     experiments.lose();
-    experiments.rebuild();
+    let mut resident = experiments.rebuild();
     experiments.all_there(events);
     bencher
         .counter(ItemsCount::new(events))
         .with_inputs(|| experiments.lose())
-        .bench_values(|()| experiments.rebuild());
+        .bench_local_values(|()| resident = resident.max(experiments.rebuild()));
+    if timed() {
+        println!("rebuild of {events} events: {} MiB resident at most", resident / 1024);
+    }
 }
 
 /// A hundred events are one experiment.
