@@ -21,6 +21,8 @@ mod tail;
 mod verdict;
 mod work;
 
+pub(super) use conclude::unread_yet;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;

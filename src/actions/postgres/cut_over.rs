@@ -11,6 +11,7 @@ pub(in crate::actions) use obstacles::open_still;
 
 use serde_json::{Map, Value, json};
 
+use super::assess::unread_yet;
 use super::holds::{Whose, end_sessions};
 use super::restore::MAINTENANCE;
 use super::roles;
@@ -21,6 +22,7 @@ use crate::clients::postgres::{
     Session, Stands, connect_to, database, identifier, literal, prove_writable, stands, usage_of,
 };
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
+use crate::estate::types::Estate;
 use crate::outcome::{ActionError, Difference, Effect, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresCutOver;
 use scene::Scene;
@@ -44,7 +46,7 @@ pub(crate) async fn observe(
         match stands(clients, &with.instance, None, &call.run).await? {
             Stands::Proved => {
                 seen.outputs = outputs(&scene);
-                seen.obligations = scene.obligation().into_iter().collect();
+                seen.obligations = scene.obligations(&clients.estate);
             }
             // Killed between the two: the names are changed, and nobody has written yet.
             Stands::NotYet { why } => {
@@ -97,7 +99,7 @@ pub(crate) async fn perform(
     Ok(Performed {
         after: scene.live(),
         outputs: outputs(&scene),
-        obligations: scene.obligation().into_iter().collect(),
+        obligations: scene.obligations(&clients.estate),
         notes,
     })
 }
@@ -291,6 +293,13 @@ fn outputs(scene: &Scene<'_>) -> Map<String, Value> {
 }
 
 impl Scene<'_> {
+    /// Returns what stays open: what becomes of the damaged database, and that the other was not read to the end.
+    fn obligations(&self, estate: &Estate) -> Vec<Obligation> {
+        let PostgresCutOver { instance, region, .. } = self.with;
+        let Some(damaged) = self.obligation() else { return Vec::new() };
+        vec![damaged, unread_yet(estate, (instance, region), &self.name)]
+    }
+
     /// Returns what stays open: the damaged database, until somebody has no more use for it.
     fn obligation(&self) -> Option<Obligation> {
         let PostgresCutOver { instance, region, .. } = self.with;

@@ -288,6 +288,28 @@ impl Report {
     }
 }
 
+/// Returns what stays open of a database that took over once its rows were held against a manifest: nobody has read its pages
+/// and the structure of its indexes yet. A deep look at it closes that.
+pub(in crate::actions::postgres) fn unread_yet(
+    estate: &Estate,
+    (instance, region): (&str, &str),
+    database: &str,
+) -> Obligation {
+    let of = Subject { estate, region, instance, database, known_as: instance };
+    Obligation {
+        id: of.id(PENDING),
+        say: format!(
+            "{database} on {instance} holds what it should, and is not proved to the end: not all of its pages and indexes \
+             were read yet"
+        ),
+        how: format!(
+            "read all of it, which may be done while the application works with it:\n{}",
+            of.reads(None)
+        ),
+        closed_by: None,
+    }
+}
+
 fn is_index(entry: &Entry) -> bool {
     entry.is_damaged() && !entry.kind.holds_rows()
 }

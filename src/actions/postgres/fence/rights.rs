@@ -29,14 +29,15 @@ const OUTRANKS: &str = "select s.setdatabase <> 0 from pg_db_role_setting s, unn
      and s.setdatabase in (0, (select oid from pg_database where datname::text = $1)) \
      and entry like $2 || '=%' and split_part(entry, '=', 2) not in ('on', 'true', 'yes', '1') order by 1";
 
-/// Says what is missing to fence a database and to give it back.
+/// Says what is missing to fence a database and to give it back; returns what is missing only for the proof by a write as
+/// each of the application's roles. Without that the database is closed all the same, and what is not proved stays open.
 pub(super) async fn permitted(
     clients: &Clients,
     instance: &str,
     session: &mut Session,
     known: &Known,
     application: &[String],
-) -> Result<(), ActionError> {
+) -> Result<Vec<String>, ActionError> {
     let what = format!("read the grants on {instance}");
     let (name, user) = (identifier(&known.name), identifier(&known.operator));
     let rows = session.read(clients, &what, OUTRANKS, &[&known.name, &SETTING]).await?;
@@ -58,6 +59,9 @@ pub(super) async fn permitted(
         .await?;
     let flag = |index: usize| row.try_get::<_, bool>(index).unwrap_or(false);
     let names = |index: usize| row.try_get::<_, Vec<String>>(index).unwrap_or_default();
+    // From version 16 on a membership may leave out the one thing that is needed of it.
+    let option = if flag(9) { " with set true" } else { "" };
+    let membership = |role: String| format!("grant {} to {user}{option}", identifier(&role));
     if !flag(2) {
         missing.extend(match (flag(1), flag(0)) {
             (true, _) => None,
@@ -79,15 +83,13 @@ pub(super) async fn permitted(
         missing.extend(
             names(6).iter().map(|role| format!("alter role {} nosuperuser", identifier(role))),
         );
-        // From version 16 on a membership may leave out the one thing that is needed of it.
-        let option = if flag(9) { " with set true" } else { "" };
-        let others = names(7).into_iter().chain(names(8));
-        missing.extend(others.map(|role| format!("grant {} to {user}{option}", identifier(&role))));
+        missing.extend(names(7).into_iter().map(membership));
     }
     let mut seen = BTreeSet::new();
     missing.retain(|grant| seen.insert(grant.clone()));
     if missing.is_empty() {
-        return Ok(());
+        let for_proof = if flag(2) { Vec::new() } else { names(8) };
+        return Ok(for_proof.into_iter().map(membership).collect());
     }
     let message = format!(
         "{} may not fence {} on {instance}; nothing was touched",

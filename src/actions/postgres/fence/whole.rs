@@ -64,9 +64,10 @@ pub(super) async fn look(
     let whose = Whose::All { database: name };
     let sessions = whose.count(clients, instance, &mut session).await?;
     let statements = known.fence();
-    if !statements.is_empty() || sessions > 0 {
-        permitted(clients, instance, &mut session, &known, roles).await?;
-    }
+    let for_proof = match !statements.is_empty() || sessions > 0 {
+        true => permitted(clients, instance, &mut session, &known, roles).await?,
+        false => Vec::new(),
+    };
     let mut seen = Observation::new(live, known.shape_of(&known.fenced()));
     // Killed between the two halves: nobody new gets in, and who was in still writes.
     seen.under_way = seen.satisfied && sessions > 0;
@@ -75,6 +76,12 @@ pub(super) async fn look(
         "{instance} at {} answers; {sessions} sessions in {name}, which {} owns",
         session.address, known.owner
     )];
+    if !for_proof.is_empty() {
+        seen.evidence.push(format!(
+            "{WARNS}not all of the fence can be proved; as its administrator: {}",
+            for_proof.join("; ")
+        ));
+    }
     let unreached = Unreached::read(clients, instance, &mut session, name, roles).await?;
     seen.evidence.extend(unreached.evidence());
     seen.obligations = unreached.obligations(with, &known);
