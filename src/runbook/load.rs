@@ -28,6 +28,10 @@ const EMBEDDED: &[(&str, &str)] = &[
         "DR-002-database-corruption.yaml",
         include_str!("../../runbooks/DR-002-database-corruption.yaml"),
     ),
+    (
+        "OPS-001-rebuild-experiments.yaml",
+        include_str!("../../runbooks/OPS-001-rebuild-experiments.yaml"),
+    ),
 ];
 
 /// A runbook with the places of everything in it.

@@ -12,23 +12,8 @@ use super::killed::{KILLED, killer};
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
 
-const RUNBOOK: &str = r#"
-runbook: REBUILD
-title: Rebuild experiments
-command: rebuild-experiments
-inputs:
-  experiments: { type: string, default: all, help: Ids with commas between them }
-  max_corrupt: { type: integer, default: 0, help: Corrupt events up to which anything is written }
-steps:
-  - id: experiments
-    title: Rebuild the experiments from their events
-    action: experiments.rebuild
-    with:
-      instance: "${{ estate.database.primary.id }}"
-      region: "${{ estate.database.primary.region }}"
-      experiments: "${{ inputs.experiments }}"
-      max_corrupt: "${{ inputs.max_corrupt }}"
-"#;
+/// The built-in runbook.
+const RUNBOOK: &str = include_str!("../../runbooks/OPS-001-rebuild-experiments.yaml");
 
 /// A step more, which fails.
 const FAILS: &str = r#"
@@ -39,7 +24,8 @@ const FAILS: &str = r#"
     verify: { none: it only fails }
     rollback: { none: it only fails }
     on_failure: rollback
-"#;
+
+verification:"#;
 
 /// Experiments with three events each; of these, a few are corrupt, and a few rows are other than their events say.
 const CONTENT: &str = "\
@@ -60,17 +46,10 @@ const STOP: &str = "\
     create trigger stop before update on lab.experiments for each row when (new.id = 700) \
         execute function lab.stop()";
 
-const REBUILD: [&str; 7] = [
-    "--runbooks",
-    "runbooks",
-    "rebuild-experiments",
-    "--max-corrupt",
-    "2",
-    "--yes",
-    "--non-interactive",
-];
+const REBUILD: [&str; 5] =
+    ["rebuild-experiments", "--max-corrupt", "2", "--yes", "--non-interactive"];
 
-/// Returns a folder with the runbook, whose estate says where the experiments are.
+/// Returns a folder whose estate says where the experiments are.
 fn folder(estate: &Estate) -> Folder {
     let schema = std::fs::read_to_string("docs/experiments.sql").expect("the default schema");
     estate.sql(INSTANCE, &format!("create schema lab; set search_path = lab; {schema}"));
@@ -81,8 +60,6 @@ fn folder(estate: &Estate) -> Folder {
     let given = "\ndatabase:\n  experiments:\n    table: { name: lab.experiments }\n    events: { name: lab.experiment_events }\n";
     assert!(text.contains("\ndatabase:\n"));
     std::fs::write(&file, text.replacen("\ndatabase:\n", given, 1)).expect("write");
-    std::fs::create_dir(folder.path().join("runbooks")).expect("a folder");
-    folder.write("runbooks/rebuild.yaml", RUNBOOK);
     folder
 }
 
@@ -110,32 +87,33 @@ fn experiments_are_rebuilt_by_a_command_and_nothing_is_above_what_was_accepted()
     let estate = fresh(OPTIONS);
     let folder = folder(&estate);
     let (before, after) = (rows(&estate), rebuilt(&estate));
-    let dry =
-        folder.run(&["--runbooks", "runbooks", "rebuild-experiments", "--dry-run"]).exits(0).said();
+    let dry = folder.run(&["rebuild-experiments", "--dry-run"]).exits(0).said();
     for said in
         ["3600 events of 1200 experiments: 1198 to rebuild", "unknown_type 2", "NOTHING WILL BE"]
     {
         assert!(dry.contains(said), "{said}: {dry}");
     }
-    let strict = ["--runbooks", "runbooks", "rebuild-experiments", "--yes", "--non-interactive"];
-    let refused = folder.run(&strict);
-    assert_ne!(refused.exit, 0, "{}", refused.out);
-    let said = refused.said();
-    assert!(
-        said.contains("2 corrupt events and gaps") && said.contains("nothing was written"),
-        "{said}"
-    );
+    let strict = ["rebuild-experiments", "--yes", "--non-interactive"];
+    let said = folder.run(&strict).exits(4).said();
+    for part in [
+        "2 corrupt events and gaps",
+        "nothing was written",
+        "phoenix-dr rebuild-experiments --max-corrupt 2",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     assert_eq!((rows(&estate), own(&estate)), (before.clone(), 0.into()));
     let (run, _) = folder.journals().remove(0);
     let report = run.join("artifacts/experiments-0.experiments.txt");
     let report = std::fs::read_to_string(report).expect("a report of what was refused");
     assert!(report.contains("600 sequence 3 event"), "{report}");
-    folder.run(&["abandon", "--reason", "more is accepted", "--yes", "--non-interactive"]);
     // What comes to no good end is taken back.
-    folder.write("runbooks/rebuild.yaml", &format!("{RUNBOOK}{FAILS}"));
-    folder.run(&REBUILD).exits(5);
+    std::fs::create_dir(folder.path().join("runbooks")).expect("a folder");
+    let fails = RUNBOOK.replacen("\nverification:", FAILS, 1);
+    assert_ne!(fails, RUNBOOK);
+    folder.write("runbooks/rebuild.yaml", &fails);
+    folder.run(&[&["--runbooks", "runbooks"], &REBUILD[..]].concat()).exits(5);
     assert_eq!((rows(&estate), own(&estate)), (before, 0.into()));
-    folder.write("runbooks/rebuild.yaml", RUNBOOK);
     folder.run(&REBUILD).exits(0);
     assert_eq!(rows(&estate), after);
     let (_, events) = folder.journals().remove(0);
@@ -146,6 +124,38 @@ fn experiments_are_rebuilt_by_a_command_and_nothing_is_above_what_was_accepted()
     let outputs = &of_step(&events, "attempt_finished", "experiments")[0]["result"]["outputs"];
     assert_eq!((&outputs["rebuilt"], &outputs["unchanged"]), (&0.into(), &1200.into()));
     assert_eq!(rows(&estate), after);
+}
+
+#[test]
+fn it_is_rehearsed_with_nothing_at_all() {
+    let rehearsed = ["rebuild-experiments", "--rehearse", "--experiments", "17,23"];
+    let ran = Folder::new().run(&[&rehearsed[..], &REBUILD[1..]].concat()).exits(0);
+    for said in ["REHEARSAL", "phoenix-corrupt", "OPS-001", "nothing real was touched"] {
+        assert!(ran.said().contains(said), "{said}: {}", ran.said());
+    }
+}
+
+#[test]
+fn what_keeps_it_from_writing_is_told_before_anything_is_written() {
+    let estate = fresh(OPTIONS);
+    let mut folder = folder(&estate);
+    let before = rows(&estate);
+    for (right, of, said) in [
+        ("select", "lab.experiment_events", "may not select on lab.experiment_events"),
+        ("update", "lab.experiments", "may not update on lab.experiments"),
+    ] {
+        estate.sql(INSTANCE, &format!("revoke {right} on {of} from phoenix_dr"));
+        let ran = folder.run(&REBUILD).exits(10).said();
+        assert!(ran.contains(said) && ran.contains(&format!("grant {right} on")), "{ran}");
+        assert_eq!((rows(&estate), own(&estate)), (before.clone(), 0.into()));
+        estate.sql(INSTANCE, &format!("grant {right} on {of} to phoenix_dr"));
+    }
+    let password = folder.environment.insert("PHOENIX_DB_PASSWORD".to_owned(), "wrong".to_owned());
+    let ran = folder.run(&REBUILD).exits(10).said();
+    assert!(ran.contains("password authentication failed"), "{ran}");
+    assert_eq!((rows(&estate), own(&estate)), (before, 0.into()));
+    folder.environment.insert("PHOENIX_DB_PASSWORD".to_owned(), password.expect("there was one"));
+    folder.run(&REBUILD).exits(0);
 }
 
 #[test]

@@ -277,8 +277,9 @@ fn what_deserves_a_look_in_the_estate_is_shown() {
     assert!(ran.err.contains("the estate has no `state:` section"), "{}", ran.err);
     // What the built-in runbooks would not find there, once for all regions.
     let of = |runbook: &str| ran.err.matches(&format!("{runbook}: step")).count();
-    assert!(of("DR-001") > 0 && of("DR-002") > 0, "{}", ran.err);
-    assert_eq!(of("DR-001") + of("DR-002"), ran.err.matches("needs `estate.").count());
+    let all = ["DR-001", "DR-002", "OPS-001"].map(of);
+    assert!(all.iter().all(|found| *found > 0), "{}", ran.err);
+    assert_eq!(all.iter().sum::<usize>(), ran.err.matches("needs `estate.").count());
     assert!(ran.err.contains("needs `estate.database`"), "{}", ran.err);
 
     folder.run(&["init", "--force"]).exits(0);
