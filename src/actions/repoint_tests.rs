@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::future::BoxFuture;
+
 #[path = "repoint/name_tests.rs"]
 mod names;
 
@@ -46,15 +48,15 @@ fn encoded(text: &str) -> Value {
 
 /// A clock on which pauses between looks pass at once and move the present on; limits of calls stay real.
 #[derive(Default)]
-struct Quick(Mutex<std::time::Duration>);
+struct Quick(Mutex<Duration>);
 
 impl Clock for Quick {
     fn now(&self) -> jiff::Timestamp {
         RealClock.now() + *self.0.lock().expect("not poisoned")
     }
 
-    fn sleep(&self, length: std::time::Duration) -> futures::future::BoxFuture<'static, ()> {
-        if length > std::time::Duration::from_secs(2) {
+    fn sleep(&self, length: Duration) -> BoxFuture<'static, ()> {
+        if length > Duration::from_secs(2) {
             return RealClock.sleep(length);
         }
         *self.0.lock().expect("not poisoned") += length;
@@ -70,7 +72,7 @@ async fn replica(application: Value) -> Option<(Server, Value)> {
     let mut database = database(application);
     database["addresses"] = json!({
         "replica": server.address.to_string(),
-        "phoenix-prod": crate::clients::tcp::tests::closed().to_string(),
+        "phoenix-prod": tcp::tests::closed().to_string(),
     });
     database["connection"] = json!({
         "user": OPERATOR, "password_from": { "file": server.secret() }, "tls": "disable", "application_roles": ["app"],

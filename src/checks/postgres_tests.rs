@@ -7,6 +7,7 @@ use serde_json::Map;
 use super::*;
 use crate::actions::kubernetes::fake::Fake;
 use crate::checks::Checks;
+use crate::clients::postgres::essentials::ACTS;
 use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
 use crate::engine::ports::Check;

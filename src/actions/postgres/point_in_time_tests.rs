@@ -50,7 +50,7 @@ impl Lab {
     }
 
     /// Returns what the estate says of backups and of the server that is to be.
-    fn estate_with(&self, data: &str) -> serde_json::Value {
+    fn estate_with(&self, data: &str) -> Value {
         let server = json!({ "data": data, "listen": self.listen, "user": Server::user() });
         json!({
             "base_backups": { "directory": self.bases, "wal": self.wal },

@@ -93,18 +93,18 @@ async fn a_proof_that_fails_voids_the_one_on_record_and_one_that_holds_restores_
         list(&clients, &asked).await.expect("listed").points.remove(0)
     };
     let unproved = "no restore ever proved it";
-    assert_eq!(point().await.doubt().as_deref(), Some(unproved));
+    assert_eq!(point().await.doubts(), [unproved]);
     lab.proved("first", "copy").await.expect("proved");
-    assert_eq!(point().await.doubt(), None);
+    assert_eq!(point().await.doubts(), [""; 0]);
     lab.server.sql("copy", "select setval('lab.tickets', 400)").await;
     lab.proved("first", "copy").await.expect_err("it is not what was dumped");
     let found = point().await;
     assert_eq!(found.proved, None, "the older proof is void");
     let why = "its last proof failed: sequence lab.tickets is at 400, the dump at 500";
-    assert_eq!(found.doubt().as_deref(), Some(why));
+    assert_eq!(found.doubts(), [why]);
     lab.server.sql("copy", "select setval('lab.tickets', 500)").await;
     lab.proved("first", "copy").await.expect("proved anew");
-    assert_eq!(point().await.doubt(), None);
+    assert_eq!(point().await.doubts(), [""; 0]);
 }
 
 #[tokio::test]

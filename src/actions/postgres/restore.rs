@@ -23,7 +23,7 @@ use super::store::{Dump, Dumps};
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
-use crate::clients::postgres::{database, identifier, login, watched_to};
+use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
 use crate::clients::process::{self, Ended, Hearing, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
@@ -279,7 +279,6 @@ fn fits(
     tool: &Found,
 ) -> Result<(), ActionError> {
     let instance = &with.instance;
-    let no = |class, message: String| Err(ActionError::unchanged(class, message));
     if server.in_recovery {
         let message = format!("{instance} is a replica and takes no database of its own");
         return Err(ActionError::unchanged(FailureClass::Invalid, message).hint(NAME_THE_PRIMARY));

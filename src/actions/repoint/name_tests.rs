@@ -97,7 +97,7 @@ async fn pods_are_restarted_once_no_resolver_keeps_the_former_answer() {
     let said = "resolvers may keep the former answer for 5m";
     assert!(seen.evidence.iter().any(|line| line.starts_with(said)), "{:?}", seen.evidence);
     // An attempt that ends before would restart nothing.
-    let soon = clock.now() + std::time::Duration::from_secs(200);
+    let soon = clock.now() + Duration::from_secs(200);
     let short = Call { progress: call.progress.clone().until(soon), ..call.clone() };
     let error = perform(&world.clients, &world.armed, &short, &seen).await.expect_err("too short");
     assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None), "{error}");
@@ -118,7 +118,7 @@ async fn pods_are_restarted_once_no_resolver_keeps_the_former_answer() {
     });
     perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
     let marked = marked.lock().expect("not poisoned").expect("restarted");
-    assert!(marked >= std::time::Duration::from_secs(300), "{marked:?}");
+    assert!(marked >= Duration::from_secs(300), "{marked:?}");
     assert_eq!(target.lock().expect("not poisoned").as_deref(), Some("new.example"));
 }
 

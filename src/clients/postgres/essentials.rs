@@ -20,7 +20,7 @@ const OPTIONS: &str = "-c statement_timeout=60000 -c lock_timeout=5000 -c defaul
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// Functions that act although the transaction is read-only; what only asks must not.
-const ACTS: [&str; 12] = [
+pub(crate) const ACTS: [&str; 12] = [
     "pg_promote",
     "pg_terminate_backend",
     "pg_cancel_backend",

@@ -63,7 +63,7 @@ struct Below {
 impl Below {
     fn of(candidate: &Candidate, ids: usize) -> Self {
         let whole = text::width(&candidate.id) > ids;
-        let id = whole.then(|| format!("{}: ", candidate.id)).unwrap_or_default();
+        let id = if whole { format!("{}: ", candidate.id) } else { String::new() };
         let title = format!("{id}{}", candidate.title);
         let facts = std::iter::once(title).chain(candidate.notes.iter().cloned());
         let facts = text::block(&facts.collect::<Vec<_>>().join("; "), COLUMNS, INDENT);

@@ -203,7 +203,7 @@ mod tests {
     fn of_several_reasons_the_gravest_counts() {
         let gap = |all: &[Unread]| Unread::joined(all).gap;
         let [nature, time] = [Unread::by_nature("a".to_owned()), Unread::for_time("b".to_owned())];
-        assert_eq!(gap(&[nature.clone()]), Gap::ByNature);
+        assert_eq!(gap(std::slice::from_ref(&nature)), Gap::ByNature);
         assert_eq!(gap(&[time.clone(), nature.clone()]), Gap::Time);
         assert_eq!(gap(&[time.clone(), "c".into(), nature]), Gap::Obstacle);
         assert_eq!(time.of("from block 3 on"), Unread::for_time("from block 3 on: b".to_owned()));

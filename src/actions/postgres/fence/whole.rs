@@ -6,7 +6,6 @@
 use serde_json::{Map, Value};
 
 use super::super::holds::{READ_ONLY, Tries, WRITE, Whose, end_sessions, writes_fail};
-use super::super::marks::Comment;
 use super::super::restore::MAINTENANCE;
 use super::super::server::{NAME_THE_PRIMARY, beside};
 use super::access::{Access, Known};
@@ -15,6 +14,7 @@ use super::others::{Unreached, kept_out};
 use super::rights::permitted;
 use super::{NotBySql, commands, roles};
 use crate::clients::Clients;
+use crate::clients::postgres::marks::Comment;
 use crate::clients::postgres::{NoSession, Session, connect, database};
 use crate::engine::ports::{Call, Image, Observation, Performed};
 use crate::outcome::{ActionError, Effect, FailureClass, Obligation, WARNS};
