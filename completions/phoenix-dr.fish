@@ -510,9 +510,9 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -s q -l 
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -s v -l verbose -d 'Print diagnostics as well'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l no-progress -d 'Print plain lines instead of bars'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l database -d 'Database they are in [default: estate.database.name]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l database -d 'Database they are in, where it is another than the estate\'s [default: ]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l experiments -d 'Which experiments: ids with commas between them [default: all]' -r
-complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l instance -d 'Instance it is on; it must take writes [default: estate.database.primary.id]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l instance -d 'Instance it is on, where it is another than the estate\'s primary [default: ]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l max-corrupt -d 'Corrupt events and gaps up to which anything is written [default: 0]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand rebuild-experiments" -l speed -d 'How many times faster than real time a rehearsal is shown, or max [default: 60 at a terminal]' -r
