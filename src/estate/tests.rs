@@ -8,8 +8,8 @@ fn changed(from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// A line of the template after which the database may have more.
-const TOOLS: &str = "  # tools: /opt/postgresql-15/bin";
+/// The line of the template that says where experiments are.
+const EXPERIMENTS: &str = "  experiments: {}";
 
 fn refused(text: &str) -> Problems {
     match load::parse("phoenix-dr.yaml", text) {
@@ -156,24 +156,39 @@ fn each_mistake_is_said_in_place() {
             "exactly one of env, file and command",
         ),
         ("tls: require", "tls: disable", "tls: disable", "not encrypted"),
-        (TOOLS, "  experiments: { table: { name: a.b.c } }", "a.b.c", "is not a table's name"),
-        (TOOLS, "  experiments: { events: { name: 'x; y' } }", "x; y", "is not a table's name"),
-        (TOOLS, "  experiments: { table: { id: 2nd } }", "2nd", "is not a column's name"),
         (
-            TOOLS,
+            EXPERIMENTS,
+            "  experiments: { table: { name: a.b.c } }",
+            "a.b.c",
+            "is not a table's name",
+        ),
+        (
+            EXPERIMENTS,
+            "  experiments: { events: { name: 'x; y' } }",
+            "x; y",
+            "is not a table's name",
+        ),
+        (EXPERIMENTS, "  experiments: { table: { id: 2nd } }", "2nd", "is not a column's name"),
+        (
+            EXPERIMENTS,
             "  experiments: { table: { error: name } }",
             "error",
             "the column of `title` already",
         ),
         (
-            TOOLS,
+            EXPERIMENTS,
             "  experiments: { table: { name: experiment_events } }",
             "experiments:",
             "this is the table of experiments",
         ),
-        (TOOLS, "  experiments: { events: { first_sequence: 7 } }", "7", "7 begins no sequence"),
         (
-            TOOLS,
+            EXPERIMENTS,
+            "  experiments: { events: { first_sequence: 7 } }",
+            "7",
+            "7 begins no sequence",
+        ),
+        (
+            EXPERIMENTS,
             "  experiments: { table: { state: null } }",
             "null",
             "expected text, found nothing",
@@ -257,7 +272,8 @@ fn each_mistake_is_said_in_place() {
 
 #[test]
 fn a_column_is_there_unless_it_is_said_not_to_be() {
-    let text = changed(TOOLS, "  experiments: { table: { config: null }, events: { at: t } }");
+    let text =
+        changed(EXPERIMENTS, "  experiments: { table: { config: null }, events: { at: t } }");
     let estate = load::parse("phoenix-dr.yaml", &text).unwrap_or_else(|wrong| panic!("{wrong}"));
     let known = estate.database.expect("a database").experiments.expect("experiments");
     assert_eq!((known.table.config.as_deref(), known.table.title.as_deref()), (None, Some("name")));
