@@ -341,17 +341,17 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:175:1
+       --> phoenix-dr.yaml:177:1
         |
-    175 | objectives:
+    177 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:189:5
+       --> phoenix-dr.yaml:191:5
         |
-    189 |   - { role: AWS Support, name: somebody }
+    191 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called

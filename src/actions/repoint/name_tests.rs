@@ -190,8 +190,12 @@ async fn a_real_api_server_takes_the_name_and_gives_it_back() {
     let known = json!({ "context": "eks-us-west-2", "kubeconfig": served.variable("KUBECONFIG") });
     let estate = json!({ "database": database, "clusters": { "us-west-2": known } });
     let estate = Arc::new(testing::estate(estate));
-    let clients = Clients::new(estate, Guard::closed(), Arc::new(RealClock));
-    let client = cluster(&clients, "us-west-2").await.expect("connects").client.clone();
+    let clients = || Clients::new(Arc::clone(&estate), Guard::closed(), Arc::new(RealClock));
+    // What the test makes goes the way of a change.
+    let (maker, armed) = (clients(), Armed::mint());
+    maker.guard.open(&armed);
+    let client = cluster(&maker, "us-west-2").await.expect("connects").client.clone();
+    let clients = clients();
     let made = serde_json::from_value(json!({ "metadata": { "name": namespace } }));
     let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces.create(&PostParams::default(), &made.expect("sound")).await.expect("a namespace");
@@ -208,7 +212,6 @@ async fn a_real_api_server_takes_the_name_and_gives_it_back() {
     let seen = observe(&clients, &call).await.expect("observed");
     assert_eq!(seen.fidelity, Fidelity::Validated, "the server itself has checked the change");
     assert_eq!(now().await, "old.example");
-    let armed = Armed::mint();
     clients.guard.open(&armed);
     let done = perform(&clients, &armed, &call, &seen).await.expect("performed");
     assert_eq!(now().await, "new.example");

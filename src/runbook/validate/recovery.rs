@@ -72,8 +72,8 @@ impl Checker<'_> {
 
     fn old_names(&mut self, with: &Map<String, Value>, by: usize, path: &Path) {
         for (key, value) in with {
-            // The one place where the lost database is meant: to tell the recovered one from it.
-            if key == "other_than" {
+            // Where the lost database is meant: to tell the recovered one from it, and to say what becomes of it.
+            if key == "other_than" || key == "damaged" {
                 continue;
             }
             let Value::String(text) = value else { continue };

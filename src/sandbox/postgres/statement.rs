@@ -179,8 +179,11 @@ pub(super) fn understand(sql: &str, answer: impl Fn(&str) -> Option<Value>) -> O
         "select pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: false }),
         "select not pg_is_in_recovery()" => return Some(Statement::InRecovery { negated: true }),
         // What a runbook asks that has put in for itself what it found.
-        "select not true" | "select not false" => {
-            return Some(Statement::Answer { value: Value::Bool(lower.ends_with("false")) });
+        "select not true" | "select false" => {
+            return Some(Statement::Answer { value: Value::Bool(false) });
+        }
+        "select not false" | "select true" => {
+            return Some(Statement::Answer { value: Value::Bool(true) });
         }
         _ => {}
     }
