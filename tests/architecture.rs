@@ -241,7 +241,10 @@ const UNUSED: [(&str, &[&str]); 3] = [
     ("pg_rewind", &[]),
     ("pgbackrest", &[]),
     // One is a query that is refused, the other says what a name of a target is.
-    ("pg_create_restore_point", &["src/checks/postgres.rs", "src/actions/postgres/target.rs"]),
+    (
+        "pg_create_restore_point",
+        &["src/clients/postgres/essentials.rs", "src/actions/postgres/target.rs"],
+    ),
 ];
 
 #[test]

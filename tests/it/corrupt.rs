@@ -56,7 +56,7 @@ pub(super) const PROVE: &str = r#"
 pub(super) const ANSWERS: [&str; 8] = [
     "--yes",
     "--approve",
-    "cut_over",
+    "decide,cut_over",
     "--recovery-point",
     "dump:good",
     "--accept-loss",

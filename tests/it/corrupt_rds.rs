@@ -22,7 +22,7 @@ const ONCE: [&str; 2] = ["CreateDBSnapshot", "RestoreDBInstanceToPointInTime"];
 const ANSWERS: [&str; 8] = [
     "--yes",
     "--approve",
-    "cut_over,repoint,take_name",
+    "decide,cut_over,repoint,take_name",
     "--recovery-point",
     "backup:us-east-1",
     "--accept-loss",

@@ -3,7 +3,8 @@
 What the operator's role needs, and what RDS's master user has: CREATEROLE (the fence sets NOLOGIN on the application's
 role; PostgreSQL 15 lets CREATEROLE alter roles that are not superusers), pg_signal_backend (to end its sessions),
 pg_monitor (to see who is connected, and replication), ownership of the database (ALTER DATABASE ... SET, a heartbeat
-table) and membership in the application's role (to prove by a write that the fence holds).
+table) and membership in the application's role (to prove by a write that the fence holds). To say of a restored database that
+it is sound it reads everything (pg_read_all_data) and calls amcheck.
 """
 
 import os
@@ -17,11 +18,11 @@ from .common import Process, free_port, run, say, wait_for
 from .prepare import lock
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
-TEMPLATE_VERSION = "1"  # raised whenever `make_template` changes what it makes
+TEMPLATE_VERSION = "2"  # raised whenever `make_template` changes what it makes
 DATABASE, OPERATOR, APPLICATION = "phoenix", "phoenix_dr", "phoenix_app"
 
 ROLES = """
-create role {operator} login createrole password '{password}' in role pg_signal_backend, pg_monitor;
+create role {operator} login createrole password '{password}' in role pg_signal_backend, pg_monitor, pg_read_all_data;
 create role {application} login password '{password}';
 grant {application} to {operator};
 create role replicator login replication password '{password}';
@@ -38,6 +39,9 @@ create table experiment_events (
 insert into experiments (name) select 'experiment-' || n from generate_series(1, 500) n;
 alter table experiments owner to {application};
 alter table experiment_events owner to {application};
+create extension amcheck;
+grant execute on function bt_index_check(regclass, boolean) to {operator};
+grant execute on function verify_heapam(regclass, boolean, boolean, text, bigint, bigint) to {operator};
 """
 SETTINGS = """
 wal_level = replica
