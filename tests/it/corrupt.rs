@@ -100,6 +100,8 @@ impl Backups {
 
 /// Gives the estate's user what evidence, restore and proof need.
 pub(crate) fn allow(estate: &Estate) {
+    // The primary's cluster: that the application's pods are connected is seen there.
+    estate.dark("us-east-1.kubernetes", false);
     estate.sql(INSTANCE, "grant pg_read_all_data to phoenix_dr");
     estate.sql(INSTANCE, "alter role phoenix_dr createdb replication");
     // Said aloud, so that it can be compared to the byte.

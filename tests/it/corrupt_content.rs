@@ -55,13 +55,9 @@ pub(super) fn overwrite(estate: &Estate, pages: &[(&str, u64)]) {
     estate.post("/restart", &asked.to_string());
 }
 
-/// Overwrites a page of a table, of a partition in another schema, of large values and of an index, and lets the role check
-/// indexes. Returns what an assessment must name, and nothing else: each relation with its blocks.
+/// Overwrites a page of a table, of a partition in another schema, of large values and of an index. Returns what an assessment
+/// must name, and nothing else: each relation with its blocks.
 pub(super) fn damage_of_every_kind(estate: &Estate) -> BTreeMap<String, BTreeSet<u64>> {
-    // A dump has no extension that its restorer may not make: it comes after.
-    estate.sql(INSTANCE, "create extension amcheck");
-    let call = "grant execute on function bt_index_check(regclass, boolean) to phoenix_dr";
-    estate.sql(INSTANCE, call);
     let large =
         "select reltoastrelid::regclass::text from pg_class where oid = 'lab.documents'::regclass";
     let large = text(estate, large);

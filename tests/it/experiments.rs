@@ -139,6 +139,8 @@ fn it_is_rehearsed_with_nothing_at_all() {
 fn what_keeps_it_from_writing_is_told_before_anything_is_written() {
     let estate = fresh(OPTIONS);
     let mut folder = folder(&estate);
+    // Who may read everything lacks nothing of it.
+    estate.sql(INSTANCE, "revoke pg_read_all_data from phoenix_dr");
     let before = rows(&estate);
     for (right, of, said) in [
         ("select", "lab.experiment_events", "may not select on lab.experiment_events"),
