@@ -4,6 +4,8 @@
 //! `cargo bench --bench program -- pairs` puts dumps, restores and assessments beside PostgreSQL's own programs, on the same
 //! server and in turns. `benches/compare` puts the chain beside other tools; `docs/benchmarks.md` has figures and targets.
 
+#![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
+
 mod dumps;
 mod experiments;
 mod folder;
