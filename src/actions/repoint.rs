@@ -10,6 +10,7 @@ mod name;
 mod object;
 mod proof;
 mod service;
+mod write;
 
 use std::time::Duration;
 

@@ -15,7 +15,9 @@ pub(crate) async fn observe(
 ) -> Result<Observation, ActionError> {
     let mut seen =
         Observation::new(json!({ "waited": with.length.0.is_zero() }), json!({ "waited": true }));
-    if !seen.satisfied {
+    // Who decides is told what they decide on, and not that a second passes.
+    seen.evidence.extend(with.told.iter().filter(|told| !told.is_empty()).cloned());
+    if !seen.satisfied && with.told.is_empty() {
         let to = with.length.to_string();
         seen.differences = vec![Difference { what: "time".to_owned(), from: "now".to_owned(), to }];
     }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::With;
-use super::database::{address, psql_to};
+use super::database::{address, psql_to, statements};
 use crate::estate::dumps::{DumpBucket, DumpsAt};
 use crate::estate::types::{Database, Estate};
+use crate::runbook::catalogue::actions::Tables;
 use crate::shell;
 
 /// How the name of a dump's directory ends.
@@ -118,15 +119,37 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let file = folder(estate, name);
     let mut lines: Vec<String> =
         brought(estate, name, Path::new(&root_and(estate, name))).into_iter().collect();
-    lines.extend([
-        format!("createdb {server} --template=template0 {into}"),
-        format!(
-            "pg_restore {server} -d {into} --exit-on-error --no-owner --jobs={} {file}",
-            jobs(with)
-        ),
-        format!("vacuumdb {server} -d {into} --analyze-only"),
-    ]);
+    lines.push(format!("createdb {server} --template=template0 {into}"));
+    let restored =
+        format!("pg_restore {server} -d {into} --exit-on-error --no-owner --jobs={}", jobs(with));
+    let tables = with.0.get("tables").map(Tables::of).unwrap_or_default();
+    match tables.is_all() {
+        true => lines.push(format!("{restored} {file}")),
+        false => {
+            lines.push(format!("{restored} --section=pre-data {file}"));
+            lines.extend(tables.names().iter().map(|name| {
+                let (schema, table) = name.split_once('.').unwrap_or(("public", *name));
+                let [schema, table] = [schema, table].map(shell::word);
+                format!("{restored} --data-only --schema={schema} --table={table} {file}")
+            }));
+        }
+    }
+    lines.extend([format!("vacuumdb {server} -d {into} --analyze-only")]);
     lines
+}
+
+/// Returns the commands that bring rows from one database of an instance to another: each statement of the first list in
+/// the first, then all of the second in one transaction in the second, closed by a fence or not.
+pub(crate) fn rows(
+    estate: &Estate,
+    instance: &str,
+    (from, to): (&str, &str),
+    (written, sql): (&[String], &[String]),
+) -> String {
+    let read = statements(&psql_to(estate, instance, from), written);
+    let write = format!("{} --single-transaction", psql_to(estate, instance, to));
+    let write = statements(&write, sql);
+    format!("$ {read}\n$ PGOPTIONS='-c default_transaction_read_only=off' {write}")
 }
 
 /// Returns the directory of base backups.

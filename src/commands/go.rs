@@ -100,21 +100,34 @@ fn build(state: &RunState, before: &Before, seen: Preflight) -> Go {
     Go { question: question(&view), findings, missing }
 }
 
-/// Returns the table of the recovery points where it is missing which one to take: nobody is asked, and whoever reads
-/// what came of it chooses by what each costs.
+/// Returns what there is to know of the answers that are missing where nobody is asked: why a step would be gone without,
+/// and where it is missing which recovery point to take, the table of them, for whoever reads that chooses by what each
+/// costs.
 pub(super) fn offered(
     report: &DryRunReport,
     missing: &[String],
     incident_started: Timestamp,
     now: Timestamp,
 ) -> Vec<String> {
+    let without = report.steps.iter().filter_map(|step| {
+        let Found::State { state } = &step.found else { return None };
+        let ((why, _), flag) = (state.waiver.as_ref()?, format!("--waive {}=", step.step));
+        missing
+            .iter()
+            .any(|missing| missing.starts_with(&flag))
+            .then(|| format!("{}: {why}", step.step))
+    });
+    let mut lines: Vec<String> = without.collect();
     if !missing.iter().any(|flag| flag.starts_with("--recovery-point")) {
-        return Vec::new();
+        return lines;
     }
     let (candidates, best) = observe::candidates(report);
     let (rto_max, rpo_max) = (report.plan.rto_max(), report.plan.objectives.rpo_max);
     let back = Back { incident_started, now, rto_max };
-    candidates::table(&candidates, best.as_deref(), Some(rpo_max), Some(&back), Room::All)
+    let table =
+        candidates::table(&candidates, best.as_deref(), Some(rpo_max), Some(&back), Room::All);
+    lines.extend(table);
+    lines
 }
 
 /// Gates that were passed and do not stand any more.

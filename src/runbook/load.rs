@@ -32,6 +32,7 @@ const EMBEDDED: &[(&str, &str)] = &[
         "OPS-001-rebuild-experiments.yaml",
         include_str!("../../runbooks/OPS-001-rebuild-experiments.yaml"),
     ),
+    ("OPS-002-restore-tables.yaml", include_str!("../../runbooks/OPS-002-restore-tables.yaml")),
 ];
 
 /// A runbook with the places of everything in it.

@@ -65,7 +65,8 @@ fn what_the_role_lacks_is_told_with_the_grant_before_anything_is_touched() {
     assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
     scene.sql("revoke pg_signal_backend from phoenix_dr");
     // Without the fence nothing is restored unless somebody says so.
-    let (folder, _) = scene.ends(|_| {}, NEEDS_ANSWER, &["--waive fence=unfenced"]);
+    let said = ["--waive fence=unfenced", "grant pg_signal_backend to"];
+    let (folder, _) = scene.ends(|_| {}, NEEDS_ANSWER, &said);
     assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
     let dry = folder.run(&database(&["--dry-run"]));
     assert!(dry.said().contains("grant pg_signal_backend to"), "{}: {}", dry.exit, dry.said());

@@ -50,6 +50,7 @@ mod rehearse_surprises;
 mod rehearse_told;
 mod screen;
 mod secrets;
+mod tables;
 mod tools;
 mod traffic;
 mod world;

@@ -16,6 +16,8 @@ const HEAD: &str = "| step | call | fault | struck once | struck for good |";
 const NEVER: &str = "–";
 /// The checks at the end of the run
 const END: &str = "(end)";
+/// What renews the lease as well
+const LEASED: &str = "s3/PutObject";
 /// More strikes than any run makes calls
 const FOR_GOOD: u32 = 1_000_000;
 
@@ -106,10 +108,31 @@ fn at_work(flown: &Flown, step: &str) -> (i128, Option<i128>) {
     (first("step_ready").expect("it was ready"), first("step_finished"))
 }
 
-/// Returns how long after the beginning a step is ready when nothing disturbs it, as `--inject` writes it.
-fn begins(undisturbed: &Flown, step: &str) -> String {
-    let (ready, _) = at_work(undisturbed, step);
-    let milliseconds = (ready - instant(&undisturbed.records[0])) / 1_000_000;
+/// When a step begins when nothing disturbs it, counted from the beginning as `--inject` writes it.
+struct Begins {
+    ready: String,
+    /// Its first attempt; a gate has none
+    started: Option<String>,
+}
+
+impl Begins {
+    fn of(undisturbed: &Flown, step: &str) -> Self {
+        let since = |at| after(at - instant(&undisturbed.records[0]));
+        let started = undisturbed.of("step_started", step).first().map(|record| instant(record));
+        Self { ready: since(at_work(undisturbed, step).0), started: started.map(since) }
+    }
+
+    /// Returns from when on a fault at a call strikes: the lease is renewed by the same call as the failover object is put,
+    /// maybe while the step still looks.
+    fn from(&self, call: &str) -> &str {
+        let started = self.started.as_deref().filter(|_| call == LEASED);
+        started.unwrap_or(&self.ready)
+    }
+}
+
+/// Returns a time as `--inject` writes it.
+fn after(nanoseconds: i128) -> String {
+    let milliseconds = nanoseconds / 1_000_000;
     match (milliseconds / 1000, milliseconds % 1000) {
         (0, 0) => "0s".to_owned(),
         (seconds, 0) => format!("{seconds}s"),
@@ -189,11 +212,11 @@ fn calls_nothing(undisturbed: &Flown, step: &str) {
     assert_eq!(undisturbed.of("step_started", step).len(), 0, "{step}");
 }
 
-fn found(aim: &Aim, fault: &str, begins: &BTreeMap<String, String>) -> Cells {
+fn found(aim: &Aim, fault: &str, begins: &BTreeMap<String, Begins>) -> Cells {
     if aim.call == NEVER {
         return (NEVER.to_owned(), NEVER.to_owned());
     }
-    let from = &begins[&aim.step];
+    let from = begins[&aim.step].from(&aim.call);
     let cell = |times| {
         struck(aim, fault, from, times).unwrap_or_else(|why| (format!("WRONG: {why}"), u64::MAX))
     };
@@ -226,11 +249,11 @@ fn written(found: &[((Aim, &str), Cells)]) -> String {
 }
 
 /// What the table says cannot befall a call is given to it all at once and for good: each is refused, and nothing begins.
-fn unstruck(aim: &Aim, faults: &[&str], begins: &BTreeMap<String, String>) -> Result<(), String> {
+fn unstruck(aim: &Aim, faults: &[&str], begins: &BTreeMap<String, Begins>) -> Result<(), String> {
     if aim.call == NEVER || faults.is_empty() {
         return Ok(());
     }
-    let from = &begins[&aim.step];
+    let from = begins[&aim.step].from(&aim.call);
     let folder = Folder::new();
     let rule = |fault: &&str| format!("--inject={fault}@{},from={from}", aim.call);
     let mut arguments = base(&folder, &aim.step);
@@ -245,7 +268,7 @@ fn unstruck(aim: &Aim, faults: &[&str], begins: &BTreeMap<String, String>) -> Re
 }
 
 /// Returns when each step begins in the world in which it is at work; the table must have each of them.
-fn beginnings(aims: &[Aim]) -> BTreeMap<String, String> {
+fn beginnings(aims: &[Aim]) -> BTreeMap<String, Begins> {
     let apart = ["restore", "fence"];
     let mut begun = BTreeMap::new();
     for way in ["", apart[0], apart[1]] {
@@ -254,7 +277,7 @@ fn beginnings(aims: &[Aim]) -> BTreeMap<String, String> {
         for id in undisturbed.steps().iter().map(String::as_str).chain([END]) {
             if id == way || (way.is_empty() && !apart.contains(&id)) {
                 assert!(aims.iter().any(|aim| aim.step == id), "the table has no {id}");
-                begun.insert(id.to_owned(), begins(&undisturbed, id));
+                begun.insert(id.to_owned(), Begins::of(&undisturbed, id));
             }
         }
         let silent = aims.iter().filter(|aim| way.is_empty() && aim.call == NEVER);

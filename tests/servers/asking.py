@@ -98,7 +98,7 @@ def hangs(address):
 def query(host, port, sql, database="phoenix"):
     """As the operator's role, with what the environment gives the program."""
     connection = pg8000.dbapi.connect("phoenix_dr", host=host, port=port, database=database,
-                                      password=os.environ["PHOENIX_DB_PASSWORD"])
+                                      password=os.environ["PHOENIX_DB_PASSWORD"], ssl_context=False)
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(sql)

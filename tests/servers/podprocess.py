@@ -50,7 +50,7 @@ class DatabaseProcess:
             connection = pg8000.dbapi.connect(
                 self.values.get("user", "phoenix_app"), host=self.values["host"], port=int(self.values["port"]),
                 database="phoenix", password=self.values.get("password"), timeout=CONNECT_SECONDS,
-                source_address=(self.address, 0), application_name=self.name)
+                source_address=(self.address, 0), application_name=self.name, ssl_context=False)
             connection.autocommit = True
             if ask(connection, "select pg_is_in_recovery()"):
                 self.problem = "the database is in recovery: it takes no writes"

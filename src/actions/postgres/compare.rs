@@ -34,11 +34,12 @@ pub(super) fn differences(
     lines
 }
 
-fn tables(dumped: &Content, restored: &Content) -> Vec<String> {
+/// Says how tables were restored otherwise than they were dumped, a line each.
+pub(super) fn tables_differ(dumped: &[&Table], restored: &Content) -> Vec<String> {
     let mut lines = Vec::new();
     let there: BTreeMap<String, &Table> =
         restored.tables.iter().map(|table| (table.full_name(), table)).collect();
-    for table in &dumped.tables {
+    for table in dumped {
         let name = table.full_name();
         match there.get(&name) {
             None => lines.push(format!("table {name} is missing")),
@@ -52,8 +53,14 @@ fn tables(dumped: &Content, restored: &Content) -> Vec<String> {
             Some(_) => {}
         }
     }
+    lines
+}
+
+fn tables(dumped: &Content, restored: &Content) -> Vec<String> {
+    let mut lines = tables_differ(&dumped.tables.iter().collect::<Vec<_>>(), restored);
     let known: BTreeSet<String> = dumped.tables.iter().map(Table::full_name).collect();
-    let new = there.keys().filter(|name| !known.contains(*name) && !dumped.unlogged.contains(name));
+    let there: BTreeSet<String> = restored.tables.iter().map(Table::full_name).collect();
+    let new = there.iter().filter(|name| !known.contains(*name) && !dumped.unlogged.contains(name));
     lines.extend(new.map(|name| format!("table {name} is not in the dump")));
     lines
 }

@@ -47,6 +47,8 @@ enum Again {
 enum NotBySql {
     /// Out of reach, or it does not let this program do it: there may be another way, and there is always the waiver
     Cannot { why: String, again: Again },
+    /// It answers, and does not let this program do it
+    Denied { why: String },
     /// Nobody was asked: without its password nothing is known of the database, least of all that it is dark
     NoPassword(ActionError),
     /// The estate or this program is wrong
@@ -62,14 +64,11 @@ impl From<ActionError> for NotBySql {
             | FailureClass::Timeout
             | FailureClass::Overdue
             | FailureClass::Credentials
-            | FailureClass::Denied
             | FailureClass::NotFound => Self::Cannot {
-                why: match &error.hint {
-                    Some(hint) => format!("{error}; {hint}"),
-                    None => error.to_string(),
-                },
+                why: in_full(&error),
                 again: if error.class.retryable() { Again::Yes } else { Again::No },
             },
+            FailureClass::Denied => Self::Denied { why: in_full(&error) },
             FailureClass::Invalid
             | FailureClass::Conflict
             | FailureClass::Capacity
@@ -78,6 +77,14 @@ impl From<ActionError> for NotBySql {
             | FailureClass::Doubt
             | FailureClass::Internal => Self::Wrong(error),
         }
+    }
+}
+
+/// Returns an error with what to do about it.
+fn in_full(error: &ActionError) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
     }
 }
 
@@ -111,6 +118,12 @@ pub(crate) async fn observe(
                 let seen = ladder::observe(clients, with, &error.message).await;
                 return seen.map_err(|_| error);
             }
+            Err(NotBySql::Denied { why }) if with.scope == FenceScope::Database => {
+                // What takes its place is this very database, closed: an instance without its writers, or one that is
+                // stopped, would be found out after hours of restoring.
+                return Ok(dark(clients, with, &why, Closed { why: Vec::new(), live: None }));
+            }
+            Err(NotBySql::Denied { why }) => (why, Again::No),
             Err(NotBySql::Cannot { why, again }) => (why, again),
         };
         let at_once = since(asked, clients.clock.now()) < SILENCE;

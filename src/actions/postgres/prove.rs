@@ -5,11 +5,11 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::compare::differences;
-use super::content::{self, Reading};
+use super::compare::{self, differences};
+use super::content::{self, Content, Reading};
 use super::manifest::Manifest;
 use super::objects::Definitions;
-use super::restore;
+use super::restore::{self, Part};
 use super::server::{About, about};
 use super::store::Dumps;
 use crate::clients::Clients;
@@ -29,6 +29,7 @@ pub(crate) async fn observe(
     with: &PostgresProve,
 ) -> Result<Observation, ActionError> {
     let (_, manifest) = manifest(clients, with).await?;
+    limited(clients, with).await?;
     let found = about(clients, &with.instance, &with.database).await?;
     let mut seen = Observation::new(json!({ "proved": false }), json!({ "proved": true }));
     seen.evidence = vec![format!(
@@ -45,7 +46,10 @@ pub(crate) async fn observe(
         from: "none".to_owned(),
         to: "every table read and compared".to_owned(),
     }];
-    seen.evidence.extend(untold(&manifest, &found));
+    match Part::of(&with.tables, &manifest)? {
+        Some(part) => seen.evidence.push(part.said()),
+        None => seen.evidence.extend(untold(&manifest, &found)),
+    }
     Ok(seen)
 }
 
@@ -58,23 +62,17 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let (dumps, manifest) = manifest(clients, with).await?;
+    limited(clients, with).await?;
     let found = about(clients, &with.instance, &with.database).await?;
-    let reading = Reading {
-        instance: &with.instance,
-        database: &with.database,
-        major: found.major(),
-        in_recovery: found.in_recovery,
-        jobs: with.jobs,
-        held_to: manifest.held_to(),
-    };
-    let what = format!("see who blocks the proof of {} on {}", with.database, with.instance);
-    let read = async {
-        let (leader, snapshot) = reading.lead(clients).await?;
-        let sequences = content::positions(reading, &leader).await?;
-        content::read(clients, call, reading, (&leader, &snapshot), sequences).await
-    };
-    let place = (with.instance.as_str(), with.database.as_str());
-    let restored = or_say_who_blocks(clients, &what, place, Box::pin(read)).await?;
+    let restored = content(clients, call, with, &manifest, &found).await?;
+    if let Some(part) = Part::of(&with.tables, &manifest)? {
+        return match in_part(with, seen, &manifest, &part, &restored) {
+            Ok(performed) => Ok(performed),
+            Err((why, error)) => {
+                Err(void(clients, call, (&dumps, &manifest), Some(&why), error).await)
+            }
+        };
+    }
     let mut wrong = differences(&manifest.content, &restored, definitions(&manifest, &found));
     let differs = !wrong.is_empty();
     call.progress.tell("asking what the application asks", None);
@@ -112,6 +110,73 @@ pub(crate) async fn perform(
             .chain(kept)
             .collect(),
     })
+}
+
+/// Reads what the restored database holds.
+async fn content(
+    clients: &Clients,
+    call: &Call,
+    with: &PostgresProve,
+    manifest: &Manifest,
+    found: &About,
+) -> Result<Content, ActionError> {
+    let reading = Reading {
+        instance: &with.instance,
+        database: &with.database,
+        major: found.major(),
+        in_recovery: found.in_recovery,
+        jobs: with.jobs,
+        held_to: manifest.held_to(),
+    };
+    let what = format!("see who blocks the proof of {} on {}", with.database, with.instance);
+    let read = async {
+        let (leader, snapshot) = reading.lead(clients).await?;
+        let sequences = content::positions(reading, &leader).await?;
+        content::read(clients, call, reading, (&leader, &snapshot), sequences).await
+    };
+    let place = (with.instance.as_str(), with.database.as_str());
+    or_say_who_blocks(clients, &what, place, Box::pin(read)).await
+}
+
+/// Fails where only some tables were restored and the proof is not of these: that the others are empty says nothing of the
+/// dump.
+async fn limited(clients: &Clients, with: &PostgresProve) -> Result<(), ActionError> {
+    let part = restore::part_of(clients, &with.instance, &with.database).await?;
+    let others =
+        with.tables.names().into_iter().find(|name| !part.iter().any(|known| known == name));
+    if part.is_empty() || (others.is_none() && !with.tables.is_all()) {
+        return Ok(());
+    }
+    let (database, instance, part) = (&with.database, &with.instance, part.join(", "));
+    let message = format!("{database} on {instance} holds the rows of {part} alone");
+    Err(ActionError::unchanged(FailureClass::Invalid, message)
+        .hint(format!("prove these: `tables: [{part}]`")))
+}
+
+/// Returns what came of a proof of some tables: of the rest of the dump it says nothing, and so it is not kept as one of it.
+fn in_part(
+    with: &PostgresProve,
+    seen: &Observation,
+    manifest: &Manifest,
+    part: &Part<'_>,
+    restored: &Content,
+) -> Result<Performed, (String, ActionError)> {
+    let wrong = compare::tables_differ(part.tables(), restored);
+    if !wrong.is_empty() {
+        return Err(unproved(with, &wrong));
+    }
+    let said = format!(
+        "{} holds what {} held at {} in {}: {} rows, every digest the same; nothing else is compared",
+        with.database,
+        manifest.database,
+        manifest.taken,
+        part.named(),
+        part.rows()
+    );
+    let mut outputs = outputs(manifest, None);
+    outputs.insert("rows".to_owned(), json!(part.rows()));
+    let (after, obligations) = (seen.desired.clone(), Vec::new());
+    Ok(Performed { after, outputs, obligations, notes: vec![said] })
 }
 
 /// Keeps why a dump is not proved in the place of an older proof, for what that says is not so any more; returns the error.

@@ -6,7 +6,9 @@
 
 mod archive;
 mod granting;
+mod part;
 mod room;
+mod rows;
 mod target;
 
 use std::path::Path;
@@ -22,6 +24,7 @@ use super::server::{About, NAME_THE_PRIMARY, about};
 use super::store::{Dump, Dumps};
 use crate::by_hand;
 use crate::clients::Clients;
+use crate::clients::postgres::marks::Comment;
 use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
 use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
 use crate::clients::process::{self, Ended, Hearing, Program, ProgramEnd, Scrub};
@@ -32,6 +35,7 @@ use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use crate::span::Span;
 use archive::{Archive, Told};
+pub(super) use part::Part;
 use target::{State, Target, begun};
 
 /// The database every server has, to make and drop others from.
@@ -81,7 +85,10 @@ async fn fresh(
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
     fits(clients, with, manifest, &server, &tool)?;
     let left = extensions::left_out(clients, &with.instance, manifest).await?;
+    let part = Part::of(&with.tables, manifest)?;
     let room = match live {
+        // How much of it is in some tables is not known.
+        _ if part.is_some() => None,
         State::None => Some(room::room(clients, &with.instance, manifest.bytes).await?),
         // What an earlier attempt filled the disk with goes first.
         State::Part(_) | State::Whole(_) | State::Foreign { .. } => None,
@@ -98,6 +105,7 @@ async fn fresh(
         manifest.server_major(),
         manifest.taken
     )];
+    seen.evidence.extend(part.as_ref().map(Part::said));
     seen.evidence.extend(room);
     seen.evidence.extend(extensions::said(&left));
     seen.evidence.extend(dumps.stageable(&dump)?);
@@ -105,7 +113,10 @@ async fn fresh(
     seen.differences = vec![Difference {
         what: format!("database {} on {}", with.into, with.instance),
         from: "none".to_owned(),
-        to: format!("what {} holds", manifest.name),
+        to: match &part {
+            None => format!("what {} holds", manifest.name),
+            Some(part) => format!("the rows {} holds of {}", manifest.name, part.named()),
+        },
     }];
     seen.context = json!({ "dump": manifest.name });
     let folder = dumps.folder(manifest);
@@ -130,27 +141,33 @@ pub(crate) async fn perform(
     let tool = find(clients, Tool::Restore, manifest.tool).await?;
     fits(clients, with, manifest, &server, &tool)?;
     let left = extensions::left_out(clients, &with.instance, manifest).await?;
+    let part = Part::of(&with.tables, manifest)?;
     // What an earlier attempt filled the disk with goes first.
-    if seen.live["begun"].is_null() {
+    if seen.live["begun"].is_null() && part.is_none() {
         room::room(clients, &with.instance, manifest.bytes).await?;
     }
     let staged = dumps.stage(clients, call, &dump).await?;
     let target = Target::of(call, with);
     let (draft, mut notes) = target.make(clients, manifest, server.major()).await?;
     let archive = Archive { tool: &tool, folder: staged.folder() };
-    fill(clients, call, with, archive, (manifest, &draft, &left)).await.map_err(begun)?;
+    let what = What { manifest, draft: &draft, left: &left, part: part.as_ref() };
+    fill(clients, call, with, archive, what).await.map_err(begun)?;
     let given = granting::grant(clients, call, with, archive, &draft).await;
     notes.extend(given.map_err(begun)?);
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
     notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
     staged.done().await;
-    let obligations = not_given(&with.into, &notes)
+    let mut obligations: Vec<Obligation> = not_given(&with.into, &notes)
         .into_iter()
         .chain(extensions::obligation(&with.instance, &with.into, &left))
         .collect();
+    if let Some(part) = &part {
+        obligations.push(rows::owed(clients, with, manifest, part).await);
+    }
     notes.extend(extensions::said(&left));
-    let head = format!("restored {} into {}: {} rows", manifest.name, with.into, manifest.rows());
+    let rows = part.as_ref().map_or(manifest.rows(), Part::rows);
+    let head = format!("restored {} into {}: {rows} rows", manifest.name, with.into);
     Ok(Performed {
         after: State::whole(&manifest.name),
         outputs: outputs(with, &manifest.name, &manifest.taken.to_string()),
@@ -159,16 +176,26 @@ pub(crate) async fn perform(
     })
 }
 
+/// What is filled with what.
+struct What<'a> {
+    manifest: &'a Manifest,
+    draft: &'a str,
+    /// Extensions that are left out
+    left: &'a [String],
+    part: Option<&'a Part<'a>>,
+}
+
 /// Fills an empty database with what an archive holds.
 async fn fill(
     clients: &Clients,
     call: &Call,
     with: &PostgresRestore,
     archive: Archive<'_>,
-    (manifest, draft, left): (&Manifest, &str, &[String]),
+    What { manifest, draft, left, part }: What<'_>,
 ) -> Result<(), ActionError> {
-    let items = archive.items(clients, call, with, left).await?;
-    let told = Told::new(&call.progress, manifest.rows(), items.total, with.jobs);
+    let items = archive.items(clients, call, with, left, part).await?;
+    let rows = part.map_or(manifest.rows(), Part::rows);
+    let told = Told::new(&call.progress, rows, items.total, with.jobs);
     let argv = argv(archive.tool, archive.folder, draft, with.jobs, items.list.as_deref());
     let hear = |line: &str| told.hear(line);
     let ended = run(clients, call, with, &argv, Some(&hear)).await?;
@@ -220,6 +247,23 @@ pub(super) async fn took(
     Ok(target::took(&comment, dump))
 }
 
+/// Returns the tables whose rows alone were restored into a database, as it says itself; none where all was.
+pub(super) async fn part_of(
+    clients: &Clients,
+    instance: &str,
+    database: &str,
+) -> Result<Vec<String>, ActionError> {
+    let mut session = connect_to(clients, instance, MAINTENANCE).await?;
+    let what = format!("read what of a dump {database} on {instance} is");
+    let sql = "select coalesce(shobj_description(oid, 'pg_database'), '') from pg_database where datname = $1";
+    let rows = session.read(clients, &what, sql, &[&database]).await?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let comment: String = row.try_get(0).map_err(|error| {
+        ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+    })?;
+    Ok(Comment::read(&comment).note.part)
+}
+
 /// Drops the new database, and only one that this very step made.
 pub(crate) async fn revert(
     clients: &Clients,
@@ -238,7 +282,8 @@ async fn chosen(
     system: Option<&str>,
 ) -> Result<(Dumps, Dump, Vec<String>), ActionError> {
     let dumps = Dumps::of(clients)?;
-    if let Some(name) = &with.dump {
+    // An input that was not given is an empty text.
+    if let Some(name) = with.dump.as_deref().filter(|name| !name.is_empty()) {
         let found = dumps.find(clients, name).await?;
         let dump = found.ok_or_else(|| dumps.missing(&format!("the dump {name}")))?;
         return Ok((dumps, dump, Vec::new()));
@@ -366,3 +411,7 @@ fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value
 #[cfg(test)]
 #[path = "restore_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "restore/part_tests.rs"]
+mod part_tests;

@@ -6,17 +6,14 @@ use k8s_openapi::api::core::v1::Service as KubernetesService;
 use kube::api::{Api, Patch};
 use serde_json::{Value, json};
 
-use crate::actions::kubernetes::{
-    Permission, changed_meanwhile, or_absent, patch_params, permitted,
-};
+use crate::actions::kubernetes::{Permission, or_absent, patch_params, permitted};
+use crate::actions::repoint::write::compare_and_set;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::kubernetes::{Cluster, change, read};
 use crate::estate::types::ServiceName;
-use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::outcome::{ActionError, FailureClass};
 
-/// Looks at a Service that changes between the look and the patch, before giving up.
-const TRIES: u32 = 3;
 const RESOURCE: &str = "services";
 /// What leads to a name, and not to pods.
 const KIND: &str = "ExternalName";
@@ -93,30 +90,9 @@ impl Service<'_> {
             let wanted = Permission { verb: "patch", group: "", resource: RESOURCE, namespace };
             permitted(clients, cluster, &wanted).await?;
         }
-        let mut last: Option<ActionError> = None;
-        for _ in 0..TRIES {
-            let (now, version) = match self.get(clients, cluster).await {
-                Ok(got) => got,
-                Err(error) => return Err(last.unwrap_or(error)),
-            };
-            if now == *to {
-                return Ok(last.is_some());
-            }
-            if now != *from {
-                return Err(changed_meanwhile(&self.to_string(), from, &now));
-            }
-            match self.patch(clients, cluster, to, version, dry_run).await {
-                Ok(()) => return Ok(true),
-                // Something else of it was changed in between, or the answer was lost: the next look tells.
-                Err(error)
-                    if error.class == FailureClass::Conflict || error.effect == Effect::Unknown =>
-                {
-                    last = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| changed_meanwhile(&self.to_string(), from, to)))
+        let get = || self.get(clients, cluster);
+        let patch = |version| self.patch(clients, cluster, to, version, dry_run);
+        compare_and_set(&self.to_string(), (from, to), get, patch).await
     }
 
     async fn patch(

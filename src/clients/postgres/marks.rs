@@ -22,12 +22,15 @@ pub(crate) struct Note {
     pub closed: Option<Closed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_over: Option<CutOver>,
+    /// Tables whose rows alone were restored into it; none where it holds all there was
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub part: Vec<String>,
 }
 
 impl Note {
     /// Returns what is noted once the fence is gone.
     pub(crate) fn without_fence(&self) -> Self {
-        Self { logins: Vec::new(), closed: None, cut_over: self.cut_over.clone() }
+        Self { logins: Vec::new(), closed: None, ..self.clone() }
     }
 }
 
@@ -72,12 +75,17 @@ impl Comment {
 
     /// Returns the statement by which a database bears another note behind the same words.
     pub(crate) fn noting(&self, database: &str, note: &Note) -> String {
-        let text = match serde_json::to_string(note) {
-            Ok(said) if *note != Note::default() => format!("{}{BEFORE}{said}", self.theirs),
-            Ok(_) | Err(_) => self.theirs.clone(),
-        };
+        let text = noted(&self.theirs, note);
         let text = if text.is_empty() { "null".to_owned() } else { literal(&text) };
         format!("comment on database {} is {text}", identifier(database))
+    }
+}
+
+/// Returns a comment with a note behind the words of it.
+pub(crate) fn noted(words: &str, note: &Note) -> String {
+    match serde_json::to_string(note) {
+        Ok(said) if *note != Note::default() => format!("{words}{BEFORE}{said}"),
+        Ok(_) | Err(_) => words.to_owned(),
     }
 }
 
@@ -95,6 +103,7 @@ mod tests {
                 barrier: Barrier::Limit(7),
             }),
             cut_over: Some(CutOver { token: "RUN/step/0".to_owned(), damaged: 5, written: 7 }),
+            part: vec!["app.orders".to_owned()],
         };
         for theirs in ["", "production", "a phoenix-dr:thing of theirs", "it's \\ odd"] {
             let plain = Comment::read(theirs);

@@ -15,6 +15,7 @@ use super::outputs::{
     DUMP_OUTPUTS, EVIDENCE_OUTPUTS, EXPERIMENTS_OUTPUTS, MANUAL_OUTPUTS, POINT_OUTPUTS,
     PROOF_OUTPUTS, RDS_CUT_OVER_OUTPUTS, RESTORE_OUTPUTS, SERVER_OUTPUTS, TRAFFIC_OUTPUTS,
 };
+pub(crate) use super::which::Tables;
 use super::{Output, schema_of};
 
 /// Every action a step may name.

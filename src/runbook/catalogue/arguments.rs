@@ -1,11 +1,12 @@
 //! Arguments of actions. Every field says what it is: `show --actions`, editors and error messages use it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Variable;
+use super::which::{Experiments, Tables};
 use crate::outcome::Candidate;
 use crate::span::Span;
 
@@ -62,37 +63,6 @@ pub(crate) struct ExperimentsRebuild {
     /// Corrupt events up to which anything is written; 0 when left out
     #[serde(default)]
     pub max_corrupt: u64,
-}
-
-/// Which experiments are meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Experiments {
-    /// `all`, or ids with commas between them
-    Text(String),
-    Ids(Vec<String>),
-}
-
-impl Experiments {
-    /// All of them, as a text.
-    pub(crate) const ALL: &str = "all";
-
-    /// Returns the ids that are meant, each once; `None` where all are.
-    pub(crate) fn ids(&self) -> Option<BTreeSet<&str>> {
-        match self {
-            Self::Text(text) if text.trim() == Self::ALL => None,
-            Self::Text(text) => {
-                Some(text.split(',').map(str::trim).filter(|id| !id.is_empty()).collect())
-            }
-            Self::Ids(ids) => Some(ids.iter().map(String::as_str).collect()),
-        }
-    }
-}
-
-impl Default for Experiments {
-    fn default() -> Self {
-        Self::Text(Self::ALL.to_owned())
-    }
 }
 
 /// Arguments of `kubernetes.apply`.
@@ -309,6 +279,9 @@ pub(crate) struct PostgresRestore {
     pub dump: Option<String>,
     /// Name of the new database; nothing is restored over one that is there
     pub into: String,
+    /// Tables whose rows are restored; the new database then has no other rows and no foreign keys, and cannot take over
+    #[serde(default, skip_serializing_if = "Tables::is_all")]
+    pub tables: Tables,
     /// Parallel sessions
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 32))]
@@ -339,6 +312,9 @@ pub(crate) struct PostgresProve {
     pub database: String,
     /// Name of the dump it was restored from
     pub dump: String,
+    /// Tables whose rows alone it holds, where it was restored so; nothing else is compared then
+    #[serde(default, skip_serializing_if = "Tables::is_all")]
+    pub tables: Tables,
     /// Parallel sessions
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 32))]
@@ -491,4 +467,7 @@ pub(crate) struct Wait {
     /// How long, e.g. 30s; 0s does nothing
     #[serde(rename = "for")]
     pub length: Span,
+    /// What there is to know before it, told where the step asks; then the step is a decision, and its wait is no change
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }

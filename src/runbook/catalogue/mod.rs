@@ -4,6 +4,7 @@ pub(crate) mod actions;
 mod arguments;
 pub(crate) mod checks;
 mod outputs;
+mod which;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

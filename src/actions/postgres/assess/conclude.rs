@@ -1,13 +1,20 @@
 //! What the findings mean: whether the database may be gone on with, what to do, and what stays open.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
+use super::relations::Kind;
 use super::report::{Entry, Report, listed};
 use super::verdict::Gap;
 use crate::by_hand;
 use crate::clients::postgres::literal;
 use crate::estate::types::Estate;
 use crate::outcome::Obligation;
+use crate::shell;
+
+/// The built-in runbook for single tables, OPS-002.
+const RESTORE: &str = "phoenix-dr restore-tables";
 
 /// What is left open where something is damaged.
 pub(super) const DAMAGED: &str = "damaged";
@@ -216,6 +223,21 @@ impl Report {
             .collect()
     }
 
+    /// Returns the command that restores the rows of damaged tables beside the database, where these alone will do and dumps
+    /// are kept.
+    fn single(&self, of: &Subject<'_>) -> Option<String> {
+        let dumps = of.estate.database.as_ref()?.dumps.as_ref();
+        if self.whole_database() || self.undecided() || dumps.is_none() {
+            return None;
+        }
+        let is_table = |entry: &&Entry| matches!(entry.kind, Kind::Table | Kind::Toast);
+        let lost = self.entries.iter().filter(|entry| entry.loses_rows() && !entry.catalog);
+        let tables: BTreeSet<&str> = lost.filter(is_table).map(Entry::restored).collect();
+        let tables = Vec::from_iter(tables).join(",");
+        let command = || format!("$ {RESTORE} --tables {}", shell::word(&tables));
+        (!tables.is_empty()).then(command)
+    }
+
     /// Returns what stays open where something is damaged: that a step is done is not that a database is sound. It is
     /// closed by another database that takes the name; the cut over then owes what becomes of the damaged one.
     pub(super) fn damage(&self, of: &Subject<'_>, file: Option<&str>) -> Option<Obligation> {
@@ -228,11 +250,16 @@ impl Report {
             true => Vec::new(),
             false => self.reindexed().iter().map(|sql| of.typed(sql)).collect(),
         };
-        let anew = match indexes.is_empty() {
-            true => "restore what is damaged".to_owned(),
-            false => {
+        let anew = match (self.single(of), indexes.is_empty()) {
+            (None, true) => "restore what is damaged".to_owned(),
+            (None, false) => {
                 format!("restore what is damaged, and make indexes anew:\n{}", indexes.join("\n"))
             }
+            (Some(tables), true) => format!("restore what is damaged beside:\n{tables}"),
+            (Some(tables), false) => format!(
+                "restore what is damaged beside, and make indexes anew:\n{tables}\n{}",
+                indexes.join("\n")
+            ),
         };
         Some(Obligation {
             id: of.id(DAMAGED),

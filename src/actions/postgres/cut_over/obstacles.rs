@@ -68,6 +68,12 @@ pub(super) async fn none(
             ));
         }
     }
+    found.extend(scene.part().map(|tables| {
+        invalid(
+            format!("{restored} holds the rows of {tables} alone"),
+            "restore all of a dump, without `tables`".to_owned(),
+        )
+    }));
     found.extend(rights(clients, scene, session).await?);
     if found.iter().all(|obstacle| obstacle.class == FailureClass::Denied) {
         found.extend(not_fenced(clients, scene, session).await?);

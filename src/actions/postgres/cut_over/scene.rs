@@ -127,6 +127,12 @@ impl<'a> Scene<'a> {
         self.shape([self.oid(&self.with.restored), None, self.oid(&self.name)], |_| true)
     }
 
+    /// Returns the tables whose rows alone the restored database holds.
+    pub(super) fn part(&self) -> Option<String> {
+        let (_, note) = self.note_of(&self.with.restored);
+        (!note.part.is_empty()).then(|| note.part.join(", "))
+    }
+
     fn note_of(&self, name: &str) -> (Comment, Note) {
         let comment =
             self.databases.get(name).map(|found| found.comment.clone()).unwrap_or_default();

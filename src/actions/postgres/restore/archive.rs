@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::part::Part;
 use super::run;
 use crate::actions::postgres::dump::{class, said};
 use crate::clients::Clients;
@@ -45,19 +46,22 @@ impl Archive<'_> {
         Ok((file, listed))
     }
 
-    /// Counts the items that are restored, and lists them where some extensions are left out.
+    /// Counts the items that are restored, and lists them where some are left out.
     pub(super) async fn items(
         self,
         clients: &Clients,
         call: &Call,
         with: &PostgresRestore,
         without: &[String],
+        part: Option<&Part<'_>>,
     ) -> Result<Items, ActionError> {
         let (file, listed) = self.listed(clients, call, with, "items").await?;
-        let kept: Vec<&str> = listed.lines().filter(|line| !is_of(line, without)).collect();
+        let stays =
+            |line: &&str| !is_of(line, without) && part.is_none_or(|part| part.keeps(&words(line)));
+        let kept: Vec<&str> = listed.lines().filter(stays).collect();
         let total = kept.iter().filter(|line| is_restored(line)).count();
         let total = u32::try_from(total).unwrap_or(u32::MAX);
-        if without.is_empty() {
+        if without.is_empty() && part.is_none() {
             return Ok(Items { total, list: None });
         }
         std::fs::write(&file, kept.join("\n")).map_err(|error| failed(&file, &error))?;

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::MAINTENANCE;
 use crate::actions::postgres::manifest::Manifest;
 use crate::clients::Clients;
+use crate::clients::postgres::marks::{Comment, Note, noted};
 use crate::clients::postgres::{Session, connect_to, database, identifier, literal};
 use crate::clock::since;
 use crate::engine::ports::Call;
@@ -76,6 +77,8 @@ pub(super) struct Target {
     /// How the names of this step's attempts begin
     drafts: String,
     token: String,
+    /// Tables whose rows alone it gets
+    part: Vec<String>,
 }
 
 impl Target {
@@ -88,6 +91,7 @@ impl Target {
             name: with.into.clone(),
             drafts: format!("phoenix_dr_{short}_"),
             token,
+            part: with.tables.names().into_iter().map(str::to_owned).collect(),
         }
     }
 
@@ -150,9 +154,10 @@ impl Target {
         ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned(), written })
     }
 
-    /// Returns what the comment says.
-    fn comment_of(&self, manifest: &Manifest) -> String {
-        format!("{MARK} {} {} {}", self.token, manifest.name, manifest.taken)
+    /// Returns what the comment says, `more` behind what is known from the beginning.
+    fn comment_of(&self, manifest: &Manifest, more: &str) -> String {
+        let words = format!("{MARK} {} {} {}{more}", self.token, manifest.name, manifest.taken);
+        noted(&words, &Note { part: self.part.clone(), ..Note::default() })
     }
 
     /// Makes an empty database that nobody but its owner may enter, in the place of what earlier attempts left; returns its
@@ -175,7 +180,7 @@ impl Target {
         let name = identifier(&draft);
         let create = format!("create database {name} template template0 {locale}");
         session.command(clients, &what, &create).await?;
-        let comment = literal(&self.comment_of(manifest));
+        let comment = literal(&self.comment_of(manifest, ""));
         for statement in [
             format!("comment on database {name} is {comment}"),
             format!("revoke connect, temporary on database {name} from public"),
@@ -215,7 +220,7 @@ impl Target {
         let session = self.maintenance(clients).await?;
         let what = format!("give the restored database its name on {}", self.instance);
         let took = Span::seconds(since(began, clients.clock.now()).as_secs().max(1));
-        let comment = literal(&format!("{} {written} {took}", self.comment_of(manifest)));
+        let comment = literal(&self.comment_of(manifest, &format!(" {written} {took}")));
         let comment = format!("comment on database {} is {comment}", identifier(draft));
         session.command(clients, &what, &comment).await?;
         self.rename(clients, &session, draft).await?;
@@ -357,6 +362,10 @@ impl Target {
 
 /// Returns how long the restore took that made a database of a dump, of what the database's comment says.
 pub(super) fn took(comment: &str, dump: &str) -> Option<Span> {
+    // How long some tables took says nothing of the whole.
+    if !Comment::read(comment).note.part.is_empty() {
+        return None;
+    }
     let words: Vec<&str> = comment.split(' ').collect();
     let (Some(&MARK), Some(&of)) = (words.first(), words.get(2)) else { return None };
     words.get(5)?.parse().ok().filter(|_| of == dump)
