@@ -64,6 +64,9 @@ _phoenix__dr() {
             phoenix__dr,report)
                 cmd="phoenix__dr__subcmd__report"
                 ;;
+            phoenix__dr,restore-tables)
+                cmd="phoenix__dr__subcmd__restore__subcmd__tables"
+                ;;
             phoenix__dr,resume)
                 cmd="phoenix__dr__subcmd__resume"
                 ;;
@@ -135,6 +138,9 @@ _phoenix__dr() {
                 ;;
             phoenix__dr__subcmd__help,report)
                 cmd="phoenix__dr__subcmd__help__subcmd__report"
+                ;;
+            phoenix__dr__subcmd__help,restore-tables)
+                cmd="phoenix__dr__subcmd__help__subcmd__restore__subcmd__tables"
                 ;;
             phoenix__dr__subcmd__help,resume)
                 cmd="phoenix__dr__subcmd__help__subcmd__resume"
@@ -209,7 +215,7 @@ _phoenix__dr() {
 
     case "${cmd}" in
         phoenix__dr)
-            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover database rebuild-experiments help"
+            opts="-q -v -h -V --estate --runbooks --output --quiet --verbose --color --no-progress --help --version run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover database rebuild-experiments restore-tables help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,7 +611,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help)
-            opts="run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover database rebuild-experiments help"
+            opts="run plan list show graph validate runs status resume rollback abandon mark-done report audit doctor recovery-points world init completions man failover database rebuild-experiments restore-tables help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -829,6 +835,20 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__help__subcmd__restore__subcmd__tables)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1387,6 +1407,108 @@ _phoenix__dr() {
                 return 0
             fi
             case "${prev}" in
+                --estate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbooks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        phoenix__subcmd__dr__subcmd__restore__subcmd__tables)
+            opts="-y -q -v -h --dump --into --tables --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --dump)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --into)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tables)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --answers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --approve)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --accept-loss)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recovery-point)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --waive)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -W "each" -- "${cur}"))
+                    return 0
+                    ;;
+                --on-failure)
+                    COMPREPLY=($(compgen -W "auto rollback stop" -- "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --surprise)
+                    COMPREPLY=($(compgen -W "mild hard cruel" -- "${cur}"))
+                    return 0
+                    ;;
+                --seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --incident-started)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --estate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
