@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::With;
 use super::database::{address, psql_to, statements};
+use crate::clients::postgres::marks::{Note, noted};
+use crate::clients::postgres::{identifier, literal};
 use crate::estate::dumps::{DumpBucket, DumpsAt};
 use crate::estate::types::{Database, Estate};
 use crate::runbook::catalogue::actions::Tables;
@@ -58,7 +62,7 @@ pub(crate) fn brought(estate: &Estate, name: &str, folder: &Path) -> Option<Stri
 }
 
 fn jobs(with: With<'_>) -> String {
-    with.0.get("jobs").and_then(serde_json::Value::as_u64).unwrap_or(2).to_string()
+    with.0.get("jobs").and_then(Value::as_u64).unwrap_or(2).to_string()
 }
 
 /// Returns the commands that dump a database.
@@ -112,6 +116,11 @@ pub(super) fn evidence(estate: &Estate, with: With<'_>) -> Vec<String> {
     )]
 }
 
+/// Returns the commands that restore some tables of a dump into a new database, by the step's arguments.
+pub(crate) fn tables(estate: &Estate, arguments: &Map<String, Value>) -> Vec<String> {
+    restore(estate, With(arguments))
+}
+
 /// Returns the commands that restore a dump into a new database.
 pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let (server, into) = (server(estate, with), shell::word(&with.text("into")));
@@ -123,16 +132,26 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
     let restored =
         format!("pg_restore {server} -d {into} --exit-on-error --no-owner --jobs={}", jobs(with));
     let tables = with.0.get("tables").map(Tables::of).unwrap_or_default();
-    match tables.is_all() {
-        true => lines.push(format!("{restored} {file}")),
-        false => {
-            lines.push(format!("{restored} --section=pre-data {file}"));
-            lines.extend(tables.names().iter().map(|name| {
-                let (schema, table) = name.split_once('.').unwrap_or(("public", *name));
-                let [schema, table] = [schema, table].map(shell::word);
-                format!("{restored} --data-only --schema={schema} --table={table} {file}")
-            }));
-        }
+    if tables.is_all() {
+        lines.push(format!("{restored} {file}"));
+    } else {
+        lines.push(format!("{restored} --section=pre-data {file}"));
+        lines.extend(tables.names().iter().map(|name| {
+            // The program compares names to the letter.
+            let plain = name.replace('"', "");
+            let (schema, table) = plain.split_once('.').unwrap_or(("public", plain.as_str()));
+            let [schema, table] = [schema, table].map(shell::word);
+            format!(
+                "{restored} --data-only --strict-names --schema={schema} --table={table} {file}"
+            )
+        }));
+        // So that it is taken neither for a proof of the dump nor for the whole.
+        let part = tables.names().into_iter().map(str::to_owned).collect();
+        let note = noted("", &Note { part, ..Note::default() });
+        let sql =
+            format!("comment on database {} is {}", identifier(&with.text("into")), literal(&note));
+        let psql = psql_to(estate, &with.text("instance"), &with.text("into"));
+        lines.push(statements(&psql, &[sql]));
     }
     lines.extend([format!("vacuumdb {server} -d {into} --analyze-only")]);
     lines
@@ -147,9 +166,20 @@ pub(crate) fn rows(
     (written, sql): (&[String], &[String]),
 ) -> String {
     let read = statements(&psql_to(estate, instance, from), written);
-    let write = format!("{} --single-transaction", psql_to(estate, instance, to));
-    let write = statements(&write, sql);
-    format!("$ {read}\n$ PGOPTIONS='-c default_transaction_read_only=off' {write}")
+    let write = statements(&psql_to(estate, instance, to), sql);
+    // A database's own limit on statements must not cut a large table short; and what was cut short is not put in its place.
+    let limit = "-c statement_timeout=0";
+    format!(
+        "$ PGOPTIONS='{limit}' {read} && PGOPTIONS='{limit} -c default_transaction_read_only=off' {write}"
+    )
+}
+
+/// Returns the commands that keep what can still be read of tables of a database, a line each.
+pub(crate) fn keep_rows(estate: &Estate, instance: &str, name: &str, copies: &[String]) -> String {
+    let psql = psql_to(estate, instance, name);
+    let each =
+        copies.iter().map(|copy| format!("$ {}", statements(&psql, std::slice::from_ref(copy))));
+    each.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the directory of base backups.

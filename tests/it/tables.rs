@@ -36,7 +36,7 @@ fn rows_of_single_tables_are_restored_beside_and_what_is_left_to_do_brings_them_
     let told = told.expect("it is owed").to_string();
     for part in [
         "truncate only \\\"public\\\".\\\"experiments\\\"",
-        "--single-transaction",
+        "statement_timeout=0",
         "default_transaction_read_only=off",
     ] {
         assert!(told.contains(part), "`{part}` is not in {told}");

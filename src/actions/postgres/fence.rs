@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::grants::permitted;
 use super::holds::{Others, Whose, end_sessions, prove};
-use super::ladder::{self, Closed};
+use super::ladder::{self, Closed, Writing};
 use super::state::State;
 use crate::by_hand;
 use crate::clients::Clients;
@@ -115,13 +115,14 @@ pub(crate) async fn observe(
             Err(NotBySql::Wrong(error)) => return Err(error),
             // The other ways need no password; to go without all of them it is no reason.
             Err(NotBySql::NoPassword(error)) => {
-                let seen = ladder::observe(clients, with, &error.message).await;
+                let seen = ladder::observe(clients, with, &error.message, Writing::Counts).await;
                 return seen.map_err(|_| error);
             }
             Err(NotBySql::Denied { why }) if with.scope == FenceScope::Database => {
-                // What takes its place is this very database, closed: an instance without its writers, or one that is
-                // stopped, would be found out after hours of restoring.
-                return Ok(dark(clients, with, &why, Closed { why: Vec::new(), live: None }));
+                // What takes its place wants it closed: that only its writers ended would be found out after hours of
+                // restoring.
+                let seen = ladder::observe(clients, with, &why, Writing::IsNoFence).await;
+                return Ok(seen.unwrap_or_else(|closed| dark(clients, with, &why, closed)));
             }
             Err(NotBySql::Denied { why }) => (why, Again::No),
             Err(NotBySql::Cannot { why, again }) => (why, again),
@@ -133,7 +134,7 @@ pub(crate) async fn observe(
         clients.clock.sleep(PAUSE * tries).await;
         tries += 1;
     };
-    match ladder::observe(clients, with, &why).await {
+    match ladder::observe(clients, with, &why, Writing::Counts).await {
         Ok(seen) => Ok(seen),
         Err(closed) => Ok(dark(clients, with, &why, closed)),
     }

@@ -49,11 +49,20 @@ impl Rung {
     }
 }
 
+/// Whether the end of its writers counts as a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    Counts,
+    /// What takes the database's place asks for it closed, and is not content with nobody known to write
+    IsNoFence,
+}
+
 /// What the lost region still shows.
 struct Found {
     instance: Result<Halted, String>,
     writers: Result<Writers, String>,
     group: Option<String>,
+    writing: Writing,
 }
 
 /// No way is open.
@@ -69,8 +78,9 @@ pub(super) async fn observe(
     clients: &Clients,
     with: &PostgresFence,
     why: &str,
+    writing: Writing,
 ) -> Result<Observation, Closed> {
-    let found = look(clients, with).await;
+    let found = Found { writing, ..look(clients, with).await };
     let whole = found.whole();
     let Some(rung) = whole.or(found.open(clients, with).first().copied()) else {
         let closed = |rung: &Rung| {
@@ -117,6 +127,7 @@ async fn look(clients: &Clients, with: &PostgresFence) -> Found {
         instance: instance.map_err(|late| late.to_string()).and_then(|found| found.map_err(said)),
         writers: writers.map_err(|late| late.to_string()).and_then(|found| found.map_err(said)),
         group,
+        writing: Writing::Counts,
     }
 }
 
@@ -137,6 +148,10 @@ impl Found {
                 "RDS stops no instance that has replicas, and it has {}",
                 found.replicas
             )),
+            (Rung::Writers, _, Ok(_)) if self.writing == Writing::IsNoFence => Some(
+                "whoever else reaches it writes, and nothing takes its place before it is closed"
+                    .to_owned(),
+            ),
             (Rung::Writers, _, Ok(writers)) if writers.values().all(|replicas| *replicas == 0) => {
                 Some(
                     "none of the application's writers has pods there, or the estate names none"

@@ -62,6 +62,10 @@ pub(crate) async fn observe(
         State::Whole(of) => {
             let mut seen = Observation::new(live.seen(), live.seen());
             seen.outputs = outputs(with, &of.dump, &of.taken);
+            if !with.tables.is_all() {
+                // Killed before it could say so: it is owed all the same.
+                seen.obligations = vec![rows::owed_still(clients, with, of).await];
+            }
             Ok(seen)
         }
         State::Foreign { said } => {
@@ -119,6 +123,10 @@ async fn fresh(
         },
     }];
     seen.context = json!({ "dump": manifest.name });
+    if part.is_some() {
+        seen.commands = by_hand::dumps::tables(&clients.estate, &arguments(with, &manifest.name));
+        return Ok(seen);
+    }
     let folder = dumps.folder(manifest);
     seen.commands =
         by_hand::dumps::brought(&clients.estate, &manifest.name, &folder).into_iter().collect();
@@ -152,19 +160,22 @@ pub(crate) async fn perform(
     let archive = Archive { tool: &tool, folder: staged.folder() };
     let what = What { manifest, draft: &draft, left: &left, part: part.as_ref() };
     fill(clients, call, with, archive, what).await.map_err(begun)?;
-    let given = granting::grant(clients, call, with, archive, &draft).await;
-    notes.extend(given.map_err(begun)?);
+    // Nobody but its owner ever enters a database of a part.
+    if part.is_none() {
+        let given = granting::grant(clients, call, with, archive, &draft).await;
+        notes.extend(given.map_err(begun)?);
+    }
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
     notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
     staged.done().await;
-    let mut obligations: Vec<Obligation> = not_given(&with.into, &notes)
-        .into_iter()
-        .chain(extensions::obligation(&with.instance, &with.into, &left))
-        .collect();
-    if let Some(part) = &part {
-        obligations.push(rows::owed(clients, with, manifest, part).await);
-    }
+    let obligations = match &part {
+        Some(part) => vec![rows::owed(clients, with, manifest, part).await],
+        None => not_given(&with.into, &notes)
+            .into_iter()
+            .chain(extensions::obligation(&with.instance, &with.into, &left))
+            .collect(),
+    };
     notes.extend(extensions::said(&left));
     let rows = part.as_ref().map_or(manifest.rows(), Part::rows);
     let head = format!("restored {} into {}: {rows} rows", manifest.name, with.into);
@@ -398,6 +409,15 @@ async fn run(
     process::run_hearing(clients, &program, Hearing { only: None, told })
         .await
         .map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))
+}
+
+/// Returns the step's arguments with the dump that was found.
+fn arguments(with: &PostgresRestore, dump: &str) -> Map<String, Value> {
+    let with = PostgresRestore { dump: Some(dump.to_owned()), ..with.clone() };
+    match serde_json::to_value(&with) {
+        Ok(Value::Object(arguments)) => arguments,
+        Ok(_) | Err(_) => Map::new(),
+    }
 }
 
 fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value> {

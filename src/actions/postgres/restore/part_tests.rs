@@ -4,18 +4,21 @@ use std::process::Command;
 
 use super::super::testing::{Lab, restore_of};
 use super::*;
+use crate::actions::observe;
+use crate::clients::testing;
 use crate::runbook::catalogue::actions::ActionName;
 
 const TABLE: &str = "lab.experiments";
 const CONTENT: &str = "select md5(string_agg(e::text, ',' order by id)) from lab.experiments e";
 const LOGGED: &str = "select count(*)::text from lab.log";
 /// The operator owns the table and what leads to it; a trigger tells who writes.
-const MORE: &str = "alter table lab.runs owner to dr; create table lab.log (at timestamptz); \
+const MORE: &str = "alter table lab.runs alter constraint runs_experiment_fkey deferrable initially deferred; create table lab.log (at timestamptz); \
      create function lab.note() returns trigger language plpgsql as $$ begin \
          insert into lab.log values (now()); return new; end $$; \
      create trigger noted after insert on lab.experiments for each row execute function lab.note(); \
      alter table lab.experiments enable always trigger noted; alter table lab.log owner to dr; \
-     grant usage on schema lab to dr";
+     alter table lab.experiments add next bigint references lab.experiments deferrable initially deferred; \
+     update lab.experiments set next = 200; grant usage on schema lab to dr";
 const KEYS: &str = "select count(*)::text from pg_constraint where contype = 'f'";
 
 async fn limited(lab: &Lab, action: ActionName, tables: Value) -> Result<Performed, ActionError> {
@@ -55,6 +58,12 @@ async fn rows_of_one_table_are_proved_and_brought_over_by_the_commands_that_are_
     let keys = lab.server.text("phoenix", KEYS).await;
     lab.server.sql("phoenix", "update lab.experiments set name = 'lost' where id < 50").await;
     let done = limited(&lab, ActionName::PostgresRestore, json!(TABLE)).await.expect("restored");
+    // Killed before it could say what is left to do, it says so when it is looked at.
+    let (clients, _armed) = lab.clients();
+    let mut with = restore_of("first", "part");
+    with["tables"] = json!(TABLE);
+    let seen = observe(&clients, &testing::call(ActionName::PostgresRestore, with).0).await;
+    assert_eq!(seen.expect("whole").obligations, done.obligations);
     assert_eq!(lab.server.text("part", CONTENT).await, before);
     assert_eq!(lab.server.text("part", "select count(*)::text from lab.runs").await, "0");
     assert_eq!(lab.server.text("part", KEYS).await, "0", "they would lead to nothing");
@@ -63,6 +72,12 @@ async fn rows_of_one_table_are_proved_and_brought_over_by_the_commands_that_are_
     limited(&lab, ActionName::PostgresProve, json!([TABLE])).await.expect("proved");
     let owed = done.obligations.iter().find(|owed| owed.id == "rows-of-part").expect("owed");
     assert!(owed.say.starts_with("the rows of lab.experiments as of "), "{}", owed.say);
+    assert!(
+        owed.how.contains("grant \"postgres\" to \"dr\";"),
+        "it owns what leads there: {}",
+        owed.how
+    );
+    lab.server.sql("phoenix", "alter table lab.runs owner to dr").await;
     typed(&owed.how);
     assert_eq!(lab.server.text("phoenix", CONTENT).await, before);
     assert_eq!(lab.server.text("phoenix", KEYS).await, keys, "they are back");

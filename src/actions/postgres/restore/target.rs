@@ -211,11 +211,14 @@ impl Target {
         manifest: &Manifest,
         began: Timestamp,
     ) -> Result<Vec<String>, ActionError> {
-        let inside = connect_to(clients, &self.instance, draft).await?;
-        let user = &database(clients)?.connection.user;
-        let notes = manifest.properties.give(clients, &inside, draft, user).await?;
-        // Nobody may be in it when it gets another name, this program included.
-        drop(inside);
+        let notes = if self.part.is_empty() {
+            // Nobody may be in it when it gets another name, this program included.
+            let inside = connect_to(clients, &self.instance, draft).await?;
+            let user = &database(clients)?.connection.user;
+            manifest.properties.give(clients, &inside, draft, user).await?
+        } else {
+            Vec::new()
+        };
         let written = self.written(clients, draft).await?;
         let session = self.maintenance(clients).await?;
         let what = format!("give the restored database its name on {}", self.instance);
@@ -224,7 +227,7 @@ impl Target {
         let comment = format!("comment on database {} is {comment}", identifier(draft));
         session.command(clients, &what, &comment).await?;
         self.rename(clients, &session, draft).await?;
-        if manifest.properties.public {
+        if manifest.properties.public && self.part.is_empty() {
             let new = identifier(&self.name);
             let public = format!("grant connect, temporary on database {new} to public");
             session.command(clients, &what, &public).await?;
