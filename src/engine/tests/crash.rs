@@ -142,13 +142,13 @@ const END: usize = 400;
 
 #[test]
 fn a_record_cut_at_each_byte_was_never_written() {
+    let mut kinds = std::collections::BTreeSet::new();
     for case in cases() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("journal.jsonl");
         let lines: Vec<String> = case.clean.iter().map(|record| line(record) + "\n").collect();
         let run = RunId("01TESTRUN".to_owned());
         let mut whole = lines[0].clone();
-        let mut kinds = std::collections::BTreeSet::new();
         for (records, last) in lines.iter().enumerate().skip(1) {
             // Every byte of both ends of one record of each kind; of the others, and of the middle of a long one, whose bytes are
             // alike, some.

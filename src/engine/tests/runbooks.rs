@@ -164,14 +164,14 @@ fn resolved(path: &Path, estate: &Estate) -> (String, Plan) {
         .inputs
         .iter()
         .filter(|(_, input)| input.default.is_none())
-        .map(|(name, input)| (name.clone(), example(name, input, estate)))
+        .map(|(name, input)| (name.clone(), example(input, estate)))
         .collect();
     let plan = crate::plan::resolve::resolve(&loaded, estate, &given);
     (name, plan.unwrap_or_else(|problems| panic!("{problems}")))
 }
 
 /// Returns a value an operator could give for an input.
-fn example(name: &str, input: &Input, estate: &Estate) -> Value {
+fn example(input: &Input, estate: &Estate) -> Value {
     let other = || {
         let mut regions = estate.regions.keys();
         regions.find(|region| **region != estate.primary.region).expect("a second region").clone()
@@ -185,10 +185,7 @@ fn example(name: &str, input: &Input, estate: &Estate) -> Value {
         InputType::Duration => least().unwrap_or(json!("15m")),
         InputType::Instant => least().unwrap_or(json!("2026-01-01T02:00:00Z")),
         InputType::Secret => json!("env:PHOENIX_DR_TEST_SECRET"),
-        InputType::String => {
-            let fits = input.pattern.is_none();
-            assert!(fits, "input `{name}` has a pattern: give it a default, or an example here");
-            json!("example")
-        }
+        // A pattern it does not fit has the plan refused.
+        InputType::String => json!("app.example"),
     }
 }
