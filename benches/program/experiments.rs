@@ -57,6 +57,14 @@ impl Experiments {
         self.folder.run_resident(&["run", "runbook.yaml", "--yes"])
     }
 
+    /// Returns how long the change itself took, in seconds, by the journal of the run that ended last: without the two looks
+    /// before it.
+    pub(crate) fn change_took(&self) -> f64 {
+        let (began, ended) =
+            (self.folder.recorded("attempt_started"), self.folder.recorded("attempt_finished"));
+        ended.duration_since(began).as_secs_f64()
+    }
+
     /// Holds that every row is there and complete, and every corrupt event was found.
     pub(crate) fn all_there(&self, events: usize) {
         let wanted = events / EVENTS_EACH;

@@ -108,6 +108,17 @@ impl Folder {
         newest.expect("a run").join("journal.jsonl")
     }
 
+    /// Returns when the newest run first recorded an event of a kind.
+    pub(crate) fn recorded(&self, kind: &str) -> jiff::Timestamp {
+        let text = fs::read_to_string(self.journal()).expect("read the journal");
+        let records = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a record"));
+        let found =
+            records.into_iter().find(|record| record["kind"] == kind).expect("it was recorded");
+        found["time"].as_str().expect("a time").parse().expect("a time")
+    }
+
     /// Returns how many steps have ended in the newest run.
     pub(crate) fn steps_ended(&self) -> usize {
         let text = fs::read_to_string(self.journal()).expect("read the journal");

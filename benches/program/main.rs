@@ -115,12 +115,21 @@ fn rebuild(bencher: Bencher, events: usize) {
     experiments.lose();
     let mut resident = experiments.rebuild();
     experiments.all_there(events);
-    bencher
-        .counter(ItemsCount::new(events))
-        .with_inputs(|| experiments.lose())
-        .bench_local_values(|()| resident = resident.max(experiments.rebuild()));
+    let mut changes = Vec::new();
+    bencher.counter(ItemsCount::new(events)).with_inputs(|| experiments.lose()).bench_local_values(
+        |()| {
+            resident = resident.max(experiments.rebuild());
+            changes.push(experiments.change_took());
+        },
+    );
     if timed() {
-        println!("rebuild of {events} events: {} MiB resident at most", resident / 1024);
+        changes.sort_by(f64::total_cmp);
+        let rates = changes.iter().map(|took| format!("{:.0}", events as f64 / took));
+        println!(
+            "rebuild of {events} events: {} MiB resident at most; the change itself, events/s: {}",
+            resident / 1024,
+            rates.collect::<Vec<_>>().join(", ")
+        );
     }
 }
 
