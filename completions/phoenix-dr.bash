@@ -343,7 +343,7 @@ _phoenix__dr() {
             return 0
             ;;
         phoenix__subcmd__dr__subcmd__database)
-            opts="-y -q -v -h --query --since --unverified --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
+            opts="-y -q -v -h --query --since --target --unverified --dry-run --rehearse --speed --detailed-exitcode --yes --answers --non-interactive --allow-endpoint-override --approve --accept-loss --recovery-point --override --waive --confirm --on-failure --jobs --inject --surprise --seed --incident-started --estate --runbooks --output --quiet --verbose --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -354,6 +354,10 @@ _phoenix__dr() {
                     return 0
                     ;;
                 --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

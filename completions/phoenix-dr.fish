@@ -474,6 +474,7 @@ complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -l no-pr
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand failover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l query -d 'What the application asks first; it must answer true [default: select count(*) > 0 from experiments]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l since -d 'When the damage began: an instant, 02:05 (UTC), or 15m for so long ago [default: ]' -r
+complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l target -d 'How far a base backup is taken, in place of that: name RESTORE_POINT, lsn LSN or time INSTANT [default: ]' -r
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l unverified -d 'Offer recovery points no restore ever proved as well [default: false]' -r -f -a "true\t''
 false\t''"
 complete -c phoenix-dr -n "__fish_phoenix_dr_using_subcommand database" -l rehearse -d 'Rehearse: the whole run in a simulation, nothing real is touched; a world by name or file [default: one made from the names in --estate, or phoenix]' -r

@@ -61,7 +61,7 @@ impl Experiments {
     /// before it.
     pub(crate) fn change_took(&self) -> f64 {
         let (began, ended) =
-            (self.folder.recorded("attempt_started"), self.folder.recorded("attempt_finished"));
+            (self.folder.recorded("step_started"), self.folder.recorded("attempt_finished"));
         ended.duration_since(began).as_secs_f64()
     }
 

@@ -59,7 +59,7 @@ impl Server {
         }
         let data = path.join("data");
         let made = command(&bin.join("initdb"))
-            .args(["-N", "-U", USER, "-A", "scram-sha-256", "--pwfile"])
+            .args(["-N", "-k", "-U", USER, "-A", "scram-sha-256", "--pwfile"])
             .arg(&password)
             .arg("-D")
             .arg(&data)

@@ -71,7 +71,7 @@ pub(super) fn dump(estate: &Estate, with: With<'_>) -> Vec<String> {
     let database = with.maybe("database").unwrap_or_else(own);
     let file = folder(estate, with.maybe("name").unwrap_or("NAME"));
     let dumped = format!(
-        "pg_dump {} -d {} --format=directory --jobs={} --file={file}",
+        "pg_dump {} -d {} --format=directory --compress=3 --jobs={} --file={file}",
         server(estate, with),
         shell::word(database),
         jobs(with)

@@ -204,7 +204,8 @@ async fn connected(clients: &Clients, with: &PostgresConnections) -> Result<Seen
     let what = format!("list the connections of {}", with.instance);
     let sql = "select coalesce(host(client_addr), ''), coalesce(application_name, ''), \
          query = '<insufficient privilege>' \
-         from pg_stat_activity where backend_type = 'client backend' or backend_type is null";
+         from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+         and (backend_type = 'client backend' or backend_type is null)";
     let rows = session.read(clients, &what, sql, &[]).await?;
     let mut peers = Vec::new();
     let mut hidden = false;

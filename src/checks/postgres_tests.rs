@@ -191,6 +191,16 @@ async fn pods_are_seen_by_what_they_are_connected_to() {
     let mut some = with.clone();
     some["pods"] = json!(1);
     assert_eq!(checks.look(&spec("postgres.connections", some)).await.verdict, Verdict::Holds);
+    // Who is in another database of the instance is not connected to this one.
+    drop(connected);
+    let left = "select count(*)::text from pg_stat_activity where usename in ('app', 'dr') and datname = 'phoenix'";
+    while server.text("postgres", left).await != "0" {}
+    let elsewhere = server.client("app", "operator-secret", "postgres").await.expect("connects");
+    fake.put(&path("api-2"), pod("api-2", "10.9.9.9", "False"));
+    let report = checks.look(&spec("postgres.connections", with.clone())).await;
+    assert_eq!((report.verdict, &report.value["connected"]), (Verdict::Fails, &json!(0)));
+    drop(elsewhere);
+    let connected = server.application().await.expect("the pod's connection");
     // The test's connections call themselves after the role.
     fake.put(&path("api-2"), pod("app-pod", "10.9.9.9", "True"));
     assert_eq!(

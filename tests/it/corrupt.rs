@@ -64,6 +64,9 @@ pub(super) const ANSWERS: [&str; 8] = [
     "--non-interactive",
 ];
 
+/// What the application cannot do without.
+pub(super) const ESSENTIALS: &str = r#"{ tables: [public.experiments, public.experiment_events], queries: [{ title: every experiment is there, sql: select count(*) = 500 from experiments }], newest: select max(happened_at) from experiment_events }"#;
+
 pub(super) fn database(extra: &[&str]) -> Vec<String> {
     let words = [&["database"], &ANSWERS[..], extra].concat();
     words.into_iter().map(str::to_owned).collect()
@@ -91,7 +94,9 @@ impl Backups {
         let file = folder.path().join("phoenix-dr.yaml");
         let text = std::fs::read_to_string(&file).expect("the estate file");
         let (dumps, evidence) = (self.0.path().display(), evidence.display());
-        let given = format!("database:\n  dumps: {dumps}\n  evidence: {evidence}\n");
+        let given = format!(
+            "database:\n  dumps: {dumps}\n  evidence: {evidence}\n  essentials: {ESSENTIALS}\n"
+        );
         assert!(text.contains("\ndatabase:\n"));
         std::fs::write(&file, text.replacen("database:\n", &given, 1)).expect("written");
         folder
@@ -256,7 +261,18 @@ fn a_damaged_database_is_replaced_by_a_proved_one_and_kept() {
     assert_eq!(names("damaged_tables"), BTreeSet::from(DAMAGED_TABLES.map(str::to_owned)));
     assert_eq!(names("damaged_relations"), expected.into_keys().collect());
     let of = |step: &str| of_step(&events, "attempt_finished", step)[0].to_string();
-    assert!(of("prove").contains("every digest the same"), "{}", of("prove"));
+    for said in ["every digest the same", "what the application asks is true: 1 question\""] {
+        assert!(of("prove").contains(said), "{said}: {}", of("prove"));
+    }
+    // The last event the application wrote before the dump, by which what is lost is measured.
+    let taken = &of_step(&events, "attempt_finished", "prove")[0]["result"]["outputs"];
+    let instant = |name: &str| {
+        let text = taken[name].as_str().expect("an instant");
+        text.parse::<jiff::Timestamp>().expect("an instant")
+    };
+    assert!(instant("newest") <= instant("taken"), "{taken}");
+    let newest = instant("newest").strftime("newest record %Y-%m-%d %H:%M:%S UTC, ").to_string();
+    assert!(done.said().contains(&newest), "{newest}: {}", done.said());
     assert!(
         of("cut_over").contains("phoenix_app writes to phoenix and reads it"),
         "{}",

@@ -5,6 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sha2::{Digest as _, Sha256};
+
 use super::corrupt::{Backups, DUMP, INSTANCE, NOT_MET, OPTIONS, PROVE, ROLLED_BACK};
 use super::corrupt::{application_writes, client, damage, database, databases, events, settings};
 use super::estate::{Estate, Lent, fresh};
@@ -35,15 +37,43 @@ impl Scene {
     /// Runs DR-002; holds how it ends, what it says, and that databases, roles and privileges are as before.
     #[track_caller]
     fn ends(&self, change: impl FnOnce(&mut Folder), exit: i32, said: &[&str]) -> (Folder, Ran) {
+        let run = |folder: &Folder| folder.run(&database(&["--unverified", "true"]));
+        self.ends_by(change, run, exit, said)
+    }
+
+    /// The same for a run during which something else goes on.
+    #[track_caller]
+    fn ends_by(
+        &self,
+        change: impl FnOnce(&mut Folder),
+        run: impl FnOnce(&Folder) -> Ran,
+        exit: i32,
+        said: &[&str],
+    ) -> (Folder, Ran) {
         let mut folder = self.backups.folder(&self.estate);
         change(&mut folder);
         let before = (settings(&self.estate), databases(&self.estate));
-        let ended = folder.run(&database(&[])).exits(exit);
+        let ended = run(&folder).exits(exit);
         for part in said {
             assert!(ended.said().contains(part), "`{part}` is not in {}", ended.said());
         }
         assert_eq!((settings(&self.estate), databases(&self.estate)), before, "{said:?}");
         (folder, ended)
+    }
+
+    /// Has the dump's manifest say something else, sealed anew.
+    fn rewrite(&self, field: &str, value: &str) {
+        let path = self.backups.0.path().join("good.dump/manifest.json");
+        let text = compact(&std::fs::read_to_string(&path).expect("read"));
+        let (head, rest) = text.split_once(&format!("\"{field}\":")).expect("the field");
+        let (_, tail) = rest.split_once(',').expect("more fields");
+        let text = format!("{head}\"{field}\":{value},{tail}");
+        let sealed = text.strip_prefix(r#"{"manifest":"#).expect("the manifest first");
+        let (manifest, _) = sealed.rsplit_once(r#","sha256":"#).expect("its digest");
+        let digest = Sha256::digest(manifest.as_bytes());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!(r#"{{"manifest":{manifest},"sha256":"{digest}"}}"#);
+        std::fs::write(&path, text).expect("written");
     }
 
     /// Returns the largest file of the dump: rows.
@@ -52,6 +82,59 @@ impl Scene {
         let files = files.map(|entry| entry.expect("an entry").path());
         files.max_by_key(|path| path.metadata().expect("there").len()).expect("a file")
     }
+}
+
+/// Returns JSON without what stands between its parts.
+fn compact(text: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    text.chars()
+        .filter(|letter| {
+            let keep = quoted || !letter.is_whitespace();
+            quoted ^= *letter == '"' && !escaped;
+            escaped = quoted && *letter == '\\' && !escaped;
+            keep
+        })
+        .collect()
+}
+
+/// Has the estate file lead to another address in the primary's place.
+fn leads_to(folder: &Folder, address: &str) {
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    let (head, rest) = text.split_once("    address: ").expect("the primary's address");
+    let (_, tail) = rest.split_once('\n').expect("more lines");
+    std::fs::write(&file, format!("{head}    address: {address}\n{tail}")).expect("written");
+}
+
+#[test]
+fn a_replica_or_nobody_in_the_primary_s_place_is_said_before_anything_is_touched() {
+    let scene = Scene::open();
+    let replica = &scene.estate.about("databases")["phoenix-dr-replica"];
+    let replica = format!("{}:{}", replica["host"].as_str().expect("a host"), replica["port"]);
+    let said = ["is a replica", "name the instance that takes writes"];
+    let (folder, _) = scene.ends(|folder| leads_to(folder, &replica), NOT_MET, &said);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("its address").to_string();
+    drop(closed);
+    let said = [address.as_str(), "refused"];
+    let (folder, _) = scene.ends(|folder| leads_to(folder, &address), NOT_MET, &said);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    application_writes(&scene.estate);
+}
+
+#[test]
+fn a_dump_of_a_newer_server_and_one_with_no_room_are_refused_before_anything_is_touched() {
+    let scene = Scene::open();
+    for (field, value, said) in [
+        ("bytes", "1152921504606846976", "and the dumped database had 1048576 TiB"),
+        ("server_version", "170002", "of PostgreSQL 17, and phoenix-prod is older: 15"),
+    ] {
+        scene.rewrite(field, value);
+        let (folder, _) = scene.ends(|_| {}, NOT_MET, &[said]);
+        assert!(of_step(&events(&folder), "step_started", "evidence").is_empty(), "{field}");
+    }
+    application_writes(&scene.estate);
 }
 
 #[test]
@@ -183,5 +266,42 @@ fn a_lock_that_keeps_the_fence_away_is_named_with_who_holds_it() {
     let run = events(&folder);
     assert!(of_step(&run, "step_started", "assess").is_empty(), "{}", ended.said());
     holder.end();
+    application_writes(&scene.estate);
+}
+
+#[test]
+fn a_lock_that_keeps_the_names_from_changing_is_named_and_the_database_opened_again() {
+    let scene = Scene::open();
+    // Whoever locks it while the dump is proved is in the way of the cut over alone.
+    let run = |folder: &Folder| {
+        let over = AtomicBool::new(false);
+        let waits = |kind: &str, step: &str| {
+            let seen = || {
+                let journals = folder.journals();
+                let events = journals.first().map(|(_, events)| events.as_slice());
+                events.is_some_and(|events| !of_step(events, kind, step).is_empty())
+            };
+            while !seen() {
+                assert!(!over.load(Ordering::SeqCst), "the run ended before {kind} of {step}");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        };
+        std::thread::scope(|scope| {
+            let holds = scope.spawn(|| {
+                waits("step_started", "prove");
+                let holder = Holder::of(&scene.estate);
+                waits("step_failed", "cut_over");
+                holder.end();
+            });
+            let ended = folder.run(&database(&[]));
+            over.store(true, Ordering::SeqCst);
+            holds.join().expect("it held and let go");
+            ended
+        })
+    };
+    let said = ["postgres (pid ", "somebody"];
+    let (folder, ended) = scene.ends_by(|_| {}, run, ROLLED_BACK, &said);
+    let failed = of_step(&events(&folder), "step_failed", "cut_over")[0].to_string();
+    assert!(failed.contains("lock"), "{failed}: {}", ended.said());
     application_writes(&scene.estate);
 }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::corrupt::{allow, application_writes, came_before, damage, settings};
-use super::estate::{Estate, fresh};
+use super::corrupt::{INSTANCE, NOT_MET, allow, application_writes, came_before, damage, settings};
+use super::estate::{Estate, Lent, fresh};
 use super::harness::of_step;
 use super::point_in_time::{Checksums, Place};
 
@@ -115,4 +115,90 @@ fn a_base_backup_with_the_damage_in_it_is_removed_and_the_database_opened_again(
     assert_eq!(place.names(), [""; 0], "the restored server is removed");
     assert_eq!(settings(&estate), before, "and the damaged database opened as it was");
     application_writes(&estate);
+}
+
+/// A restore point's name.
+const POINT: &str = "before the release";
+
+/// A damaged server with a base backup, a row before a restore point and one after it, and the WAL of all of that archived.
+struct Released {
+    estate: Lent,
+    place: Place,
+    /// An instant between the rows
+    between: String,
+}
+
+/// Returns the arguments of a run for which any loss is accepted: where a name is in time only the log tells.
+fn whatever_is_lost<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let answers = ANSWERS.map(|word| if word == "1d" { "unknown" } else { word });
+    [&answers[..], more].concat()
+}
+
+impl Released {
+    fn open() -> Self {
+        let estate = fresh(OPTIONS);
+        estate.dark("us-east-1.kubernetes", false);
+        allow(&estate);
+        let place = Place::of(&estate);
+        estate.sql(INSTANCE, "insert into pit values (10)");
+        let now = r#"select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
+        let between = estate.sql(INSTANCE, now).as_str().expect("an instant").to_owned();
+        estate.sql(INSTANCE, &format!("select pg_create_restore_point('{POINT}')::text"));
+        estate.sql(INSTANCE, "insert into pit values (11)");
+        estate.sql(INSTANCE, "insert into pit values (12)");
+        place.archive(&estate);
+        damage(&estate);
+        Self { estate, place, between }
+    }
+
+    /// Runs DR-002, which ends with `exit`, up to where the arguments say; holds that of the rows those before it are there
+    /// and those after it are not.
+    #[track_caller]
+    fn goes_back(&self, arguments: &[&str], exit: i32) {
+        let folder = self.place.folder(&self.estate);
+        folder.run(&whatever_is_lost(arguments)).exits(exit);
+        taken_over(&self.estate, &self.place);
+        let rows = "select string_agg(id::text, ' ' order by id) from pit";
+        assert_eq!(self.place.sql(&self.estate, rows), "1 2 3 10", "{arguments:?}");
+        self.place.clear();
+    }
+}
+
+#[test]
+fn what_was_written_after_the_named_restore_point_is_absent_and_what_was_before_is_there() {
+    let released = Released::open();
+    let target = format!("name {POINT}");
+    // Before anything is touched a name that is nowhere in the log is no way.
+    let folder = released.place.folder(&released.estate);
+    let before = settings(&released.estate);
+    let refused = folder.run(&whatever_is_lost(&["--target", "name nowhere"])).exits(NOT_MET);
+    assert!(refused.said().contains("nowhere"), "{}", refused.said());
+    assert_eq!(settings(&released.estate), before);
+    released.goes_back(&["--target", &target], 0);
+}
+
+#[test]
+fn what_was_written_after_the_incident_is_absent_and_a_segment_missing_before_it_is_named_first() {
+    let released = Released::open();
+    released.goes_back(&["--since", &released.between], 0);
+    // The same again without the segment in which the rows are: nothing is touched for what cannot be had.
+    released.estate.post("/reset", OPTIONS);
+    let place = Place::of(&released.estate);
+    released.estate.dark("us-east-1.kubernetes", false);
+    allow(&released.estate);
+    let segments = {
+        released.estate.sql(INSTANCE, "insert into pit values (10)");
+        released.estate.sql(INSTANCE, "select pg_switch_wal()::text");
+        released.estate.sql(INSTANCE, &format!("select pg_create_restore_point('{POINT}')::text"));
+        place.archive(&released.estate)
+    };
+    let gone = &segments[segments.len() - 2];
+    place.lose(gone);
+    let folder = place.folder(&released.estate);
+    let before = settings(&released.estate);
+    let target = format!("name {POINT}");
+    let refused = folder.run(&whatever_is_lost(&["--target", &target])).exits(NOT_MET);
+    assert!(refused.said().contains(gone), "{gone}: {}", refused.said());
+    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(settings(&released.estate), before);
 }

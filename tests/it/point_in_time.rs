@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 
+use super::corrupt::ESSENTIALS;
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::{KILLED, killer};
@@ -157,8 +158,11 @@ impl Place {
             "data": self.data(), "listen": format!("127.0.0.1:{}", self.port), "user": self.user,
         });
         let backups = json!({ "directory": at.join("bases"), "wal": at.join("wal") });
-        let text =
-            text.replacen("database:\n", &format!("database:\n  base_backups: {backups}\n"), 1);
+        let text = text.replacen(
+            "database:\n",
+            &format!("database:\n  base_backups: {backups}\n  essentials: {ESSENTIALS}\n"),
+            1,
+        );
         let text =
             text.replacen("  recovered:\n", &format!("  recovered:\n    server: {server}\n"), 1);
         assert!(text.contains("base_backups:") && text.contains("server:"), "{text}");
@@ -169,27 +173,41 @@ impl Place {
 
     /// Writes more and archives the WAL of it, but for one segment in the middle, whose name is returned.
     fn archive_with_a_gap(&self, estate: &Estate) -> String {
-        let text = |sql: &str| estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
         for id in 4..8 {
             estate.sql(INSTANCE, &format!("insert into pit values ({id})"));
-            text("select pg_switch_wal()::text");
+            estate.sql(INSTANCE, "select pg_switch_wal()::text");
         }
-        let written = text("select pg_walfile_name(pg_current_wal_lsn())");
+        let names = self.archive(estate);
+        let gone = names[names.len() - 2].clone();
+        self.lose(&gone);
+        gone
+    }
+
+    /// Archives every segment of the WAL that is full; returns their names, the oldest first.
+    pub(crate) fn archive(&self, estate: &Estate) -> Vec<String> {
+        let text = |sql: &str| estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
+        text("select pg_switch_wal()::text");
+        // The position after a switch is the end of the segment before, by that function.
+        let written = text("select pg_walfile_name(pg_current_wal_lsn() + 1)");
         let folder = Path::new(&text("show data_directory")).join("pg_wal");
         let names = std::fs::read_dir(&folder).expect("listed");
         let mut names: Vec<String> = names
             .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
-            .filter(|name| name.len() == written.len() && *name < written)
+            .filter(|name| name.len() == 24 && name < &written)
             .collect();
         names.sort();
-        let gone = names.remove(names.len() - 2);
-        for name in names {
-            let archived = self.directory.path().join("wal").join(&name);
-            std::fs::copy(folder.join(&name), &archived).expect("archived");
+        for name in &names {
+            let archived = self.directory.path().join("wal").join(name);
+            std::fs::copy(folder.join(name), &archived).expect("archived");
             std::fs::set_permissions(archived, std::fs::Permissions::from_mode(0o644))
                 .expect("mode");
         }
-        gone
+        names
+    }
+
+    /// Loses a segment of the archive.
+    pub(crate) fn lose(&self, segment: &str) {
+        std::fs::remove_file(self.directory.path().join("wal").join(segment)).expect("removed");
     }
 
     /// Asks the restored server.

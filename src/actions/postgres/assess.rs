@@ -18,6 +18,7 @@ mod search;
 mod segments;
 mod server;
 mod tail;
+mod validity;
 mod verdict;
 mod work;
 
@@ -179,6 +180,7 @@ pub(crate) async fn perform(
         bytes: 0,
         entries: Vec::new(),
         doubts: Vec::new(),
+        owed: Vec::new(),
         remarks: Vec::new(),
         counts: BTreeMap::new(),
         newest: None,
@@ -238,7 +240,7 @@ fn subject<'a>(estate: &'a Estate, with: &'a PostgresAssess, database: &'a str) 
 }
 
 /// Returns the names of what earlier steps may have left open about a database that is found sound now: that some of it
-/// was not read; and that it is damaged, which only the deep tier can take back.
+/// was not read, and that it is damaged. Only the deep tier can take either back.
 pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed) -> Vec<String> {
     let own = clients.estate.database.as_ref().map(|database| database.name.as_str());
     let whole = with.schemas.is_none() && done.outputs.get("sound") == Some(&Value::Bool(true));
@@ -246,11 +248,12 @@ pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed
         return Vec::new();
     };
     let subject = subject(&clients.estate, with, database);
-    let mut ids = vec![subject.id(conclude::PENDING)];
-    if with.tier == AssessTier::Deep {
-        ids.push(subject.id(conclude::DAMAGED));
+    match with.tier {
+        AssessTier::Quick => Vec::new(),
+        AssessTier::Deep => {
+            [conclude::PENDING, conclude::DAMAGED].map(|prefix| subject.id(prefix)).to_vec()
+        }
     }
-    ids
 }
 
 /// Marks which families are essential; returns what of the essential tables is not there.
@@ -341,6 +344,9 @@ async fn read(
     // What the reading itself met is counted as well.
     if let Some(mut session) = sessions.into_iter().next() {
         report.doubts.extend(facts.count_failures(clients, &mut session, &with.instance).await?);
+        if with.proves {
+            report.owed = validity::wrong(clients, &mut session, until).await?;
+        }
     }
     report.server = Some(facts);
     Ok(())

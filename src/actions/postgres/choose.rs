@@ -7,16 +7,18 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::points::{Asked, Point, PointKind, Points, list};
+use super::target::{NoTarget, RecoveryTarget};
 use crate::actions::choice;
 use crate::actions::foresee::Foreseen;
 use crate::by_hand;
 use crate::clients::Clients;
 use crate::clients::postgres::database;
-use crate::clock::said_instant;
+use crate::clock::{said_instant, since};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::estate::types::Database;
 use crate::outcome::{ActionError, Candidate, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::{ActionName, PostgresChooseRecoveryPoint, RecoveryPoint};
+use crate::span::Span;
 
 /// What nobody can tell of a copy where that was left out.
 const UNSAID: &str = "when the damage began was not said";
@@ -35,7 +37,11 @@ pub(crate) async fn observe(
         None => clients.estate.regions.keys().map(String::as_str).collect(),
     };
     let database = database(clients)?;
-    let Points { points, remarks } = list(clients, &Asked { incident, now, regions }).await?;
+    let target = target(with)?;
+    let Points { mut points, remarks } = list(clients, &Asked { incident, now, regions }).await?;
+    if let Some(target) = &target {
+        points.iter_mut().for_each(|point| aim(point, target, incident.unwrap_or(now)));
+    }
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
@@ -111,6 +117,30 @@ pub(crate) fn perform(
 /// Returns what the choice gives that the call carries.
 pub(in crate::actions) fn foreseen(call: &Call) -> Option<Foreseen> {
     call.choice.as_ref().map(|choice| Foreseen { outputs: outputs(choice), certain: true })
+}
+
+/// Returns how far a base backup is to be taken, where the step says so.
+fn target(with: &PostgresChooseRecoveryPoint) -> Result<Option<RecoveryTarget>, ActionError> {
+    let given = with.target.as_deref().filter(|text| !text.is_empty());
+    given.map(str::parse).transpose().map_err(|error: NoTarget| {
+        ActionError::unchanged(FailureClass::Invalid, format!("argument `target`: {error}"))
+    })
+}
+
+/// Has a recovery point go so far and no further. What only its log tells, where a name or a position is in time, is not known
+/// before it is restored, and so neither is what is lost.
+fn aim(point: &mut Point, target: &RecoveryTarget, incident: Timestamp) {
+    if point.kind != PointKind::BaseBackup {
+        let why = format!("only a base backup and its WAL go to `{target}`");
+        point.unusable.get_or_insert(why);
+        return;
+    }
+    point.loss = match target {
+        RecoveryTarget::Time(at) => Some(Span(since(*at, incident))),
+        RecoveryTarget::Latest => point.loss,
+        RecoveryTarget::Lsn(_) | RecoveryTarget::Name(_) => None,
+    };
+    point.target = Some(target.clone());
 }
 
 fn instant(

@@ -8,13 +8,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::super::points::Damage;
-use super::super::target::RecoveryTarget;
 use super::*;
 use crate::actions::{observe, perform};
 use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
 use crate::engine::ports::Armed;
-use crate::span::Span;
 
 /// A server that archives its WAL, with a base backup, and a directory of dumps.
 struct Lab {
@@ -179,6 +177,32 @@ async fn what_no_restore_proved_is_refused_until_it_is_proved_or_said_otherwise(
     lab.done(ActionName::PostgresDump, again).await.expect("dumped");
     let points = lab.points(None).await;
     assert_eq!(find(&points, "dump:nightly").proved, None);
+}
+
+#[tokio::test]
+async fn a_target_that_is_given_is_gone_to_by_base_backups_alone() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.proved_dump("nightly").await;
+    let incident = lab.now().await;
+    let with = |target: &str| json!({ "incident": incident.to_string(), "target": target, "unverified": true });
+    let seen = lab.choices(with("name before the release")).await.expect("one goes there");
+    let of = |id: &str| seen.choices.iter().find(|choice| choice.id == id).expect("listed");
+    let sunday = of("base:sunday");
+    assert_eq!(
+        (&sunday.unusable, sunday.loss),
+        (&None, None),
+        "where a name is only the log tells"
+    );
+    assert_eq!(sunday.detail["target"], "name before the release");
+    let why = of("dump:nightly").unusable.as_deref();
+    assert_eq!(why, Some("only a base backup and its WAL go to `name before the release`"));
+    let early = incident.checked_sub(Span::minutes(7).duration()).expect("an instant");
+    let seen = lab.choices(with(&format!("time {early}"))).await.expect("one goes there");
+    let sunday = seen.choices.iter().find(|choice| choice.id == "base:sunday").expect("listed");
+    assert_eq!(sunday.loss, Some(Span::minutes(7)));
+    let error = lab.choices(with("before")).await.expect_err("no target");
+    assert_eq!(error.class, FailureClass::Invalid);
+    assert!(error.message.contains("argument `target`: `before` is no target; write"), "{error}");
 }
 
 #[tokio::test]

@@ -322,13 +322,10 @@ async fn sequences(
     Ok(found)
 }
 
-/// Returns the sequences that would give out a value their column has already.
-async fn behind(
-    what: &str,
-    leader: &Held,
-    reading: Reading<'_>,
-) -> Result<Vec<String>, ActionError> {
-    let sql = format!(
+/// Returns the statement that lists which sequence gives values to which column: names of schema and sequence, of schema, table
+/// and column.
+pub(super) fn columns_of_sequences(held_to: HeldTo, in_recovery: bool) -> String {
+    format!(
         "select n.nspname::text, c.relname::text, tn.nspname::text, t.relname::text, a.attname::text \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join ({}) p on p.sequence = c.oid \
          join pg_class t on t.oid = p.relation join pg_namespace tn on tn.oid = t.relnamespace \
@@ -336,14 +333,33 @@ async fn behind(
          join pg_sequence q on q.seqrelid = c.oid \
          where c.relkind = 'S' and q.seqincrement > 0 and not q.seqcycle and {} \
          and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) and {OWN} order by 1, 2",
-        reading.held_to.pairs(),
+        held_to.pairs(),
         // A logged sequence may be that of an unlogged table, which a replica does not have.
-        if reading.in_recovery {
-            "c.relpersistence = 'p' and t.relpersistence = 'p'"
-        } else {
-            "true"
-        }
-    );
+        if in_recovery { "c.relpersistence = 'p' and t.relpersistence = 'p'" } else { "true" }
+    )
+}
+
+/// Returns the statement that says whether a sequence would give out a value its column has already; the names as
+/// [`columns_of_sequences`] lists them.
+pub(super) fn is_behind([schema, sequence, of_schema, table, column]: [&str; 5]) -> String {
+    format!(
+        "select coalesce(m.last > s.last_value or (m.last = s.last_value and not s.is_called), false) \
+         from (select max({})::int8 as last from {}.{}) m, {}.{} s",
+        identifier(column),
+        identifier(of_schema),
+        identifier(table),
+        identifier(schema),
+        identifier(sequence)
+    )
+}
+
+/// Returns the sequences that would give out a value their column has already.
+async fn behind(
+    what: &str,
+    leader: &Held,
+    reading: Reading<'_>,
+) -> Result<Vec<String>, ActionError> {
+    let sql = columns_of_sequences(reading.held_to, reading.in_recovery);
     let mut found = Vec::new();
     for row in leader.read(what, &sql, &[]).await? {
         let mut names = Vec::with_capacity(5);
@@ -352,15 +368,7 @@ async fn behind(
             names.push(name);
         }
         let [schema, sequence, of_schema, table, column] = names.as_slice() else { continue };
-        let sql = format!(
-            "select coalesce(m.last > s.last_value or (m.last = s.last_value and not s.is_called), false) \
-             from (select max({})::int8 as last from {}.{}) m, {}.{} s",
-            identifier(column),
-            identifier(of_schema),
-            identifier(table),
-            identifier(schema),
-            identifier(sequence)
-        );
+        let sql = is_behind([schema, sequence, of_schema, table, column]);
         let row = leader.read_one(what, &sql, &[]).await?;
         if row.try_get(0).map_err(|error| unreadable(what, &error))? {
             found.push(format!("{schema}.{sequence}"));
@@ -371,14 +379,16 @@ async fn behind(
     Ok(found)
 }
 
-fn invalid_indexes() -> String {
+/// Returns the statement that lists indexes that are not valid, as `schema.name`.
+pub(super) fn invalid_indexes() -> String {
     format!(
         "select n.nspname || '.' || c.relname from pg_index i join pg_class c on c.oid = i.indexrelid \
          join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid and {OWN} order by 1"
     )
 }
 
-fn unvalidated_constraints() -> String {
+/// Returns the statement that lists constraints that were never validated, as `schema.table.name`.
+pub(super) fn unvalidated_constraints() -> String {
     format!(
         "select n.nspname || '.' || c.relname || '.' || k.conname from pg_constraint k \
          join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace \

@@ -8,6 +8,9 @@ use crate::clients::postgres::testing::{Server, brisk, way};
 use crate::clients::testing;
 use crate::runbook::catalogue::actions::ActionName;
 
+#[path = "cut_over/rights_tests.rs"]
+mod rights;
+
 const PASSWORD: &str = "operator-secret";
 
 /// A server whose database is damaged and restored beside, with a role that has what the operator has.
@@ -16,6 +19,7 @@ struct Lab {
     armed: Armed,
     /// Roles of the application
     roles: Vec<&'static str>,
+    essentials: Value,
 }
 
 fn call_of(action: ActionName) -> Call {
@@ -50,12 +54,13 @@ impl Lab {
              alter table orders owner to dr; grant all on orders to app";
         server.sql("phoenix_restored", rows).await;
         server.sql("postgres", more).await;
-        Some(Self { server, armed: Armed::mint(), roles: vec!["app"] })
+        Some(Self { server, armed: Armed::mint(), roles: vec!["app"], essentials: json!({}) })
     }
 
     fn estate(&self) -> Value {
         let mut estate = self.server.estate(&json!({}));
         estate["database"]["connection"]["application_roles"] = json!(self.roles);
+        estate["database"]["essentials"] = self.essentials.clone();
         estate
     }
 
@@ -247,7 +252,7 @@ async fn all_that_is_in_the_way_is_said_at_once_and_nothing_is_changed() {
         .await;
     server.sql("phoenix", "select pg_create_logical_replication_slot('slot', 'pgoutput')").await;
     server.sql("phoenix", "begin; create table prepared (id int); prepare transaction 'gid'").await;
-    let lab = Lab { server, armed: Armed::mint(), roles: vec!["app"] };
+    let lab = Lab { server, armed: Armed::mint(), roles: vec!["app"], essentials: json!({}) };
     let before = lab.everything().await;
     let error = observe(&lab.clients(), &call()).await.expect_err("much is in the way");
     assert_eq!((error.class, error.effect), (FailureClass::Invalid, Effect::None));

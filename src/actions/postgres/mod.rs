@@ -28,6 +28,7 @@ mod proofs;
 mod properties;
 pub(crate) mod prove;
 pub(crate) mod restore;
+mod rights;
 pub(super) mod roles;
 mod server;
 mod state;

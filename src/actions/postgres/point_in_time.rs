@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 
 use super::drafts::bytes;
 use super::proofs::{Proof, Proofs, Proved, ProvedBy};
-use super::target::RecoveryTarget;
 use crate::actions::foresee::Foreseen;
 use crate::clients::Clients;
 use crate::clients::postgres::{Writable, database, prove_writable, server as ask};
@@ -96,9 +95,7 @@ async fn fresh(
         way.said.clone(),
         format!("{} free at {}", bytes(free), place.data().display()),
     ];
-    if let RecoveryTarget::Name(name) = &way.goal {
-        seen.evidence.push(format!("the restore point {name} is looked for when this begins"));
-    }
+    seen.evidence.extend(way.looked_for(clients).await?);
     seen.differences = vec![Difference {
         what: format!("server at {}", place.server().listen),
         from: "none".to_owned(),

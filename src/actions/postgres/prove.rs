@@ -205,7 +205,8 @@ fn definitions(manifest: &Manifest, found: &About) -> Definitions {
 
 /// Says that what the estate has asked of it was answered.
 fn asked(count: usize) -> Option<String> {
-    (count > 0).then(|| format!("what the application asks is true: {count} questions"))
+    let questions = if count == 1 { "question" } else { "questions" };
+    (count > 0).then(|| format!("what the application asks is true: {count} {questions}"))
 }
 
 /// Says of when the newest record is, or why that is not known: for the proof it need not be.

@@ -129,7 +129,7 @@ async fn what_the_application_asks_is_asked_of_the_restored_database() {
         json!({ "queries": [{ "title": "all there", "sql": there }], "newest": newest });
     let proved = prove(essentials).await.expect("proved");
     assert_eq!(proved.outputs["newest"], "2026-01-01T00:00:00Z");
-    let asked = "what the application asks is true: 1 questions";
+    let asked = "what the application asks is true: 1 question";
     assert!(proved.notes.iter().any(|note| note == asked), "{:?}", proved.notes);
     let error = prove(json!({ "queries": [
         { "title": "all there", "sql": there },

@@ -192,6 +192,10 @@ pub(crate) struct PostgresChooseRecoveryPoint {
     /// Where `incident` is empty: nothing is restored from behind this instant, and that nobody said is told of each
     #[serde(default)]
     pub latest: Option<String>,
+    /// How far a base backup is taken, in place of the incident: `name POINT` (a named restore point), `lsn LSN` or
+    /// `time INSTANT`. Nothing else can be chosen then
+    #[serde(default)]
+    pub target: Option<String>,
     /// Offers also what no restore ever proved, and what must be expected to carry the damage
     #[serde(default)]
     pub unverified: bool,

@@ -11,6 +11,7 @@ use crate::by_hand;
 use crate::clients::postgres::literal;
 use crate::estate::types::Estate;
 use crate::outcome::Obligation;
+use crate::runbook::catalogue::actions::AssessTier;
 use crate::shell;
 
 /// The built-in runbook for single tables, OPS-002.
@@ -110,6 +111,7 @@ impl Report {
     /// Says whether nothing is damaged and all that can be read was, and nothing beside relations casts a doubt on it.
     pub(super) fn is_sound(&self) -> bool {
         self.doubts.is_empty()
+            && self.owed.is_empty()
             && !self.entries.iter().any(|entry| entry.is_damaged() || entry.is_left())
     }
 
@@ -156,7 +158,7 @@ impl Report {
 
     /// Returns the result for a question: what there is to know of it in one text.
     pub(super) fn result(&self) -> String {
-        let doubts = self.doubts.iter().cloned();
+        let doubts = self.doubts.iter().chain(&self.owed).cloned();
         std::iter::once(self.sentence()).chain(doubts).collect::<Vec<_>>().join("; ")
     }
 
@@ -286,9 +288,10 @@ impl Report {
     }
 
     /// Returns what stays open where nothing is known to be damaged and not all was proved: an application may be let in,
-    /// and the run is not what it looks like.
+    /// and the run is not what it looks like. The quick tier proves nothing to the end, whatever it has read.
     pub(super) fn pending(&self, of: &Subject<'_>) -> Option<Obligation> {
-        if !self.damaged().is_empty() || (self.is_sound() && self.schemas.is_none()) {
+        let proved = self.tier == AssessTier::Deep && self.is_sound() && self.schemas.is_none();
+        if proved || !self.damaged().is_empty() {
             return None;
         }
         let (instance, database) = (of.instance, of.database);
@@ -297,6 +300,9 @@ impl Report {
             (false, _) => format!("; not read: {}", listed(&left)),
             (true, Some(schemas)) => {
                 format!("; read were the schemas {} alone", schemas.join(", "))
+            }
+            (true, None) if self.tier == AssessTier::Quick => {
+                "; the deep tier has not read it yet".to_owned()
             }
             (true, None) => String::new(),
         };

@@ -127,6 +127,9 @@ pub(super) struct Report {
     /// What beside relations keeps all of it from being called sound, a fact a line
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// What keeps a restored database from being called proved although none of it is damaged, a fact a line
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<String>,
     /// What else an operator should know, a fact a line
     pub remarks: Vec<String>,
     /// Rows of the estate's essential tables, of those that were read in full
@@ -204,7 +207,7 @@ impl Report {
     pub(super) fn notes(&self) -> Vec<String> {
         let mut lines = vec![self.sentence()];
         lines.extend(self.advice());
-        lines.extend(self.doubts.iter().cloned());
+        lines.extend(self.doubts.iter().chain(&self.owed).cloned());
         lines.extend(self.held());
         let found = self.entries.iter().filter(|entry| entry.is_damaged());
         lines.extend(found.clone().take(NOTES_MAX).map(line));
@@ -243,7 +246,7 @@ impl Report {
         lines.push(format!("{read} of {all} read in {}", self.took));
         lines.extend([String::new(), self.sentence()]);
         lines.extend(self.advice());
-        lines.extend(self.doubts.iter().cloned());
+        lines.extend(self.doubts.iter().chain(&self.owed).cloned());
         lines.extend(self.held());
         lines.extend(self.remarks.iter().cloned());
         lines.push(String::new());

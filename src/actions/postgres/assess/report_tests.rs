@@ -53,6 +53,7 @@ fn report(mut entries: Vec<Entry>) -> Report {
         bytes: 4 * MIB,
         entries,
         doubts: Vec::new(),
+        owed: Vec::new(),
         remarks: Vec::new(),
         counts: BTreeMap::new(),
         newest: None,
@@ -276,6 +277,13 @@ fn what_was_not_read_of_a_restored_database_stays_open() {
     let nature = Verdict::Unread(Unread::by_nature("no check".to_owned()));
     let all = report(vec![sound(), entry("app.i", Kind::Index, 1, nature)]);
     assert_eq!(all.pending(&of), None);
+    // The quick tier proves nothing to the end, and what no page shows keeps the deep one from doing so.
+    let quick = Report { tier: AssessTier::Quick, ..all.clone() };
+    let say = quick.pending(&of).expect("open").say;
+    assert!(say.ends_with("; the deep tier has not read it yet"), "{say}");
+    let owed = Report { owed: vec!["the index app.i is not valid".to_owned()], ..all.clone() };
+    assert!(owed.is_cleared() && !owed.is_sound());
+    assert!(owed.pending(&of).expect("open").say.ends_with("; the index app.i is not valid"));
     let doubted = Report { doubts: vec!["3 pages failed".to_owned()], ..all.clone() };
     assert!(doubted.pending(&of).expect("open").say.ends_with("; 3 pages failed"));
     let limited = Report { schemas: Some(vec!["app".to_owned()]), ..all };

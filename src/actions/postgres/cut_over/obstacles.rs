@@ -2,9 +2,10 @@
 
 use super::scene::{Listed, Scene};
 use crate::actions::postgres::fence::access::Known;
+use crate::actions::postgres::rights::{Lacking, Rights};
 use crate::actions::postgres::server::NAME_THE_PRIMARY;
 use crate::clients::Clients;
-use crate::clients::postgres::{READ_ONLY, Session, database, identifier, literal};
+use crate::clients::postgres::{READ_ONLY, Session, connect_to, database, identifier, literal};
 use crate::outcome::{ActionError, FailureClass};
 
 /// One thing that is in the way, and what takes it away.
@@ -80,8 +81,16 @@ pub(super) async fn none(
         found.extend(not_open(clients, scene, session).await?);
         found.extend(bound(clients, scene, session).await?);
     }
+    let mut lines = Vec::new();
     if found.is_empty() {
-        return differing(clients, scene, session).await;
+        match Box::pin(unusable(clients, scene)).await? {
+            Usable::Lacking(obstacle) => found.push(obstacle),
+            Usable::As(known) => lines.extend(known),
+        }
+    }
+    if found.is_empty() {
+        lines.extend(differing(clients, scene, session).await?);
+        return Ok(lines);
     }
     let class = found[0].class;
     let one = found.iter().all(|obstacle| obstacle.class == class);
@@ -215,6 +224,50 @@ async fn not_open(
         ));
     }
     Ok(found)
+}
+
+/// What the application's roles find in the restored database.
+enum Usable {
+    /// Not what they have in the damaged one on what the estate calls essential
+    Lacking(Obstacle),
+    /// What else there is to know, a line each
+    As(Option<String>),
+}
+
+/// Holds the rights of the application's roles in the restored database against those in the damaged one: what is essential
+/// must not lack any, and of the rest it is said.
+async fn unusable(clients: &Clients, scene: &Scene<'_>) -> Result<Usable, ActionError> {
+    let (name, restored) = (scene.name.as_str(), scene.with.restored.as_str());
+    let (instance, estate) = (&scene.with.instance, database(clients)?);
+    let rights = async |database: &str| {
+        let what = format!("read what the application may do in {database} on {instance}");
+        let mut session = connect_to(clients, instance, database).await?;
+        Rights::read(clients, &what, &mut session, &estate.connection.application_roles).await
+    };
+    let there = rights(restored).await?;
+    let before = match rights(name).await {
+        Ok(before) => before,
+        // Damage may keep it from being asked.
+        Err(error) => {
+            let said = format!(
+                "whether the application may do in {restored} what it may in {name} is not known: {error}"
+            );
+            return Ok(Usable::As(Some(said)));
+        }
+    };
+    let essential = |table: &str| estate.essentials.tables.iter().any(|name| name == table);
+    if let Some(Lacking { said, grants }) = there.lacking(&before, essential) {
+        let said = format!("in {restored} {said}, which it has in {name}");
+        return Ok(Usable::Lacking(invalid(
+            said,
+            format!("in {restored}, as their owner: {grants}"),
+        )));
+    }
+    let rest = there.lacking(&before, |_| true);
+    let say = |Lacking { said, grants }| {
+        format!("in {restored} {said}, which it has in {name}; as their owner: {grants}")
+    };
+    Ok(Usable::As(rest.map(say)))
 }
 
 /// Returns what is bound to either database: it would hold the names up, or be left with the damaged one unseen.

@@ -1,6 +1,7 @@
 //! From which backup, and how far: whether the target can be reached is known before anything is made.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,11 +10,14 @@ use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::wal::{Archive, Lsn, Reach};
 use crate::actions::postgres::waldump::{End, Reader};
 use crate::clients::Clients;
+use crate::clock::within;
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
 
 /// Names of restore points that are told where one was not found.
 const NAMED_MAX: usize = 5;
+/// How long a restore point is looked for before go.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +102,22 @@ impl Way {
         let until = end.time.map(|time| format!(", the last commit at {time}")).unwrap_or_default();
         let said = format!("its WAL leads to {}{until}", end.lsn);
         Ok(Self { backup, major, archive, reach, goal, said })
+    }
+
+    /// Looks for the restore point in the log, where the target is one, for as long as a look may take: a log may be long.
+    pub(super) async fn looked_for(
+        &self,
+        clients: &Clients,
+    ) -> Result<Option<String>, ActionError> {
+        let RecoveryTarget::Name(name) = &self.goal else { return Ok(None) };
+        let look = Box::pin(self.restore_point(clients));
+        Ok(Some(match within(&*clients.clock, LOOK_LIMIT, look).await {
+            Ok(found) => found.map(|()| format!("the restore point {name} is in its WAL"))?,
+            Err(elapsed) => format!(
+                "whether the restore point {name} is in its WAL was not found out ({elapsed}): it is looked for again when \
+                 this begins"
+            ),
+        }))
     }
 
     /// Makes sure that the restore point is in the log, where the target is one. Reads all of the log.

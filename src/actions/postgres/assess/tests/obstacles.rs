@@ -161,7 +161,8 @@ async fn what_a_restored_database_was_not_read_of_stays_open_until_it_was() {
         (json!({ "budget": "0s", "proves": true }), vec![pending], vec![]),
         (json!({ "budget": "0s" }), vec![], vec![]),
         (json!({ "tier": "deep", "proves": true, "schemas": ["app"] }), vec![pending], vec![]),
-        (json!({ "budget": "1h", "proves": true }), vec![], vec![pending]),
+        (json!({ "budget": "1h", "proves": true }), vec![pending], vec![]),
+        (json!({ "tier": "deep", "proves": true }), vec![], vec![pending, damaged]),
         (json!({ "tier": "deep", "formerly": "" }), vec![], vec![pending, damaged]),
         (json!({ "tier": "deep", "formerly": "phoenix-recovered" }), vec![], recovered),
     ] {
@@ -173,6 +174,43 @@ async fn what_a_restored_database_was_not_read_of_stays_open_until_it_was() {
         let with = serde_json::from_value(Value::Object(call.with.clone())).expect("arguments");
         assert_eq!(settled(&clients, &with, &done), closes, "{more}");
     }
+}
+
+#[tokio::test]
+async fn what_no_page_of_a_restored_database_shows_keeps_it_from_being_called_proved() {
+    let Some(server) = estate(&["-k"]).await else { return };
+    with_amcheck(&server).await;
+    let sql = "create table app.served (id serial primary key, of int); insert into app.served (of) values (1), (2); \
+         select setval('app.served_id_seq', 1); \
+         alter table app.served add constraint some_of check (of > 0) not valid; \
+         update pg_index set indisvalid = false where indexrelid = 'app.served_pkey'::regclass";
+    server.sql("phoenix", sql).await;
+    let (clients, armed) = testing::armed(server.estate(&json!({})));
+    let call = call(&json!({ "tier": "deep", "proves": true }));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let done = perform(&clients, &armed, &call, &seen).await.expect("a result");
+    assert_eq!((&done.outputs["damaged"], &done.outputs["cleared"]), (&json!(false), &json!(true)));
+    assert_eq!(done.outputs["sound"], false, "{:?}", done.notes);
+    let [open] = done.obligations.as_slice() else { panic!("{:?}", done.obligations) };
+    for said in [
+        "reindex index concurrently app.served_pkey",
+        "app.served.some_of (schema, table, name) was never validated",
+        "select setval('\"app\".\"served_id_seq\"', (select max(\"id\") from \"app\".\"served\"))",
+    ] {
+        assert!(open.say.contains(said), "{said}: {}", open.say);
+    }
+    // What is typed mends it.
+    server.sql("phoenix", "reindex index concurrently app.served_pkey").await;
+    let mend = "select setval('\"app\".\"served_id_seq\"', (select max(\"id\") from \"app\".\"served\")); \
+         alter table app.served validate constraint some_of";
+    server.sql("phoenix", mend).await;
+    let done = perform(&clients, &armed, &call, &seen).await.expect("a result");
+    assert_eq!(
+        (&done.outputs["sound"], done.obligations.len()),
+        (&json!(true), 0),
+        "{:?}",
+        done.notes
+    );
 }
 
 #[test]
