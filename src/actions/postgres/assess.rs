@@ -277,6 +277,19 @@ async fn doubts_of_tables(
     Ok(missing.into_iter().map(said).collect())
 }
 
+/// Asks for the newest instant the business wrote, where the estate says how; that it is not known fails nothing.
+async fn ask_newest(clients: &Clients, wanted: &Wanted<'_>, until: Until, report: &mut Report) {
+    let Some(sql) = &essentials::of(clients).newest else { return };
+    let of = (wanted.with.instance.as_str(), wanted.database);
+    match essentials::newest(clients, of, sql, until).await {
+        Ok(newest) => report.newest = Some(newest),
+        Err(why) => {
+            let what = "the newest instant the business wrote is not known";
+            report.remarks.push(format!("{what}: {why}"));
+        }
+    }
+}
+
 /// Reads what is to be read, into the report.
 async fn read(
     clients: &Clients,
@@ -295,17 +308,7 @@ async fn read(
         }
     };
     report.doubts = doubts_of_tables(clients, &mut session, with, &mut families).await?;
-    if let Some(sql) = &essentials::of(clients).newest {
-        match essentials::newest(clients, (with.instance.as_str(), wanted.database), sql, until)
-            .await
-        {
-            Ok(newest) => report.newest = Some(newest),
-            Err(why) => {
-                let what = "the newest instant the business wrote is not known";
-                report.remarks.push(format!("{what}: {why}"));
-            }
-        }
-    }
+    ask_newest(clients, wanted, until, report).await;
     arrange(
         &mut families,
         match with.tier {

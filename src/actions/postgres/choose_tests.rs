@@ -246,6 +246,39 @@ async fn what_was_copied_after_the_damage_began_is_expected_to_carry_it() {
 }
 
 #[tokio::test]
+async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
+    let Some(server) = Server::start() else { return };
+    server.prepare().await;
+    let replica = server.replica();
+    server.sql("phoenix", "insert into orders values (1)").await;
+    while replica.text("phoenix", "select count(*)::text from orders").await != "1" {}
+    let dumps = tempfile::tempdir().expect("a directory");
+    let more = json!({
+        "dumps": dumps.path(),
+        "evidence": dumps.path(),
+        "replica": { "id": "standby", "region": "us-east-1", "address": replica.address.to_string() },
+    });
+    let (clients, _armed) = testing::armed(server.estate(&more));
+    let asked = Asked { incident: None, now: clients.clock.now(), regions: Vec::new() };
+    let points = list(&clients, &asked).await.expect("listed");
+    let standby = find(&points, "replica:standby");
+    assert_eq!((standby.damage, standby.loss), (Damage::Same, None));
+    assert!(standby.taken.is_some() && standby.bytes.is_some(), "{standby:?}");
+    let why = standby.unusable.as_deref().expect("no step takes it");
+    assert!(why.starts_with("standby replays what its primary writes, damage as well"), "{why}");
+    assert_eq!(points.points.last().map(|point| point.id.as_str()), Some("replica:standby"));
+    // Nobody takes it, whatever is said of what was never proved.
+    let with = json!({ "unverified": true, "choose": "replica:standby" });
+    let (call, _news) = testing::call(ActionName::PostgresChooseRecoveryPoint, with);
+    observe(&clients, &call).await.expect_err("it cannot be taken");
+    replica.promote();
+    while replica.text("phoenix", "select pg_is_in_recovery()::text").await != "false" {}
+    let points = list(&clients, &asked).await.expect("listed");
+    let why = find(&points, "replica:standby").unusable.clone().expect("no step takes it");
+    assert!(why.contains("is no replica any more"), "{why}");
+}
+
+#[tokio::test]
 async fn what_is_no_backup_is_left_out_aloud() {
     let Some(lab) = Lab::open().await else { return };
     std::fs::create_dir(lab.bases.join("cut")).expect("made");

@@ -57,7 +57,7 @@ pub(crate) async fn observe(
         }
         return Ok(seen);
     }
-    seen.evidence = obstacles::none(clients, &scene, &mut session).await?;
+    seen.evidence = obstacles::known(clients, &scene, &mut session).await?;
     seen.differences = differences(&scene);
     seen.commands = by_hand::database::cut_over(
         &clients.estate,
@@ -84,8 +84,8 @@ pub(crate) async fn perform(
         if scene.live() != seen.live {
             return Err(changed(with, &seen.live, &scene.live()));
         }
-        let differing = obstacles::none(clients, &scene, &mut session).await?;
-        notes.extend(differing.into_iter().map(|line| format!("{WARNS}{line}")));
+        obstacles::none(clients, &scene, &mut session).await?;
+        notes.extend(seen.evidence.iter().map(|line| format!("{WARNS}{line}")));
         change_names(clients, call, &scene, &mut session).await?;
     }
     let applied = |error: ActionError| ActionError { effect: Effect::Applied, ..error };

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use super::testing::{Lab, restore_of};
+use super::testing::{Lab, dump_of, restore_of};
 use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::way;
 use crate::clients::testing;
@@ -93,4 +93,44 @@ async fn a_proof_that_is_cut_off_anywhere_proves_nothing_and_the_next_is_whole()
             ),
         }
     }
+}
+
+#[tokio::test]
+async fn a_dump_that_is_cut_off_anywhere_leaves_no_dump_and_the_next_is_whole() {
+    let Some(lab) = Lab::open().await else { return };
+    let (address, left) = way(lab.server.address, i64::MAX).await;
+    let primary =
+        json!({ "id": "phoenix-prod", "region": "us-east-1", "address": address.to_string() });
+    let (clients, armed) = lab.clients_with(&json!({ "primary": primary }));
+    let (call, _news) = testing::call(ActionName::PostgresDump, dump_of("first"));
+    let seen = observe(&clients, &call).await.expect("observed");
+    let mut cut = 0;
+    // Closer together where each word is a question, further apart where they are rows.
+    let places = std::iter::successors(Some(0_i64), |words| Some(words + 5 + words / 8));
+    for words in places {
+        left.store(words, Ordering::SeqCst);
+        let dumped = perform(&clients, &armed, &call, &seen).await;
+        if left.load(Ordering::SeqCst) >= 0 {
+            dumped.expect("nothing was cut");
+            assert!(cut > 10, "it was cut {cut} times");
+            break;
+        }
+        match dumped {
+            // The last words take leave of the server: all was written by then.
+            Ok(_) => std::fs::remove_dir_all(lab.dumps.path().join("first.dump")).expect("removed"),
+            Err(error) => {
+                let known = (error.class, error.effect);
+                assert_eq!(known, (FailureClass::Transient, Effect::None), "{words}: {error}");
+                assert!(
+                    !lab.names().contains(&"first.dump".to_owned()),
+                    "{words}: {:?}",
+                    lab.names()
+                );
+                cut += 1;
+            }
+        }
+    }
+    assert_eq!(lab.names(), ["first.dump"], "nothing else is left");
+    lab.restored("first", "copy").await.expect("restored");
+    lab.proved("first", "copy").await.expect("whole");
 }

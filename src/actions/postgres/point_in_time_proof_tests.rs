@@ -1,7 +1,10 @@
 //! What a restore to a point in time proves of its backup, and what it needs of the programs.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::actions::postgres::base::BaseBackups;
+use crate::clients::postgres::testing::way;
 use crate::clients::postgres::tools::{Tool, find_exact};
 
 #[tokio::test]
@@ -84,4 +87,35 @@ async fn programs_the_servers_user_cannot_run_are_told_before() {
     lab.nothing_made();
     mode(0o755);
     observe(&clients, &Lab::call("latest")).await.expect("nothing is in the way any more");
+}
+
+#[tokio::test]
+async fn a_restored_server_that_is_not_reached_any_more_is_taken_up_again() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.row(1).await;
+    let (address, left) = way(lab.listen, 0).await;
+    let mut more = lab.estate_with(lab.data.to_str().expect("a path"));
+    more["addresses"] = json!({ "phoenix-recovered": address.to_string() });
+    let (clients, armed) = testing::armed(lab.server.estate(&more));
+    let clients = clients.with_artifacts(lab.artifacts.path().to_owned());
+    let call = Lab::call("latest");
+    let mut seen = observe(&clients, &call).await.expect("observed");
+    for words in (0..).step_by(4) {
+        left.store(words, Ordering::SeqCst);
+        let restored = perform(&clients, &armed, &call, &seen).await;
+        if left.load(Ordering::SeqCst) >= 0 {
+            restored.expect("nothing was cut");
+            assert!(words > 20, "only {words} words");
+            break;
+        }
+        if let Err(error) = restored {
+            let known = (error.class, error.effect);
+            assert_eq!(known, (FailureClass::Transient, Effect::Applied), "{words}: {error}");
+        }
+        // The data directory is there, and is this step's.
+        left.store(i64::MAX, Ordering::SeqCst);
+        seen = observe(&clients, &call).await.expect("observed");
+        assert_eq!(seen.live["begun"], true, "{words}: {seen:?}");
+    }
+    assert_eq!(lab.rows().await, [1]);
 }

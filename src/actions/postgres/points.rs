@@ -5,6 +5,7 @@
 
 mod own;
 mod rds;
+mod replica;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -263,6 +264,9 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
     }
     if database.base_backups.is_some() {
         take(own::base_backups(clients, database, asked).await);
+    }
+    if let Some(replica) = database.replica.as_ref().filter(|_| !database.on_rds()) {
+        take(Ok(replica::point(clients, replica, asked).await));
     }
     for region in asked.regions.iter().filter(|_| database.on_rds()) {
         take(rds::points(clients, region, asked).await);

@@ -46,12 +46,25 @@ const INSIDE: &str = "select pid, coalesce(usename::text, backend_type, 'a sessi
      coalesce(backend_type, 'hidden from this user') from pg_stat_activity \
      where datname::text = any($1::text[]) and pid <> pg_backend_pid() order by 1";
 
-/// Returns what else is to be known of the two, a line each; an error where anything is in the way.
-pub(super) async fn none(
+/// Returns what is to be known of the two before their names change, a line each; an error where anything is in the way.
+pub(super) async fn known(
     clients: &Clients,
     scene: &Scene<'_>,
     session: &mut Session,
 ) -> Result<Vec<String>, ActionError> {
+    none(clients, scene, session).await?;
+    let rest = Box::pin(unusable(clients, scene)).await?;
+    let mut lines = differing(clients, scene, session).await?;
+    lines.extend(rest);
+    Ok(lines)
+}
+
+/// Holds that nothing is in the way.
+pub(super) async fn none(
+    clients: &Clients,
+    scene: &Scene<'_>,
+    session: &mut Session,
+) -> Result<(), ActionError> {
     let (name, restored) = (scene.name.as_str(), scene.with.restored.as_str());
     let mut found = Vec::new();
     if name == restored {
@@ -81,18 +94,13 @@ pub(super) async fn none(
         found.extend(not_open(clients, scene, session).await?);
         found.extend(bound(clients, scene, session).await?);
     }
-    let mut lines = Vec::new();
-    if found.is_empty() {
-        match Box::pin(unusable(clients, scene)).await? {
-            Usable::Lacking(obstacle) => found.push(obstacle),
-            Usable::As(known) => lines.extend(known),
-        }
-    }
-    if found.is_empty() {
-        lines.extend(differing(clients, scene, session).await?);
-        return Ok(lines);
-    }
-    let class = found[0].class;
+    let Some(first) = found.first() else { return Ok(()) };
+    Err(refused(scene, first.class, &found))
+}
+
+/// Says all that is in the way at once.
+fn refused(scene: &Scene<'_>, class: FailureClass, found: &[Obstacle]) -> ActionError {
+    let (name, restored) = (scene.name.as_str(), scene.with.restored.as_str());
     let one = found.iter().all(|obstacle| obstacle.class == class);
     let said: Vec<&str> = found.iter().map(|obstacle| obstacle.said.as_str()).collect();
     let mut ways: Vec<&str> = found.iter().map(|obstacle| obstacle.way.as_str()).collect();
@@ -103,7 +111,7 @@ pub(super) async fn none(
         said.join("; ")
     );
     let class = if one { class } else { FailureClass::Invalid };
-    Err(ActionError::unchanged(class, message).hint(ways.join("; ")))
+    ActionError::unchanged(class, message).hint(ways.join("; "))
 }
 
 async fn rights(
@@ -226,17 +234,9 @@ async fn not_open(
     Ok(found)
 }
 
-/// What the application's roles find in the restored database.
-enum Usable {
-    /// Not what they have in the damaged one on what the estate calls essential
-    Lacking(Obstacle),
-    /// What else there is to know, a line each
-    As(Option<String>),
-}
-
 /// Holds the rights of the application's roles in the restored database against those in the damaged one: what is essential
 /// must not lack any, and of the rest it is said.
-async fn unusable(clients: &Clients, scene: &Scene<'_>) -> Result<Usable, ActionError> {
+async fn unusable(clients: &Clients, scene: &Scene<'_>) -> Result<Option<String>, ActionError> {
     let (name, restored) = (scene.name.as_str(), scene.with.restored.as_str());
     let (instance, estate) = (&scene.with.instance, database(clients)?);
     let rights = async |database: &str| {
@@ -252,22 +252,20 @@ async fn unusable(clients: &Clients, scene: &Scene<'_>) -> Result<Usable, Action
             let said = format!(
                 "whether the application may do in {restored} what it may in {name} is not known: {error}"
             );
-            return Ok(Usable::As(Some(said)));
+            return Ok(Some(said));
         }
     };
     let essential = |table: &str| estate.essentials.tables.iter().any(|name| name == table);
     if let Some(Lacking { said, grants }) = there.lacking(&before, essential) {
         let said = format!("in {restored} {said}, which it has in {name}");
-        return Ok(Usable::Lacking(invalid(
-            said,
-            format!("in {restored}, as their owner: {grants}"),
-        )));
+        let found = invalid(said, format!("in {restored}, as their owner: {grants}"));
+        return Err(refused(scene, found.class, &[found]));
     }
     let rest = there.lacking(&before, |_| true);
     let say = |Lacking { said, grants }| {
         format!("in {restored} {said}, which it has in {name}; as their owner: {grants}")
     };
-    Ok(Usable::As(rest.map(say)))
+    Ok(rest.map(say))
 }
 
 /// Returns what is bound to either database: it would hold the names up, or be left with the damaged one unseen.
