@@ -138,9 +138,8 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
         lines.push(format!("{restored} --section=pre-data {file}"));
         lines.extend(tables.names().iter().map(|name| {
             // The program compares names to the letter.
-            let plain = name.replace('"', "");
-            let (schema, table) = plain.split_once('.').unwrap_or(("public", plain.as_str()));
-            let [schema, table] = [schema, table].map(shell::word);
+            let (schema, table) = Tables::parts(name);
+            let [schema, table] = [schema, table].map(|part| shell::word(&part));
             format!(
                 "{restored} --data-only --strict-names --schema={schema} --table={table} {file}"
             )

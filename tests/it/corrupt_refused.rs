@@ -300,7 +300,16 @@ fn a_lock_that_keeps_the_names_from_changing_is_named_and_the_database_opened_ag
         })
     };
     let said = ["postgres (pid ", "somebody"];
-    let (folder, ended) = scene.ends_by(|_| {}, run, ROLLED_BACK, &said);
+    // The proof takes so long that the lock is there before it ends.
+    let slow = |folder: &mut Folder| {
+        let file = folder.path().join("phoenix-dr.yaml");
+        let text = std::fs::read_to_string(&file).expect("the estate file");
+        let asks = "sql: select count(*) = 500 from experiments";
+        let slowly = "sql: select count(*) = 500 and pg_sleep(8) is not null from experiments";
+        assert!(text.contains(asks));
+        std::fs::write(&file, text.replace(asks, slowly)).expect("written");
+    };
+    let (folder, ended) = scene.ends_by(slow, run, ROLLED_BACK, &said);
     let failed = of_step(&events(&folder), "step_failed", "cut_over")[0].to_string();
     assert!(failed.contains("lock"), "{failed}: {}", ended.said());
     application_writes(&scene.estate);

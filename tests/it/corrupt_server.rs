@@ -79,6 +79,19 @@ fn a_server_made_of_a_base_backup_takes_over_from_a_damaged_one() {
         assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "done", "{step}");
     }
     taken_over(&estate, &place);
+    // From before it takes over until all of it was read the proof is pending.
+    let pending = "proof-pending-phoenix-on-phoenix-recovered";
+    let at = |wanted: &dyn Fn(&serde_json::Value) -> bool| {
+        events.iter().position(wanted).expect("it was recorded")
+    };
+    let opened = at(&|event| {
+        event["kind"] == "obligation_opened" && event["obligation"]["id"] == json!(pending)
+    });
+    let closed = at(&|event| event["kind"] == "obligation_closed" && event["id"] == json!(pending));
+    let repointed = at(&|event| event["kind"] == "step_started" && event["step"] == "repoint");
+    let read = at(&|event| event["kind"] == "step_started" && event["step"] == "deep");
+    assert!(opened < repointed && repointed < read && read < closed, "{opened} {closed}");
+    assert!(!done.said().contains(pending), "{}", done.said());
     // Gone without by the word, which came before the fence and stays open.
     let owed = events.iter().position(|event| {
         event["kind"] == "obligation_opened"

@@ -206,6 +206,8 @@ pub(crate) async fn perform(
     let mut notes = notes(&report, file.as_deref());
     if !report.damaged().is_empty() {
         notes.extend(disproved::void(clients, call, (&with.instance, &with.region)).await);
+    } else if with.proves && with.database.is_none() && report.is_proved() {
+        notes.extend(disproved::confirm(clients, call, &with.instance));
     }
     Ok(Performed {
         after: seen.desired.clone(),
@@ -248,9 +250,11 @@ pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed
         return Vec::new();
     };
     let subject = subject(&clients.estate, with, database);
-    match with.tier {
-        AssessTier::Quick => Vec::new(),
-        AssessTier::Deep => {
+    match (with.tier, with.proves) {
+        (AssessTier::Quick, _) => Vec::new(),
+        // What no page shows was not looked for.
+        (AssessTier::Deep, false) => vec![subject.id(conclude::DAMAGED)],
+        (AssessTier::Deep, true) => {
             [conclude::PENDING, conclude::DAMAGED].map(|prefix| subject.id(prefix)).to_vec()
         }
     }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::points::{Asked, Point, PointKind, Points, list};
+use super::points::{Asked, Damage, Point, PointKind, Points, list};
 use super::target::{NoTarget, RecoveryTarget};
 use crate::actions::choice;
 use crate::actions::foresee::Foreseen;
@@ -30,7 +30,9 @@ pub(crate) async fn observe(
     with: &PostgresChooseRecoveryPoint,
 ) -> Result<Observation, ActionError> {
     let now = clients.clock.now();
-    let said = instant("incident", with.incident.as_deref(), now)?;
+    // So long ago, or at that time of the day, as it was when the run began: whoever takes it up an hour later means no other.
+    let then = call.run.began().unwrap_or(now);
+    let said = instant("incident", with.incident.as_deref(), then)?;
     let incident = said.or(instant("latest", with.latest.as_deref(), now)?);
     let regions = match &with.region {
         Some(region) => vec![region.as_str()],
@@ -42,6 +44,8 @@ pub(crate) async fn observe(
     if let Some(target) = &target {
         points.iter_mut().for_each(|point| aim(point, target, incident.unwrap_or(now)));
     }
+    let untold =
+        target.filter(|target| matches!(target, RecoveryTarget::Name(_) | RecoveryTarget::Lsn(_)));
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
@@ -57,6 +61,10 @@ pub(crate) async fn observe(
     if said.is_none() {
         all.iter_mut()
             .for_each(|candidate| candidate.doubts.push(format!("{UNSAID}: it may be in it")));
+    }
+    if let Some(target) = untold {
+        let doubt = format!("whether `{target}` is from before the damage only its WAL tells");
+        all.iter_mut().for_each(|candidate| candidate.doubts.push(doubt.clone()));
     }
     let counted = incident.map(|at| at.to_string()).unwrap_or_default();
     for candidate in &mut all {
@@ -135,11 +143,36 @@ fn aim(point: &mut Point, target: &RecoveryTarget, incident: Timestamp) {
         point.unusable.get_or_insert(why);
         return;
     }
-    point.loss = match target {
-        RecoveryTarget::Time(at) => Some(Span(since(*at, incident))),
-        RecoveryTarget::Latest => point.loss,
+    let (taken, until) = (point.taken, point.until);
+    let why = match target {
+        RecoveryTarget::Time(at) if taken.is_some_and(|taken| taken > *at) => {
+            Some(format!("it was complete only after `{target}`"))
+        }
+        RecoveryTarget::Time(at) if until.is_some_and(|until| until < *at) => {
+            Some(format!("its WAL ends before `{target}`"))
+        }
+        RecoveryTarget::Lsn(lsn) if point.lsn.is_some_and(|end| end < *lsn) => {
+            Some(format!("its WAL ends before `{target}`"))
+        }
+        RecoveryTarget::Time(_)
+        | RecoveryTarget::Lsn(_)
+        | RecoveryTarget::Name(_)
+        | RecoveryTarget::Latest => None,
+    };
+    if let Some(why) = why {
+        point.unusable.get_or_insert(why);
+    }
+    let reached = match target {
+        RecoveryTarget::Time(at) => Some(*at),
+        RecoveryTarget::Latest => until.or(taken),
         RecoveryTarget::Lsn(_) | RecoveryTarget::Name(_) => None,
     };
+    // What is gone through behind the damage brings its wrong rows.
+    if point.damage == Damage::Before && reached.is_some_and(|at| at > incident) {
+        point.damage = Damage::Rows;
+    }
+    let from_before = reached.filter(|_| point.damage == Damage::Before);
+    point.loss = from_before.map(|at| Span(since(at, incident)));
     point.target = Some(target.clone());
 }
 

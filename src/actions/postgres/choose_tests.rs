@@ -196,10 +196,24 @@ async fn a_target_that_is_given_is_gone_to_by_base_backups_alone() {
     assert_eq!(sunday.detail["target"], "name before the release");
     let why = of("dump:nightly").unusable.as_deref();
     assert_eq!(why, Some("only a base backup and its WAL go to `name before the release`"));
+    let doubt = "whether `name before the release` is from before the damage only its WAL tells";
+    assert!(sunday.doubts.iter().any(|line| line == doubt), "{:?}", sunday.doubts);
+    let of = async |target: String| {
+        let seen = lab.choices(with(&target)).await;
+        let mut choices = seen.map(|seen| seen.choices).unwrap_or_default();
+        choices.retain(|choice| choice.id == "base:sunday");
+        choices.pop()
+    };
+    // From before the backup, and from behind the end of its WAL, nothing comes.
     let early = incident.checked_sub(Span::minutes(7).duration()).expect("an instant");
-    let seen = lab.choices(with(&format!("time {early}"))).await.expect("one goes there");
-    let sunday = seen.choices.iter().find(|choice| choice.id == "base:sunday").expect("listed");
-    assert_eq!(sunday.loss, Some(Span::minutes(7)));
+    assert_eq!(of(format!("time {early}")).await, None, "nothing else is usable");
+    assert_eq!(of("lsn FF/0".to_owned()).await, None);
+    let between = lab.now().await;
+    lab.server.sql("phoenix", "insert into orders values (1)").await;
+    lab.server.archived().await;
+    let behind = of(format!("time {between}")).await.expect("it goes there");
+    assert_eq!(behind.loss, None, "from behind the damage nothing is known to be lost or not");
+    assert!(behind.doubts[0].contains("rows that were wrong are in it"), "{:?}", behind.doubts);
     let error = lab.choices(with("before")).await.expect_err("no target");
     assert_eq!(error.class, FailureClass::Invalid);
     assert!(error.message.contains("argument `target`: `before` is no target; write"), "{error}");
@@ -246,16 +260,35 @@ async fn what_was_copied_after_the_damage_began_is_expected_to_carry_it() {
 }
 
 #[tokio::test]
+async fn so_long_ago_is_counted_from_when_the_run_began() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.proved_dump("nightly").await;
+    let (clients, _armed) = lab.clients();
+    let with = json!({ "incident": "15m", "unverified": true });
+    let (mut call, _news) = testing::call(ActionName::PostgresChooseRecoveryPoint, with);
+    let began = clients.clock.now().checked_sub(Span::minutes(90).duration()).expect("an instant");
+    let millis = u64::try_from(began.as_millisecond()).expect("after 1970");
+    call.run = crate::ids::RunId(ulid::Ulid::from_parts(millis, 7).to_string());
+    let seen = observe(&clients, &call).await.expect("observed");
+    let incident = seen.choices[0].detail["incident"].as_str().expect("an instant");
+    let incident: Timestamp = incident.parse().expect("an instant");
+    let expected = began.as_millisecond() - 15 * 60 * 1000;
+    assert_eq!(incident.as_millisecond(), expected);
+    // The dump is of today: it is from behind what happened then.
+    assert!(seen.choices.iter().all(|choice| !choice.doubts.is_empty()), "{:?}", seen.choices);
+}
+
+#[tokio::test]
 async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
     let Some(server) = Server::start() else { return };
     server.prepare().await;
     let replica = server.replica();
     server.sql("phoenix", "insert into orders values (1)").await;
     while replica.text("phoenix", "select count(*)::text from orders").await != "1" {}
-    let dumps = tempfile::tempdir().expect("a directory");
+    let (bases, wal) = (server.directory("bases"), server.directory("wal"));
+    server.base_backup(&bases.join("sunday"), &[]);
     let more = json!({
-        "dumps": dumps.path(),
-        "evidence": dumps.path(),
+        "base_backups": { "directory": bases, "wal": wal },
         "replica": { "id": "standby", "region": "us-east-1", "address": replica.address.to_string() },
     });
     let (clients, _armed) = testing::armed(server.estate(&more));
@@ -266,7 +299,8 @@ async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
     assert!(standby.taken.is_some() && standby.bytes.is_some(), "{standby:?}");
     let why = standby.unusable.as_deref().expect("no step takes it");
     assert!(why.starts_with("standby replays what its primary writes, damage as well"), "{why}");
-    assert_eq!(points.points.last().map(|point| point.id.as_str()), Some("replica:standby"));
+    let ids: Vec<&str> = points.points.iter().map(|point| point.id.as_str()).collect();
+    assert_eq!(ids, ["base:sunday", "replica:standby"], "what can be taken comes first");
     // Nobody takes it, whatever is said of what was never proved.
     let with = json!({ "unverified": true, "choose": "replica:standby" });
     let (call, _news) = testing::call(ActionName::PostgresChooseRecoveryPoint, with);

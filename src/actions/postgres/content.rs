@@ -379,16 +379,14 @@ async fn behind(
     Ok(found)
 }
 
-/// Returns the statement that lists indexes that are not valid, as `schema.name`.
-pub(super) fn invalid_indexes() -> String {
+fn invalid_indexes() -> String {
     format!(
         "select n.nspname || '.' || c.relname from pg_index i join pg_class c on c.oid = i.indexrelid \
          join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid and {OWN} order by 1"
     )
 }
 
-/// Returns the statement that lists constraints that were never validated, as `schema.table.name`.
-pub(super) fn unvalidated_constraints() -> String {
+fn unvalidated_constraints() -> String {
     format!(
         "select n.nspname || '.' || c.relname || '.' || k.conname from pg_constraint k \
          join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace \

@@ -1,4 +1,5 @@
-//! What damage in a restored database says of the backup it was restored from: that does not count as proved any more.
+//! What a look at a restored database says of the backup it was restored from: where that is damaged, that it does not count as
+//! proved any more; where all of it is sound, that it does not carry damage of pages.
 //!
 //! The backup is known by what the restore left: the mark in the data directory of a server of this host, the tags of an
 //! instance of RDS. Only what this very run has restored tells of its backup: what is damaged later was damaged here.
@@ -24,6 +25,32 @@ pub(super) async fn void(
             "{WARNS}the backup {instance} was restored from may still count as proved: {error}"
         ))
     })
+}
+
+/// Keeps that all of a server made of a base backup was read and is sound, where this run has restored it; returns what is to be
+/// told where that cannot be kept.
+pub(super) fn confirm(clients: &Clients, call: &Call, instance: &str) -> Option<String> {
+    confirmed(clients, call, instance).unwrap_or_else(|error| {
+        Some(format!(
+            "that the backup {instance} was restored from is sound could not be kept: {error}"
+        ))
+    })
+}
+
+fn confirmed(
+    clients: &Clients,
+    call: &Call,
+    instance: &str,
+) -> Result<Option<String>, ActionError> {
+    let recovered = &database(clients)?.recovered;
+    let Some(server) = recovered.server.as_ref().filter(|_| recovered.id == instance) else {
+        return Ok(None);
+    };
+    let Some((backup, digest)) = restored_from(server, call)? else { return Ok(None) };
+    let proofs = Proofs::in_directory(&BaseBackups::of(clients)?.root);
+    let took = proofs.find(&backup, &digest).and_then(|known| known.took);
+    let proved = Proved { backup: &backup, digest: &digest, by: ProvedBy::Sound, took };
+    Ok(proofs.keep_unless_failed(&Proof::of(clients, call, proved)))
 }
 
 async fn voided(

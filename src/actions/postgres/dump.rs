@@ -264,6 +264,8 @@ pub(super) fn class(ended: &Ended) -> FailureClass {
         "shutting down",
         "lock timeout",
         "conflict with recovery",
+        // The session that had taken it was lost.
+        "invalid snapshot identifier",
     ];
     if passing.iter().any(|words| said(words)) {
         return FailureClass::Transient;

@@ -152,10 +152,15 @@ pub(super) fn said(left: &[String]) -> Option<String> {
     })
 }
 
-/// Returns what stays open of that.
-pub(super) fn obligation(instance: &str, name: &str, left: &[String]) -> Option<Obligation> {
+/// Returns what stays open of that: the extensions, and the privileges on what comes with them.
+pub(super) fn obligation(
+    instance: &str,
+    name: &str,
+    (left, grants): (&[String], &[String]),
+) -> Option<Obligation> {
     let made = left.iter().map(|extension| format!("create extension {}", identifier(extension)));
-    let made = made.collect::<Vec<_>>().join("; ");
+    let grants = grants.iter().map(|sql| sql.trim_end_matches(';').to_owned());
+    let made = made.chain(grants).collect::<Vec<_>>().join("; ");
     (!left.is_empty()).then(|| Obligation {
         id: format!("extensions-{name}"),
         say: format!("{name} on {instance} lacks the extensions {}", left.join(", ")),

@@ -26,6 +26,17 @@ async fn a_restore_goes_without_what_only_looks_and_says_so() {
     let owed = done.obligations.iter().find(|owed| owed.id == "extensions-copy");
     let how = &owed.expect("it stays open").how;
     assert!(how.contains("create extension \"amcheck\"; create extension"), "{how}");
+    // With what they bring, and nothing else is lacking.
+    assert!(
+        how.contains("; GRANT ALL ON FUNCTION public.bt_index_check(index regclass, heapallindexed boolean) TO dr"),
+        "{how}"
+    );
+    assert_eq!(done.obligations.len(), 1, "{:?}", done.obligations);
+    let statements = how.rsplit("by then: ").next().expect("statements");
+    lab.server.sql("copy", statements).await;
+    let may =
+        "select has_function_privilege('dr', 'bt_index_check(regclass, boolean)', 'EXECUTE')::text";
+    assert_eq!(lab.server.text("copy", may).await, "true");
     lab.proved("first", "copy").await.expect("all of its own is there");
     // A superuser makes them all.
     lab.server.sql("postgres", "alter role dr superuser").await;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::actions::postgres::base::BaseBackups;
+use crate::actions::postgres::points::{Asked, Damage, list};
 use crate::clients::postgres::testing::way;
 use crate::clients::postgres::tools::{Tool, find_exact};
 
@@ -118,4 +119,42 @@ async fn a_restored_server_that_is_not_reached_any_more_is_taken_up_again() {
         assert_eq!(seen.live["begun"], true, "{words}: {seen:?}");
     }
     assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn a_backup_all_of_which_was_read_and_sound_carries_no_damage_of_pages() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let amcheck = "create extension amcheck; grant pg_read_all_data to dr; \
+         grant execute on function bt_index_check(regclass, boolean) to dr; \
+         grant execute on function verify_heapam(regclass, boolean, boolean, text, bigint, bigint) to dr";
+    lab.server.sql("phoenix", amcheck).await;
+    lab.row(1).await;
+    lab.restored("latest").await.expect("restored");
+    let (clients, armed) = lab.clients();
+    let damage = async || {
+        let incident = "2026-01-01T00:00:00Z".parse().expect("an instant");
+        let asked = Asked { incident: Some(incident), now: lab.now().await, regions: Vec::new() };
+        let points = list(&clients, &asked).await.expect("listed").points;
+        let sunday = points.into_iter().find(|point| point.id == "base:sunday");
+        sunday.expect("it is there").damage
+    };
+    assert_eq!(
+        damage().await,
+        Damage::Same,
+        "a row that could be written says nothing of the pages"
+    );
+    let with = json!({
+        "instance": "phoenix-recovered", "region": "us-east-1", "tier": "deep", "proves": true,
+    });
+    let (assess, _news) = testing::call(ActionName::PostgresAssess, with);
+    let seen = observe(&clients, &assess).await.expect("observed");
+    let done = perform(&clients, &armed, &assess, &seen).await.expect("assessed");
+    assert_eq!(done.outputs["sound"], true, "{:?}", done.notes);
+    assert_eq!(damage().await, Damage::Rows);
+    let doubts = Damage::Rows.said().expect("rows that were wrong may be in it");
+    assert!(doubts.contains("rows that were wrong"), "{doubts}");
+    // A later restore that takes writes takes nothing of that.
+    lab.taken_back("latest").await.expect("taken back");
+    lab.restored("latest").await.expect("restored");
+    assert_eq!(damage().await, Damage::Rows);
 }

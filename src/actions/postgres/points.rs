@@ -265,9 +265,6 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
     if database.base_backups.is_some() {
         take(own::base_backups(clients, database, asked).await);
     }
-    if let Some(replica) = database.replica.as_ref().filter(|_| !database.on_rds()) {
-        take(Ok(replica::point(clients, replica, asked).await));
-    }
     for region in asked.regions.iter().filter(|_| database.on_rds()) {
         take(rds::points(clients, region, asked).await);
     }
@@ -282,6 +279,12 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
         return Err(ActionError::unchanged(FailureClass::NotFound, message).hint(
             "name `dumps` or `base_backups` under `database` in the estate file; `phoenix-dr init` shows how",
         ));
+    }
+    // Last: what no step takes is no reason to say that something was found.
+    if let Some(replica) = database.replica.as_ref().filter(|_| !database.on_rds()) {
+        let mut replica = replica::point(clients, replica, asked).await;
+        found.points.append(&mut replica.points);
+        found.remarks.append(&mut replica.remarks);
     }
     for point in found.points.iter_mut().filter(|point| point.damage.said().is_some()) {
         // How much of it is damaged nobody knows, so that nothing is known of what would be lost.

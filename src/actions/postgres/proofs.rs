@@ -28,6 +28,8 @@ pub(crate) enum ProvedBy {
     Content,
     /// A server was made of it, reached its target and took writes
     Recovery,
+    /// All of a server made of it was read by the deep tier, and was sound
+    Sound,
 }
 
 /// A backup was restored, and was what it should be.
@@ -140,11 +142,12 @@ impl Proofs {
     }
 
     /// Keeps that a server restored from a backup takes writes. What was found damaged stays so: a row that could be written says
-    /// nothing of the other pages.
+    /// nothing of the other pages. And what was once read in full and found sound stays that.
     pub(super) fn keep_unless_failed(&self, proof: &Proof) -> Option<String> {
         let known = self.find(&proof.backup, &proof.digest);
+        let by = known.as_ref().filter(|known| known.by == ProvedBy::Sound).map(|known| known.by);
         match known.and_then(|known| known.failed) {
-            None => self.keep(proof),
+            None => self.keep(&Proof { by: by.unwrap_or(proof.by), ..proof.clone() }),
             Some(why) => Some(format!(
                 "{WARNS}{} does not count as proved: {why}; remove {} where that had another cause",
                 proof.backup,

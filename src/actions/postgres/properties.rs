@@ -272,25 +272,53 @@ pub(super) async fn give(
     what: &str,
     all: &[Given],
 ) -> Result<Vec<String>, ActionError> {
-    let mut failed: Vec<(String, Vec<&str>)> = Vec::new();
-    for Given { said, sql } in all {
-        let Err(error) = session.command(clients, what, sql).await else { continue };
+    let failed = tried(clients, session, what, all).await?;
+    Ok(failed.iter().map(Failed::said).collect())
+}
+
+/// Statements that could not be carried out, for one reason.
+pub(super) struct Failed<'a> {
+    pub why: String,
+    pub those: Vec<&'a Given>,
+}
+
+impl Failed<'_> {
+    /// Returns it in a line.
+    pub(super) fn said(&self) -> String {
+        let why = &self.why;
+        match self.those.as_slice() {
+            [one] => format!("{WARNS}not done: {}: {why}", one.said),
+            [first, more @ ..] => {
+                format!(
+                    "{WARNS}not done: {} and {} more of the same: {why}",
+                    first.said,
+                    more.len()
+                )
+            }
+            [] => format!("{WARNS}{why}"),
+        }
+    }
+}
+
+/// Carries statements out one by one, as [`give`] does; returns those that failed.
+pub(super) async fn tried<'a>(
+    clients: &Clients,
+    session: &Session,
+    what: &str,
+    all: &'a [Given],
+) -> Result<Vec<Failed<'a>>, ActionError> {
+    let mut failed: Vec<Failed<'a>> = Vec::new();
+    for given in all {
+        let Err(error) = session.command(clients, what, &given.sql).await else { continue };
         if session.is_closed() {
             return Err(error);
         }
-        match failed.iter_mut().find(|(why, _)| *why == error.message) {
-            Some((_, those)) => those.push(said),
-            None => failed.push((error.message, vec![said])),
+        match failed.iter_mut().find(|failed| failed.why == error.message) {
+            Some(failed) => failed.those.push(given),
+            None => failed.push(Failed { why: error.message, those: vec![given] }),
         }
     }
-    let told = failed.iter().map(|(why, those)| match those.as_slice() {
-        [one] => format!("{WARNS}not done: {one}: {why}"),
-        [first, more @ ..] => {
-            format!("{WARNS}not done: {first} and {} more of the same: {why}", more.len())
-        }
-        [] => format!("{WARNS}{why}"),
-    });
-    Ok(told.collect())
+    Ok(failed)
 }
 
 fn unreadable(what: &str, error: &tokio_postgres::Error) -> ActionError {

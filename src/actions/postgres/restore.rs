@@ -160,10 +160,13 @@ pub(crate) async fn perform(
     let archive = Archive { tool: &tool, folder: staged.folder() };
     let what = What { manifest, draft: &draft, left: &left, part: part.as_ref() };
     fill(clients, call, with, archive, what).await.map_err(begun)?;
+    let mut later = Vec::new();
     // Nobody but its owner ever enters a database of a part.
     if part.is_none() {
-        let given = granting::grant(clients, call, with, archive, &draft).await;
-        notes.extend(given.map_err(begun)?);
+        let granted = granting::grant(clients, call, with, archive, (&draft, &left)).await;
+        let granted = granted.map_err(begun)?;
+        notes.extend(granted.notes);
+        later = granted.later;
     }
     call.progress.tell("gathering statistics", None);
     notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
@@ -173,7 +176,7 @@ pub(crate) async fn perform(
         Some(part) => vec![rows::owed(clients, with, manifest, part).await],
         None => not_given(&with.into, &notes)
             .into_iter()
-            .chain(extensions::obligation(&with.instance, &with.into, &left))
+            .chain(extensions::obligation(&with.instance, &with.into, (&left, &later)))
             .collect(),
     };
     notes.extend(extensions::said(&left));

@@ -68,7 +68,8 @@ impl Rights {
                  coalesce(array_remove(case when r.oid is null or not has_schema_privilege(r.oid, n.oid, 'USAGE') then null \
                  when c.relkind = 'S' then array[ \
                      case when has_sequence_privilege(r.oid, c.oid, 'USAGE') then 'usage' end, \
-                     case when has_sequence_privilege(r.oid, c.oid, 'SELECT') then 'select' end] \
+                     case when has_sequence_privilege(r.oid, c.oid, 'SELECT') then 'select' end, \
+                     case when has_sequence_privilege(r.oid, c.oid, 'UPDATE') then 'update' end] \
                  else array[ \
                      case when has_any_column_privilege(r.oid, c.oid, 'SELECT') then 'select' end, \
                      case when has_any_column_privilege(r.oid, c.oid, 'INSERT') then 'insert' end, \
@@ -102,19 +103,21 @@ impl Rights {
         Ok(())
     }
 
-    /// Returns what is lacking here of the rights another copy gives, on relations that both have and whose table is as wanted.
+    /// Returns what is lacking here of the rights another copy gives, on relations that both have; of those whose table and right
+    /// are as wanted.
     pub(in crate::actions) fn lacking(
         &self,
         other: &Self,
-        wanted: impl Fn(&str) -> bool,
+        wanted: impl Fn(&str, &str) -> bool,
     ) -> Option<Lacking> {
         let mut found = Vec::new();
         for (holder, rights) in &other.of {
             let has = self.of.get(holder);
-            let lacks = |right: &&String| has.is_none_or(|has| !has.contains(*right));
+            let lacks = |right: &&String| {
+                has.is_none_or(|has| !has.contains(*right)) && wanted(&holder.relation.table, right)
+            };
             let lacks: Vec<&str> = rights.iter().filter(lacks).map(String::as_str).collect();
-            let is_there = self.relations.contains(&holder.relation);
-            if !lacks.is_empty() && is_there && wanted(&holder.relation.table) {
+            if !lacks.is_empty() && self.relations.contains(&holder.relation) {
                 found.push((holder, lacks.join(", ")));
             }
         }
@@ -189,7 +192,7 @@ mod tests {
             ("app", "public.a_id_seq", ""),
             ("reader", "public.a", "select insert"),
         ]);
-        let lacking = here.lacking(&other, |_| true).expect("something");
+        let lacking = here.lacking(&other, |_, _| true).expect("something");
         assert_eq!(
             lacking.said,
             "app lacks insert on public.a, app lacks usage on public.a_id_seq, app lacks select on s t.c"
@@ -200,10 +203,11 @@ mod tests {
              grant insert on \"public\".\"a\" to \"app\"; grant usage on sequence \"public\".\"a_id_seq\" to \"app\"; \
              grant select on \"s t\".\"c\" to \"app\""
         );
-        let of_a = here.lacking(&other, |table| table == "public.a").expect("something");
+        let of_a = here.lacking(&other, |table, _| table == "public.a").expect("something");
         assert!(of_a.said.contains("a_id_seq") && !of_a.said.contains("s t.c"), "{of_a:?}");
-        let more = other.lacking(&here, |_| true).expect("more");
+        let more = other.lacking(&here, |_, _| true).expect("more");
         assert_eq!(more.said, "reader lacks insert on public.a");
-        assert_eq!(here.lacking(&here, |_| true), None);
+        assert_eq!(here.lacking(&here, |_, _| true), None);
+        assert_eq!(other.lacking(&here, |_, right| right != "insert"), None);
     }
 }

@@ -56,6 +56,22 @@ impl Tables {
         }
     }
 
+    /// Returns a name's schema and table without the quotes SQL needs around parts of them, which is how manifests have them.
+    pub(crate) fn parts(name: &str) -> (String, String) {
+        let (mut schema, mut plain) = (None, String::new());
+        let mut letters = name.chars().peekable();
+        let mut inside = false;
+        while let Some(letter) = letters.next() {
+            match letter {
+                '"' if inside && letters.next_if_eq(&'"').is_some() => plain.push('"'),
+                '"' => inside = !inside,
+                '.' if !inside && schema.is_none() => schema = Some(std::mem::take(&mut plain)),
+                other => plain.push(other),
+            }
+        }
+        (schema.unwrap_or_else(|| "public".to_owned()), plain)
+    }
+
     /// Reads them as a runbook has them; what is neither form means all.
     pub(crate) fn of(value: &serde_json::Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
@@ -70,5 +86,23 @@ impl Tables {
 impl Default for Tables {
     fn default() -> Self {
         Self::Names(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_schema_and_a_table_with_quotes_or_without() {
+        for (name, schema, table) in [
+            ("app.orders", "app", "orders"),
+            ("app.\"Odd name\"", "app", "Odd name"),
+            ("\"a\"\"b\".\"c\"", "a\"b", "c"),
+            ("\"a.b\".\"c.d\"", "a.b", "c.d"),
+            ("orders", "public", "orders"),
+        ] {
+            assert_eq!(Tables::parts(name), (schema.to_owned(), table.to_owned()), "{name}");
+        }
     }
 }

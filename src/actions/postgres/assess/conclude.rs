@@ -115,6 +115,11 @@ impl Report {
             && !self.entries.iter().any(|entry| entry.is_damaged() || entry.is_left())
     }
 
+    /// Says whether all of the database was read by the deep tier, and is sound.
+    pub(super) fn is_proved(&self) -> bool {
+        self.tier == AssessTier::Deep && self.is_sound() && self.schemas.is_none()
+    }
+
     /// Says whether nothing keeps an application out but that not all has been read yet: nothing is damaged, the catalogs
     /// and the essential tables were read in full, and of the rest nothing is unread but for want of time.
     pub(super) fn is_cleared(&self) -> bool {
@@ -290,8 +295,7 @@ impl Report {
     /// Returns what stays open where nothing is known to be damaged and not all was proved: an application may be let in,
     /// and the run is not what it looks like. The quick tier proves nothing to the end, whatever it has read.
     pub(super) fn pending(&self, of: &Subject<'_>) -> Option<Obligation> {
-        let proved = self.tier == AssessTier::Deep && self.is_sound() && self.schemas.is_none();
-        if proved || !self.damaged().is_empty() {
+        if self.is_proved() || !self.damaged().is_empty() {
             return None;
         }
         let (instance, database) = (of.instance, of.database);

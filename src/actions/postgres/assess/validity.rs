@@ -6,20 +6,16 @@
 
 use std::time::Duration;
 
-use crate::actions::postgres::content::{
-    HeldTo, columns_of_sequences, invalid_indexes, is_behind, unvalidated_constraints,
-};
+use super::reader::Until;
+use crate::actions::postgres::content::{HeldTo, OWN, columns_of_sequences, is_behind};
 use crate::clients::Clients;
 use crate::clients::postgres::long::NoRows;
 use crate::clients::postgres::{Session, identifier, literal};
 use crate::clock::since;
 use crate::outcome::ActionError;
 
-use super::reader::Until;
-
-/// The longest one question may take: the greatest value of a column without an index is as long to find as its table is to
-/// read.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The longest one question may take where nothing else ends it.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Below this no question is begun.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -30,18 +26,30 @@ pub(super) async fn wrong(
     until: Until,
 ) -> Result<Vec<String>, ActionError> {
     let mut look = Look { clients, session, until, found: Vec::new() };
-    look.names(&invalid_indexes(), |name| {
-        format!(
-            "the index {name} is not valid and serves no query: reindex index concurrently {name}"
-        )
-    })
-    .await?;
-    look.names(&unvalidated_constraints(), |name| {
-        format!("the constraint {name} (schema, table, name) was never validated: alter table with `validate constraint`")
-    })
-    .await?;
+    look.listed("which indexes are valid", &invalid_indexes()).await?;
+    look.listed("which constraints were validated", &unvalidated_constraints()).await?;
     look.sequences().await?;
     Ok(look.found)
+}
+
+/// Lists indexes that are not valid, a line each. One that keeps an exclusion constraint cannot be made beside the old one.
+fn invalid_indexes() -> String {
+    format!(
+        "select format('the index %I.%I is not valid and serves no query: reindex index %s%I.%I', n.nspname, c.relname, \
+             case when i.indisexclusion then '' else 'concurrently ' end, n.nspname, c.relname) \
+         from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace \
+         where not i.indisvalid and c.relkind = 'i' and {OWN} order by 1"
+    )
+}
+
+/// Lists constraints nobody validated, a line each.
+fn unvalidated_constraints() -> String {
+    format!(
+        "select format('the constraint %I of %I.%I was never validated: alter table %I.%I validate constraint %I', \
+             k.conname, n.nspname, c.relname, n.nspname, c.relname, k.conname) \
+         from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace \
+         where not k.convalidated and {OWN} order by 1"
+    )
 }
 
 struct Look<'a> {
@@ -52,7 +60,8 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Returns the rows, or notes why there are none.
+    /// Returns the rows, or notes why there are none. Each question has the time that is left: the greatest value of a column
+    /// without an index is as long to find as its table is to read.
     async fn rows(
         &mut self,
         what: &str,
@@ -78,10 +87,10 @@ impl Look<'_> {
         self.found.push(format!("not known: {what}: {why}"));
     }
 
-    async fn names(&mut self, sql: &str, say: impl Fn(&str) -> String) -> Result<(), ActionError> {
-        let rows = self.rows("which indexes and constraints are valid", sql).await?;
-        let names = rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok());
-        self.found.extend(names.map(|name| say(&name)));
+    /// Notes every line a statement gives.
+    async fn listed(&mut self, what: &str, sql: &str) -> Result<(), ActionError> {
+        let rows = self.rows(what, sql).await?;
+        self.found.extend(rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()));
         Ok(())
     }
 

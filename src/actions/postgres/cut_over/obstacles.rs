@@ -255,13 +255,20 @@ async fn unusable(clients: &Clients, scene: &Scene<'_>) -> Result<Option<String>
             return Ok(Some(said));
         }
     };
-    let essential = |table: &str| estate.essentials.tables.iter().any(|name| name == table);
+    // An application seldom truncates.
+    let essential = |table: &str, right: &str| {
+        right != "truncate" && estate.essentials.tables.iter().any(|name| name == table)
+    };
     if let Some(Lacking { said, grants }) = there.lacking(&before, essential) {
         let said = format!("in {restored} {said}, which it has in {name}");
-        let found = invalid(said, format!("in {restored}, as their owner: {grants}"));
+        let way = format!(
+            "in {restored}, as their owner: {grants}; where nobody is asked the run takes the restore back before that can be \
+             typed: --on-failure stop keeps it"
+        );
+        let found = invalid(said, way);
         return Err(refused(scene, found.class, &[found]));
     }
-    let rest = there.lacking(&before, |_| true);
+    let rest = there.lacking(&before, |_, _| true);
     let say = |Lacking { said, grants }| {
         format!("in {restored} {said}, which it has in {name}; as their owner: {grants}")
     };

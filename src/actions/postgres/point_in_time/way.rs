@@ -16,8 +16,8 @@ use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
 
 /// Names of restore points that are told where one was not found.
 const NAMED_MAX: usize = 5;
-/// How long a restore point is looked for before go.
-const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// How long a restore point is looked for by a look: less than that is given, so that it can say what it did not find out.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

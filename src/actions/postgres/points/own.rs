@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::{Asked, Damage, Point, PointKind, Points, forecast};
 use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
 use crate::actions::postgres::origin::is_of_estate;
-use crate::actions::postgres::proofs::{Proof, Proofs};
+use crate::actions::postgres::proofs::{Proof, Proofs, ProvedBy};
 use crate::actions::postgres::store::{Dump, Dumps, Listing};
 use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::wal::{Archive, Reach};
@@ -116,6 +116,11 @@ pub(super) async fn base_backups(
         let proof = proofs.find(&backup.name, &backup.checksum);
         point.disproved = proof.as_ref().and_then(|proof| proof.failed.clone());
         point.proved = proof.filter(|proof| proof.failed.is_none());
+        // All its pages were read by now: what the application has written to them is another thing.
+        let sound = point.proved.as_ref().is_some_and(|proof| proof.by == ProvedBy::Sound);
+        if sound && point.damage == Damage::Same {
+            point.damage = Damage::Rows;
+        }
         if let Some(took) = point.proved.as_ref().and_then(|proof| proof.took) {
             point.forecast = Some(took);
         }

@@ -1,10 +1,13 @@
 //! The replica of a server of one's own: it has every page its primary wrote, and no step here takes it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Asked, Damage, Point, PointKind, Points};
 use crate::clients::Clients;
 use crate::clients::postgres::connect;
+use crate::clock::{Elapsed, since, within};
 use crate::estate::types::DatabaseInstance;
 use crate::outcome::{ActionError, FailureClass};
 use crate::span::Span;
@@ -13,6 +16,9 @@ use crate::span::Span;
 const STATE: &str = "select pg_is_in_recovery(), \
      to_char(pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
      pg_database_size(current_database())";
+
+/// How long it is asked: what cannot be taken anyhow must not hold up what can.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// What a replica says of itself.
 struct State {
@@ -28,7 +34,8 @@ pub(super) async fn point(
     asked: &Asked<'_>,
 ) -> Points {
     let id = replica.id.as_str();
-    let (state, remarks) = match state(clients, id).await {
+    let asking = within(&*clients.clock, LIMIT, Box::pin(state(clients, id))).await;
+    let (state, remarks) = match asking.unwrap_or_else(|elapsed| Err(late(&elapsed))) {
         Ok(state) => (Some(state), Vec::new()),
         Err(error) => {
             (None, vec![format!("how far the replica {id} has come is not known: {error}")])
@@ -51,7 +58,7 @@ pub(super) async fn point(
         region: Some(replica.region.clone()),
         path: None,
         taken: replayed,
-        age: replayed.map(|at| Span(crate::clock::since(at, asked.now))),
+        age: replayed.map(|at| Span(since(at, asked.now))),
         until: None,
         lsn: None,
         loss: None,
@@ -70,6 +77,10 @@ pub(super) async fn point(
         absent: false,
     };
     Points { points: vec![point], remarks }
+}
+
+fn late(elapsed: &Elapsed) -> ActionError {
+    ActionError::unchanged(FailureClass::Transient, elapsed.to_string())
 }
 
 async fn state(clients: &Clients, id: &str) -> Result<State, ActionError> {

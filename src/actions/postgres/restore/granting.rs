@@ -1,14 +1,26 @@
 //! Privileges in a database that was restored without: given back one by one.
 
 use super::archive::{Archive, artifact, failed, is_grant};
-use crate::actions::postgres::properties::{Given, give};
+use crate::actions::postgres::properties::{Failed, Given, tried};
 use crate::clients::Clients;
 use crate::clients::postgres::connect_to;
 use crate::engine::ports::Call;
 use crate::outcome::ActionError;
 use crate::runbook::catalogue::actions::PostgresRestore;
 
-/// Gives the roles that are there their privileges, one by one; returns what could not be given, a line each.
+/// SQLSTATEs of a function, a table or view and a schema that are not there. A role that is not has that of a type: privileges on
+/// types of an extension that was left out count as lacking.
+const NOT_THERE: [&str; 3] = ["(42883)", "(42P01)", "(3F000)"];
+
+/// What came of the privileges.
+pub(super) struct Granted {
+    /// What could not be given, a line each
+    pub notes: Vec<String>,
+    /// Statements for what comes with the extensions that were left out
+    pub later: Vec<String>,
+}
+
+/// Gives the roles that are there their privileges, one by one.
 ///
 /// A role that is not on this server must not stop a restore, nor take from others what they had.
 pub(super) async fn grant(
@@ -16,13 +28,13 @@ pub(super) async fn grant(
     call: &Call,
     with: &PostgresRestore,
     archive: Archive<'_>,
-    draft: &str,
-) -> Result<Vec<String>, ActionError> {
+    (draft, left): (&str, &[String]),
+) -> Result<Granted, ActionError> {
     let (list, listed) = archive.listed(clients, call, with, "list").await?;
     let script = artifact(clients, call, "sql")?;
     let grants: Vec<&str> = listed.lines().filter(|line| is_grant(line)).collect();
     if grants.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Granted { notes: Vec::new(), later: Vec::new() });
     }
     std::fs::write(&list, grants.join("\n")).map_err(|error| failed(&list, &error))?;
     let using = format!("--use-list={}", list.display());
@@ -35,7 +47,16 @@ pub(super) async fn grant(
         .filter(|sql| is_privilege(sql))
         .map(|sql| Given { said: sql.to_owned(), sql: sql.to_owned() })
         .collect();
-    give(clients, &session, "give privileges", &given).await
+    let failed = tried(clients, &session, "give privileges", &given).await?;
+    let not_there = |failed: &&Failed<'_>| {
+        !left.is_empty() && NOT_THERE.iter().any(|code| failed.why.ends_with(code))
+    };
+    let (missing, others): (Vec<&Failed<'_>>, Vec<_>) = failed.iter().partition(not_there);
+    let later = missing.into_iter().flat_map(|failed| &failed.those);
+    Ok(Granted {
+        notes: others.into_iter().map(Failed::said).collect(),
+        later: later.map(|given| given.sql.clone()).collect(),
+    })
 }
 
 /// Returns the statements of a script, each without the lines before it that are no part of it.

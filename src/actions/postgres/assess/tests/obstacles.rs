@@ -163,8 +163,12 @@ async fn what_a_restored_database_was_not_read_of_stays_open_until_it_was() {
         (json!({ "tier": "deep", "proves": true, "schemas": ["app"] }), vec![pending], vec![]),
         (json!({ "budget": "1h", "proves": true }), vec![pending], vec![]),
         (json!({ "tier": "deep", "proves": true }), vec![], vec![pending, damaged]),
-        (json!({ "tier": "deep", "formerly": "" }), vec![], vec![pending, damaged]),
-        (json!({ "tier": "deep", "formerly": "phoenix-recovered" }), vec![], recovered),
+        (json!({ "tier": "deep", "formerly": "" }), vec![], vec![damaged]),
+        (
+            json!({ "tier": "deep", "proves": true, "formerly": "phoenix-recovered" }),
+            vec![],
+            recovered,
+        ),
     ] {
         let call = call(&more);
         let seen = observe(&clients, &call).await.expect("observed");
@@ -182,7 +186,7 @@ async fn what_no_page_of_a_restored_database_shows_keeps_it_from_being_called_pr
     with_amcheck(&server).await;
     let sql = "create table app.served (id serial primary key, of int); insert into app.served (of) values (1), (2); \
          select setval('app.served_id_seq', 1); \
-         alter table app.served add constraint some_of check (of > 0) not valid; \
+         alter table app.served add constraint \"Some of\" check (of > 0) not valid; \
          update pg_index set indisvalid = false where indexrelid = 'app.served_pkey'::regclass";
     server.sql("phoenix", sql).await;
     let (clients, armed) = testing::armed(server.estate(&json!({})));
@@ -194,7 +198,7 @@ async fn what_no_page_of_a_restored_database_shows_keeps_it_from_being_called_pr
     let [open] = done.obligations.as_slice() else { panic!("{:?}", done.obligations) };
     for said in [
         "reindex index concurrently app.served_pkey",
-        "app.served.some_of (schema, table, name) was never validated",
+        "alter table app.served validate constraint \"Some of\"",
         "select setval('\"app\".\"served_id_seq\"', (select max(\"id\") from \"app\".\"served\"))",
     ] {
         assert!(open.say.contains(said), "{said}: {}", open.say);
@@ -202,7 +206,7 @@ async fn what_no_page_of_a_restored_database_shows_keeps_it_from_being_called_pr
     // What is typed mends it.
     server.sql("phoenix", "reindex index concurrently app.served_pkey").await;
     let mend = "select setval('\"app\".\"served_id_seq\"', (select max(\"id\") from \"app\".\"served\")); \
-         alter table app.served validate constraint some_of";
+         alter table app.served validate constraint \"Some of\"";
     server.sql("phoenix", mend).await;
     let done = perform(&clients, &armed, &call, &seen).await.expect("a result");
     assert_eq!(
