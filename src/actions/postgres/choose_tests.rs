@@ -304,7 +304,10 @@ async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
     // Nobody takes it, whatever is said of what was never proved.
     let with = json!({ "unverified": true, "choose": "replica:standby" });
     let (call, _news) = testing::call(ActionName::PostgresChooseRecoveryPoint, with);
-    observe(&clients, &call).await.expect_err("it cannot be taken");
+    let seen = observe(&clients, &call).await.expect("the other one can be taken");
+    let standby = seen.choices.iter().find(|choice| choice.id == "replica:standby");
+    let refused = standby.expect("it is listed").unusable.clone();
+    assert_eq!(refused, Some(why.to_owned()));
     replica.promote();
     while replica.text("phoenix", "select pg_is_in_recovery()::text").await != "false" {}
     let points = list(&clients, &asked).await.expect("listed");
