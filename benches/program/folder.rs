@@ -114,8 +114,10 @@ impl Folder {
         let records = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a record"));
-        let found =
-            records.into_iter().find(|record| record["kind"] == kind).expect("it was recorded");
+        let found = records
+            .into_iter()
+            .find(|record| record["event"]["kind"] == kind)
+            .expect("it was recorded");
         found["time"].as_str().expect("a time").parse().expect("a time")
     }
 
