@@ -42,6 +42,15 @@ steps:
     with: { instance: bench-db, region: us-east-1, tier: deep, jobs: 4 }
 ";
 
+const COMPARE: &str = "runbook: BENCH-COMPARE
+title: Compare
+command: bench-compare
+steps:
+  - id: assess
+    action: postgres.assess
+    with: { instance: bench-db, region: us-east-1, tier: deep, jobs: 4, compare_indexes: true }
+";
+
 /// A database, and a folder whose estate names it.
 pub(crate) struct Database {
     folder: Folder,
@@ -53,7 +62,8 @@ impl Database {
     pub(crate) fn with(mib: usize) -> Option<Self> {
         let server = Server::start()?;
         let folder = Folder::with(DUMP);
-        for (name, text) in [("restore.yaml", RESTORE), ("assess.yaml", ASSESS)] {
+        let more = [("restore.yaml", RESTORE), ("assess.yaml", ASSESS), ("compare.yaml", COMPARE)];
+        for (name, text) in more {
             fs::write(folder.path().join(name), text).expect("write a runbook");
         }
         fs::create_dir(folder.path().join("dumps")).expect("a directory of dumps");
@@ -122,6 +132,10 @@ impl Database {
 
     pub(crate) fn assess(&self) {
         self.folder.run(&["run", "assess.yaml", "--yes"]);
+    }
+
+    pub(crate) fn compare_indexes(&self) {
+        self.folder.run(&["run", "compare.yaml", "--yes"]);
     }
 
     pub(crate) fn plain_amcheck(&self) {

@@ -32,9 +32,12 @@ const RESTORES: [Turn; 3] = [
         work: Database::plain_restore_and_analyze,
     },
 ];
-const ASSESSMENTS: [Turn; 3] = [
+const ASSESSMENTS: [Turn; 2] = [
     Turn { name: "postgres.assess, deep", prepare: nothing, work: Database::assess },
     Turn { name: "pg_amcheck", prepare: nothing, work: Database::plain_amcheck },
+];
+const COMPARISONS: [Turn; 2] = [
+    Turn { name: "the same, indexes compared", prepare: nothing, work: Database::compare_indexes },
     Turn {
         name: "pg_amcheck --heapallindexed",
         prepare: nothing,
@@ -66,7 +69,9 @@ fn all(dumped: usize, assessed: usize, rounds: usize) {
     }
     drop(database);
     let Some(database) = Database::with(assessed) else { return };
-    compare(&database, &format!("assessment of {assessed} MiB"), &ASSESSMENTS, rounds);
+    let what = format!("assessment of {assessed} MiB");
+    compare(&database, &what, &ASSESSMENTS, rounds);
+    compare(&database, &what, &COMPARISONS, rounds);
 }
 
 fn dumps_and_restores(database: &Database, dumped: usize, rounds: usize) {

@@ -70,6 +70,8 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
+    /// Each of its transactions begins READ ONLY, and so does a statement outside of one
+    reads_only: bool,
     /// Where it is connected to, `host:port`
     pub address: String,
 }

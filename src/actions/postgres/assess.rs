@@ -10,6 +10,7 @@ mod essentials;
 mod forecast;
 mod large;
 mod look;
+mod plain;
 mod reader;
 mod relations;
 mod report;
@@ -60,6 +61,9 @@ const SHARE_OF_OBJECTIVE: u32 = 20;
 const BUDGET_LEAST: Span = Span::minutes(1);
 /// Before the step's time is over reading ends, so that what was found is written down.
 const MARGIN: Span = Span::seconds(15);
+/// What a deep tier says that did not look for it.
+const NOT_COMPARED: &str = "tables were not compared with their indexes: a page of zeros, and a row that an index lacks, do \
+    not show; `compare_indexes: true` looks for both";
 /// Version of the report's JSON.
 const FORMAT: u32 = 1;
 
@@ -89,6 +93,9 @@ fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'
             None
         }
     };
+    if with.tier == AssessTier::Quick && with.compare_indexes == Some(true) {
+        wrong.push("`compare_indexes` is for the deep tier".to_owned());
+    }
     if with.schemas.as_ref().is_some_and(Vec::is_empty) {
         wrong.push("`schemas` names none; leave it out to assess all".to_owned());
     }
@@ -329,6 +336,7 @@ async fn read(
         progress: &call.progress,
         instance: &with.instance,
         tier: with.tier,
+        compares: with.compares(),
         facts: &facts,
         until,
         tally: &tally,
@@ -345,6 +353,9 @@ async fn read(
     }
     report.bytes_read = tally.read();
     let took = since(began, clients.clock.now());
+    if with.tier == AssessTier::Deep && !with.compares() {
+        report.remarks.push(NOT_COMPARED.to_owned());
+    }
     if with.tier == AssessTier::Quick {
         report.remarks.extend(forecast::of_deep(report.bytes, report.bytes_read, took));
     }

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::explain;
+use super::long::READS_ONLY;
 use super::trust::trust;
 use super::{Purpose, Session, simulated, vigil};
 use crate::clients::tcp::{self, Failure};
@@ -282,7 +283,9 @@ async fn open_at(
         }
     };
     match greeted {
-        Ok(Ok(client)) => Ok(Session { client, address }),
+        Ok(Ok(client)) => {
+            Ok(Session { client, reads_only: opening.options.contains(READS_ONLY), address })
+        }
         Ok(Err(error)) => Err(no_greeting(instance, address, &error)),
         Err(_) => {
             let said =

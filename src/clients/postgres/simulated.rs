@@ -31,7 +31,7 @@ pub(super) async fn connect(
     let mut config = Config::new();
     config.user("rehearsal").ssl_mode(SslMode::Disable);
     match within(clients.clock.as_ref(), GREET_LIMIT, greet(&config, stream, NoTls)).await {
-        Ok(Ok(client)) => Ok(Session { client, address }),
+        Ok(Ok(client)) => Ok(Session { client, reads_only: false, address }),
         Ok(Err(error)) => Err(no_greeting(instance, address, &error)),
         Err(elapsed) => Err(NoSession::Unreachable { address, said: elapsed.to_string() }),
     }

@@ -160,9 +160,19 @@ pub(crate) struct PostgresAssess {
     /// It is a restored database that takes over: what of it was not read stays open until it was
     #[serde(default)]
     pub proves: bool,
+    /// The deep tier compares every table with its indexes, both ways; as `proves` when left out
+    #[serde(default)]
+    pub compare_indexes: Option<bool>,
     /// Name earlier steps knew the instance by, where it has another one by now
     #[serde(default)]
     pub formerly: Option<String>,
+}
+
+impl PostgresAssess {
+    /// Says whether every table is compared with its indexes.
+    pub(crate) fn compares(&self) -> bool {
+        self.tier == AssessTier::Deep && self.compare_indexes.unwrap_or(self.proves)
+    }
 }
 
 /// How much of a database is read.

@@ -50,9 +50,8 @@ impl Reader<'_> {
         };
         // Rows that cannot be read would be taken for damage of the index.
         let compared = match (self.shared.tier, of) {
-            (AssessTier::Deep, Verdict::Sound) => Compared::WithTable,
-            (AssessTier::Deep, Verdict::Damaged { .. } | Verdict::Unread(_))
-            | (AssessTier::Quick, _) => Compared::No,
+            (AssessTier::Deep, Verdict::Sound) if self.shared.compares => Compared::WithTable,
+            (AssessTier::Deep | AssessTier::Quick, _) => Compared::No,
         };
         let mut checked = self.check_index(&schema, index, table, compared).await?;
         if let Err(Trouble::Damaged(refusal) | Trouble::Doubtful(refusal)) = &checked

@@ -92,6 +92,8 @@ pub(super) struct Shared<'a> {
     pub progress: &'a Progress,
     pub instance: &'a str,
     pub tier: AssessTier,
+    /// Every table is compared with its indexes as well
+    pub compares: bool,
     pub facts: &'a Facts,
     pub until: Until,
     pub tally: &'a Tally,

@@ -75,6 +75,8 @@ pub(super) struct Relation {
     pub used: i64,
     /// What reads each value of a row that may be kept elsewhere or compressed; `None` where there are none
     pub large: Option<String>,
+    /// What tells of each such value whether it is compressed, a list
+    pub compressed: Option<String>,
 }
 
 impl Relation {
@@ -124,6 +126,9 @@ pub(super) const LIST: &str = "with held as materialized (select relation from p
              then format('coalesce(position(''''::bytea in t.%I), 0)::int8', a.attname) \
              else format('coalesce(octet_length(t.%I::text || ''''), 0)::int8', a.attname) end, ' + ') \
              from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+             and a.attlen = -1 and a.attstorage <> 'p') end, \
+         case when c.relkind in ('r', 'm') then (select string_agg(format('pg_column_compression(t.%I)', a.attname), ', ') \
+             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
              and a.attlen = -1 and a.attstorage <> 'p') end \
      from pg_class c join pg_namespace n on n.oid = c.relnamespace \
      left join pg_index i on i.indexrelid = c.oid left join pg_am am on am.oid = c.relam \
@@ -163,6 +168,7 @@ pub(super) fn relation(
         bytes: bytes.try_into().unwrap_or_default(),
         used: row.try_get(13)?,
         large: row.try_get(14)?,
+        compressed: row.try_get(15)?,
     }))
 }
 
@@ -264,6 +270,7 @@ pub(super) mod tests {
             bytes,
             used: 0,
             large: None,
+            compressed: None,
         }
     }
 

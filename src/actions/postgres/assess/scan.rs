@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::plain::Rows;
 use super::reader::{Reader, Trouble, words};
 use super::relations::{Family, Kind, Relation};
 use super::search::{Search, chunks, hints};
@@ -95,21 +96,22 @@ fn step(relation: &Relation, toast_bytes: u64, block_bytes: u64) -> u32 {
 }
 
 impl Reader<'_> {
-    /// Reads a table, or its large values, in full; counts its rows, which are all of them where it is sound.
+    /// Reads a table, or its large values, in full; counts its rows where somebody asks for them, which are all of
+    /// them where it is sound.
     pub(super) async fn table(
         &mut self,
         family: &Family,
         relation: &Relation,
-    ) -> Result<(Verdict, u64), ActionError> {
+    ) -> Result<(Verdict, Option<u64>), ActionError> {
         if let Some(why) = &relation.barred {
             self.passed(relation, relation.bytes);
-            return Ok((Verdict::unread(why.clone()), 0));
+            return Ok((Verdict::unread(why.clone()), None));
         }
         let extent = match self.extent(relation).await? {
             Ok(extent) => extent,
             Err(why) => {
                 self.passed(relation, relation.bytes);
-                return Ok((Verdict::unread(why), 0));
+                return Ok((Verdict::unread(why), None));
             }
         };
         let mut found = Findings::default();
@@ -120,10 +122,13 @@ impl Reader<'_> {
         let block_bytes = self.shared.facts.block_bytes;
         let toast = family.toast.as_ref().filter(|_| relation.oid == family.head.oid);
         let step = step(relation, toast.map_or(0, |toast| toast.bytes), block_bytes);
+        let rows = self.plain(family, relation, &extent).await?;
         let mut left = relation.bytes;
         for chunk in chunks(extent.blocks, step) {
             let (start, length) = (chunk.start, u64::from(chunk.end - chunk.start));
-            if let Err(why) = self.chunk(relation, &extent, chunk, &mut found).await? {
+            let vouched =
+                matches!(rows, Rows::Vouched(_)) && self.well_formed(relation, &chunk).await?;
+            if !vouched && let Err(why) = self.chunk(relation, &extent, chunk, &mut found).await? {
                 found.unread.push(match start {
                     0 => why,
                     _ => why.of(&format!("from block {start} on")),
@@ -141,7 +146,10 @@ impl Reader<'_> {
         if !found.places.is_empty() {
             self.shared.tally.found_damage();
         }
-        let rows = found.rows;
+        let rows = match rows {
+            Rows::ToBeRead => Some(found.rows),
+            Rows::Vouched(rows) => rows,
+        };
         Ok((found.verdict(), rows))
     }
 

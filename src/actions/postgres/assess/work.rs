@@ -13,7 +13,6 @@ use super::verdict::Verdict;
 use crate::clients::postgres::Session;
 use crate::clients::postgres::long::STATEMENT_LIMIT;
 use crate::outcome::ActionError;
-use crate::runbook::catalogue::actions::AssessTier;
 
 /// What became of the families.
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ impl Reader<'_> {
     /// Assesses a table with its large values and indexes, or a sequence.
     pub(super) async fn family(&mut self, family: &Family) -> Result<Assessed, ActionError> {
         let (verdicts, rows) = match family.head.kind {
-            Kind::Sequence => (vec![(&family.head, self.sequence(&family.head).await?)], 0),
+            Kind::Sequence => (vec![(&family.head, self.sequence(&family.head).await?)], None),
             Kind::Table | Kind::MaterializedView | Kind::Toast | Kind::Index => {
                 self.verdicts(family).await?
             }
@@ -74,18 +73,18 @@ impl Reader<'_> {
                 assessed.gone.push(relation.name.clone());
             } else {
                 let whole = relation.oid == family.head.oid && verdict == Verdict::Sound;
-                let rows = (whole && relation.kind != Kind::Sequence).then_some(rows);
+                let rows = rows.filter(|_| whole);
                 assessed.entries.push(Entry { rows, ..Entry::new(family, relation, verdict) });
             }
         }
         Ok(assessed)
     }
 
-    /// Assesses all of a family, the table first; returns the rows that were read of that as well.
+    /// Assesses all of a family, the table first; returns how many rows that has, where they were counted.
     async fn verdicts<'a>(
         &mut self,
         family: &'a Family,
-    ) -> Result<(Vec<(&'a Relation, Verdict)>, u64), ActionError> {
+    ) -> Result<(Vec<(&'a Relation, Verdict)>, Option<u64>), ActionError> {
         let head = &family.head;
         // Read in their own order first they are in memory when the table's rows ask for them one by one.
         let mut of_toast = None;
@@ -116,12 +115,12 @@ impl Reader<'_> {
         }
         // Only an index that was proved is a witness.
         let own = || of_indexes.iter().filter(|(index, _)| index.parent == Some(head.oid));
-        if self.shared.tier == AssessTier::Deep
+        if self.shared.compares
             && of_head == Verdict::Sound
             && own().next().is_some()
             && own().all(|(_, verdict)| *verdict == Verdict::Sound)
         {
-            of_head = self.rows(head).await?;
+            of_head = self.rows(head, rows).await?;
         }
         Ok((std::iter::once((head, of_head)).chain(of_toast).chain(of_indexes).collect(), rows))
     }

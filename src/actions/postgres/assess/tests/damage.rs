@@ -50,8 +50,15 @@ async fn exactly_the_damaged_relations_and_blocks_are_named() {
         .await;
     let log_blocks = std::fs::metadata(server.path(&log)).expect("it is there").len() / 8192;
 
-    let found = assess(&server, &json!({ "tier": "deep" })).await.expect("a result, no failure");
+    let compared = json!({ "tier": "deep", "compare_indexes": true });
+    let found = assess(&server, &compared).await.expect("a result, no failure");
     let mut unsound = found.unsound();
+    let alone = assess(&server, &json!({ "tier": "deep" })).await.expect("a result, no failure");
+    let mut expected = unsound.clone();
+    expected.remove("app.events_1").expect("its page of zeros shows in its index alone");
+    assert_eq!(alone.unsound(), expected, "{}", alone.text);
+    assert!(alone.text.contains("tables were not compared with their indexes"), "{}", alone.text);
+    assert!(!found.text.contains("tables were not compared"), "{}", found.text);
     // Four chunks of four values of 1996 bytes are in a block of large values: what rows are lost with it is said by row.
     let rows = unsound.remove("app.documents").expect("its rows are lost");
     let lost: Vec<&str> = rows.split(", ").collect();

@@ -127,6 +127,7 @@ async fn with_reader<T>(
         progress: &progress,
         instance: "phoenix-prod",
         tier: AssessTier::Deep,
+        compares: true,
         facts: &facts,
         until: Until { at: until, budget: None },
         tally: &tally,
@@ -157,7 +158,7 @@ async fn rows_that_could_not_be_counted_are_not_called_sound() {
     let Some(server) = estate(&[]).await else { return };
     let customers = tests::relation(1, "app.customers", Kind::Table, None, 8192);
     let counted =
-        async |reader: &mut reader::Reader<'_>| reader.rows(&customers).await.expect("asked");
+        async |reader: &mut reader::Reader<'_>| reader.rows(&customers, None).await.expect("asked");
     assert_eq!(with_reader(&server, None, counted).await, Verdict::Sound);
     let over = with_reader(&server, Some(jiff::Timestamp::UNIX_EPOCH), counted).await;
     let time = "its rows were not counted: the step's time was over".to_owned();
