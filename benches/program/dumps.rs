@@ -30,6 +30,16 @@ command: bench-restore
 steps:
   - id: restore
     action: postgres.restore
+    with: { instance: bench-db, region: us-east-1, into: restored, jobs: 4, analyze: false }
+";
+
+/// With what the application's first queries may take for ever without.
+const RESTORE_ALL: &str = "runbook: BENCH-RESTORE-ALL
+title: Restore
+command: bench-restore-all
+steps:
+  - id: restore
+    action: postgres.restore
     with: { instance: bench-db, region: us-east-1, into: restored, jobs: 4 }
 ";
 
@@ -62,7 +72,12 @@ impl Database {
     pub(crate) fn with(mib: usize) -> Option<Self> {
         let server = Server::start()?;
         let folder = Folder::with(DUMP);
-        let more = [("restore.yaml", RESTORE), ("assess.yaml", ASSESS), ("compare.yaml", COMPARE)];
+        let more = [
+            ("restore.yaml", RESTORE),
+            ("restore-all.yaml", RESTORE_ALL),
+            ("assess.yaml", ASSESS),
+            ("compare.yaml", COMPARE),
+        ];
         for (name, text) in more {
             fs::write(folder.path().join(name), text).expect("write a runbook");
         }
@@ -116,6 +131,11 @@ impl Database {
         self.all_there();
     }
 
+    pub(crate) fn restore_with_statistics(&self) {
+        self.folder.run(&["run", "restore-all.yaml", "--yes"]);
+        self.all_there();
+    }
+
     pub(crate) fn plain_restore(&self) {
         self.server.sql("create database restored");
         let plain = self.plain();
@@ -124,7 +144,7 @@ impl Database {
         self.all_there();
     }
 
-    /// The same, and `analyze`, without which the application's first queries may take for ever: this program does it.
+    /// The same, and `analyze`.
     pub(crate) fn plain_restore_and_analyze(&self) {
         self.plain_restore();
         self.server.sql_in("restored", "analyze");

@@ -23,9 +23,16 @@ const DUMPS: [Turn; 2] = [
     },
     Turn { name: "pg_dump", prepare: Database::clear, work: Database::plain_dump },
 ];
-const RESTORES: [Turn; 3] = [
+const RESTORES: [Turn; 2] = [
     Turn { name: "postgres.restore", prepare: Database::drop_restored, work: Database::restore },
     Turn { name: "pg_restore", prepare: Database::drop_restored, work: Database::plain_restore },
+];
+const RESTORES_WITH_STATISTICS: [Turn; 2] = [
+    Turn {
+        name: "the same with statistics",
+        prepare: Database::drop_restored,
+        work: Database::restore_with_statistics,
+    },
     Turn {
         name: "pg_restore and analyze",
         prepare: Database::drop_restored,
@@ -80,7 +87,9 @@ fn dumps_and_restores(database: &Database, dumped: usize, rounds: usize) {
     database.clear();
     database.dump();
     database.plain_dump();
-    compare(database, &format!("restore of {dumped} MiB"), &RESTORES, rounds);
+    let what = format!("restore of {dumped} MiB");
+    compare(database, &what, &RESTORES, rounds);
+    compare(database, &what, &RESTORES_WITH_STATISTICS, rounds);
 }
 
 /// Gives each its turn, round by round; the first is ours.

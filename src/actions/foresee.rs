@@ -60,6 +60,7 @@ pub(crate) async fn foresee(
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale
         | ActionName::Manual
+        | ActionName::PostgresAnalyze
         | ActionName::PostgresAssess
         | ActionName::PostgresCutOver
         | ActionName::PostgresDump

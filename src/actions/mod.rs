@@ -30,7 +30,9 @@ use crate::runbook::catalogue::actions::ActionName;
 use experiments::rebuild;
 use kubernetes::{apply, restart, scale};
 use played::Part;
-use postgres::{assess, choose, cut_over, dump, evidence, fence, point_in_time, prove, restore};
+use postgres::{
+    analyze, assess, choose, cut_over, dump, evidence, fence, point_in_time, prove, restore,
+};
 use rds::{candidates, promote, protect, recover, restore_point_in_time, restore_snapshot};
 
 /// Every action, by name.
@@ -106,6 +108,7 @@ impl Action for Actions {
             | ActionName::KubernetesRestart
             | ActionName::KubernetesScale
             | ActionName::Manual
+            | ActionName::PostgresAnalyze
             | ActionName::PostgresAssess
             | ActionName::PostgresChooseRecoveryPoint
             | ActionName::PostgresCutOver
@@ -170,6 +173,7 @@ async fn observe(clients: &Clients, call: &Call) -> Result<Observation, ActionEr
         ActionName::KubernetesRestart => restart::observe(clients, call, &arguments(call)?).await,
         ActionName::KubernetesScale => scale::observe(clients, call, &arguments(call)?).await,
         ActionName::Manual => manual::observe(clients, call, &arguments(call)?).await,
+        ActionName::PostgresAnalyze => analyze::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresAssess => assess::observe(clients, call, &arguments(call)?).await,
         ActionName::PostgresChooseRecoveryPoint => {
             choose::observe(clients, call, &arguments(call)?).await
@@ -231,6 +235,9 @@ async fn perform(
             scale::perform(clients, armed, call, &arguments(call)?, seen).await
         }
         Name::Manual => manual::perform(clients, armed, call, &arguments(call)?, seen).await,
+        Name::PostgresAnalyze => {
+            analyze::perform(clients, armed, call, &arguments(call)?, seen).await
+        }
         Name::PostgresAssess => {
             assess::perform(clients, armed, call, &arguments(call)?, seen).await
         }
@@ -304,7 +311,7 @@ async fn revert(
         Name::PostgresDump => dump::revert(call),
         Name::PostgresEvidence => evidence::revert(call),
         Name::PostgresFence => fence::revert(clients, armed, call, &arguments(call)?, image).await,
-        Name::PostgresProve => Ok(()),
+        Name::PostgresAnalyze | Name::PostgresProve => Ok(()),
         Name::PostgresRestore => restore::revert(clients, armed, call, &arguments(call)?).await,
         Name::PostgresRestorePointInTime => point_in_time::revert(clients, armed, call).await,
         Name::PostgresAssess | Name::PostgresChooseRecoveryPoint | Name::RdsChooseRecoveryPoint => {

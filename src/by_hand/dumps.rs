@@ -152,8 +152,16 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
         let psql = psql_to(estate, &with.text("instance"), &with.text("into"));
         lines.push(statements(&psql, &[sql]));
     }
-    lines.extend([format!("vacuumdb {server} -d {into} --analyze-only")]);
+    if with.0.get("analyze") != Some(&Value::Bool(false)) {
+        lines.push(analyze(estate, with, "into"));
+    }
     lines
+}
+
+/// Returns the command that gathers the statistics of a database, which an argument names.
+pub(super) fn analyze(estate: &Estate, with: With<'_>, argument: &str) -> String {
+    let (server, name) = (server(estate, with), shell::word(&with.text(argument)));
+    format!("vacuumdb {server} -d {name} --analyze-only --jobs={}", jobs(with))
 }
 
 /// Returns the commands that bring rows from one database of an instance to another: each statement of the first list in

@@ -66,6 +66,7 @@ pub(crate) fn action(
         }
         ActionName::KubernetesScale => kubernetes::scale_all(estate, &region, with.0),
         ActionName::Manual => manual(with),
+        ActionName::PostgresAnalyze => vec![dumps::analyze(estate, with, "database")],
         ActionName::PostgresAssess => assess(estate, with),
         ActionName::PostgresChooseRecoveryPoint => dumps::points(estate, with),
         ActionName::PostgresCutOver => {
@@ -147,6 +148,7 @@ pub(crate) fn undo(estate: &Estate, action: ActionName, with: &Map<String, Value
         ActionName::TrafficShift => traffic::shift_back(estate, &with.text("from")),
         ActionName::KubernetesRestart
         | ActionName::Manual
+        | ActionName::PostgresAnalyze
         | ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresDump

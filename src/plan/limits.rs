@@ -19,6 +19,7 @@ pub(super) const fn timeout(action: Option<ActionName>) -> Span {
     let Some(action) = action else { return TIMEOUT };
     match action {
         ActionName::ExperimentsRebuild
+        | ActionName::PostgresAnalyze
         | ActionName::PostgresAssess
         | ActionName::PostgresDump
         | ActionName::PostgresEvidence
@@ -58,6 +59,7 @@ mod tests {
         let long: Vec<&str> = long.map(ActionName::name).collect();
         let expected = [
             "experiments.rebuild",
+            "postgres.analyze",
             "postgres.assess",
             "postgres.dump",
             "postgres.evidence",

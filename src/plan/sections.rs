@@ -61,7 +61,8 @@ pub(super) const fn of_action(action: ActionName) -> &'static [Section] {
         ActionName::KubernetesApply
         | ActionName::KubernetesRestart
         | ActionName::KubernetesScale => &[Section::Clusters],
-        ActionName::PostgresAssess
+        ActionName::PostgresAnalyze
+        | ActionName::PostgresAssess
         | ActionName::PostgresChooseRecoveryPoint
         | ActionName::PostgresCutOver
         | ActionName::PostgresDump

@@ -46,6 +46,7 @@ pub(crate) fn read_action(action: ActionName, with: &Value) -> Result<(), Misfit
         ActionName::KubernetesRestart => read::<actions::KubernetesRestart>(with),
         ActionName::KubernetesScale => read::<actions::KubernetesScale>(with),
         ActionName::Manual => read::<actions::Manual>(with),
+        ActionName::PostgresAnalyze => read::<actions::PostgresAnalyze>(with),
         ActionName::PostgresAssess => read::<actions::PostgresAssess>(with),
         ActionName::PostgresChooseRecoveryPoint => {
             read::<actions::PostgresChooseRecoveryPoint>(with)

@@ -1,5 +1,6 @@
 //! Actions on PostgreSQL databases.
 
+pub(crate) mod analyze;
 pub(crate) mod assess;
 mod base;
 pub(crate) mod choose;

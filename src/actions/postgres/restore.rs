@@ -134,7 +134,8 @@ async fn fresh(
     Ok(seen)
 }
 
-/// Restores, gives back privileges and settings, and gathers the planner's statistics, which no dump holds.
+/// Restores, gives back privileges and settings, and gathers the planner's statistics, which no dump holds, where no other
+/// step does.
 pub(crate) async fn perform(
     clients: &Clients,
     _armed: &Armed,
@@ -168,8 +169,10 @@ pub(crate) async fn perform(
         notes.extend(granted.notes);
         later = granted.later;
     }
-    call.progress.tell("gathering statistics", None);
-    notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
+    if with.analyze {
+        call.progress.tell("gathering statistics", None);
+        notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
+    }
     notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
     staged.done().await;
     let obligations = match &part {

@@ -154,6 +154,7 @@ fn asks_the_database(plan: &Plan) -> bool {
 const fn action_asks(action: ActionName) -> bool {
     match action {
         ActionName::ExperimentsRebuild
+        | ActionName::PostgresAnalyze
         | ActionName::PostgresAssess
         | ActionName::PostgresCutOver
         | ActionName::PostgresDump

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use super::arguments::{
     AssessTier, ChooseRecoveryPoint, CommandRun, DatabaseRepoint, ExperimentsRebuild, FenceScope,
-    KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAssess,
+    KubernetesApply, KubernetesRestart, KubernetesScale, Manual, PostgresAnalyze, PostgresAssess,
     PostgresChooseRecoveryPoint, PostgresCutOver, PostgresDump, PostgresEvidence, PostgresFence,
     PostgresProve, PostgresRestore, PostgresRestorePointInTime, PromoteReplica, Protect,
     RdsCutOver, Recover, RecoveryMethod, RecoveryPoint, RestorePointInTime, RestoreSnapshot,
@@ -28,6 +28,7 @@ pub(crate) enum ActionName {
     KubernetesRestart,
     KubernetesScale,
     Manual,
+    PostgresAnalyze,
     PostgresAssess,
     PostgresChooseRecoveryPoint,
     PostgresCutOver,
@@ -52,7 +53,7 @@ pub(crate) enum ActionName {
 
 impl ActionName {
     /// All, in the order of their names.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::CommandRun,
         Self::DatabaseRepoint,
         Self::ExperimentsRebuild,
@@ -60,6 +61,7 @@ impl ActionName {
         Self::KubernetesRestart,
         Self::KubernetesScale,
         Self::Manual,
+        Self::PostgresAnalyze,
         Self::PostgresAssess,
         Self::PostgresChooseRecoveryPoint,
         Self::PostgresCutOver,
@@ -92,6 +94,7 @@ impl ActionName {
             Self::KubernetesRestart => "kubernetes.restart",
             Self::KubernetesScale => "kubernetes.scale",
             Self::Manual => "manual",
+            Self::PostgresAnalyze => "postgres.analyze",
             Self::PostgresAssess => "postgres.assess",
             Self::PostgresChooseRecoveryPoint => "postgres.choose_recovery_point",
             Self::PostgresCutOver => "postgres.cut_over",
@@ -141,6 +144,7 @@ impl ActionName {
                 "Scale workloads, or raise the autoscaler's minimum where one owns them"
             }
             Self::Manual => "Have a person do something and say how they know it is done",
+            Self::PostgresAnalyze => "Gather the planner's statistics of a restored database",
             Self::PostgresAssess => {
                 "Read a database in full and say what of it is damaged, and where; changes nothing"
             }
@@ -193,6 +197,7 @@ impl ActionName {
             | Self::KubernetesRestart
             | Self::KubernetesScale
             | Self::Manual
+            | Self::PostgresAnalyze
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
             | Self::PostgresCutOver
@@ -231,6 +236,7 @@ impl ActionName {
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresAnalyze
             | Self::PostgresCutOver
             | Self::PostgresDump
             | Self::PostgresEvidence
@@ -254,8 +260,8 @@ impl ActionName {
         match self {
             // A promotion is for good; a person's work is a person's to undo.
             Self::RdsPromoteReplica | Self::Manual => false,
-            // What was taken is kept.
-            Self::PostgresDump | Self::PostgresEvidence => false,
+            // What was taken is kept; statistics go with their database.
+            Self::PostgresAnalyze | Self::PostgresDump | Self::PostgresEvidence => false,
             // Undone by its own `undo` command, where it has one.
             Self::CommandRun
             | Self::DatabaseRepoint
@@ -300,6 +306,7 @@ impl ActionName {
     const fn simulated(self) -> bool {
         match self {
             Self::ExperimentsRebuild
+            | Self::PostgresAnalyze
             | Self::PostgresAssess
             | Self::PostgresChooseRecoveryPoint
             | Self::PostgresCutOver
@@ -345,6 +352,7 @@ impl ActionName {
             Self::KubernetesRestart => schema_of::<KubernetesRestart>(),
             Self::KubernetesScale => schema_of::<KubernetesScale>(),
             Self::Manual => schema_of::<Manual>(),
+            Self::PostgresAnalyze => schema_of::<PostgresAnalyze>(),
             Self::PostgresAssess => schema_of::<PostgresAssess>(),
             Self::PostgresChooseRecoveryPoint => schema_of::<PostgresChooseRecoveryPoint>(),
             Self::PostgresCutOver => schema_of::<PostgresCutOver>(),
@@ -393,6 +401,7 @@ impl ActionName {
             | Self::KubernetesApply
             | Self::KubernetesRestart
             | Self::KubernetesScale
+            | Self::PostgresAnalyze
             | Self::PostgresFence
             | Self::RdsProtect
             | Self::Wait => &[],

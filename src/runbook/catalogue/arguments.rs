@@ -134,6 +134,22 @@ pub(crate) struct Manual {
     pub later: bool,
 }
 
+/// Arguments of `postgres.analyze`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PostgresAnalyze {
+    /// Instance the restored database is on
+    pub instance: String,
+    /// Region it is in
+    pub region: String,
+    /// The restored database
+    pub database: String,
+    /// Parallel sessions
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 32))]
+    pub jobs: u8,
+}
+
 /// Arguments of `postgres.assess`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -300,6 +316,13 @@ pub(crate) struct PostgresRestore {
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 32))]
     pub jobs: u8,
+    /// Gather the planner's statistics; false where a step of its own does, beside the proof
+    #[serde(default = "yes")]
+    pub analyze: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Arguments of `postgres.restore_point_in_time`.
