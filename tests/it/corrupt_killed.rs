@@ -3,7 +3,7 @@
 use super::corrupt::{ANSWERS, Backups, DUMP, INSTANCE, OPTIONS, PROVE, allow, damage, database};
 use super::corrupt::{asked, recovered};
 use super::corrupt_server;
-use super::cut::{covers, killed_after_each};
+use super::cut::{covers, killed_after_each, of_the_run};
 use super::estate::fresh;
 use super::point_in_time::Place;
 
@@ -22,6 +22,7 @@ fn a_dump_takes_over_although_the_run_is_killed_after_each_record() {
     let steps = ["evidence", "fence", "assess", "recovery_point", "restore", "prove", "cut_over"];
     covers(&cuts, &steps);
     covers(&cuts, &["application", "deep"]);
+    of_the_run(&cuts, &["run_verified"]);
     recovered(&estate, "killed after each record");
     let entries = std::fs::read_dir(folder.path().join("evidence")).expect("listed");
     assert_eq!(entries.count(), 1, "one copy, and nothing that was begun");
@@ -43,6 +44,7 @@ fn a_server_of_a_base_backup_takes_over_although_the_run_is_killed_after_each_re
     let steps = ["fence", "assess", "recovery_point", "restore_server", "prove_server", "repoint"];
     covers(&cuts, &steps);
     covers(&cuts, &["application", "deep"]);
+    of_the_run(&cuts, &["run_verified"]);
     corrupt_server::taken_over(&estate, &place);
     let damaged = asked(&estate, "phoenix", "select sum(length(name)) from experiments");
     assert_eq!(damaged, Err("XX001".to_owned()), "the damaged one is as it was");

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::corrupt::{came_before, damage, settings};
-use super::cut::{covers, killed_after_each};
+use super::cut::{covers, killed_after_each, of_the_run};
 use super::estate::{Estate, Lent, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::{KILLED, killer};
@@ -176,6 +176,7 @@ fn sigkill_after_each_record_and_resume_requests_each_once() {
     let cuts = killed_after_each(&folder, &database(&[]), &resume);
     covers(&cuts, &["evidence", "fence", "assess", "recovery_point", "restore_instance"]);
     covers(&cuts, &["prove_server", "repoint", "application", "protect", "deep"]);
+    of_the_run(&cuts, &["run_verified"]);
     recovered(&estate, "killed after each record");
 }
 

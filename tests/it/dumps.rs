@@ -4,14 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::cut::{covers, killed_after_each};
 use super::estate::{Estate, fresh};
-use super::harness::{Folder, of_step, ran};
-use super::killed::killer;
+use super::harness::{Folder, of_step};
 
 pub(crate) const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
-/// How a process that SIGKILL ended is told.
-const KILLED: i32 = -9;
 
 const RUNBOOK: &str = r#"
 runbook: PROOF
@@ -53,6 +51,7 @@ const FAILS: &str = r#"
 "#;
 
 pub(crate) const RUN: [&str; 4] = ["run", "proof.yaml", "--yes", "--non-interactive"];
+const RESUME: [&str; 3] = ["resume", "--yes", "--non-interactive"];
 
 /// A folder whose estate keeps dumps, and whose user may make databases.
 fn folder(estate: &Estate) -> Folder {
@@ -163,36 +162,13 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 #[test]
 fn sigkill_after_each_record_and_resume_ends_with_one_dump_and_one_proved_database() {
     let estate = fresh(OPTIONS);
-    let whole = folder(&estate);
-    whole.run(&RUN).exits(0);
-    let (_, records) = whole.journals().remove(0);
-    let mut cut = 0;
-    for number in 1..=records.len() {
-        // A run that was killed at its end still has the lease.
-        estate.post("/reset", OPTIONS);
-        let folder = folder(&estate);
-        let mut command = folder.command(&RUN);
-        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
-        let killed = ran(command.output().expect("run the binary"));
-        if killed.exit != KILLED {
-            // It needed fewer records this time.
-            assert_eq!(killed.exit, 0, "{number}: {}\n{}", killed.out, killed.err);
-            continue;
-        }
-        cut += 1;
-        let (_, events) = folder.journals().remove(0);
-        if !events.iter().any(|event| event["kind"] == "run_finished") {
-            let resumed = folder.run(&["resume", "--yes", "--non-interactive"]);
-            assert_eq!(resumed.exit, 0, "{number}: {}\n{}", resumed.out, resumed.err);
-        }
-        assert_eq!(kept(&folder), ["dump.dump"], "killed after {number}");
-        let comment = "select shobj_description(oid, 'pg_database') from pg_database where datname = 'phoenix_proof'";
-        let comment = estate.sql(INSTANCE, comment);
-        assert!(
-            comment.as_str().is_some_and(|said| said.starts_with("phoenix-dr ")),
-            "{number}: {comment}"
-        );
-        assert_eq!(databases(&estate), "phoenix phoenix_proof postgres", "killed after {number}");
-    }
-    assert!(cut + 2 >= records.len(), "only {cut} of {} runs were cut", records.len());
+    let folder = folder(&estate);
+    let cuts = killed_after_each(&folder, &RUN.map(str::to_owned), &RESUME.map(str::to_owned));
+    covers(&cuts, &["dump", "restore", "prove"]);
+    assert_eq!(kept(&folder), ["dump.dump"]);
+    let comment = "select shobj_description(oid, 'pg_database') from pg_database where datname = 'phoenix_proof'";
+    let comment = estate.sql(INSTANCE, comment);
+    let said = comment.as_str().unwrap_or_else(|| panic!("{comment}"));
+    assert!(said.starts_with("phoenix-dr "), "{said}");
+    assert_eq!(databases(&estate), "phoenix phoenix_proof postgres");
 }

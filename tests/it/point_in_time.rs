@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::json;
 
 use super::corrupt::ESSENTIALS;
+use super::cut::{covers, killed_after_each};
 use super::estate::{Estate, fresh};
-use super::harness::{Folder, of_step, ran};
-use super::killed::{KILLED, killer};
+use super::harness::{Folder, of_step};
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
@@ -305,37 +305,15 @@ fn a_segment_that_is_missing_before_the_target_is_named_and_nothing_is_made() {
 fn sigkill_after_each_record_and_resume_ends_with_one_restored_server() {
     let estate = fresh(OPTIONS);
     let place = Place::of(&estate);
-    let whole = place.folder(&estate);
-    whole.run(&RUN).exits(0);
-    let (_, records) = whole.journals().remove(0);
+    let folder = place.folder(&estate);
+    let resume = ["resume", "--yes", "--accept-loss", "1d", "--non-interactive"];
+    let cuts = killed_after_each(&folder, &RUN.map(str::to_owned), &resume.map(str::to_owned));
+    covers(&cuts, &["restore"]);
+    let (_, events) = folder.journals().remove(0);
+    let ended = of_step(&events, "step_finished", "count");
+    assert_eq!(ended.len(), 1, "the rows were counted, by the run that came to its end");
+    assert_eq!(place.names(), ["data"]);
     place.clear();
-    let mut cut = 0;
-    for number in 1..=records.len() {
-        let folder = place.folder(&estate);
-        let mut command = folder.command(&RUN);
-        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
-        let killed = ran(command.output().expect("run the binary"));
-        if killed.exit != KILLED {
-            // It needed fewer records this time.
-            assert_eq!(killed.exit, 0, "{number}: {}\n{}", killed.out, killed.err);
-            place.clear();
-            continue;
-        }
-        cut += 1;
-        let (_, events) = folder.journals().remove(0);
-        if !events.iter().any(|event| event["kind"] == "run_finished") {
-            let resumed =
-                folder.run(&["resume", "--yes", "--accept-loss", "1d", "--non-interactive"]);
-            assert_eq!(resumed.exit, 0, "{number}: {}\n{}", resumed.out, resumed.err);
-        }
-        let (_, events) = folder.journals().remove(0);
-        let ended = of_step(&events, "step_finished", "count");
-        assert_eq!(ended.len(), 1, "killed after {number}: the rows were counted");
-        assert_eq!(place.names(), ["data"], "killed after {number}");
-        place.clear();
-        free(&estate);
-    }
-    assert!(cut + 2 >= records.len(), "only {cut} of {} runs were cut", records.len());
 }
 
 fn id(arguments: &[&str]) -> String {
@@ -346,9 +324,4 @@ fn id(arguments: &[&str]) -> String {
 /// Says whether these tests run as root, whom PostgreSQL's own programs refuse.
 fn is_root() -> bool {
     id(&["-u"]) == "0"
-}
-
-/// Takes the lease away that a run had that was killed at its end.
-fn free(estate: &Estate) {
-    estate.post("/reset", OPTIONS);
 }

@@ -179,7 +179,7 @@ fn count<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<i64> {
 
 /// Returns how many rows more the second count has than the first.
 fn missing(counts: &[Vec<Row>]) -> i64 {
-    match counts.iter().map(|rows| count(rows)).collect::<Vec<_>>().as_slice() {
+    match counts.iter().map(count).collect::<Vec<_>>().as_slice() {
         [Some(table), Some(index)] => index.saturating_sub(*table),
         _ => 0,
     }
