@@ -213,10 +213,19 @@ async fn perform(
     call: &Call,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    use ActionName as Name;
-    if let Some(played) = Part::of(clients, name(call)?, call)? {
-        return played.perform(clients, call, seen).await;
+    match Part::of(clients, name(call)?, call)? {
+        Some(played) => played.perform(clients, call, seen).await,
+        None => Box::pin(carry_out(clients, armed, call, seen)).await,
     }
+}
+
+async fn carry_out(
+    clients: &Clients,
+    armed: &Armed,
+    call: &Call,
+    seen: &Observation,
+) -> Result<Performed, ActionError> {
+    use ActionName as Name;
     match name(call)? {
         Name::CommandRun => command::perform(clients, armed, call, &arguments(call)?, seen).await,
         Name::DatabaseRepoint => {

@@ -160,8 +160,11 @@ pub(super) fn restore(estate: &Estate, with: With<'_>) -> Vec<String> {
 
 /// Returns the command that gathers the statistics of a database, which an argument names.
 pub(super) fn analyze(estate: &Estate, with: With<'_>, argument: &str) -> String {
-    let (server, name) = (server(estate, with), shell::word(&with.text(argument)));
-    format!("vacuumdb {server} -d {name} --analyze-only --jobs={}", jobs(with))
+    // `vacuumdb` leaves partitioned tables out.
+    statements(
+        &psql_to(estate, &with.text("instance"), &with.text(argument)),
+        &["analyze".to_owned()],
+    )
 }
 
 /// Returns the commands that bring rows from one database of an instance to another: each statement of the first list in

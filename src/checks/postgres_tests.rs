@@ -194,7 +194,7 @@ async fn pods_are_seen_by_what_they_are_connected_to() {
     // Who is in another database of the instance is not connected to this one.
     drop(connected);
     let left = "select count(*)::text from pg_stat_activity where usename in ('app', 'dr') and datname = 'phoenix'";
-    while server.text("postgres", left).await != "0" {}
+    server.until("postgres", left, "0").await;
     let elsewhere = server.client("app", "operator-secret", "postgres").await.expect("connects");
     fake.put(&path("api-2"), pod("api-2", "10.9.9.9", "False"));
     let report = checks.look(&spec("postgres.connections", with.clone())).await;

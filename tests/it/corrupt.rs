@@ -220,6 +220,9 @@ pub(super) fn recovered(estate: &Estate, said: &str) {
     let kept = kept.unwrap_or_else(|| panic!("{said}: {names}"));
     assert_eq!(names, format!("phoenix {kept} postgres"), "{said}");
     assert_eq!(estate.sql(INSTANCE, "select count(*) from experiments"), 500, "{said}");
+    let without = "select count(*) from pg_stat_user_tables where last_analyze is null \
+         and relid in ('experiments'::regclass, 'experiment_events'::regclass)";
+    assert_eq!(estate.sql(INSTANCE, without), 0, "{said}: tables without statistics");
     let fence = format!(
         "select has_database_privilege('phoenix_app', '{kept}', 'CONNECT')::text || (select setconfig::text \
          from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase where d.datname = '{kept}')"
@@ -378,7 +381,9 @@ fn it_is_rehearsed_in_a_world_of_its_own() {
     assert!(ran.out.contains("phoenix-corrupt"), "{}", ran.out);
     assert!(!ran.out.contains("LEFT THE SIMULATION"), "{}", ran.out);
     let (_, events) = folder.journals().remove(0);
-    for step in ["evidence", "fence", "restore", "prove", "cut_over", "application", "deep"] {
+    for step in
+        ["evidence", "fence", "restore", "statistics", "prove", "cut_over", "application", "deep"]
+    {
         assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "done", "{step}");
     }
     for step in ["restore_server", "prove_server", "repoint"] {

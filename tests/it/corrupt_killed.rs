@@ -19,7 +19,16 @@ fn a_dump_takes_over_although_the_run_is_killed_after_each_record() {
     damage(&estate);
     let folder = backups.folder(&estate);
     let cuts = killed_after_each(&folder, &database(&[]), &resume(&ANSWERS));
-    let steps = ["evidence", "fence", "assess", "recovery_point", "restore", "prove", "cut_over"];
+    let steps = [
+        "evidence",
+        "fence",
+        "assess",
+        "recovery_point",
+        "restore",
+        "statistics",
+        "prove",
+        "cut_over",
+    ];
     covers(&cuts, &steps);
     covers(&cuts, &["application", "deep"]);
     of_the_run(&cuts, &["run_verified"]);

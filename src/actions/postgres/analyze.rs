@@ -4,17 +4,22 @@
 //! restored can go on beside it. A table it is kept from is told, and fails nothing: what was restored is none the worse.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use serde_json::{Map, json};
 use tokio_postgres::Row;
 
-use super::content::OWN;
 use crate::clients::Clients;
+use crate::clients::postgres::long::SINCE_14;
 use crate::clients::postgres::{Session, connect_to};
+use crate::clock::{since, within};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
 use crate::outcome::{ActionError, Difference, FailureClass, WARNS};
 use crate::runbook::catalogue::actions::PostgresAnalyze;
+
+/// Before the step's time is over no more is begun, so that what was not done is told.
+const MARGIN: Duration = Duration::from_secs(15);
 
 /// One table, or a partitioned one with all its partitions, which are analyzed with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +40,8 @@ fn listing() -> String {
          from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          join pg_database d on d.datname = current_database() \
          where c.relkind in ('r', 'm', 'p') and not c.relispartition and c.relpersistence <> 't' and c.relispopulated \
-         and {OWN} and {at} is null order by c.relkind = 'p' desc, pg_stat_get_live_tuples(c.oid) desc, 1"
+         and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' and {at} is null \
+         and (c.relkind <> 'p' or exists (select 1 from pg_inherits i where i.inhparent = c.oid)) order by c.relkind = 'p' desc, pg_stat_get_live_tuples(c.oid) desc, 1"
     )
 }
 
@@ -81,7 +87,7 @@ fn barred(table: &Table) -> String {
     format!("its owner must gather those of {}: analyze {0}", table.name)
 }
 
-/// Gathers them, of the largest tables first, by several sessions side by side.
+/// Gathers them, of what takes longest first, by several sessions side by side, and ends before the step's time does.
 pub(crate) async fn perform(
     clients: &Clients,
     _armed: &Armed,
@@ -90,23 +96,36 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let (mine, others) = without(clients, with).await?;
-    let sessions = usize::from(with.jobs).min(mine.len());
-    let opened = (0..sessions).map(|_| connect_to(clients, &with.instance, &with.database));
-    let opened = try_join_all(opened).await?;
+    let sessions = sessions(clients, with, mine.len()).await?;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let workers = opened.into_iter().map(|session| {
+    let workers = sessions.into_iter().map(|session| {
         let (mine, next, done) = (&mine, &next, &done);
         async move {
             let mut kept_from = Vec::new();
             while let Some(table) = mine.get(next.fetch_add(1, Ordering::Relaxed)) {
-                kept_from.extend(one(clients, &session, table).await?);
+                let Some(left) = left(clients, call) else {
+                    kept_from.push(none(table, "the step's time was over"));
+                    continue;
+                };
+                let gathered = one(clients, &session, table);
+                match within(&*clients.clock, left, gathered).await {
+                    Ok(gathered) => kept_from.extend(gathered?),
+                    // Its session ends with this, and the server its statement.
+                    Err(_) => {
+                        kept_from.push(none(table, "the step's time was over"));
+                        break;
+                    }
+                }
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 call.progress.tell(format!("statistics of {done} of {} tables", mine.len()), None);
             }
             Ok::<_, ActionError>(kept_from)
         }
     });
-    let kept_from: Vec<String> = try_join_all(workers).await?.concat();
+    let mut kept_from: Vec<String> = try_join_all(workers).await?.concat();
+    // Where every session ended in the middle of a table.
+    let never = mine.iter().skip(next.load(Ordering::Relaxed));
+    kept_from.extend(never.map(|table| none(table, "the step's time was over")));
     let gathered = mine.len() - kept_from.len();
     let told = kept_from.into_iter().chain(others.iter().map(barred));
     let said = format!("statistics of {gathered} tables of {} gathered", with.database);
@@ -116,6 +135,43 @@ pub(crate) async fn perform(
         obligations: Vec::new(),
         notes: std::iter::once(said).chain(told.map(|told| format!("{WARNS}{told}"))).collect(),
     })
+}
+
+/// Opens so many sessions as there is work for; where the server has no room for them, fewer do it.
+async fn sessions(
+    clients: &Clients,
+    with: &PostgresAnalyze,
+    tables: usize,
+) -> Result<Vec<Session>, ActionError> {
+    let mut sessions = Vec::new();
+    while sessions.len() < usize::from(with.jobs).min(tables) {
+        match connect_to(clients, &with.instance, &with.database).await {
+            Ok(session) => sessions.push(session),
+            Err(_) if !sessions.is_empty() => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for session in &sessions {
+        // A process that ends in the middle leaves no statement behind that would hold its table. A server before version 14
+        // cannot look for that, and says so.
+        let sql = format!("set {SINCE_14} = 2000");
+        let set = session.command(clients, "have statements end with their client", &sql).await;
+        if let Err(error) = set
+            && session.is_closed()
+        {
+            return Err(error);
+        }
+    }
+    Ok(sessions)
+}
+
+/// Returns the time there is for another table; `None` where the step's is as good as over.
+fn left(clients: &Clients, call: &Call) -> Option<Duration> {
+    let Some(end) = call.progress.deadline().and_then(|at| at.checked_sub(MARGIN).ok()) else {
+        return Some(Duration::MAX);
+    };
+    let left = since(clients.clock.now(), end);
+    (!left.is_zero()).then_some(left)
 }
 
 /// Gathers those of one table; returns what kept it from that, unless the connection is gone.
@@ -129,10 +185,12 @@ async fn one(
     match session.command(clients, &what, &format!("analyze {name}")).await {
         Ok(()) => Ok(None),
         Err(error) if session.is_closed() => Err(error),
-        Err(error) => {
-            Ok(Some(format!("{name} has none: {}; later: analyze {name}", error.message)))
-        }
+        Err(error) => Ok(Some(none(table, &error.message))),
     }
+}
+
+fn none(table: &Table, why: &str) -> String {
+    format!("{} has none: {why}; later: analyze {0}", table.name)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Damage is a result, not a failure; a connection that is lost is a failure of which nothing is concluded, and what was
 //! not read is never called sound. Both tiers do the same work, catalogs first: `quick` in the order of use until its
-//! budget is spent, `deep` all of it, with the structure of tables and the agreement of indexes.
+//! budget is spent, `deep` all of it, with the structure of tables and, where that is asked for, the agreement of indexes.
 
 mod amcheck;
 mod conclude;
@@ -62,8 +62,8 @@ const BUDGET_LEAST: Span = Span::minutes(1);
 /// Before the step's time is over reading ends, so that what was found is written down.
 const MARGIN: Span = Span::seconds(15);
 /// What a deep tier says that did not look for it.
-const NOT_COMPARED: &str = "tables were not compared with their indexes: a page of zeros, and a row that an index lacks, do \
-    not show; `compare_indexes: true` looks for both";
+const NOT_COMPARED: &str = "tables were not compared with their indexes: a page of zeros, a row that an index lacks, and a \
+    value that is compressed in its row and cannot be read do not show; `compare_indexes: true` looks for all of it";
 /// Version of the report's JSON.
 const FORMAT: u32 = 1;
 
@@ -93,8 +93,14 @@ fn wanted<'a>(clients: &'a Clients, with: &'a PostgresAssess) -> Result<Wanted<'
             None
         }
     };
-    if with.tier == AssessTier::Quick && with.compare_indexes == Some(true) {
-        wrong.push("`compare_indexes` is for the deep tier".to_owned());
+    match (with.tier, with.compare_indexes) {
+        (AssessTier::Quick, Some(true)) => {
+            wrong.push("`compare_indexes` is for the deep tier".to_owned());
+        }
+        (AssessTier::Deep, Some(false)) if with.proves => {
+            wrong.push("`proves` wants `compare_indexes`; leave that out".to_owned());
+        }
+        (AssessTier::Quick | AssessTier::Deep, _) => {}
     }
     if with.schemas.as_ref().is_some_and(Vec::is_empty) {
         wrong.push("`schemas` names none; leave it out to assess all".to_owned());
@@ -249,7 +255,8 @@ fn subject<'a>(estate: &'a Estate, with: &'a PostgresAssess, database: &'a str) 
 }
 
 /// Returns the names of what earlier steps may have left open about a database that is found sound now: that some of it
-/// was not read, and that it is damaged. Only the deep tier can take either back.
+/// was not read, and that it is damaged. Only the deep tier can take either back, and only with every table compared with its
+/// indexes.
 pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed) -> Vec<String> {
     let own = clients.estate.database.as_ref().map(|database| database.name.as_str());
     let whole = with.schemas.is_none() && done.outputs.get("sound") == Some(&Value::Bool(true));
@@ -257,11 +264,12 @@ pub(crate) fn settled(clients: &Clients, with: &PostgresAssess, done: &Performed
         return Vec::new();
     };
     let subject = subject(&clients.estate, with, database);
-    match (with.tier, with.proves) {
-        (AssessTier::Quick, _) => Vec::new(),
+    match (with.compares(), with.proves) {
+        // Damage that shows only where a table is compared with its indexes was not looked for.
+        (false, _) => Vec::new(),
         // What no page shows was not looked for.
-        (AssessTier::Deep, false) => vec![subject.id(conclude::DAMAGED)],
-        (AssessTier::Deep, true) => {
+        (true, false) => vec![subject.id(conclude::DAMAGED)],
+        (true, true) => {
             [conclude::PENDING, conclude::DAMAGED].map(|prefix| subject.id(prefix)).to_vec()
         }
     }

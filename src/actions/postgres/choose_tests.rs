@@ -284,7 +284,7 @@ async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
     server.prepare().await;
     let replica = server.replica();
     server.sql("phoenix", "insert into orders values (1)").await;
-    while replica.text("phoenix", "select count(*)::text from orders").await != "1" {}
+    replica.until("phoenix", "select count(*)::text from orders", "1").await;
     let (bases, wal) = (server.directory("bases"), server.directory("wal"));
     server.base_backup(&bases.join("sunday"), &[]);
     let more = json!({
@@ -309,7 +309,7 @@ async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
     let refused = standby.expect("it is listed").unusable.clone();
     assert_eq!(refused, Some(why.to_owned()));
     replica.promote();
-    while replica.text("phoenix", "select pg_is_in_recovery()::text").await != "false" {}
+    replica.until("phoenix", "select pg_is_in_recovery()::text", "false").await;
     let points = list(&clients, &asked).await.expect("listed");
     let why = find(&points, "replica:standby").unusable.clone().expect("no step takes it");
     assert!(why.contains("is no replica any more"), "{why}");

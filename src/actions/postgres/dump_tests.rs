@@ -273,10 +273,10 @@ async fn what_was_written_since_is_not_dropped() {
     driver.await.expect("it ends");
     lab.server.sql("copy", "insert into lab.experiments (name) values ('only here')").await;
     let counts = "select (sum(n_tup_ins) > 1203)::text from pg_stat_user_tables";
-    while lab.server.text("copy", counts).await != "true" {}
+    lab.server.until("copy", counts, "true").await;
     // A session that has ended is seen for a moment longer.
     let gone = "select (count(*) = 0)::text from pg_stat_activity where datname = 'copy' and usename = 'app'";
-    while lab.server.text("postgres", gone).await != "true" {}
+    lab.server.until("postgres", gone, "true").await;
     let error = revert(&clients, &armed, &call, &image).await.expect_err("written to");
     assert!(error.message.contains("is not dropped"), "{error}");
     assert!(lab.databases().await.contains(&"copy".to_owned()));
@@ -290,11 +290,11 @@ async fn a_replica_dumps_what_it_has_and_says_as_of_when() {
     let caught_up = "select (pg_last_xact_replay_timestamp() is not null)::text";
     lab.server.sql("phoenix", "insert into lab.experiments (name) values ('last')").await;
     let rows = "select (count(*) = 201)::text from lab.experiments";
-    while standby.text("phoenix", rows).await != "true" {}
+    standby.until("phoenix", rows, "true").await;
     assert_eq!(standby.text("phoenix", caught_up).await, "true");
     standby.sql("phoenix", "select pg_wal_replay_pause()").await;
     let paused = "select pg_get_wal_replay_pause_state()";
-    while standby.text("phoenix", paused).await != "paused" {}
+    standby.until("phoenix", paused, "paused").await;
     lab.server.sql("phoenix", "insert into lab.experiments (name) values ('after')").await;
     let last = standby.text("phoenix", "select pg_last_xact_replay_timestamp()::text").await;
     let dumps = lab.dumps.path().display().to_string();

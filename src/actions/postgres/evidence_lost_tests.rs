@@ -27,9 +27,7 @@ async fn a_copy_whose_connection_is_ended_leaves_nothing_and_the_next_attempt_is
             let sql = format!(
                 "select coalesce((select pg_terminate_backend(r.pid) from pg_stat_replication r where {middle}), false)::text"
             );
-            while lab.server.text("postgres", &sql).await != "true" {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            lab.server.until("postgres", &sql, "true").await;
         };
         let (copied, ()) = futures::join!(perform(&clients, &armed, &call, &seen), cut);
         let error = copied.expect_err(middle);
@@ -38,9 +36,7 @@ async fn a_copy_whose_connection_is_ended_leaves_nothing_and_the_next_attempt_is
         assert_eq!(lab.kept(), Vec::<String>::new(), "nothing is left of it");
     }
     let copies = "select count(*)::text from pg_stat_replication";
-    while lab.server.text("postgres", copies).await != "0" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    lab.server.until("postgres", copies, "0").await;
     let (clients, armed) = testing::armed(lab.estate());
     let seen = observe(&clients, &call).await.expect("observed");
     perform(&clients, &armed, &call, &seen).await.expect("copied");

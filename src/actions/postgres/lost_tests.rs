@@ -34,9 +34,7 @@ async fn a_restore_whose_session_is_ended_is_begun_anew_or_taken_back() {
     let before = observe(&clients, &call).await.expect("observed");
     let cut = async || {
         let end = async {
-            while lab.server.text("postgres", END).await != "true" {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            lab.server.until("postgres", END, "true").await;
         };
         let (restored, ()) = futures::join!(perform(&clients, &armed, &call, &before), end);
         let error = restored.expect_err("its session was ended");

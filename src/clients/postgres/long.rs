@@ -24,8 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Plans are as the reads need them: a range of row addresses is read as that, never by reading all of a small table;
 /// no worker processes are started. Names are those of the server itself: a function that somebody put into `public` is
 /// never called by the estate's user. Row security fails a read rather than hide rows from it. A server whose client is
-/// gone notices within seconds and ends the statement.
-const OPTIONS: &str = "-c default_transaction_read_only=on -c search_path=pg_catalog -c statement_timeout=60000 -c lock_timeout=5000 -c enable_seqscan=off -c enable_tidscan=on \
+/// gone notices within seconds and ends the statement. How an application isolates its transactions by default is not
+/// for these: a replica does not allow every way.
+const OPTIONS: &str = "-c default_transaction_read_only=on -c default_transaction_isolation=read\\ committed -c search_path=pg_catalog -c statement_timeout=60000 -c lock_timeout=5000 -c enable_seqscan=off -c enable_tidscan=on \
      -c max_parallel_workers_per_gather=0 -c jit=off -c row_security=off -c client_connection_check_interval=2000";
 
 /// How the sessions begin in which the estate's own questions are asked: as any other of its user, whose names are found

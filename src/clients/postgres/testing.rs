@@ -213,6 +213,20 @@ impl Server {
         row.get(0)
     }
 
+    /// Waits until a query of the superuser gives this text; not for ever, so that a test fails and says what it met.
+    pub(crate) async fn until(&self, database: &str, sql: &str, wanted: &str) {
+        const TRIES: u32 = 3_000;
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            said = self.text(database, sql).await;
+            if said == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{sql}: `{said}` and not `{wanted}`");
+    }
+
     /// Returns what one of PostgreSQL's own programs says that connects as the superuser.
     pub(crate) fn said(&self, program: &str, arguments: &[&str]) -> String {
         let ran = command(&self.bin.join(program))

@@ -272,7 +272,7 @@ impl Report {
             id: of.id(DAMAGED),
             say: format!("{database} on {instance} is damaged: {first}{others}{report}"),
             how: format!(
-                "{anew}\nthen assess it again, or by hand:\n{}",
+                "{anew}\nthen assess it again (tier: deep, compare_indexes: true), or by hand:\n{}",
                 of.reads(self.schemas.as_deref())
             ),
             closed_by: self.server.as_ref().map(|facts| {

@@ -1,5 +1,6 @@
 //! Tables that need not be taken apart row by row: where pages have checksums, amcheck reads their structure, and no value is
-//! kept elsewhere or compressed, there is nothing in a row that could fail to be read.
+//! kept outside its row, nothing is left to read but values that are compressed in their rows. Whether there are any is asked
+//! where indexes are compared, for then all pages are read once more anyhow.
 
 use std::ops::Range;
 
@@ -19,7 +20,24 @@ use crate::runbook::catalogue::actions::AssessTier;
 pub(super) enum Rows {
     ToBeRead,
     /// amcheck vouches for them, once it has read their pages; how many they are, where they were counted
-    Vouched(Option<u64>),
+    Vouched(Option<Counted>),
+}
+
+/// Rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub rows: u64,
+    /// What they were counted by, where that was one statement: what is counted by an equal one is of the same instant
+    pub snapshot: Option<String>,
+}
+
+/// What amcheck says of a range of blocks.
+pub(super) enum Said {
+    Nothing,
+    /// The first thing it finds fault with
+    Fault(String),
+    /// It could not be asked
+    Unknown,
 }
 
 impl Reader<'_> {
@@ -49,30 +67,36 @@ impl Reader<'_> {
             Some(compressed) => format!("count(coalesce({compressed}))"),
             None => "0::int8".to_owned(),
         };
-        let sql = format!("select count(*), {compressed} from only {} t", relation.name);
+        let sql = format!(
+            "select count(*), {compressed}, pg_current_snapshot()::text from only {} t",
+            relation.name
+        );
         let counted = self.ask(relation, &BY_TABLE, &sql, time_for(relation.bytes)).await?;
         let rows = counted.ok().and_then(|rows| rows.first().and_then(uncompressed));
         // What cannot be counted is read, to find out why.
-        Ok(rows.map_or(Rows::ToBeRead, |rows| Rows::Vouched(Some(rows))))
+        Ok(rows.map_or(Rows::ToBeRead, |counted| Rows::Vouched(Some(counted))))
     }
 
-    /// Says whether amcheck finds nothing in a range of blocks. Where it does, or cannot tell, they are to be read for where.
-    pub(super) async fn well_formed(
+    /// Asks amcheck for the first thing it finds fault with in a range of blocks; where that is, is for a reading to find out.
+    pub(super) async fn faults(
         &mut self,
         relation: &Relation,
         range: &Range<u32>,
-    ) -> Result<bool, ActionError> {
-        let Callable::Yes(schema) = &self.shared.facts.heap_check else { return Ok(false) };
+    ) -> Result<Said, ActionError> {
+        let Callable::Yes(schema) = &self.shared.facts.heap_check else { return Ok(Said::Unknown) };
         // With what is kept elsewhere: nothing is, and a row that says otherwise is damaged.
         let sql = format!(
-            "select count(*) from {schema}.verify_heapam({}::oid::regclass, true, true, 'none', {}, {})",
+            "select coalesce(msg, '') from {schema}.verify_heapam({}::oid::regclass, true, true, 'none', {}, {}) limit 1",
             relation.oid,
             range.start,
             range.end - 1
         );
         let asked = self.ask(relation, &[], &sql, STATEMENT_LIMIT).await?;
-        let found = asked.ok().and_then(|rows| rows.first()?.try_get::<_, i64>(0).ok());
-        Ok(found == Some(0))
+        Ok(match asked.ok().as_deref() {
+            None => Said::Unknown,
+            Some([]) => Said::Nothing,
+            Some([first, ..]) => Said::Fault(first.try_get(0).unwrap_or_default()),
+        })
     }
 }
 
@@ -87,9 +111,10 @@ fn keeps_all_in_rows(family: &Family, block_bytes: u64) -> bool {
 }
 
 /// Returns the rows that were counted, where none has a compressed value.
-fn uncompressed(row: &Row) -> Option<u64> {
+fn uncompressed(row: &Row) -> Option<Counted> {
     let (rows, compressed): (i64, i64) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
-    (compressed == 0).then_some(rows)?.try_into().ok()
+    let rows = (compressed == 0).then_some(rows)?.try_into().ok()?;
+    Some(Counted { rows, snapshot: row.try_get(2).ok() })
 }
 
 #[cfg(test)]

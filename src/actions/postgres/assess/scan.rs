@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::plain::Rows;
+use super::plain::{Counted, Rows, Said};
 use super::reader::{Reader, Trouble, words};
 use super::relations::{Family, Kind, Relation};
 use super::search::{Search, chunks, hints};
@@ -29,6 +29,14 @@ const ROWS_MAX: u32 = 2048;
 pub(super) type GoOn = Result<(), Unread>;
 
 impl Findings {
+    /// Keeps what amcheck finds fault with in a range where a reading finds nothing: where it is nobody knows.
+    fn fault(&mut self, range: &Range<u32>, said: String) {
+        let inside = |place: &Place| place.block.is_none_or(|block| range.contains(&block));
+        if !self.places.iter().any(inside) && self.unread.is_empty() {
+            self.places.push(Place { said, ..at(None, Means::HeapCheck) });
+        }
+    }
+
     pub(super) fn place(
         &mut self,
         block: Option<u32>,
@@ -102,7 +110,7 @@ impl Reader<'_> {
         &mut self,
         family: &Family,
         relation: &Relation,
-    ) -> Result<(Verdict, Option<u64>), ActionError> {
+    ) -> Result<(Verdict, Option<Counted>), ActionError> {
         if let Some(why) = &relation.barred {
             self.passed(relation, relation.bytes);
             return Ok((Verdict::unread(why.clone()), None));
@@ -126,9 +134,7 @@ impl Reader<'_> {
         let mut left = relation.bytes;
         for chunk in chunks(extent.blocks, step) {
             let (start, length) = (chunk.start, u64::from(chunk.end - chunk.start));
-            let vouched =
-                matches!(rows, Rows::Vouched(_)) && self.well_formed(relation, &chunk).await?;
-            if !vouched && let Err(why) = self.chunk(relation, &extent, chunk, &mut found).await? {
+            if let Err(why) = self.range(relation, &extent, &rows, chunk, &mut found).await? {
                 found.unread.push(match start {
                     0 => why,
                     _ => why.of(&format!("from block {start} on")),
@@ -147,7 +153,8 @@ impl Reader<'_> {
             self.shared.tally.found_damage();
         }
         let rows = match rows {
-            Rows::ToBeRead => Some(found.rows),
+            // Range by range: rows that moved meanwhile may be counted twice, or not at all.
+            Rows::ToBeRead => Some(Counted { rows: found.rows, snapshot: None }),
             Rows::Vouched(rows) => rows,
         };
         Ok((found.verdict(), rows))
@@ -205,6 +212,30 @@ impl Reader<'_> {
         let block_bytes = self.shared.facts.block_bytes;
         let blocks = u32::try_from(bytes / block_bytes).unwrap_or(u32::MAX);
         Ok(Ok(Extent { blocks, torn: bytes % block_bytes, known }))
+    }
+
+    /// Reads a range of blocks: by amcheck alone where that vouches for the rows and finds fault with none.
+    async fn range(
+        &mut self,
+        relation: &Relation,
+        extent: &Extent,
+        rows: &Rows,
+        range: Range<u32>,
+        found: &mut Findings,
+    ) -> Result<GoOn, ActionError> {
+        let said = match rows {
+            Rows::Vouched(_) => self.faults(relation, &range).await?,
+            Rows::ToBeRead => Said::Unknown,
+        };
+        match said {
+            Said::Nothing => Ok(Ok(())),
+            Said::Unknown => self.chunk(relation, extent, range, found).await,
+            Said::Fault(said) => {
+                let read = self.chunk(relation, extent, range.clone(), found).await?;
+                found.fault(&range, said);
+                Ok(read)
+            }
+        }
     }
 
     /// Reads a range of blocks and finds what of it is damaged.

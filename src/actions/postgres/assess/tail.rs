@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 
 use super::amcheck::time_for;
+use super::plain::Counted;
 use super::reader::{Reader, Trouble, words};
 use super::relations::{Family, Relation};
 use super::scan::{Extent, at};
@@ -35,12 +36,13 @@ impl Reader<'_> {
     /// alone. Rows of pages that were vacuumed since they changed are counted in the index without a look at the
     /// table; the others are looked for there, and a block that is missing fails.
     ///
-    /// `counted` are the rows its pages had a moment ago: where the index has as many nothing is missing, and they need not
+    /// `counted` are the rows its pages had a moment ago: where nobody has written since and the index has as
+    /// many, nothing is missing, and they need not
     /// be counted once more.
     pub(super) async fn rows(
         &mut self,
         relation: &Relation,
-        counted: Option<u64>,
+        counted: Option<&Counted>,
     ) -> Result<Verdict, ActionError> {
         let mut found = Findings::default();
         let sql = format!("select count(*) from only {} t", relation.name);
@@ -55,14 +57,19 @@ impl Reader<'_> {
                 return Ok(found.verdict());
             }
         }
-        let by_index = (&BY_INDEX_ALONE[..], sql.as_str());
-        let had = self.ask_at_once(relation, &[by_index], time_for(relation.bytes)).await?;
-        if had.is_ok_and(|had| {
-            count(had.iter().flatten()).is_some_and(|had| u64::try_from(had).ok() == counted)
-        }) {
-            return Ok(found.verdict());
+        if let Some(Counted { rows, snapshot: Some(snapshot) }) = counted {
+            let sql = format!(
+                "select count(*), pg_current_snapshot()::text from only {} t",
+                relation.name
+            );
+            let by_index = (&BY_INDEX_ALONE[..], sql.as_str());
+            let had = self.ask_at_once(relation, &[by_index], time_for(relation.bytes)).await?;
+            let had = had.ok().and_then(|had| counted_by(had.iter().flatten().next()?));
+            if had.is_some_and(|(had, by)| u64::try_from(had) == Ok(*rows) && by == *snapshot) {
+                return Ok(found.verdict());
+            }
         }
-        let statements = [(&BY_TABLE[..], sql.as_str()), by_index];
+        let statements = [(&BY_TABLE[..], sql.as_str()), (&BY_INDEX_ALONE[..], sql.as_str())];
         match self.ask_at_once(relation, &statements, time_for(relation.bytes)).await? {
             Ok(counts) => {
                 let missing = missing(&counts);
@@ -172,13 +179,14 @@ fn line(row: &Row) -> Option<&str> {
     row.try_get(0).ok()
 }
 
-/// Returns the number in the first row.
-fn count<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<i64> {
-    rows.into_iter().next()?.try_get(0).ok()
+/// Returns how many rows were counted, and by which snapshot.
+fn counted_by(row: &Row) -> Option<(i64, String)> {
+    Some((row.try_get(0).ok()?, row.try_get(1).ok()?))
 }
 
 /// Returns how many rows more the second count has than the first.
 fn missing(counts: &[Vec<Row>]) -> i64 {
+    let count = |rows: &Vec<Row>| rows.first().and_then(|row| row.try_get::<_, i64>(0).ok());
     match counts.iter().map(count).collect::<Vec<_>>().as_slice() {
         [Some(table), Some(index)] => index.saturating_sub(*table),
         _ => 0,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::try_join_all;
 
 use super::large::Large;
+use super::plain::Counted;
 use super::reader::{Reader, Shared};
 use super::relations::{Family, Kind, Relation};
 use super::report::Entry;
@@ -73,7 +74,7 @@ impl Reader<'_> {
                 assessed.gone.push(relation.name.clone());
             } else {
                 let whole = relation.oid == family.head.oid && verdict == Verdict::Sound;
-                let rows = rows.filter(|_| whole);
+                let rows = rows.as_ref().filter(|_| whole).map(|counted| counted.rows);
                 assessed.entries.push(Entry { rows, ..Entry::new(family, relation, verdict) });
             }
         }
@@ -84,7 +85,7 @@ impl Reader<'_> {
     async fn verdicts<'a>(
         &mut self,
         family: &'a Family,
-    ) -> Result<(Vec<(&'a Relation, Verdict)>, Option<u64>), ActionError> {
+    ) -> Result<(Vec<(&'a Relation, Verdict)>, Option<Counted>), ActionError> {
         let head = &family.head;
         // Read in their own order first they are in memory when the table's rows ask for them one by one.
         let mut of_toast = None;
@@ -120,7 +121,7 @@ impl Reader<'_> {
             && own().next().is_some()
             && own().all(|(_, verdict)| *verdict == Verdict::Sound)
         {
-            of_head = self.rows(head, rows).await?;
+            of_head = self.rows(head, rows.as_ref()).await?;
         }
         Ok((std::iter::once((head, of_head)).chain(of_toast).chain(of_indexes).collect(), rows))
     }

@@ -28,6 +28,9 @@ const IN_USE: &str = "(55006)";
 /// How often a name is given, and what is waited between: PostgreSQL itself waits five seconds for sessions to end.
 const RENAMES: u32 = 24;
 const BETWEEN_RENAMES: Duration = Duration::from_secs(5);
+/// How often it is looked whether the restore's own sessions have ended, and what is waited between.
+const LOOKS: u32 = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Which dump a database is of, as its own comment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,8 +222,9 @@ impl Target {
         } else {
             Vec::new()
         };
+        let mut session = self.maintenance(clients).await?;
+        self.left_alone(clients, &mut session, draft).await?;
         let written = self.written(clients, draft).await?;
-        let session = self.maintenance(clients).await?;
         let what = format!("give the restored database its name on {}", self.instance);
         let took = Span::seconds(since(began, clients.clock.now()).as_secs().max(1));
         let comment = literal(&self.comment_of(manifest, &format!(" {written} {took}")));
@@ -233,6 +237,26 @@ impl Target {
             session.command(clients, &what, &public).await?;
         }
         Ok(notes)
+    }
+
+    /// Waits until those who filled it are gone: what a session wrote is counted as it ends, and it ends after its program.
+    async fn left_alone(
+        &self,
+        clients: &Clients,
+        session: &mut Session,
+        draft: &str,
+    ) -> Result<(), ActionError> {
+        let what = format!("see who is still in the restored database on {}", self.instance);
+        let sql = "select count(*) from pg_stat_activity where datname = $1 and backend_type = 'client backend'";
+        for _ in 0..LOOKS {
+            let row = session.read_one(clients, &what, sql, &[&draft]).await?;
+            // Whoever stays longer, such as a monitoring agent, is not of the restore.
+            if row.try_get::<_, i64>(0).is_ok_and(|sessions| sessions == 0) {
+                break;
+            }
+            clients.clock.sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
     }
 
     /// Gives it its name. Whoever is in it, such as a monitoring agent that looks into every database, is sent away as far

@@ -163,7 +163,8 @@ async fn what_a_restored_database_was_not_read_of_stays_open_until_it_was() {
         (json!({ "tier": "deep", "proves": true, "schemas": ["app"] }), vec![pending], vec![]),
         (json!({ "budget": "1h", "proves": true }), vec![pending], vec![]),
         (json!({ "tier": "deep", "proves": true }), vec![], vec![pending, damaged]),
-        (json!({ "tier": "deep", "formerly": "" }), vec![], vec![damaged]),
+        (json!({ "tier": "deep", "formerly": "" }), vec![], vec![]),
+        (json!({ "tier": "deep", "compare_indexes": true, "formerly": "" }), vec![], vec![damaged]),
         (
             json!({ "tier": "deep", "proves": true, "formerly": "phoenix-recovered" }),
             vec![],
@@ -251,6 +252,12 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_read() {
         ),
         (json!({ "jobs": 17 }), "`jobs` is 17; 1 to 16 are possible", None),
         (json!({ "schemas": [] }), "`schemas` names none", None),
+        (json!({ "compare_indexes": true }), "`compare_indexes` is for the deep tier", None),
+        (
+            json!({ "tier": "deep", "proves": true, "compare_indexes": false }),
+            "`proves` wants `compare_indexes`",
+            None,
+        ),
         (
             json!({ "schemas": ["audti", "app"] }),
             "`audti` of phoenix is not there",
