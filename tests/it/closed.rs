@@ -1,14 +1,12 @@
 //! A damaged database: its server's files are kept as evidence, then it is closed to everybody; by the real binary, killed
 //! after each record as well.
 
+use super::cut::{covers, killed_until};
 use super::estate::{Estate, fresh};
-use super::harness::{Folder, of_step, ran};
-use super::killed::killer;
+use super::harness::{Folder, of_step};
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
-/// How a process that SIGKILL ended is told.
-const KILLED: i32 = -9;
 
 const RUNBOOK: &str = r#"
 runbook: CLOSE
@@ -110,36 +108,17 @@ fn what_comes_to_no_good_end_is_opened_again_and_the_evidence_stays() {
 #[test]
 fn sigkill_after_each_record_and_resume_ends_with_one_copy_and_the_database_as_it_was() {
     let estate = fresh(OPTIONS);
-    let whole = folder(&estate);
-    whole.run(&BAD).exits(ROLLED_BACK);
-    let (_, records) = whole.journals().remove(0);
-    // What comes before the first change is cut by others.
-    let first = records.iter().position(|event| event["kind"] == "step_started").expect("a change");
-    let mut cut = 0;
-    for number in first..=records.len() {
-        // A run that was killed at its end still has the lease.
-        estate.post("/reset", OPTIONS);
-        let folder = folder(&estate);
-        let before = access(&estate);
-        let mut command = folder.command(&BAD);
-        command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("\"seq\":{number},"));
-        let killed = ran(command.output().expect("run the binary"));
-        if killed.exit != KILLED {
-            // It needed fewer records this time.
-            assert_eq!(killed.exit, ROLLED_BACK, "{number}: {}\n{}", killed.out, killed.err);
-            continue;
-        }
-        cut += 1;
-        let (_, events) = folder.journals().remove(0);
-        if !events.iter().any(|event| event["kind"] == "run_finished") {
-            let resumed = folder.run(&["resume", "--yes", "--non-interactive"]);
-            assert_eq!(resumed.exit, ROLLED_BACK, "{number}: {}\n{}", resumed.out, resumed.err);
-        }
-        assert_eq!(kept(&folder), ["one.evidence"], "killed after {number}");
-        assert_eq!(access(&estate), before, "killed after {number}");
-        let (_, events) = folder.journals().remove(0);
-        let fenced = of_step(&events, "step_started", "fence");
-        assert!(!fenced.is_empty(), "{number}: it was closed before it was opened again");
+    let folder = folder(&estate);
+    let before = access(&estate);
+    let resume = ["resume", "--yes", "--non-interactive"].map(str::to_owned);
+    let cuts = killed_until(&folder, &BAD.map(str::to_owned), &resume, ROLLED_BACK);
+    covers(&cuts, &["evidence", "fence"]);
+    for kind in ["step_failed fails", "revert_started fence", "revert_finished fence"] {
+        assert!(cuts.contains(kind), "not after {kind}: {cuts:?}");
     }
-    assert!(cut + first + 2 >= records.len(), "only {cut} of {} runs were cut", records.len());
+    assert_eq!(kept(&folder), ["one.evidence"]);
+    assert_eq!(access(&estate), before);
+    let (_, events) = folder.journals().remove(0);
+    let fenced = of_step(&events, "step_started", "fence");
+    assert!(!fenced.is_empty(), "it was closed before it was opened again");
 }

@@ -18,6 +18,16 @@ pub(crate) fn killed_after_each(
     first: &[String],
     resume: &[String],
 ) -> BTreeSet<String> {
+    killed_until(folder, first, resume, 0)
+}
+
+/// The same of a run that ends in another way.
+pub(crate) fn killed_until(
+    folder: &Folder,
+    first: &[String],
+    resume: &[String],
+    exit: i32,
+) -> BTreeSet<String> {
     let known = folder.path().join("cuts");
     std::fs::write(&known, "").expect("written");
     let mut arguments = first;
@@ -29,7 +39,7 @@ pub(crate) fn killed_after_each(
         let said = || format!("round {round}, after {cuts}: {}\n{}", ended.out, ended.err);
         let (_, events) = folder.journals().remove(0);
         let over = events.iter().any(|event| event["kind"] == "run_finished");
-        assert!(ended.exit == KILLED || (over && ended.exit == 0), "{}: {}", ended.exit, said());
+        assert!(ended.exit == KILLED || (over && ended.exit == exit), "{}: {}", ended.exit, said());
         if over {
             folder.run(&["audit", "--verify"]).exits(0);
             return cuts.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
