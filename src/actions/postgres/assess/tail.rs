@@ -36,9 +36,8 @@ impl Reader<'_> {
     /// alone. Rows of pages that were vacuumed since they changed are counted in the index without a look at the
     /// table; the others are looked for there, and a block that is missing fails.
     ///
-    /// `counted` are the rows its pages had a moment ago: where nobody has written since and the index has as
-    /// many, nothing is missing, and they need not
-    /// be counted once more.
+    /// `counted` are the rows its pages had a moment ago: where nobody has written since and the index has as many, nothing
+    /// is missing, and they need not be counted once more.
     pub(super) async fn rows(
         &mut self,
         relation: &Relation,
