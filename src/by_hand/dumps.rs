@@ -43,22 +43,26 @@ fn folder(estate: &Estate, name: &str) -> String {
     shell::word(&root_and(estate, name))
 }
 
-fn copied(bucket: &DumpBucket, from: &str, to: &str) -> String {
+fn copied(region: &str, from: &str, to: &str) -> String {
     let (from, to) = (shell::word(from), shell::word(to));
-    format!("aws s3 cp --recursive --region {} {from} {to}", bucket.region)
+    format!("aws s3 cp --recursive --region {region} {from} {to}")
 }
 
 /// Returns the command that brings a dump into the bucket, where there is one.
 pub(crate) fn sent(estate: &Estate, name: &str) -> Option<String> {
     let bucket = bucket(estate)?;
-    Some(copied(bucket, &root_and(estate, name), &bucket.place(&format!("{name}{DUMP}"))))
+    Some(copied(
+        &bucket.region,
+        &root_and(estate, name),
+        &bucket.at().place(&format!("{name}{DUMP}")),
+    ))
 }
 
 /// Returns the command that brings a dump from the bucket into a folder of this host, where there is one.
 pub(crate) fn brought(estate: &Estate, name: &str, folder: &Path) -> Option<String> {
     let bucket = bucket(estate)?;
-    let from = bucket.place(&format!("{name}{DUMP}"));
-    Some(copied(bucket, &from, &folder.display().to_string()))
+    let from = bucket.at().place(&format!("{name}{DUMP}"));
+    Some(copied(&bucket.region, &from, &folder.display().to_string()))
 }
 
 fn jobs(with: With<'_>) -> String {
@@ -86,14 +90,25 @@ pub(super) fn points(estate: &Estate, with: With<'_>) -> Vec<String> {
     let shown = at(estate).map(|at| match at {
         DumpsAt::Directory(root) => format!("ls -ld {}/*{DUMP}", shell::word(root)),
         DumpsAt::Bucket(bucket) => {
-            let place = shell::word(&format!("{}/", bucket.place("")));
+            let place = shell::word(&format!("{}/", bucket.at().place("")));
             format!("aws s3 ls --region {} {place}", bucket.region)
         }
     });
     let mut lines: Vec<String> = shown.into_iter().collect();
     if let Some(bases) = bases {
-        lines.push(format!("ls -l {}", shell::word(&bases.directory)));
-        lines.push(format!("ls -l {} | tail", shell::word(&bases.wal)));
+        match &bases.from {
+            None => {
+                lines.push(format!("ls -l {}", shell::word(&bases.directory)));
+                lines.push(format!("ls -l {} | tail", shell::word(&bases.wal)));
+            }
+            Some(at) => {
+                let list = |below: &str| {
+                    let place = shell::word(&format!("{}/", at.place(below)));
+                    format!("aws s3 ls --region {} {place}", at.region)
+                };
+                lines.extend([list("base"), format!("{} | tail", list("wal"))]);
+            }
+        }
     } else {
         let region = with.maybe("region").unwrap_or(&estate.primary.region);
         lines.extend(super::database::points(estate, region));
@@ -192,12 +207,6 @@ pub(crate) fn keep_rows(estate: &Estate, instance: &str, name: &str, copies: &[S
     each.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the directory of base backups.
-pub(super) fn bases(estate: &Estate) -> &str {
-    let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
-    bases.map_or("BASE_BACKUPS", |bases| &bases.directory)
-}
-
 /// Returns where a server is restored, and who runs it.
 fn own_server(estate: &Estate) -> (&str, &str, &str) {
     let server = estate.database.as_ref().and_then(|known| known.recovered.server.as_ref());
@@ -207,12 +216,19 @@ fn own_server(estate: &Estate) -> (&str, &str, &str) {
     })
 }
 
-/// Returns the commands that restore a base backup and archived WAL into a new server.
-pub(crate) fn point_in_time(estate: &Estate, backup: &str, target: &str) -> Vec<String> {
+/// Returns the commands that restore a base backup, by its name, and archived WAL into a new server.
+pub(crate) fn point_in_time(estate: &Estate, name: &str, target: &str) -> Vec<String> {
     let (data, port, user) = own_server(estate);
     let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
     let wal = bases.map_or("WAL", |bases| &bases.wal);
-    let word = shell::word;
+    let backup = format!("{}/{name}", bases.map_or("BASE_BACKUPS", |bases| &bases.directory));
+    let (word, backup) = (shell::word, backup.as_str());
+    let from = bases.and_then(|bases| bases.from.as_ref());
+    let brought = from.into_iter().flat_map(|at| {
+        let below = format!("base/{name}");
+        [(below.as_str(), backup), ("wal", wal)]
+            .map(|(below, to)| copied(&at.region, &at.place(below), to))
+    });
     let mut settings = vec![
         format!("restore_command = 'cp {}/%f %p'", word(wal)),
         "recovery_target_action = promote".to_owned(),
@@ -225,7 +241,7 @@ pub(crate) fn point_in_time(estate: &Estate, backup: &str, target: &str) -> Vec<
     let settings = settings.iter().map(|line| format!(" {}", word(line))).collect::<String>();
     let (file, signal) =
         (format!("{data}/postgresql.auto.conf"), format!("{data}/recovery.signal"));
-    vec![
+    let restored = [
         format!("pg_verifybackup {}", word(backup)),
         format!("cp -a {} {}", word(backup), word(data)),
         format!("printf '%s\\n'{settings} >> {}", word(&file)),
@@ -233,7 +249,8 @@ pub(crate) fn point_in_time(estate: &Estate, backup: &str, target: &str) -> Vec<
         format!("chown -R {user}: {}", word(data)),
         format!("runuser -u {user} -- pg_ctl start -D {}", word(data)),
         format!("psql -h 127.0.0.1 -p {port} -c 'select pg_is_in_recovery()'"),
-    ]
+    ];
+    brought.chain(restored).collect()
 }
 
 /// Returns the commands that take a restored server away.

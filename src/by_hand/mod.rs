@@ -77,9 +77,8 @@ pub(crate) fn action(
         ActionName::PostgresProve => dumps::prove(estate, with),
         ActionName::PostgresRestore => dumps::restore(estate, with),
         ActionName::PostgresRestorePointInTime => {
-            let backup =
-                format!("{}/{}", dumps::bases(estate), with.maybe("backup").unwrap_or("NAME"));
-            dumps::point_in_time(estate, &backup, with.maybe("target").unwrap_or("latest"))
+            let backup = with.maybe("backup").unwrap_or("NAME");
+            dumps::point_in_time(estate, backup, with.maybe("target").unwrap_or("latest"))
         }
         ActionName::PostgresFence => {
             database::fence(estate, &with.text("instance"), &region, scope(with))

@@ -29,7 +29,7 @@ use crate::report::forecast::{Network, Outlook};
 use crate::report::plan_view::{DryRunReport, DryRunStep, Found};
 use crate::report::text::minutes;
 use crate::report::view::ViewState;
-use asks::{bucket_of_dumps, uses_aws};
+use asks::{bucket_of_base_backups, bucket_of_dumps, uses_aws};
 
 /// One question to one service may take this long. All are put at the same time as the looks at the steps.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -421,6 +421,7 @@ pub(super) fn hosts(plan: &Plan) -> Vec<(String, String)> {
     let object = estate.dns.as_ref().and_then(|dns| dns.failover_object.as_ref());
     regions.extend(object.map(|object| object.region.as_str()));
     regions.extend(bucket_of_dumps(plan).map(|bucket| bucket.region.as_str()));
+    regions.extend(bucket_of_base_backups(plan).map(|bucket| bucket.region.as_str()));
     regions.sort_unstable();
     regions.dedup();
     let aws = uses_aws(plan);

@@ -37,6 +37,25 @@ pub(crate) struct DumpBucket {
 }
 
 impl DumpBucket {
+    /// Returns where the objects are.
+    pub(crate) fn at(&self) -> ObjectsAt {
+        let Self { bucket, region, prefix, .. } = self.clone();
+        ObjectsAt { bucket, region, prefix }
+    }
+}
+
+/// Objects of a bucket that survives the failure they are meant for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectsAt {
+    pub bucket: String,
+    pub region: String,
+    /// Key prefix, without a slash at either end; none when left out
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+impl ObjectsAt {
     /// Returns the key of something below the prefix.
     pub(crate) fn key(&self, below: &str) -> String {
         match self.prefix.as_str() {
@@ -83,13 +102,13 @@ mod tests {
         assert_eq!(at.work(), "/w");
         let DumpsAt::Bucket(bucket) = at else { panic!("{at:?}") };
         assert_eq!(
-            (bucket.key("x.dump/y"), bucket.place("")),
+            (bucket.at().key("x.dump/y"), bucket.at().place("")),
             ("x.dump/y".to_owned(), "s3://b-1".to_owned())
         );
         let at = read("{ bucket: b-1, region: us-west-2, prefix: a/b, work: /w }");
         let DumpsAt::Bucket(bucket) = at else { panic!("{at:?}") };
-        assert_eq!(bucket.key("x.dump/y"), "a/b/x.dump/y");
-        assert_eq!(bucket.place("x.dump/"), "s3://b-1/a/b/x.dump");
+        assert_eq!(bucket.at().key("x.dump/y"), "a/b/x.dump/y");
+        assert_eq!(bucket.at().place("x.dump/"), "s3://b-1/a/b/x.dump");
     }
 
     #[test]

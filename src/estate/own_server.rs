@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dumps::ObjectsAt;
+
 /// Base backups of the primary, and the WAL it has archived since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -11,6 +13,10 @@ pub(crate) struct BaseBackups {
     pub directory: String,
     /// Directory that `archive_command` or `pg_receivewal` fills
     pub wal: String,
+    /// Bucket with the backups in `base/NAME/` and the WAL in `wal/`: then both directories are on this host alone, and what is
+    /// needed is brought into them
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<ObjectsAt>,
 }
 
 /// The server a restore to a point in time makes on this host.

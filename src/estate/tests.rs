@@ -1,6 +1,9 @@
 use super::*;
 use crate::runbook::problem::Problems;
 
+#[path = "own_server_tests.rs"]
+mod own_server_tests;
+
 /// Returns the template with one thing in it replaced.
 fn changed(from: &str, to: &str) -> String {
     let text = init::template();
@@ -284,36 +287,6 @@ fn a_column_is_there_unless_it_is_said_not_to_be() {
 }
 
 #[test]
-fn a_server_of_ones_own_is_kept_apart_from_what_it_is_made_of() {
-    let of = |directory: &str, wal: &str, data: &str, listen: &str, user: &str| {
-        let backups = format!("base_backups: {{ directory: {directory}, wal: {wal} }}");
-        let text = changed(
-            "# base_backups: { directory: /var/backups/base, wal: /var/backups/wal }",
-            &backups,
-        );
-        let server = format!("server: {{ data: {data}, listen: \"{listen}\", user: {user} }}");
-        text.replacen(
-            "backup_retention_days: 7",
-            &format!("backup_retention_days: 7\n    {server}"),
-            1,
-        )
-    };
-    let text = refused(&of("base", "/w", "../x", "here:5433", "root")).render(false);
-    for said in [
-        "`base` is not a directory's full path",
-        "`../x` is not a directory's full path",
-        "`here:5433` is not an address to listen at",
-        "`root` cannot run PostgreSQL",
-    ] {
-        assert!(text.contains(said), "{said}: {text}");
-    }
-    let text = refused(&of("/b", "/b", "/b/new", "127.0.0.1:5433", "postgres")).render(false);
-    assert!(text.contains("is the directory of base backups"), "{text}");
-    assert!(text.contains("is in /b, the estate's `database.base_backups.directory`"), "{text}");
-    assert!(text.contains("is in /b, the estate's `database.base_backups.wal`"), "{text}");
-}
-
-#[test]
 fn what_deserves_a_look_does_not_stop_anything() {
     let text = changed("  P3: { rto: 4h, rpo: 1h }\n", "");
     let text = text.replace("application_roles: [phoenix_app]", "");
@@ -341,17 +314,17 @@ fn what_deserves_a_look_does_not_stop_anything() {
        = help: the fence blocks the application's roles; without their names it cannot prove that it holds
 
     warning: P3 has no objectives
-       --> phoenix-dr.yaml:177:1
+       --> phoenix-dr.yaml:179:1
         |
-    177 | objectives:
+    179 | objectives:
         | ^^^^^^^^^^
         |
         = help: services of that priority are restored without anything to measure against
 
     warning: `AWS Support` has neither phone nor email
-       --> phoenix-dr.yaml:191:5
+       --> phoenix-dr.yaml:193:5
         |
-    191 |   - { role: AWS Support, name: somebody }
+    193 |   - { role: AWS Support, name: somebody }
         |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
         |
         = help: nobody can be called

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::corrupt::ESSENTIALS;
 use super::cut::{covers, killed_after_each};
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, of_step};
+use super::tools::tools;
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
@@ -150,14 +151,63 @@ impl Place {
     }
 
     pub(crate) fn folder(&self, estate: &Estate) -> Folder {
+        let at = self.directory.path();
+        self.folder_with(estate, &json!({ "directory": at.join("bases"), "wal": at.join("wal") }))
+    }
+
+    /// Puts the backup and the WAL into a bucket, as an operator does, and leaves nothing of them here but two folders they are
+    /// brought into.
+    fn in_bucket(&self, estate: &Estate) -> Folder {
+        let (at, bucket, prefix) = (self.directory.path(), "phoenix-dr-state", "orders");
+        let folder = self.folder_with(
+            estate,
+            &json!({
+                "directory": at.join("bases"), "wal": at.join("wal"),
+                "from": { "bucket": bucket, "region": "us-west-2", "prefix": prefix },
+            }),
+        );
+        let about = estate.about("endpoints");
+        let url = about["us-west-2.s3"].as_str().expect("an address").to_owned();
+        for (from, below) in [("bases", "base"), ("wal", "wal")] {
+            let from = at.join(from);
+            let sent = Command::new(format!("{}/aws", tools()))
+                .envs(&folder.environment)
+                .args(["s3", "cp", "--recursive", "--only-show-errors", "--region", "us-west-2"])
+                .args(["--endpoint-url", &url])
+                .arg(&from)
+                .arg(format!("s3://{bucket}/{prefix}/{below}"))
+                .output()
+                .expect("the AWS CLI runs");
+            assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+            for entry in std::fs::read_dir(&from).expect("listed") {
+                let path = entry.expect("an entry").path();
+                let gone = if path.is_dir() {
+                    std::fs::remove_dir_all(path)
+                } else {
+                    std::fs::remove_file(path)
+                };
+                gone.expect("removed");
+            }
+        }
+        folder
+    }
+
+    /// Returns what lies where backups and WAL are, or are brought to, without the lock of those who use it.
+    fn kept(&self) -> Vec<String> {
+        let names = ["bases", "wal"].map(|name| {
+            let entries = std::fs::read_dir(self.directory.path().join(name)).expect("listed");
+            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        });
+        names.into_iter().flatten().filter(|name| name != ".lock").collect()
+    }
+
+    fn folder_with(&self, estate: &Estate, backups: &Value) -> Folder {
         let folder = estate.folder();
         let file = folder.path().join("phoenix-dr.yaml");
         let text = std::fs::read_to_string(&file).expect("the estate file");
-        let at = self.directory.path();
         let server = json!({
             "data": self.data(), "listen": format!("127.0.0.1:{}", self.port), "user": self.user,
         });
-        let backups = json!({ "directory": at.join("bases"), "wal": at.join("wal") });
         let text = text.replacen(
             "database:\n",
             &format!("database:\n  base_backups: {backups}\n  essentials: {ESSENTIALS}\n"),
@@ -302,10 +352,17 @@ fn a_segment_that_is_missing_before_the_target_is_named_and_nothing_is_made() {
 }
 
 #[test]
-fn sigkill_after_each_record_and_resume_ends_with_one_restored_server() {
+fn sigkill_after_each_record_and_resume_ends_with_one_server_restored_from_a_bucket() {
     let estate = fresh(OPTIONS);
     let place = Place::of(&estate);
-    let folder = place.folder(&estate);
+    let archived = place.archive(&estate);
+    let folder = place.in_bucket(&estate);
+    let dry = folder.run(&["run", "back.yaml", "--dry-run"]).exits(0);
+    assert!(dry.out.contains("aws s3 cp --recursive"), "{}", dry.out);
+    // Only the end of the WAL says how far it leads.
+    let last = archived.last().cloned().expect("a segment");
+    assert_eq!(place.kept(), [last], "a dry run fetches nothing else");
+    assert_eq!(estate.changes(), Vec::<Value>::new(), "and writes nothing");
     let resume = ["resume", "--yes", "--accept-loss", "1d", "--non-interactive"];
     let cuts = killed_after_each(&folder, &RUN.map(str::to_owned), &resume.map(str::to_owned));
     covers(&cuts, &["restore"]);
@@ -313,6 +370,12 @@ fn sigkill_after_each_record_and_resume_ends_with_one_restored_server() {
     let ended = of_step(&events, "step_finished", "count");
     assert_eq!(ended.len(), 1, "the rows were counted, by the run that came to its end");
     assert_eq!(place.names(), ["data"]);
+    assert_eq!(place.kept(), [""; 0], "nothing that was fetched stays");
+    let shown = folder.run(&["recovery-points", "--output", "json"]).exits(0).out;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let sunday = shown["points"].as_array().and_then(|points| points.first()).expect("it is there");
+    assert_eq!(sunday["path"], "s3://phoenix-dr-state/orders/base/sunday");
+    assert_eq!(sunday["proved"]["by"], "recovery", "for every host: {sunday}");
     place.clear();
 }
 

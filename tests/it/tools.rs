@@ -66,7 +66,7 @@ say uninstalled h uninstall mine
 "#;
 
 /// Returns the folder with the tools, which are installed on first use.
-fn tools() -> &'static str {
+pub(crate) fn tools() -> &'static str {
     static TOOLS: OnceLock<String> = OnceLock::new();
     TOOLS.get_or_init(|| {
         let script = std::env::var_os("PHOENIX_DR_TEST_ESTATE")

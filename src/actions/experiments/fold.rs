@@ -19,7 +19,7 @@ pub(super) struct Event {
     pub kind: Option<String>,
     pub payload: Option<String>,
     pub at: Option<Moment>,
-    /// The experiment has a row
+    /// The experiment has a row; said of its first event alone
     pub known: bool,
 }
 

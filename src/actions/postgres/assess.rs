@@ -220,7 +220,7 @@ pub(crate) async fn perform(
     if !report.damaged().is_empty() {
         notes.extend(disproved::void(clients, call, (&with.instance, &with.region)).await);
     } else if with.proves && with.database.is_none() && report.is_proved() {
-        notes.extend(disproved::confirm(clients, call, &with.instance));
+        notes.extend(disproved::confirm(clients, call, &with.instance).await);
     }
     Ok(Performed {
         after: seen.desired.clone(),

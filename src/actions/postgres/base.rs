@@ -1,9 +1,10 @@
-//! Base backups in the estate's directory, as `pg_basebackup` writes them: a directory each, plain or tar, with its
+//! Base backups in the estate's directory or bucket, as `pg_basebackup` writes them: a folder each, plain or tar, with its
 //! `backup_manifest`. What has none cannot be verified, and is no recovery point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -11,18 +12,27 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::hex;
+use super::proofs::Proofs;
+use super::shelf::{Held, Inside, Kind, Needed, Shelf};
+use super::told::Told;
 use super::wal::{Archive, Lsn, Needs, Own, segment_size};
 use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
+use crate::estate::own_server::BaseBackups as At;
 use crate::outcome::{ActionError, FailureClass};
 use crate::sandbox::programs::Purpose;
 
 /// Characters of a segment's name.
 const SEGMENT_NAME: usize = 24;
 const MANIFEST: &str = "backup_manifest";
+/// Longest manifest read; a file takes about 170 bytes of it.
+const MANIFEST_MAX: u64 = 256 << 20;
+/// Backups that are looked at side by side.
+const LOOKS_AT_ONCE: usize = 8;
 /// File with the major version, in every data directory.
 const VERSION: &str = "PG_VERSION";
+const VERSION_MAX: u64 = 64;
 /// The archives of a backup in tar format, with each ending `pg_basebackup` gives them and this program reads.
 const PACKINGS: [&str; 2] = ["tar", "tar.gz"];
 /// Time to read the first file of an archive.
@@ -40,9 +50,11 @@ pub(super) enum Form {
 }
 
 /// One base backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct BaseBackup {
     pub name: String,
+    pub shelf: Shelf,
+    /// Where it is on this host, once it is
     pub path: PathBuf,
     pub form: Form,
     /// When its last file was written: by then the copying was as good as over
@@ -50,6 +62,8 @@ pub(super) struct BaseBackup {
     pub needs: Needs,
     /// Bytes of all its files, unpacked
     pub bytes: u64,
+    /// The files it is kept as, by names below the place of all backups
+    pub stored: Vec<Needed>,
     /// The manifest's own checksum: what tells this backup from another of the same name
     pub checksum: String,
     /// What its files are held against, e.g. `CRC32C`
@@ -94,46 +108,72 @@ struct WalRange {
 /// The estate's base backups and their WAL.
 #[derive(Debug, Clone)]
 pub(super) struct BaseBackups {
-    pub root: PathBuf,
-    pub wal: PathBuf,
+    bases: Shelf,
+    pub wal: Shelf,
 }
 
 impl BaseBackups {
-    /// Returns the estate's directories; `None` where it names none.
-    pub(super) fn named(clients: &Clients) -> Result<Option<Self>, ActionError> {
-        let named = database(clients)?.base_backups.as_ref();
-        Ok(named.map(|named| Self {
-            root: PathBuf::from(&named.directory),
-            wal: PathBuf::from(&named.wal),
-        }))
+    pub(super) fn at(at: &At) -> Self {
+        Self { bases: Shelf::of(at, Kind::Bases), wal: Shelf::of(at, Kind::Wal) }
     }
 
-    /// Returns the estate's directories.
+    /// Returns where the estate keeps them.
     pub(super) fn of(clients: &Clients) -> Result<Self, ActionError> {
-        Self::named(clients)?.ok_or_else(|| {
+        database(clients)?.base_backups.as_ref().map(Self::at).ok_or_else(|| {
             let message = "the estate does not say where base backups are kept";
             ActionError::unchanged(FailureClass::NotFound, message)
                 .hint("name `directory` and `wal` in `database.base_backups` of the estate file")
         })
     }
 
-    /// Lists the base backups, the newest first, and what is there that is none, with why. Blocks.
-    pub(super) fn list(&self) -> Result<(Vec<BaseBackup>, Vec<String>), ActionError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("list {}: {error}", self.root.display());
-            ActionError::unchanged(FailureClass::NotFound, message)
-                .hint("it is the estate's `database.base_backups.directory`: make it readable, or mount it")
-        };
-        let (mut found, mut others) = (Vec::new(), Vec::new());
-        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !entry.path().is_dir() || name.starts_with('.') || name == super::proofs::FOLDER {
-                continue;
+    /// Returns where all of them are, for people.
+    pub(super) fn place(&self) -> String {
+        self.bases.place("")
+    }
+
+    /// Returns the records of what was proved of them.
+    pub(super) fn proofs(&self) -> Proofs {
+        match self.bases.bucket() {
+            None => Proofs::Directory(self.bases.folder().to_owned()),
+            Some(objects) => Proofs::Bucket(objects.clone()),
+        }
+    }
+
+    /// Says that what was brought from a bucket is used; `None` where nothing is brought.
+    pub(super) fn hold(&self) -> Result<Option<Held>, ActionError> {
+        self.bases.hold()
+    }
+
+    /// Removes what was brought of a backup and of the WAL, unless another process uses it.
+    pub(super) async fn done(&self, held: Option<Held>, backup: &str) {
+        let Some(held) = held else { return };
+        let (bases, wal, backup) = (self.bases.clone(), self.wal.clone(), backup.to_owned());
+        let cleared = tokio::task::spawn_blocking(move || {
+            if held.alone() {
+                bases.clear(|name| name == backup);
+                wal.clear(|_| true);
             }
-            match self.find(&name) {
-                Ok(backup) => found.push(backup),
-                Err(error) => others.push(error.message),
+        });
+        drop(cleared.await);
+    }
+
+    /// Lists the base backups, the newest first, and what is there that is none, with why.
+    pub(super) async fn list(
+        &self,
+        clients: &Clients,
+    ) -> Result<(Vec<BaseBackup>, Vec<String>), ActionError> {
+        let inside = self.bases.inside(clients, "").await?;
+        let is_backup = |name: &&String| !name.starts_with('.') && *name != super::proofs::FOLDER;
+        let names: Vec<&String> = inside.folders.iter().filter(is_backup).collect();
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        for some in names.chunks(LOOKS_AT_ONCE) {
+            for looked in join_all(some.iter().map(|name| self.find(clients, name))).await {
+                match looked {
+                    Ok(backup) => found.push(backup),
+                    // One that nobody could look at may be the newest.
+                    Err(error) if may_pass(&error) => return Err(error),
+                    Err(error) => others.push(error.message),
+                }
             }
         }
         found.sort_by(|a, b| b.complete.cmp(&a.complete).then_with(|| a.name.cmp(&b.name)));
@@ -141,9 +181,12 @@ impl BaseBackups {
         Ok((found, others))
     }
 
-    /// Reads what a base backup's manifest says. Blocks.
-    pub(super) fn find(&self, name: &str) -> Result<BaseBackup, ActionError> {
-        let path = self.root.join(name);
+    /// Reads what a base backup's manifest says.
+    pub(super) async fn find(
+        &self,
+        clients: &Clients,
+        name: &str,
+    ) -> Result<BaseBackup, ActionError> {
         let bad = |why: String| {
             let message = format!("the base backup {name} cannot be used: {why}");
             ActionError::unchanged(FailureClass::Invalid, message)
@@ -152,15 +195,17 @@ impl BaseBackups {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(bad("that is no name of a directory".to_owned()));
         }
-        let file = path.join(MANIFEST);
-        let text = std::fs::read_to_string(&file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound if path.is_dir() => {
-                bad(format!("it has no {MANIFEST}, so nothing can verify it"))
-            }
-            _ => bad(format!("{}: {error}", file.display())),
-        })?;
+        let file = format!("{name}/{MANIFEST}");
+        let text = match self.bases.text(clients, &file, MANIFEST_MAX).await {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(bad(format!("it has no {MANIFEST}, so nothing can verify it"))),
+            Err(error) if may_pass(&error) => return Err(error),
+            Err(error) => return Err(bad(error.message)),
+        };
         let manifest = manifest(&text).map_err(|why| bad(format!("its {MANIFEST} {why}")))?;
-        let form = form(&path).map_err(bad)?;
+        let inside = self.bases.inside(clients, &format!("{name}/")).await?;
+        let path = self.bases.folder().join(name);
+        let form = form(&path, &inside).map_err(bad)?;
         let complete = manifest.files.iter().filter_map(|file| instant(&file.modified)).max();
         let complete = complete.ok_or_else(|| bad("its manifest names no file".to_owned()))?;
         if manifest.files.iter().any(|file| file.path == "tablespace_map" && file.size > 0) {
@@ -173,27 +218,66 @@ impl BaseBackups {
             let why = "its manifest has no checksums, so that a file that was changed could not be told";
             bad(why.to_owned()).hint(format!(
                 "take another: pg_basebackup --checkpoint=fast --manifest-checksums=SHA256 --pgdata={}",
-                self.root.join("NAME").display()
+                self.bases.folder().join("NAME").display()
             ))
         })?;
-        let needs = needs(&manifest, &path, &form).map_err(bad)?;
+        let own = match &form {
+            Form::Plain => self.bases.inside(clients, &format!("{name}/pg_wal/")).await?.files,
+            Form::Tar { .. } => BTreeMap::new(),
+        };
+        let stored = stored(name, &manifest, (&form, &inside.files), &own).map_err(bad)?;
+        let needs = needs(&manifest, &form, own).map_err(bad)?;
         let bytes = manifest.files.iter().map(|file| file.size).sum();
-        let name = name.to_owned();
-        let checksum = manifest.checksum;
-        Ok(BaseBackup { name, path, form, complete, needs, bytes, checksum, checksums })
+        let (name, shelf, checksum) = (name.to_owned(), self.bases.clone(), manifest.checksum);
+        Ok(BaseBackup {
+            name,
+            shelf,
+            path,
+            form,
+            complete,
+            needs,
+            bytes,
+            stored,
+            checksum,
+            checksums,
+        })
     }
 }
 
 impl BaseBackup {
+    /// Returns where it is kept, for people.
+    pub(super) fn place(&self) -> String {
+        self.shelf.place(&self.name)
+    }
+
     /// Returns the major version of the server it was taken from.
-    pub(super) async fn major(&self, clients: &Clients) -> Result<u32, ActionError> {
+    pub(super) async fn major(
+        &self,
+        clients: &Clients,
+        archive: &Archive,
+    ) -> Result<u32, ActionError> {
         let failed = |why: String| {
             let message = format!("read the version of the base backup {}: {why}", self.name);
             ActionError::unchanged(FailureClass::Invalid, message)
         };
         let text = match &self.form {
-            Form::Plain => std::fs::read_to_string(self.path.join(VERSION))
-                .map_err(|error| failed(error.to_string()))?,
+            Form::Plain => {
+                let file = format!("{}/{VERSION}", self.name);
+                let text = self.shelf.text(clients, &file, VERSION_MAX).await;
+                let text = text.map_err(|error| ActionError {
+                    message: failed(error.message.clone()).message,
+                    ..error
+                })?;
+                text.ok_or_else(|| failed(format!("{VERSION} is not there")))?
+            }
+            // The archive may be large, and is not here yet: the WAL says it as well.
+            Form::Tar { .. } if self.shelf.bucket().is_some() => {
+                let reach = archive.reach(&self.needs);
+                return archive.major(clients, &reach).await?.ok_or_else(|| {
+                    failed("no WAL is archived that would say it".to_owned())
+                        .hint("a version this program does not know, or no WAL: see `phoenix-dr recovery-points`")
+                });
+            }
             Form::Tar { base, .. } => {
                 let file = format!("--file={}", base.display());
                 let argv = ["tar", "--extract", "--to-stdout", "--occurrence=1", &file, VERSION];
@@ -214,6 +298,29 @@ impl BaseBackup {
         let own = reach.missing.iter().find(|segment| segment.number <= last)?;
         Some(own.name(reach.size))
     }
+
+    /// Has one of the segments that came with it on this host.
+    pub(super) async fn own_segment(
+        &self,
+        clients: &Clients,
+        segment: &str,
+    ) -> Result<PathBuf, ActionError> {
+        let below = format!("{}/pg_wal/{segment}", self.name);
+        let needed: Vec<Needed> =
+            self.stored.iter().filter(|file| file.name == below).cloned().collect();
+        self.shelf.bring(clients, &needed, &Told::nobody()).await?;
+        Ok(self.shelf.folder().join(below))
+    }
+
+    /// Says whether segments that came with it are files, so that they can be read.
+    pub(super) fn has_segment(&self, name: &str) -> bool {
+        matches!(&self.needs.own, Own::Named { names, .. } if names.contains(name))
+    }
+}
+
+/// Says whether a failed look tells nothing of what is there.
+fn may_pass(error: &ActionError) -> bool {
+    error.class.retryable() || error.class == FailureClass::Credentials
 }
 
 /// Runs a program that only looks.
@@ -253,19 +360,17 @@ fn checksums(files: &[ManifestFile]) -> Option<String> {
     Some(kinds?.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-fn form(path: &Path) -> Result<Form, String> {
-    if path.join(VERSION).is_file() {
+fn form(path: &Path, inside: &Inside) -> Result<Form, String> {
+    if inside.files.contains_key(VERSION) {
         // A copy would have the link, and a server on it would write into what lies behind it.
-        return match path.join("pg_wal").is_symlink() {
+        return match inside.links.contains("pg_wal") {
             true => Err("its pg_wal is a link to another directory".to_owned()),
             false => Ok(Form::Plain),
         };
     }
     let packed = |name: &str| {
-        PACKINGS
-            .iter()
-            .map(|packing| path.join(format!("{name}.{packing}")))
-            .find(|file| file.is_file())
+        let mut files = PACKINGS.iter().map(|packing| format!("{name}.{packing}"));
+        files.find(|file| inside.files.contains_key(file)).map(|file| path.join(file))
     };
     match packed("base") {
         Some(base) => Ok(Form::Tar { base, wal: packed("pg_wal") }),
@@ -276,7 +381,40 @@ fn form(path: &Path) -> Result<Form, String> {
     }
 }
 
-fn needs(manifest: &Manifest, path: &Path, form: &Form) -> Result<Needs, String> {
+/// Returns the files a backup is kept as, by names below the place of all backups.
+fn stored(
+    name: &str,
+    manifest: &Manifest,
+    (form, inside): (&Form, &BTreeMap<String, u64>),
+    own: &BTreeMap<String, u64>,
+) -> Result<Vec<Needed>, String> {
+    let file = |below: &str, bytes: u64| Needed { name: format!("{name}/{below}"), bytes };
+    let same = |below: &str| Some(file(below, *inside.get(below)?));
+    match form {
+        Form::Tar { base, wal } => {
+            let archives = std::iter::once(base).chain(wal);
+            let names = archives.filter_map(|path| path.file_name()?.to_str());
+            Ok(names.chain([MANIFEST]).filter_map(same).collect())
+        }
+        Form::Plain => {
+            // They become names of files on this host.
+            if let Some(strange) = manifest.files.iter().find(|file| !is_below(&file.path)) {
+                return Err(format!("its manifest names the file `{}`", strange.path));
+            }
+            let files = manifest.files.iter().map(|listed| file(&listed.path, listed.size));
+            let own = own.iter().map(|(name, bytes)| file(&format!("pg_wal/{name}"), *bytes));
+            Ok(files.chain(own).chain(same(MANIFEST)).collect())
+        }
+    }
+}
+
+/// Says whether a name is one of a file below a folder, and nothing else.
+fn is_below(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    !name.contains('\0') && name.split('/').all(plain)
+}
+
+fn needs(manifest: &Manifest, form: &Form, own: BTreeMap<String, u64>) -> Result<Needs, String> {
     let (Some(first), Some(last)) = (manifest.wal.first(), manifest.wal.last()) else {
         return Err("its manifest does not say which WAL it needs".to_owned());
     };
@@ -286,7 +424,7 @@ fn needs(manifest: &Manifest, path: &Path, form: &Form) -> Result<Needs, String>
     let lsn = |text: &str| text.parse::<Lsn>().map_err(|error| error.to_string());
     let (timeline, start, end) = (first.timeline, lsn(&first.start)?, lsn(&last.end)?);
     let own = match form {
-        Form::Plain => segments(&path.join("pg_wal")),
+        Form::Plain => segments(own),
         // What `pg_basebackup` streams beside the backup is all of this range.
         Form::Tar { wal: Some(_), .. } => Own::Needed,
         Form::Tar { wal: None, .. } => Own::None,
@@ -295,14 +433,8 @@ fn needs(manifest: &Manifest, path: &Path, form: &Form) -> Result<Needs, String>
 }
 
 /// Returns the segments of the log that came as files.
-fn segments(directory: &Path) -> Own {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let files: BTreeMap<String, u64> = entries
-        .filter_map(|entry| {
-            Some((entry.file_name().to_string_lossy().into_owned(), entry.metadata().ok()?.len()))
-        })
-        .filter(|(name, _)| name.len() == SEGMENT_NAME)
-        .collect();
+fn segments(mut files: BTreeMap<String, u64>) -> Own {
+    files.retain(|name, _| name.len() == SEGMENT_NAME);
     let size = segment_size(files.values().copied());
     Own::Named { names: files.into_keys().collect(), size }
 }

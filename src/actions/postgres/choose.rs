@@ -96,7 +96,9 @@ fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
         return by_hand::recovery_from(estate, &text("region"), &point, &text("target"));
     }
     if detail["kind"] == "base_backup" {
-        return by_hand::dumps::point_in_time(estate, &text("path"), &text("target"));
+        let path = text("path");
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        return by_hand::dumps::point_in_time(estate, name, &text("target"));
     }
     let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
     let with = json!({ "instance": primary, "dump": detail["dump"], "into": "NEW_DATABASE" });

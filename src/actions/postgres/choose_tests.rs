@@ -332,8 +332,11 @@ async fn what_is_no_backup_is_left_out_aloud() {
     assert!(said.contains("cut cannot be used: it has no backup_manifest"), "{said}");
     assert!(said.contains("altered cannot be used: its backup_manifest was changed"), "{said}");
     assert!(said.contains("unchecked cannot be used: its manifest has no checksums"), "{said}");
-    let bases = super::super::base::BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
-    let error = bases.find("unchecked").expect_err("nothing could tell what was changed");
+    let at = json!({ "directory": lab.bases, "wal": lab.wal });
+    let at = serde_json::from_value(at).expect("what an estate says");
+    let (clients, _armed) = testing::armed(json!({}));
+    let error = super::super::base::BaseBackups::at(&at).find(&clients, "unchecked").await;
+    let error = error.expect_err("nothing could tell what was changed");
     assert!(error.hint.is_some_and(|hint| hint.contains("--manifest-checksums=SHA256")));
     assert!(said.contains("linked cannot be used: its pg_wal is a link"), "{said}");
     // Nothing came with it: what it needs itself must be archived.

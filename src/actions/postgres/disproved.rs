@@ -6,7 +6,7 @@
 
 use super::base::BaseBackups;
 use super::point_in_time::restored_from;
-use super::proofs::{Proof, Proofs, Proved, ProvedBy};
+use super::proofs::{Proof, Proved, ProvedBy};
 use crate::actions::rds::record;
 use crate::clients::Clients;
 use crate::clients::postgres::database;
@@ -29,15 +29,15 @@ pub(super) async fn void(
 
 /// Keeps that all of a server made of a base backup was read and is sound, where this run has restored it; returns what is to be
 /// told where that cannot be kept.
-pub(super) fn confirm(clients: &Clients, call: &Call, instance: &str) -> Option<String> {
-    confirmed(clients, call, instance).unwrap_or_else(|error| {
+pub(super) async fn confirm(clients: &Clients, call: &Call, instance: &str) -> Option<String> {
+    confirmed(clients, call, instance).await.unwrap_or_else(|error| {
         Some(format!(
             "that the backup {instance} was restored from is sound could not be kept: {error}"
         ))
     })
 }
 
-fn confirmed(
+async fn confirmed(
     clients: &Clients,
     call: &Call,
     instance: &str,
@@ -47,10 +47,11 @@ fn confirmed(
         return Ok(None);
     };
     let Some((backup, digest)) = restored_from(server, call)? else { return Ok(None) };
-    let proofs = Proofs::in_directory(&BaseBackups::of(clients)?.root);
-    let took = proofs.find(&backup, &digest).and_then(|known| known.took);
+    let proofs = BaseBackups::of(clients)?.proofs();
+    let known = proofs.find(clients, &backup, &digest).await?;
+    let took = known.and_then(|known| known.took);
     let proved = Proved { backup: &backup, digest: &digest, by: ProvedBy::Sound, took };
-    Ok(proofs.keep_unless_failed(&Proof::of(clients, call, proved)))
+    Ok(proofs.keep_unless_failed(clients, &Proof::of(clients, call, proved)).await)
 }
 
 async fn voided(
@@ -67,9 +68,9 @@ async fn voided(
         let Some((backup, digest)) = restored_from(server, call)? else { return Ok(None) };
         let proved =
             Proved { backup: &backup, digest: &digest, by: ProvedBy::Recovery, took: None };
-        let proofs = Proofs::in_directory(&BaseBackups::of(clients)?.root);
+        let proofs = BaseBackups::of(clients)?.proofs();
         let why = format!("{instance}, which was restored from it, was found damaged");
-        return Ok(Some(proofs.void(Proof::of(clients, call, proved), &why)));
+        return Ok(Some(proofs.void(clients, Proof::of(clients, call, proved), &why).await));
     }
     // After a cut over the restored instance has the name of the damaged one.
     let renamed = database.application.as_ref().is_some_and(|application| application.rename);

@@ -3,6 +3,7 @@
 pub(crate) mod analyze;
 pub(crate) mod assess;
 mod base;
+mod bucket;
 pub(crate) mod choose;
 mod compare;
 mod content;
@@ -32,11 +33,13 @@ pub(crate) mod restore;
 mod rights;
 pub(super) mod roles;
 mod server;
+mod shelf;
 mod state;
 mod store;
 pub(crate) mod target;
 #[cfg(test)]
 mod testing;
+mod told;
 mod wal;
 mod waldump;
 mod writers;

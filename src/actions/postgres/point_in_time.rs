@@ -11,8 +11,9 @@ mod way;
 
 use serde_json::{Map, Value, json};
 
+use super::base::BaseBackups;
 use super::drafts::bytes;
-use super::proofs::{Proof, Proofs, Proved, ProvedBy};
+use super::proofs::{Proof, Proved, ProvedBy};
 use crate::actions::foresee::Foreseen;
 use crate::clients::Clients;
 use crate::clients::postgres::{Writable, database, prove_writable, server as ask};
@@ -95,6 +96,10 @@ async fn fresh(
         way.said.clone(),
         format!("{} free at {}", bytes(free), place.data().display()),
     ];
+    let brought = way.lacking().map(|(_, bytes)| bytes).iter().sum();
+    if brought > 0 {
+        seen.evidence.push(format!("{} to be fetched from {}", bytes(brought), way.backup.place()));
+    }
     seen.evidence.extend(way.looked_for(clients).await?);
     seen.differences = vec![Difference {
         what: format!("server at {}", place.server().listen),
@@ -104,7 +109,7 @@ async fn fresh(
     seen.context = json!({ "backup": way.backup.name, "goal": way.goal.to_string() });
     seen.commands = crate::by_hand::dumps::point_in_time(
         &clients.estate,
-        &way.backup.path.display().to_string(),
+        &way.backup.name,
         &way.goal.to_string(),
     );
     Ok(seen)
@@ -118,8 +123,8 @@ pub(crate) async fn perform(
     with: &PostgresRestorePointInTime,
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
-    let place = Place::of(own(clients)?, call);
-    let began = clients.clock.now();
+    let (place, backups) = (Place::of(own(clients)?, call), BaseBackups::of(clients)?);
+    let (began, held) = (clients.clock.now(), backups.hold()?);
     let (mark, made) = match place.state()? {
         State::None | State::Draft => (make(clients, call, with, seen, &place).await?, true),
         State::Part(mark) | State::Whole(mark) => (mark, false),
@@ -134,10 +139,10 @@ pub(crate) async fn perform(
     place.restored(&mark).map_err(begun)?;
     place.tidy();
     let took = made.then(|| Span(since(began, clients.clock.now())));
-    let proofs = Proofs::in_directory(&super::base::BaseBackups::of(clients)?.root);
     let (backup, digest, by) = (mark.backup.as_str(), mark.digest.as_str(), ProvedBy::Recovery);
-    let kept =
-        proofs.keep_unless_failed(&Proof::of(clients, call, Proved { backup, digest, by, took }));
+    let proof = Proof::of(clients, call, Proved { backup, digest, by, took });
+    let kept = backups.proofs().keep_unless_failed(clients, &proof).await;
+    backups.done(held, &mark.backup).await;
     let said = format!(
         "restored {} up to `{}` into {}: it takes writes at {}",
         mark.backup,
@@ -177,10 +182,11 @@ async fn make(
 ) -> Result<Mark, ActionError> {
     let wanted = Wanted::approved(with, &seen.context)?;
     let way = Way::find(clients, &wanted).await?;
+    place.room(&way)?;
+    way.bring(clients, call).await?;
     way.restore_point(clients).await?;
     let user = User::of(clients, place.server()).await?;
     user.may_read(clients, &way).await?;
-    place.room(&way)?;
     clients.guard.pass(format!("make {}", place.data().display()))?;
     place.make(clients, call, &way, &user).await
 }

@@ -13,18 +13,21 @@ async fn damage_in_the_restored_server_voids_the_proof_of_its_backup() {
     let Some(lab) = Lab::open(&[]).await else { return };
     lab.row(1).await;
     lab.restored("latest").await.expect("restored");
-    let proofs = Proofs::in_directory(&lab.bases);
-    let backups = BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
-    let digest = backups.find("sunday").expect("the backup").checksum;
-    let failed = || proofs.find("sunday", &digest).expect("a record").failed;
-    assert_eq!(failed(), None);
     let (clients, _armed) = lab.clients();
+    let backups = BaseBackups::of(&clients).expect("places");
+    let proofs = backups.proofs();
+    let digest = backups.find(&clients, "sunday").await.expect("the backup").checksum;
+    let failed = async || {
+        let record = proofs.find(&clients, "sunday", &digest).await.expect("asked");
+        record.expect("a record").failed
+    };
+    assert_eq!(failed().await, None);
     let file = lab.client().await.query_one("select pg_relation_filepath('orders')", &[]).await;
     let file = lab.data.join(file.expect("asked").get::<_, &str>(0));
     // Nothing but the first page is there, and it is overwritten while no server has it in memory.
     let call = Lab::call("latest");
     let place = Place::of(own(&clients).expect("a place"), &call);
-    let major = backups.find("sunday").expect("the backup").major(&clients).await.expect("known");
+    let major = lab.major().await;
     let process = Process::of(&clients, place.server(), major).await.expect("programs");
     process.stop(&clients).await.expect("stopped");
     let mut bytes = std::fs::read(&file).expect("read");
@@ -39,16 +42,20 @@ async fn damage_in_the_restored_server_voids_the_proof_of_its_backup() {
     let mut other = assess.clone();
     other.run = crate::ids::RunId("01OTHER".to_owned());
     let done = perform(&clients, &armed, &other, &seen).await.expect("assessed");
-    assert_eq!((&done.outputs["damaged"], failed()), (&json!(true), None));
+    assert_eq!((&done.outputs["damaged"], failed().await), (&json!(true), None));
     let done = perform(&clients, &armed, &assess, &seen).await.expect("assessed");
-    assert!(failed().is_some_and(|why| why.contains("was found damaged")), "{:?}", done.notes);
+    assert!(
+        failed().await.is_some_and(|why| why.contains("was found damaged")),
+        "{:?}",
+        done.notes
+    );
     let told = "the base backup sunday, which it was restored from, does not count as proved";
     assert!(done.notes.iter().any(|note| note.contains(told)), "{:?}", done.notes);
     // A later restore takes writes as well, and does not make it proved again.
     lab.taken_back("latest").await.expect("taken back");
     let again = lab.restored("latest").await.expect("restored");
     assert!(again.notes.iter().any(|note| note.contains("does not count as proved")), "{again:?}");
-    assert!(failed().is_some());
+    assert!(failed().await.is_some());
 }
 
 #[tokio::test]
@@ -59,8 +66,7 @@ async fn programs_the_servers_user_cannot_run_are_told_before() {
     let Some(lab) = Lab::open(&[]).await else { return };
     lab.row(1).await;
     let (clients, _armed) = lab.clients();
-    let backups = BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
-    let major = backups.find("sunday").expect("the backup").major(&clients).await.expect("known");
+    let major = lab.major().await;
     let ctl = find_exact(&clients, Tool::Ctl, major).await.expect("there");
     let ctl = PathBuf::from(ctl.program);
     let closed = tempfile::tempdir().expect("directory");

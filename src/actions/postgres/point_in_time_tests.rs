@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+#[path = "point_in_time_bucket_tests.rs"]
+mod bucket_tests;
 #[path = "point_in_time_proof_tests.rs"]
 mod proof_tests;
 
 use super::*;
+use crate::actions::postgres::wal::Archive;
 use crate::actions::{observe, perform, revert};
 use crate::clients::postgres::testing::Server;
 use crate::clients::testing;
@@ -86,6 +89,15 @@ impl Lab {
         revert(&clients, &armed, &call, &image).await
     }
 
+    /// Returns the major version of the backup.
+    async fn major(&self) -> u32 {
+        let (clients, _armed) = self.clients();
+        let backups = BaseBackups::of(&clients).expect("places");
+        let archive = Archive::read(&clients, &backups.wal).await.expect("listed");
+        let backup = backups.find(&clients, "sunday").await.expect("the backup");
+        backup.major(&clients, &archive).await.expect("known")
+    }
+
     /// Writes a row, and ends the segment it is in.
     async fn row(&self, id: u32) {
         self.server.sql("phoenix", &format!("insert into orders values ({id})")).await;
@@ -161,10 +173,11 @@ async fn rows_before_the_restore_point_are_there_and_later_ones_are_not() {
     assert_eq!(lab.server.text("phoenix", "select count(*)::text from orders").await, "2");
     let seen = lab.seen(target).await.expect("observed");
     assert!(seen.satisfied && seen.outputs == done.outputs, "{seen:?}");
-    let proofs = Proofs::in_directory(&lab.bases);
-    let digest = super::super::base::BaseBackups { root: lab.bases.clone(), wal: lab.wal.clone() };
-    let digest = digest.find("sunday").expect("the backup").checksum;
-    let proof = proofs.find("sunday", &digest).expect("it is proved");
+    let (clients, _armed) = lab.clients();
+    let backups = BaseBackups::of(&clients).expect("places");
+    let digest = backups.find(&clients, "sunday").await.expect("the backup").checksum;
+    let proof = backups.proofs().find(&clients, "sunday", &digest).await.expect("asked");
+    let proof = proof.expect("it is proved");
     assert!(proof.by == ProvedBy::Recovery && proof.took.is_some(), "{proof:?}");
     // It was written to, and what was written was read by another connection.
     let beats = lab.client().await.query("select run from phoenix_dr_heartbeat", &[]).await;

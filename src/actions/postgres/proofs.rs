@@ -11,14 +11,17 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::bucket::{Condition, Objects, Written};
 use crate::clients::Clients;
 use crate::engine::ports::Call;
-use crate::outcome::WARNS;
+use crate::outcome::{ActionError, WARNS};
 use crate::span::Span;
 
 /// Folder of the records, in the directory of the backups.
 pub(super) const FOLDER: &str = "proofs";
 const FORMAT: &str = "phoenix-dr/proof/1";
+/// Longest record read.
+const PROOF_MAX: u64 = 64 << 10;
 
 /// How a backup was proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,14 +106,14 @@ impl Proof {
 
     /// Reads a record; `None` where it is of another backup of that name, or none at all: what is not known to be proved
     /// is not.
-    pub(super) fn read(text: &[u8], backup: &str, digest: &str) -> Option<Self> {
+    fn read(text: &[u8], backup: &str, digest: &str) -> Option<Self> {
         let proof: Self = serde_json::from_slice(text).ok()?;
         let same = proof.format == FORMAT && proof.backup == backup && proof.digest == digest;
         same.then_some(proof)
     }
 
     /// Returns the record as it is written.
-    pub(super) fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+    fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         Ok(text)
@@ -118,81 +121,118 @@ impl Proof {
 }
 
 /// Returns the name of a backup's record, below what the backups lie in.
-pub(super) fn record(backup: &str) -> String {
+fn record(backup: &str) -> String {
     format!("{FOLDER}/{backup}.json")
 }
 
-/// The records of one directory of backups.
-pub(super) struct Proofs {
-    root: PathBuf,
+/// The records of the backups of one place.
+#[derive(Debug, Clone)]
+pub(super) enum Proofs {
+    Directory(PathBuf),
+    Bucket(Objects),
 }
 
 impl Proofs {
-    pub(super) fn in_directory(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    /// Returns where a backup's record is, for people.
+    fn place(&self, backup: &str) -> String {
+        match self {
+            Self::Directory(root) => root.join(record(backup)).display().to_string(),
+            Self::Bucket(objects) => objects.at.place(&record(backup)),
+        }
     }
 
-    fn file(&self, backup: &str) -> PathBuf {
-        self.root.join(record(backup))
-    }
-
-    /// Returns the proof of a backup; `None` also where it cannot be read.
-    pub(super) fn find(&self, backup: &str, digest: &str) -> Option<Proof> {
-        Proof::read(&std::fs::read(self.file(backup)).ok()?, backup, digest)
+    /// Returns the proof of a backup; `None` also where what is there is no record. An error where it could not be asked for.
+    pub(super) async fn find(
+        &self,
+        clients: &Clients,
+        backup: &str,
+        digest: &str,
+    ) -> Result<Option<Proof>, ActionError> {
+        let text = match self {
+            Self::Directory(root) => std::fs::read(root.join(record(backup))).ok(),
+            Self::Bucket(objects) => objects.read(clients, &record(backup), PROOF_MAX).await?,
+        };
+        Ok(text.and_then(|text| Proof::read(&text, backup, digest)))
     }
 
     /// Keeps that a server restored from a backup takes writes. What was found damaged stays so: a row that could be written says
     /// nothing of the other pages. And what was once read in full and found sound stays that.
-    pub(super) fn keep_unless_failed(&self, proof: &Proof) -> Option<String> {
-        let known = self.find(&proof.backup, &proof.digest);
+    pub(super) async fn keep_unless_failed(
+        &self,
+        clients: &Clients,
+        proof: &Proof,
+    ) -> Option<String> {
+        let known = match self.find(clients, &proof.backup, &proof.digest).await {
+            Ok(known) => known,
+            // Over what is not known nothing is written: it may say that the backup is damaged.
+            Err(error) => return Some(unkept(&self.place(&proof.backup), &error.message)),
+        };
         let by = known.as_ref().filter(|known| known.by == ProvedBy::Sound).map(|known| known.by);
         match known.and_then(|known| known.failed) {
-            None => self.keep(&Proof { by: by.unwrap_or(proof.by), ..proof.clone() }),
+            None => {
+                self.keep(clients, &Proof { by: by.unwrap_or(proof.by), ..proof.clone() }).await
+            }
             Some(why) => Some(format!(
                 "{WARNS}{} does not count as proved: {why}; remove {} where that had another cause",
                 proof.backup,
-                self.file(&proof.backup).display()
+                self.place(&proof.backup)
             )),
         }
     }
 
     /// Keeps that what was restored from a backup is damaged, in the place of its proof; returns what is to be told.
-    pub(super) fn void(&self, proof: Proof, why: &str) -> String {
-        let (backup, file) = (proof.backup.clone(), self.file(&proof.backup));
-        match self.write(&proof.failed(why.to_owned())) {
+    pub(super) async fn void(&self, clients: &Clients, proof: Proof, why: &str) -> String {
+        let (backup, place) = (proof.backup.clone(), self.place(&proof.backup));
+        match self.write(clients, &proof.failed(why.to_owned())).await {
             Ok(()) => format!(
                 "the base backup {backup}, which it was restored from, does not count as proved any more; where the damage \
-                 had another cause, remove {}",
-                file.display()
+                 had another cause, remove {place}"
             ),
             Err(error) => format!(
-                "{WARNS}the base backup {backup}, which it was restored from, may still count as proved: {}: {error}; remove \
-                 that file",
-                file.display()
+                "{WARNS}the base backup {backup}, which it was restored from, may still count as proved: {place}: {error}; \
+                 remove that file"
             ),
         }
     }
 
     /// Keeps that a backup was proved; returns what is to be told where it cannot be kept, for the backup is proved all
     /// the same.
-    pub(super) fn keep(&self, proof: &Proof) -> Option<String> {
-        let error = self.write(proof).err()?;
-        Some(unkept(&self.file(&proof.backup).display().to_string(), &error.to_string()))
+    pub(super) async fn keep(&self, clients: &Clients, proof: &Proof) -> Option<String> {
+        let error = self.write(clients, proof).await.err()?;
+        Some(unkept(&self.place(&proof.backup), &error))
     }
 
-    fn write(&self, proof: &Proof) -> std::io::Result<()> {
-        let folder = self.root.join(FOLDER);
-        std::fs::create_dir_all(&folder)?;
-        let draft = folder.join(format!(".{}.{}", proof.backup, std::process::id()));
-        let mut file = File::create(&draft)?;
-        file.write_all(&proof.text()?)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, self.file(&proof.backup))?;
-        File::open(&folder)?.sync_all()
+    /// Writes a record in the place of the one before; returns why that could not be done.
+    async fn write(&self, clients: &Clients, proof: &Proof) -> Result<(), String> {
+        let text = proof.text().map_err(|error| error.to_string())?;
+        let below = record(&proof.backup);
+        match self {
+            Self::Directory(root) => write(root, &below, &text).map_err(|error| error.to_string()),
+            Self::Bucket(objects) => {
+                let text = (text.as_slice(), proof.token.as_str());
+                match objects.put_text(clients, &below, text, &Condition::None).await {
+                    Ok(Written::Done) => Ok(()),
+                    Ok(Written::NotMet) => Err("somebody else writes to it".to_owned()),
+                    Err(error) => Err(error.message),
+                }
+            }
+        }
     }
 }
 
+fn write(root: &Path, below: &str, text: &[u8]) -> std::io::Result<()> {
+    let (folder, file) = (root.join(FOLDER), root.join(below));
+    std::fs::create_dir_all(&folder)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let draft = folder.join(format!(".{name}.{}", std::process::id()));
+    let mut out = File::create(&draft)?;
+    out.write_all(text)?;
+    out.sync_all()?;
+    std::fs::rename(&draft, file)?;
+    File::open(&folder)?.sync_all()
+}
+
 /// Says that a proof stands and its record could not be written.
-pub(super) fn unkept(place: &str, why: &str) -> String {
+fn unkept(place: &str, why: &str) -> String {
     format!("that it is proved could not be kept in {place}: {why}")
 }

@@ -5,15 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::outcome::{ActionError, FailureClass};
+use super::shelf::{Needed, Shelf};
+use super::told::Told;
+use crate::clients::Clients;
+use crate::outcome::ActionError;
 
 /// Length of a segment where no archived one says it.
 const SEGMENT_DEFAULT: u64 = 16 << 20;
+/// Longest history read.
+const HISTORY_MAX: u64 = 1 << 20;
+/// What every page of WAL begins with, by major version: `XLOG_PAGE_MAGIC` in PostgreSQL's `access/xlog_internal.h`, in the order
+/// of bytes of the processors it is mostly run on.
+const PAGE_MAGIC: [(u32, u16); 6] =
+    [(13, 0xD106), (14, 0xD10D), (15, 0xD110), (16, 0xD113), (17, 0xD116), (18, 0xD118)];
 /// Segments of one gap that are named.
 const NAMED_MAX: usize = 5;
 
@@ -130,39 +139,35 @@ impl Reach {
     }
 }
 
-/// The directory of archived WAL.
+/// Archived WAL.
 #[derive(Debug, Clone)]
 pub(super) struct Archive {
-    pub directory: PathBuf,
+    shelf: Shelf,
     /// Length of every whole segment, where there is any
     size: Option<u64>,
     segments: BTreeSet<Segment>,
     histories: BTreeMap<u32, Vec<(u32, Lsn)>>,
+    /// The files the histories are in
+    history_files: Vec<Needed>,
     /// What is there that cannot be used, a line each
     pub remarks: Vec<String>,
 }
 
 impl Archive {
-    /// Looks at what is there. Blocks.
-    pub(super) fn read(directory: &Path) -> Result<Self, ActionError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("list the archived WAL in {}: {error}", directory.display());
-            ActionError::unchanged(FailureClass::NotFound, message).hint(
-                "it is the estate's `database.base_backups.wal`: make it readable, or mount it",
-            )
-        };
+    /// Looks at what is there.
+    pub(super) async fn read(clients: &Clients, shelf: &Shelf) -> Result<Self, ActionError> {
+        let inside = shelf.inside(clients, "").await?;
         let (mut files, mut histories, mut packed) = (BTreeMap::new(), BTreeMap::new(), 0);
-        let mut remarks = Vec::new();
-        for entry in std::fs::read_dir(directory).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        let (mut remarks, mut history_files) = (Vec::new(), Vec::new());
+        for (name, bytes) in inside.files {
             let stem = name.split('.').next().unwrap_or_default();
             if Segment::parse(&name, SEGMENT_DEFAULT).is_some() {
-                files.insert(name, entry.metadata().map_err(failed)?.len());
+                files.insert(name, bytes);
             } else if let Some(stem) = name.strip_suffix(".history") {
                 let Ok(timeline) = u32::from_str_radix(stem, 16) else { continue };
-                let text = std::fs::read_to_string(entry.path()).map_err(failed)?;
+                let text = shelf.text(clients, &name, HISTORY_MAX).await?.unwrap_or_default();
                 histories.insert(timeline, history(&text));
+                history_files.push(Needed { name, bytes });
             } else if Segment::parse(stem, SEGMENT_DEFAULT).is_some() && !name.ends_with(".backup")
             {
                 packed += 1;
@@ -185,7 +190,58 @@ impl Archive {
                 "{packed} files are compressed or partial, and count for nothing: unpack them"
             ));
         }
-        Ok(Self { directory: directory.to_owned(), size, segments, histories, remarks })
+        let shelf = shelf.clone();
+        Ok(Self { shelf, size, segments, histories, history_files, remarks })
+    }
+
+    /// Returns the folder of this host that segments are read in.
+    pub(super) fn folder(&self) -> &Path {
+        self.shelf.folder()
+    }
+
+    pub(super) fn has(&self, segment: Segment) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    /// Returns what of it a restore reads: the segments of a reach up to a position, where there is one, and all histories. A
+    /// position between two records is reached by the one after it, which may be in the next segment.
+    pub(super) fn needed(&self, reach: &Reach, until: Option<Lsn>) -> Vec<Needed> {
+        let last = until.map_or(u64::MAX, |until| until.0 / reach.size + 1);
+        let segments = reach.whole.iter().filter(|segment| segment.number <= last);
+        let segments = segments.filter(|segment| self.has(**segment));
+        let segments =
+            segments.map(|segment| Needed { name: segment.name(reach.size), bytes: reach.size });
+        segments.chain(self.history_files.iter().cloned()).collect()
+    }
+
+    /// Has some of it on this host.
+    pub(super) async fn bring(
+        &self,
+        clients: &Clients,
+        needed: &[Needed],
+        told: &Told<'_>,
+    ) -> Result<(), ActionError> {
+        self.shelf.bring(clients, needed, told).await
+    }
+
+    /// Returns the bytes of it that are not on this host yet.
+    pub(super) fn lacking(&self, needed: &[Needed]) -> u64 {
+        self.shelf.lacking(needed)
+    }
+
+    /// Returns the major version of the server that wrote an archived segment, by the first bytes of it; `None` where there is
+    /// none in the bucket, or its version is not known.
+    pub(super) async fn major(
+        &self,
+        clients: &Clients,
+        reach: &Reach,
+    ) -> Result<Option<u32>, ActionError> {
+        let Some(segment) = reach.whole.iter().find(|segment| self.has(**segment)) else {
+            return Ok(None);
+        };
+        let first = self.shelf.begins(clients, &segment.name(reach.size), 2).await?;
+        let magic = <[u8; 2]>::try_from(first.as_slice()).ok().map(u16::from_le_bytes);
+        Ok(PAGE_MAGIC.iter().find(|(_, known)| Some(*known) == magic).map(|(major, _)| *major))
     }
 
     /// Returns how far a base backup can be carried on.
@@ -211,7 +267,7 @@ impl Archive {
                 .collect(),
         };
         let at = |number| Segment { timeline: timeline_of(number), number };
-        let there = |segment: &Segment| self.segments.contains(segment) || own.contains(segment);
+        let there = |segment: &Segment| self.has(*segment) || own.contains(segment);
         let archived =
             self.segments.iter().chain(&own).filter(|segment| **segment == at(segment.number));
         let last = archived.map(|segment| segment.number).max();
@@ -268,16 +324,30 @@ fn history(text: &str) -> Vec<(u32, Lsn)> {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use serde_json::json;
+
+    use super::super::shelf::Kind;
     use super::*;
+    use crate::clients::testing;
+    use crate::estate::own_server::BaseBackups;
 
     const SIZE: u64 = 1 << 20;
+
+    fn read(directory: &Path) -> Archive {
+        let at = json!({ "directory": "/nowhere", "wal": directory });
+        let at: BaseBackups = serde_json::from_value(at).expect("what an estate says");
+        let (clients, _armed) = testing::armed(json!({}));
+        let read = Archive::read(&clients, &Shelf::of(&at, Kind::Wal)).now_or_never();
+        read.expect("a directory makes nobody wait").expect("listed")
+    }
 
     fn archive(names: &[&str]) -> (tempfile::TempDir, Archive) {
         let directory = tempfile::tempdir().expect("directory");
         for name in names {
             std::fs::write(directory.path().join(name), vec![0; 1 << 20]).expect("written");
         }
-        let archive = Archive::read(directory.path()).expect("listed");
+        let archive = read(directory.path());
         (directory, archive)
     }
 
@@ -350,7 +420,7 @@ mod tests {
         let (directory, _) = archive(&["000000010000000000000002", "000000010000000000000004"]);
         std::fs::write(directory.path().join("000000010000000000000003"), b"half").expect("cut");
         std::fs::write(directory.path().join("000000010000000000000005.gz"), b"x").expect("packed");
-        let archive = Archive::read(directory.path()).expect("listed");
+        let archive = read(directory.path());
         let reach = archive.reach(&needs());
         assert_eq!(reach.gap().as_deref(), Some("000000010000000000000003"));
         assert!(archive.remarks[0].contains("has 4 bytes instead of"), "{:?}", archive.remarks);
@@ -372,7 +442,7 @@ mod tests {
         line("00000002.history", "1\t0/300500\tno recovery target specified\n");
         // This one left timeline 1 before the backup was made, and leads nowhere from it.
         line("00000003.history", "1\t0/200020\tbefore 2026-01-01\n");
-        let archive = Archive::read(directory.path()).expect("listed");
+        let archive = read(directory.path());
         let reach = archive.reach(&needs());
         assert_eq!((reach.timeline, reach.gap()), (2, None));
         assert_eq!(

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::base::BaseBackup;
+use super::shelf::Needed;
+use super::told::Told;
 use super::wal::{Archive, Lsn, Reach, Segment};
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Found, Tool, find_exact};
@@ -44,20 +47,20 @@ pub(super) struct Reader<'a> {
     tool: Found,
     /// Length of its segments
     size: u64,
-    /// Where the backup's own segments are, for those that are not in the archive
-    beside: Option<&'a Path>,
+    /// The backup, for segments that came with it and are not in the archive
+    backup: &'a BaseBackup,
 }
 
 impl<'a> Reader<'a> {
-    /// Returns a reader of the log of a major version, in segments of a length.
+    /// Returns a reader of the log of a major version behind a backup, in segments of a length.
     pub(super) async fn new(
         clients: &'a Clients,
         archive: &'a Archive,
-        beside: Option<&'a Path>,
+        backup: &'a BaseBackup,
         (major, size): (u32, u64),
     ) -> Result<Self, ActionError> {
         let tool = find_exact(clients, Tool::WalDump, major).await?;
-        Ok(Self { clients, archive, tool, size, beside })
+        Ok(Self { clients, archive, tool, size, backup })
     }
 
     /// Returns where the whole part of the log ends.
@@ -79,10 +82,9 @@ impl<'a> Reader<'a> {
         start: Lsn,
         end: Lsn,
     ) -> Result<Option<Timestamp>, ActionError> {
-        let first = Segment { timeline, number: start.0 / self.size };
-        let Some(directory) = self.file(first).parent().map(Path::to_owned) else {
-            return Ok(None);
-        };
+        let (first, last) = (start.0 / self.size, end.0.saturating_sub(1) / self.size);
+        let segments = (first..=last.max(first)).map(|number| Segment { timeline, number });
+        let Some(directory) = self.all_here(segments).await? else { return Ok(None) };
         let arguments = [
             format!("--path={}", directory.display()),
             "--rmgr=Transaction".to_owned(),
@@ -102,26 +104,20 @@ impl<'a> Reader<'a> {
         begins: &str,
     ) -> Result<Vec<Named>, ActionError> {
         // The program reads on one timeline; a restore goes from one to the next.
-        let mut stretches: Vec<(u32, Lsn, u64)> = Vec::new();
-        for segment in &reach.whole {
-            let begin = Lsn(segment.number * reach.size).max(from);
-            match stretches.last_mut() {
-                Some((timeline, _, last)) if *timeline == segment.timeline => {
-                    *last = segment.number;
-                }
-                _ => stretches.push((segment.timeline, begin, segment.number)),
-            }
-        }
+        let stretches = reach.whole.chunk_by(|a, b| a.timeline == b.timeline);
         let (mut found, words) = (Vec::new(), format!("RESTORE_POINT {begins}"));
-        for (timeline, begin, last) in stretches {
-            let first = Segment { timeline, number: begin.0 / reach.size };
-            let Some(directory) = self.file(first).parent().map(Path::to_owned) else { continue };
+        for stretch in stretches {
+            let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
+            let timeline = first.timeline;
+            let begin = Lsn(first.number * reach.size).max(from);
+            let here = self.all_here(stretch.iter().copied()).await?;
+            let Some(directory) = here else { continue };
             let arguments = [
                 format!("--path={}", directory.display()),
                 "--rmgr=XLOG".to_owned(),
                 format!("--timeline={timeline}"),
                 format!("--start={begin}"),
-                format!("--end={}", Lsn((last + 1) * reach.size)),
+                format!("--end={}", Lsn((last.number + 1) * reach.size)),
             ];
             let ended = self.run(&arguments, &words, ALL_LIMIT).await?;
             let lines = ended.stdout.lines().chain(ended.last.lines());
@@ -132,14 +128,30 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// Returns where a segment is.
-    fn file(&self, segment: Segment) -> PathBuf {
+    /// Has a segment on this host; returns where it is.
+    async fn here(&self, segment: Segment) -> Result<PathBuf, ActionError> {
         let name = segment.name(self.size);
-        let archived = self.archive.directory.join(&name);
-        match self.beside.map(|beside| beside.join(&name)) {
-            Some(own) if !archived.exists() => own,
-            _ => archived,
+        if !self.archive.has(segment) && self.backup.has_segment(&name) {
+            return self.backup.own_segment(self.clients, &name).await;
         }
+        if self.archive.has(segment) {
+            let needed = [Needed { name: name.clone(), bytes: self.size }];
+            self.archive.bring(self.clients, &needed, &Told::nobody()).await?;
+        }
+        Ok(self.archive.folder().join(name))
+    }
+
+    /// Has segments that follow on each other on this host; returns the folder of the first of them.
+    async fn all_here(
+        &self,
+        segments: impl Iterator<Item = Segment>,
+    ) -> Result<Option<PathBuf>, ActionError> {
+        let mut folder = None;
+        for segment in segments {
+            let path = self.here(segment).await?;
+            folder = folder.or_else(|| path.parent().map(Path::to_owned));
+        }
+        Ok(folder)
     }
 
     async fn last_record(&self, segment: Segment) -> Result<Option<Lsn>, ActionError> {
@@ -159,7 +171,7 @@ impl<'a> Reader<'a> {
         more: &[String],
         words: &str,
     ) -> Result<String, ActionError> {
-        let arguments = [more, &[self.file(segment).display().to_string()]].concat();
+        let arguments = [more, &[self.here(segment).await?.display().to_string()]].concat();
         self.run(&arguments, words, SEGMENT_LIMIT).await.map(|ended| ended.last)
     }
 

@@ -1,6 +1,6 @@
 //! What of AWS a plan asks.
 
-use crate::estate::dumps::{DumpBucket, DumpsAt};
+use crate::estate::dumps::{DumpBucket, DumpsAt, ObjectsAt};
 use crate::plan::{Body, Plan, PlannedStep};
 use crate::runbook::catalogue::actions::ActionName;
 
@@ -18,6 +18,7 @@ pub(super) fn uses_aws(plan: &Plan) -> bool {
     plan.estate.state.is_some()
         || plan.steps.iter().any(step_asks)
         || bucket_of_dumps(plan).is_some()
+        || bucket_of_base_backups(plan).is_some()
 }
 
 /// Returns the bucket of dumps, where a step of the plan writes to it or reads from it.
@@ -31,11 +32,27 @@ pub(super) fn bucket_of_dumps(plan: &Plan) -> Option<&DumpBucket> {
         ActionName::PostgresProve,
         ActionName::PostgresRestore,
     ];
+    does_any(plan, &names).then_some(bucket)
+}
+
+/// Returns the bucket of base backups and archived WAL, where a step of the plan reads from it.
+pub(super) fn bucket_of_base_backups(plan: &Plan) -> Option<&ObjectsAt> {
+    let bucket = plan.estate.database.as_ref()?.base_backups.as_ref()?.from.as_ref()?;
+    let names = [
+        ActionName::PostgresAssess,
+        ActionName::PostgresChooseRecoveryPoint,
+        ActionName::PostgresProve,
+        ActionName::PostgresRestorePointInTime,
+    ];
+    does_any(plan, &names).then_some(bucket)
+}
+
+fn does_any(plan: &Plan, names: &[ActionName]) -> bool {
     let asks = |step: &PlannedStep| match &step.body {
         Body::Action { action, .. } => names.iter().any(|name| name.name() == action),
         Body::Gate { .. } => false,
     };
-    plan.steps.iter().any(asks).then_some(bucket)
+    plan.steps.iter().any(asks)
 }
 
 #[cfg(test)]

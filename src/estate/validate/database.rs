@@ -70,6 +70,12 @@ impl Checks<'_> {
             }
             known.push(("base_backups.directory", &backups.directory));
             known.push(("base_backups.wal", &backups.wal));
+            if let Some(from) = &backups.from {
+                let at = at.key("from");
+                // A server's WAL is mostly kept in its own region, which stands when a database is damaged.
+                self.region(&at.key("region"), &from.region);
+                self.objects(from, &at);
+            }
         }
         let Some(server) = &database.recovered.server else { return };
         let at = path.keys(&["recovered", "server"]);

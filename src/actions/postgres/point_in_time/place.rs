@@ -1,8 +1,11 @@
 //! The data directory a restore makes. Until it is whole it has a name nobody uses; from its first instant under its own
 //! name there is a mark in it that says whose it is.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -31,6 +34,31 @@ const MARK: &str = "phoenix-dr.json";
 const FORMAT: &str = "phoenix-dr/restored-server/1";
 /// What a server needs beside its files while it replays: as much WAL as it keeps by default.
 const WAL_ROOM: u64 = 1 << 30;
+
+/// The folders of every data directory: `subdirs` in PostgreSQL's `initdb.c`.
+const FOLDERS: [&str; 21] = [
+    "global",
+    "pg_wal/archive_status",
+    "pg_commit_ts",
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_subtrans",
+    "pg_twophase",
+    "pg_multixact/members",
+    "pg_multixact/offsets",
+    "base/1",
+    "pg_replslot",
+    "pg_tblspc",
+    "pg_stat",
+    "pg_stat_tmp",
+    "pg_xact",
+    "pg_logical/snapshots",
+    "pg_logical/mappings",
+    "pg_wal",
+    "base",
+];
 
 /// What a data directory was made of, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,28 +213,47 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Returns how much room there is; an error where it is too little.
+    /// Returns how much room there is; an error where it is too little, here or where things are brought from a bucket.
     pub(super) fn room(&self, way: &Way) -> Result<u64, ActionError> {
-        let found = rustix::fs::statvfs(&self.above).map_err(|error| {
-            let message = format!("{} cannot be used: {error}", self.above.display());
-            ActionError::unchanged(FailureClass::NotFound, message)
-                .hint("make the directory above `database.recovered.server.data`")
-        })?;
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        let unusable = |path: &Path, error: &std::io::Error| {
+            let message = format!("{} cannot be used: {error}", path.display());
+            ActionError::unchanged(FailureClass::NotFound, message).hint(
+                "make the directory above `database.recovered.server.data`, and those of `database.base_backups`",
+            )
+        };
         let logged = u64::try_from(way.reach.whole.len()).unwrap_or(u64::MAX);
         let logged = logged.saturating_mul(way.reach.size).min(WAL_ROOM);
-        let needed = way.backup.bytes.saturating_add(logged);
-        if free >= needed {
-            return Ok(free);
+        let own = (self.above.as_path(), way.backup.bytes.saturating_add(logged));
+        // Folders of one file system take from the same room.
+        let mut needed: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
+        for (folder, bytes) in
+            std::iter::once(own).chain(way.lacking().into_iter().filter(|(_, bytes)| *bytes > 0))
+        {
+            let seen = std::fs::metadata(folder).map_err(|error| unusable(folder, &error))?;
+            let (_, all) = needed.entry(seen.dev()).or_insert((folder, 0));
+            *all = all.saturating_add(bytes);
         }
-        let message = format!(
-            "{} has {} free, and the restore needs {}",
-            self.above.display(),
-            bytes(free),
-            bytes(needed)
-        );
-        Err(ActionError::unchanged(FailureClass::Capacity, message)
-            .hint("make room there, or name another place in `database.recovered.server.data`"))
+        let mut room = 0;
+        for (folder, needed) in needed.into_values() {
+            let found = rustix::fs::statvfs(folder);
+            let found = found.map_err(|error| unusable(folder, &error.into()))?;
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            if free < needed {
+                let message = format!(
+                    "{} has {} free, and the restore needs {}",
+                    folder.display(),
+                    bytes(free),
+                    bytes(needed)
+                );
+                return Err(ActionError::unchanged(FailureClass::Capacity, message).hint(
+                    "make room there, or name another place in `database.recovered.server.data`",
+                ));
+            }
+            if folder == self.above {
+                room = free;
+            }
+        }
+        Ok(room)
     }
 
     /// Makes the data directory as a whole: copied, verified, configured, and named last.
@@ -251,6 +298,12 @@ impl<'a> Place<'a> {
             .map_err(|error| self.failed("make", &error))?;
         call.progress.tell(format!("copying {}", bytes(way.backup.bytes)), None);
         copy(clients, call, way, draft).await?;
+        // It has the mode of what was copied, and no server starts on data others may read.
+        std::fs::set_permissions(draft, std::fs::Permissions::from_mode(0o700))
+            .map_err(|error| self.failed("make", &error))?;
+        if way.backup.form == Form::Plain && way.backup.shelf.bucket().is_some() {
+            folders(draft).map_err(|error| self.failed("make", &error))?;
+        }
         call.progress.tell("verifying every file of the copy", None);
         verify(clients, call, way, draft).await?;
         let mark = self.mark(way);
@@ -361,6 +414,14 @@ async fn copy(clients: &Clients, call: &Call, way: &Way, draft: &Path) -> Result
     Ok(())
 }
 
+/// Makes the folders every server has: a bucket has none that is empty, and without them a server does not start.
+fn folders(draft: &Path) -> std::io::Result<()> {
+    FOLDERS.iter().try_for_each(|name| {
+        let folder = draft.join(name);
+        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
+    })
+}
+
 /// Has PostgreSQL's own program hold every file of the copy against the manifest.
 async fn verify(
     clients: &Clients,
@@ -381,13 +442,17 @@ async fn verify(
         Own::None => false,
     };
     if !has {
-        argv.push(format!("--wal-directory={}", way.archive.directory.display()));
+        argv.push(format!("--wal-directory={}", way.archive.folder().display()));
     }
     argv.push(draft.display().to_string());
-    run(clients, call, &argv).await.map_err(|error| ActionError {
-        message: format!("the base backup {} is damaged: {}", way.backup.name, error.message),
-        hint: Some("take another base backup; no server was started on this one".to_owned()),
-        ..error
+    run(clients, call, &argv).await.map_err(|error| {
+        // What was brought may have been altered here: the next attempt brings it anew.
+        way.backup.shelf.clear(|name| name == way.backup.name);
+        ActionError {
+            message: format!("the base backup {} is damaged: {}", way.backup.name, error.message),
+            hint: Some("take another base backup; no server was started on this one".to_owned()),
+            ..error
+        }
     })
 }
 
@@ -395,7 +460,7 @@ async fn verify(
 async fn run(clients: &Clients, call: &Call, argv: &[String]) -> Result<(), ActionError> {
     let program = Program {
         argv,
-        env: &std::collections::BTreeMap::new(),
+        env: &BTreeMap::new(),
         scrub: Scrub::Connection,
         cwd: Some("/"),
         limit: LIMIT,

@@ -81,7 +81,7 @@ impl User {
     /// Makes sure that the server will be able to read the archived WAL: what it cannot read is the end of the log to it.
     pub(super) async fn may_read(&self, clients: &Clients, way: &Way) -> Result<(), ActionError> {
         let names = way.reach.whole.iter().rev().map(|segment| segment.name(way.reach.size));
-        let mut files = names.map(|name| way.archive.directory.join(name));
+        let mut files = names.map(|name| way.archive.folder().join(name));
         // The backup's own are copied, whoever may read them.
         let Some(file) = files.find(|file| file.exists()) else { return Ok(()) };
         let argv = ["test", "-r", &file.display().to_string()].map(str::to_owned);
@@ -122,7 +122,7 @@ pub(super) async fn settings(
     let (address, port) = server.listen.rsplit_once(':').unwrap_or((&server.listen, "5432"));
     let address = address.trim_start_matches('[').trim_end_matches(']');
     // `%` begins a name for the server, which has this said by a shell.
-    let wal = shell::word(&way.archive.directory.display().to_string()).replace('%', "%%");
+    let wal = shell::word(&way.archive.folder().display().to_string()).replace('%', "%%");
     let (name, value) = match &way.goal {
         RecoveryTarget::Time(time) => ("recovery_target_time", in_words(*time)),
         RecoveryTarget::Name(name) => ("recovery_target_name", name.clone()),

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
+use crate::actions::postgres::base::{BaseBackup, BaseBackups};
+use crate::actions::postgres::shelf::Needed;
 use crate::actions::postgres::target::RecoveryTarget;
+use crate::actions::postgres::told::Told;
 use crate::actions::postgres::wal::{Archive, Lsn, Reach};
 use crate::actions::postgres::waldump::{End, Reader};
 use crate::clients::Clients;
 use crate::clock::within;
+use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
 use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
 
@@ -79,18 +82,16 @@ impl Way {
     /// Finds the backup and holds the target against the log.
     pub(super) async fn find(clients: &Clients, wanted: &Wanted) -> Result<Self, ActionError> {
         let backups = BaseBackups::of(clients)?;
-        let backup = chosen(&backups, wanted)?;
-        let archive = Archive::read(&backups.wal)?;
+        let backup = chosen(clients, &backups, wanted).await?;
+        let archive = Archive::read(clients, &backups.wal).await?;
         if let Some(segment) = backup.incomplete(&archive) {
             return Err(refused(format!(
                 "the WAL {segment} that the base backup {} itself needs is missing",
                 backup.name
             )));
         }
-        let (major, reach) = (backup.major(clients).await?, archive.reach(&backup.needs));
-        let own = backup.path.join("pg_wal");
-        let reader =
-            Reader::new(clients, &archive, beside(&backup, &own), (major, reach.size)).await?;
+        let (major, reach) = (backup.major(clients, &archive).await?, archive.reach(&backup.needs));
+        let reader = Reader::new(clients, &archive, &backup, (major, reach.size)).await?;
         let Some(end) = reader.end(&reach).await? else {
             return Err(refused(format!(
                 "nothing can be read of the WAL behind the base backup {}",
@@ -102,6 +103,31 @@ impl Way {
         let until = end.time.map(|time| format!(", the last commit at {time}")).unwrap_or_default();
         let said = format!("its WAL leads to {}{until}", end.lsn);
         Ok(Self { backup, major, archive, reach, goal, said })
+    }
+
+    /// Returns what of the archived WAL the restore reads.
+    fn wal(&self) -> Vec<Needed> {
+        let until = match &self.goal {
+            RecoveryTarget::Lsn(lsn) => Some(*lsn),
+            RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Time(_) => None,
+        };
+        self.archive.needed(&self.reach, until)
+    }
+
+    /// Returns the folders things are brought into from a bucket, each with the bytes that are still to be brought.
+    pub(super) fn lacking(&self) -> [(&Path, u64); 2] {
+        let backup = self.backup.shelf.lacking(&self.backup.stored);
+        let wal = self.archive.lacking(&self.wal());
+        [(self.backup.shelf.folder(), backup), (self.archive.folder(), wal)]
+    }
+
+    /// Has the backup and its WAL on this host.
+    pub(super) async fn bring(&self, clients: &Clients, call: &Call) -> Result<(), ActionError> {
+        let wal = self.wal();
+        let all = self.backup.stored.iter().chain(&wal).map(|file| file.bytes).sum();
+        let told = Told::step(call, "fetched", all);
+        self.backup.shelf.bring(clients, &self.backup.stored, &told).await?;
+        self.archive.bring(clients, &wal, &told).await
     }
 
     /// Looks for the restore point in the log, where the target is one, for as long as a look may take: a log may be long.
@@ -123,10 +149,8 @@ impl Way {
     /// Makes sure that the restore point is in the log, where the target is one. Reads all of the log.
     pub(super) async fn restore_point(&self, clients: &Clients) -> Result<(), ActionError> {
         let RecoveryTarget::Name(wanted) = &self.goal else { return Ok(()) };
-        let own = self.backup.path.join("pg_wal");
-        let beside = beside(&self.backup, &own);
         let read_as = (self.major, self.reach.size);
-        let reader = Reader::new(clients, &self.archive, beside, read_as).await?;
+        let reader = Reader::new(clients, &self.archive, &self.backup, read_as).await?;
         let start = self.backup.needs.start;
         let found = reader.restore_points(&self.reach, start, wanted).await?;
         let found = found.into_iter().find(|point| point.name == *wanted);
@@ -157,21 +181,20 @@ impl Way {
     }
 }
 
-/// Returns where a backup's own segments are, where they are files.
-fn beside<'a>(backup: &BaseBackup, own: &'a Path) -> Option<&'a Path> {
-    (backup.form == Form::Plain).then_some(own)
-}
-
-fn chosen(backups: &BaseBackups, wanted: &Wanted) -> Result<BaseBackup, ActionError> {
+async fn chosen(
+    clients: &Clients,
+    backups: &BaseBackups,
+    wanted: &Wanted,
+) -> Result<BaseBackup, ActionError> {
     if let Some(name) = &wanted.backup {
-        return backups.find(name);
+        return backups.find(clients, name).await;
     }
-    let (found, others) = backups.list()?;
+    let (found, others) = backups.list(clients).await?;
     let known = found.len();
     found.into_iter().find(|backup| wanted.is_after(backup)).ok_or_else(|| {
         let message = format!(
             "none of {known} base backups in {} was complete at the target `{}`",
-            backups.root.display(),
+            backups.place(),
             wanted.target
         );
         let error = ActionError::unchanged(FailureClass::NotFound, message);

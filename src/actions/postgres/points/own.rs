@@ -1,13 +1,11 @@
 //! Recovery points that are files: dumps, and base backups with the WAL archived since.
 
-use std::path::Path;
-
 use futures::future::join_all;
 
 use super::{Asked, Damage, Point, PointKind, Points, forecast};
-use crate::actions::postgres::base::{BaseBackup, BaseBackups, Form};
+use crate::actions::postgres::base::{BaseBackup, BaseBackups};
 use crate::actions::postgres::origin::is_of_estate;
-use crate::actions::postgres::proofs::{Proof, Proofs, ProvedBy};
+use crate::actions::postgres::proofs::{Proof, ProvedBy};
 use crate::actions::postgres::store::{Dump, Dumps, Listing};
 use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::wal::{Archive, Reach};
@@ -98,10 +96,10 @@ pub(super) async fn base_backups(
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
     let backups = BaseBackups::of(clients)?;
-    let (found, mut remarks) = backups.list()?;
-    let archive = Archive::read(&backups.wal)?;
+    let (found, mut remarks) = backups.list(clients).await?;
+    let archive = Archive::read(clients, &backups.wal).await?;
     remarks.extend(archive.remarks.iter().cloned());
-    let proofs = Proofs::in_directory(&backups.root);
+    let proofs = backups.proofs();
     let mut points = Vec::new();
     for backup in &found {
         let reach = archive.reach(&backup.needs);
@@ -113,7 +111,11 @@ pub(super) async fn base_backups(
             }
         };
         let mut point = base(database, asked, backup, &reach, end);
-        let proof = proofs.find(&backup.name, &backup.checksum);
+        let proof = proofs.find(clients, &backup.name, &backup.checksum).await;
+        let proof = proof.unwrap_or_else(|error| {
+            remarks.push(format!("whether {} was proved is not known: {error}", backup.name));
+            None
+        });
         point.disproved = proof.as_ref().and_then(|proof| proof.failed.clone());
         point.proved = proof.filter(|proof| proof.failed.is_none());
         // All its pages were read by now: what the application has written to them is another thing.
@@ -139,10 +141,8 @@ async fn ends(
     backup: &BaseBackup,
     reach: &Reach,
 ) -> Result<Option<End>, ActionError> {
-    let major = backup.major(clients).await?;
-    let own = backup.path.join("pg_wal");
-    let beside: Option<&Path> = (backup.form == Form::Plain).then_some(&own);
-    let reader = Reader::new(clients, archive, beside, (major, reach.size)).await?;
+    let major = backup.major(clients, archive).await?;
+    let reader = Reader::new(clients, archive, backup, (major, reach.size)).await?;
     reader.end(reach).await
 }
 
@@ -169,7 +169,7 @@ fn base(
         kind: PointKind::BaseBackup,
         title: format!("base backup {} and its WAL", backup.name),
         region: None,
-        path: Some(backup.path.display().to_string()),
+        path: Some(backup.place()),
         taken: Some(backup.complete),
         age: Some(Span(since(backup.complete, asked.now))),
         until,

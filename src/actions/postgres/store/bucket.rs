@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 
 use super::fetch::{Fetch, Fetched, lacking};
-use super::objects::{Below, Condition, Objects, Written};
 use super::upload::{Upload, foreign};
 use super::{DUMP, Dump, Listing, came_up};
+use crate::actions::postgres::bucket::{Backups, Below, Objects};
 use crate::actions::postgres::drafts::{bytes, drafts_in, free, mark};
 use crate::actions::postgres::keep::seal;
 use crate::actions::postgres::manifest::{
     FORMATS, FileDigest, MANIFEST, Manifest, altered, parsed, read, unreadable,
 };
-use crate::actions::postgres::proofs::{Proof, record, unkept};
+use crate::actions::postgres::proofs::Proofs;
 use crate::clients::Clients;
 use crate::engine::ports::Call;
 use crate::estate::dumps::DumpBucket;
@@ -21,8 +21,6 @@ use crate::outcome::{ActionError, FailureClass};
 
 /// Longest manifest read; a table takes about a hundred bytes of it.
 const MANIFEST_MAX: u64 = 32 << 20;
-/// Longest record of a proof read.
-const PROOF_MAX: u64 = 64 << 10;
 /// Dumps that are looked at side by side.
 const LOOKS_AT_ONCE: usize = 8;
 /// Characters of a manifest's digest in the name of a copy.
@@ -37,7 +35,7 @@ pub(in crate::actions::postgres) struct Bucket {
 
 impl Bucket {
     pub(super) fn of(at: &DumpBucket) -> Self {
-        Self { objects: Objects { at: at.clone() }, work: PathBuf::from(&at.work) }
+        Self { objects: Objects { at: at.at(), of: Backups::Dumps }, work: PathBuf::from(&at.work) }
     }
 
     pub(super) fn work(&self) -> &Path {
@@ -201,30 +199,8 @@ impl Bucket {
         Fetch::new(with, manifest, &from).run(self.copy(manifest)).await
     }
 
-    pub(super) async fn proof(
-        &self,
-        clients: &Clients,
-        name: &str,
-        digest: &str,
-    ) -> Result<Option<Proof>, ActionError> {
-        let text = self.objects.read(clients, &record(name), PROOF_MAX).await?;
-        Ok(text.and_then(|text| Proof::read(&text, name, digest)))
-    }
-
-    /// Keeps a record; returns what is to be told where it cannot be kept.
-    pub(super) async fn keep_proof(&self, clients: &Clients, proof: &Proof) -> Option<String> {
-        let below = record(&proof.backup);
-        let place = self.objects.at.place(&below);
-        let text = match proof.text() {
-            Ok(text) => text,
-            Err(error) => return Some(unkept(&place, &error.to_string())),
-        };
-        let text = (text.as_slice(), proof.token.as_str());
-        match self.objects.put_text(clients, &below, text, &Condition::None).await {
-            Ok(Written::Done) => None,
-            Ok(Written::NotMet) => Some(unkept(&place, "somebody else writes to it")),
-            Err(error) => Some(unkept(&place, &error.message)),
-        }
+    pub(super) fn proofs(&self) -> Proofs {
+        Proofs::Bucket(self.objects.clone())
     }
 
     /// Removes what processes that died left in the work directory although it is whole in the bucket. Where that cannot

@@ -32,7 +32,7 @@ impl Directory {
     }
 
     pub(super) fn proofs(&self) -> Proofs {
-        Proofs::in_directory(&self.root)
+        Proofs::Directory(self.root.clone())
     }
 
     pub(super) fn find(&self, name: &str) -> Result<Option<Dump>, ActionError> {

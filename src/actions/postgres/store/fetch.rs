@@ -4,23 +4,22 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncWriteExt as _;
 
-use super::objects::{Objects, next, patiently};
-use super::upload::part;
-use crate::actions::postgres::drafts::bytes;
+use crate::actions::postgres::bucket::{Backups, Objects, patiently};
 use crate::actions::postgres::manifest::{FileDigest, Manifest, altered, hex, sha256};
+use crate::actions::postgres::told::Told;
 use crate::clients::Clients;
 use crate::engine::ports::Call;
-use crate::outcome::{ActionError, FailureClass};
+use crate::outcome::ActionError;
 
 /// Files that are under way at a time.
 const AT_ONCE: usize = 8;
+/// Mode of what is fetched.
+const MODE: u32 = 0o600;
 /// Held by every process that uses a copy.
 const LOCK: &str = ".lock";
 
@@ -65,13 +64,10 @@ impl Fetched {
 pub(super) struct Fetch<'a> {
     objects: &'a Objects,
     clients: &'a Clients,
-    call: &'a Call,
     manifest: &'a Manifest,
     /// Where its objects are, below the estate's prefix
     from: &'a str,
-    done: AtomicU64,
-    /// How much of it was told, in thousandths
-    told: AtomicU64,
+    told: Told<'a>,
 }
 
 impl<'a> Fetch<'a> {
@@ -80,8 +76,8 @@ impl<'a> Fetch<'a> {
         manifest: &'a Manifest,
         from: &'a str,
     ) -> Self {
-        let (done, told) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { objects, clients, call, manifest, from, done, told }
+        let told = Told::step(call, "fetched", manifest.stored());
+        Self { objects, clients, manifest, from, told }
     }
 
     /// Brings every file into a folder of this host.
@@ -104,7 +100,7 @@ impl<'a> Fetch<'a> {
     async fn file(&self, file: &FileDigest, folder: &Path) -> Result<Option<String>, ActionError> {
         let path = folder.join(&file.name);
         if is_here(&path, file).await {
-            self.tell(file.bytes);
+            self.told.more(file.bytes);
             return Ok(None);
         }
         // Its own name: another process may be fetching the same.
@@ -126,7 +122,7 @@ impl<'a> Fetch<'a> {
         let mut count = 0;
         let done = self.read(file, draft, &mut count).await;
         if done != Ok(None) {
-            self.done.fetch_sub(count, Ordering::Relaxed);
+            self.told.less(count);
         }
         done
     }
@@ -139,47 +135,28 @@ impl<'a> Fetch<'a> {
         count: &mut u64,
     ) -> Result<Option<String>, ActionError> {
         let below = format!("{}{}", self.from, file.name);
-        let opened = self.objects.open(self.clients, &below).await;
-        let Some((length, mut body)) = opened.map_err(|error| about(file, error))? else {
-            return Ok(Some(format!("{} is not there any more", file.name)));
-        };
-        let failed = |error: io::Error| local(&draft.display().to_string(), &error);
-        let mut out = tokio::fs::File::create(draft).await.map_err(failed)?;
-        let mut hasher = Sha256::new();
-        while let Some(some) = next(self.clients, &mut body).await.map_err(|e| about(file, e))? {
-            let some = some.as_ref();
+        let (mut hasher, mut long) = (Sha256::new(), false);
+        let to = (draft, MODE);
+        let read = self.objects.download(self.clients, &below, to, |some| {
             let more = u64::try_from(some.len()).unwrap_or(u64::MAX);
             *count += more;
-            self.tell(more);
-            if *count > file.bytes {
-                return Ok(Some(format!("{} has more than {} bytes", file.name, file.bytes)));
-            }
+            self.told.more(more);
             hasher.update(some);
-            out.write_all(some).await.map_err(failed)?;
-        }
-        if *count < length {
-            let why = format!("{}: cut off after {count} of {length} bytes", file.name);
-            return Err(ActionError::unchanged(FailureClass::Transient, why));
-        }
-        if *count < file.bytes {
-            return Ok(Some(format!("{} has {count} bytes instead of {}", file.name, file.bytes)));
-        }
-        if hex(&hasher.finalize()) != file.sha256 {
-            return Ok(Some(format!("{} has other content than was written", file.name)));
-        }
-        out.sync_all().await.map_err(failed)?;
-        Ok(None)
-    }
-
-    fn tell(&self, more: u64) {
-        let done = self.done.fetch_add(more, Ordering::Relaxed).saturating_add(more);
-        let all = self.manifest.stored();
-        // Bytes come in small pieces.
-        let told = done.saturating_mul(1000) / all.max(1);
-        if self.told.swap(told, Ordering::Relaxed) != told {
-            let said = format!("fetched {} of {}", bytes(done), bytes(all));
-            self.call.progress.tell(said, Some(part(done, all)));
-        }
+            long = *count > file.bytes;
+            !long
+        });
+        let read = read.await.map_err(|error| about(file, error))?;
+        Ok(match read {
+            None => Some(format!("{} is not there any more", file.name)),
+            Some(_) if long => Some(format!("{} has more than {} bytes", file.name, file.bytes)),
+            Some(_) if *count < file.bytes => {
+                Some(format!("{} has {count} bytes instead of {}", file.name, file.bytes))
+            }
+            Some(_) if hex(&hasher.finalize()) != file.sha256 => {
+                Some(format!("{} has other content than was written", file.name))
+            }
+            Some(_) => None,
+        })
     }
 }
 
@@ -206,23 +183,10 @@ fn about(file: &FileDigest, error: ActionError) -> ActionError {
     ActionError { message: format!("{}: {}", file.name, error.message), ..error }
 }
 
-fn local(place: &str, error: &io::Error) -> ActionError {
-    let class = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureClass::Capacity,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FailureClass::Denied,
-        // Whoever used the copy last has removed it: it is made anew.
-        io::ErrorKind::NotFound => FailureClass::Transient,
-        _ => FailureClass::Invalid,
-    };
-    ActionError::unchanged(class, format!("write {place}: {error}")).hint(
-        "it is in the estate's `database.dumps.work`; what was fetched whole is not fetched again",
-    )
-}
-
 async fn blocking<T: Send + 'static>(
     place: &str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, ActionError> {
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
-    done.and_then(|done| done).map_err(|error| local(place, &error))
+    done.and_then(|done| done).map_err(|error| Backups::Dumps.local(place, &error))
 }

@@ -6,7 +6,6 @@
 mod bucket;
 mod directory;
 mod fetch;
-mod objects;
 mod parts;
 #[cfg(test)]
 pub(super) mod testing;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::drafts::{bytes, free};
 use super::manifest::Manifest;
-use super::proofs::{Proof, Proved, ProvedBy};
+use super::proofs::{Proof, Proofs, Proved, ProvedBy};
 use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::engine::ports::Call;
@@ -289,9 +288,13 @@ impl Dumps {
         manifest: &Manifest,
     ) -> Result<Option<Proof>, ActionError> {
         let Some(digest) = manifest.digest() else { return Ok(None) };
+        self.proofs().find(clients, &manifest.name, &digest).await
+    }
+
+    fn proofs(&self) -> Proofs {
         match self {
-            Self::Directory(directory) => Ok(directory.proofs().find(&manifest.name, &digest)),
-            Self::Bucket(bucket) => bucket.proof(clients, &manifest.name, &digest).await,
+            Self::Directory(directory) => directory.proofs(),
+            Self::Bucket(bucket) => bucket.proofs(),
         }
     }
 
@@ -311,10 +314,7 @@ impl Dumps {
             Ok(_) => proof,
             Err(why) => proof.failed(why.to_owned()),
         };
-        match self {
-            Self::Directory(directory) => directory.proofs().keep(&proof),
-            Self::Bucket(bucket) => bucket.keep_proof(clients, &proof).await,
-        }
+        self.proofs().keep(clients, &proof).await
     }
 
     /// Says how much room there is for a dump; an error where it cannot be enough.

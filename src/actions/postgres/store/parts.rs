@@ -11,7 +11,7 @@ use aws_sdk_s3::types::{
 use futures::future::join_all;
 use sha2::{Digest as _, Sha256};
 
-use super::objects::{
+use crate::actions::postgres::bucket::{
     Condition, Marks, Objects, Source, Written, checksum, code, patient, patiently,
 };
 use crate::actions::postgres::manifest::hex;

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::super::points::{Asked, Point, Points, list};
 use super::super::testing::{Lab, dump_of, program, restore_of};
-use super::objects::{Condition, Marks, Objects, Written};
 use super::parts::{Large, PART};
 use super::testing::{BUCKET, Fault, PREFIX, REGION, Shop, refusal};
 use super::*;
+use crate::actions::postgres::bucket::{Backups, Condition, Marks, Objects, Written};
 use crate::actions::{observe, perform};
 use crate::clients::testing;
 use crate::estate::dumps::DumpBucket;
@@ -388,7 +388,7 @@ async fn a_large_file_goes_up_in_parts_and_goes_on_with_those_that_are_there() {
     std::fs::write(&path, &content).expect("written");
     let sha256 = super::super::manifest::sha256(&path).expect("read");
     let at: DumpBucket = serde_json::from_value(shop.dumps()).expect("a bucket");
-    let objects = Objects { at };
+    let objects = Objects { at: at.at(), of: Backups::Dumps };
     let below = "first.dump/large";
     let marks = Marks { sha256: &sha256, writer: "step" };
     let bytes = 2 * PART + 5;

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
 
 use super::came_up;
-use super::objects::{Condition, Head, Marks, Objects, Source, Written, patiently};
 use super::parts::{Large, PART};
-use crate::actions::postgres::drafts::{bytes, mark};
+use crate::actions::postgres::bucket::{
+    Condition, Head, Marks, Objects, Source, Written, patiently,
+};
+use crate::actions::postgres::drafts::mark;
 use crate::actions::postgres::manifest::{FileDigest, Kept, MANIFEST, Manifest};
+use crate::actions::postgres::told::Told;
 use crate::clients::Clients;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, Effect, FailureClass};
@@ -29,14 +31,13 @@ const RACES_MAX: usize = 4;
 pub(super) struct Upload<'a> {
     objects: &'a Objects,
     clients: &'a Clients,
-    call: &'a Call,
     draft: &'a Path,
     manifest: &'a Manifest,
     /// Where its objects are, below the estate's prefix
     folder: &'a str,
     /// What its objects say who wrote them
     writer: String,
-    sent: AtomicU64,
+    told: Told<'a>,
 }
 
 /// What stands where a file is to be.
@@ -58,8 +59,8 @@ impl<'a> Upload<'a> {
         (draft, manifest): (&'a Path, &'a Manifest),
         folder: &'a str,
     ) -> Self {
-        let (writer, sent) = (mark(call), AtomicU64::new(0));
-        Self { objects, clients, call, draft, manifest, folder, writer, sent }
+        let (writer, told) = (mark(call), Told::step(call, "uploaded", manifest.stored()));
+        Self { objects, clients, draft, manifest, folder, writer, told }
     }
 
     /// Uploads what is not there yet, then the manifest.
@@ -103,7 +104,7 @@ impl<'a> Upload<'a> {
         for _ in 0..RACES_MAX {
             let condition = match standing {
                 Standing::Sent => {
-                    self.tell(file.bytes);
+                    self.told.more(file.bytes);
                     return Ok(());
                 }
                 Standing::Foreign => return Err(self.foreign(&below)),
@@ -111,7 +112,7 @@ impl<'a> Upload<'a> {
                 Standing::Old { etag } => Condition::Unchanged { etag },
             };
             if self.write(&below, file, &condition).await? == Written::Done {
-                self.tell(file.bytes);
+                self.told.more(file.bytes);
                 return Ok(());
             }
             standing = self.standing(&below, file).await?;
@@ -163,13 +164,6 @@ impl<'a> Upload<'a> {
         foreign(&self.manifest.name, &self.objects.at.place(below))
     }
 
-    fn tell(&self, more: u64) {
-        let sent = self.sent.fetch_add(more, Ordering::Relaxed).saturating_add(more);
-        let all = self.manifest.stored();
-        let said = format!("uploaded {} of {}", bytes(sent), bytes(all));
-        self.call.progress.tell(said, Some(part(sent, all)));
-    }
-
     /// Gives the dump its name: its manifest, where no other is.
     async fn name(&self) -> Result<(), ActionError> {
         let below = format!("{}{MANIFEST}", self.folder);
@@ -215,10 +209,4 @@ fn unnamed(error: ActionError) -> ActionError {
     let hint = error.hint.unwrap_or_else(|| "retry the step".to_owned());
     let hint = format!("{hint}; what is uploaded is not uploaded again");
     ActionError { effect: Effect::None, hint: Some(hint), ..error }
-}
-
-/// Returns which part of all is done, from 0 to 1.
-#[expect(clippy::cast_precision_loss, reason = "it is shown as whole percents")]
-pub(super) fn part(done: u64, all: u64) -> f32 {
-    (done as f32 / all.max(1) as f32).min(1.0)
 }

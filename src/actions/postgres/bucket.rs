@@ -1,29 +1,37 @@
-//! The objects of the bucket: the few requests that dumps need, what their answers mean, and patience with them.
+//! The objects of a bucket: the few requests that backups need, what their answers mean, and patience with them.
 //!
 //! Every write gives S3 the SHA-256 of what it sends, so that S3 itself refuses what was altered on its way.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::config;
-use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::base64;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use sha2::{Digest as _, Sha256};
+use aws_smithy_types::{DateTime, base64};
+use jiff::Timestamp;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::actions::postgres::manifest::hex;
 use crate::clients::Clients;
 use crate::clients::aws::error::{Nature, failure};
 use crate::clients::aws::{Regional, said, transfers};
 use crate::clock::within;
-use crate::estate::dumps::DumpBucket;
-use crate::outcome::{ActionError, Effect, FailureClass};
+use crate::estate::dumps::ObjectsAt;
+use crate::outcome::{ActionError, FailureClass};
+
+pub(super) use write::{Condition, Marks, Source, Written};
 
 /// Pages of a listing, of up to a thousand each.
 const PAGES_MAX: usize = 1000;
@@ -35,15 +43,57 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What an object is marked with: the digest of all of it, and the step that wrote it.
 const DIGEST: &str = "phoenix-dr-sha256";
 const WRITER: &str = "phoenix-dr-step";
-/// Names no version of anything.
-const NO_VERSION: &str = "\"00000000000000000000000000000000\"";
-/// What a probe is named, beside the files of a dump.
-const PROBE: &str = ".phoenix-dr-may-write";
 
 /// The objects below the estate's prefix.
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
-    pub at: DumpBucket,
+    pub at: ObjectsAt,
+    pub of: Backups,
+}
+
+/// What the objects are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backups {
+    Dumps,
+    /// Base backups and the WAL archived since
+    Base,
+}
+
+impl Backups {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dumps => "dumps",
+            Self::Base => "base backups",
+        }
+    }
+
+    /// Returns what of the estate file says where they are.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Dumps => "database.dumps",
+            Self::Base => "database.base_backups.from",
+        }
+    }
+
+    /// Returns the error of a file of this host that could not be written.
+    pub(super) fn local(self, place: &str, error: &io::Error) -> ActionError {
+        let class = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureClass::Capacity,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                FailureClass::Denied
+            }
+            // Whoever used the copy last has removed it: it is made anew.
+            io::ErrorKind::NotFound => FailureClass::Transient,
+            _ => FailureClass::Invalid,
+        };
+        let setting = match self {
+            Self::Dumps => "database.dumps.work",
+            Self::Base => "database.base_backups",
+        };
+        ActionError::unchanged(class, format!("write {place}: {error}")).hint(format!(
+            "it is in the estate's `{setting}`; what was fetched whole is not fetched again"
+        ))
+    }
 }
 
 /// What is directly below a place, by names without it.
@@ -63,83 +113,23 @@ pub(super) struct Head {
     pub sha256: Option<String>,
     /// The step that wrote it
     pub writer: Option<String>,
+    pub written: Option<Timestamp>,
 }
 
-/// On what condition an object is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Condition {
-    /// Whatever is there is replaced
-    None,
-    /// It is not there
-    Absent,
-    /// It is this version still
-    Unchanged { etag: String },
+/// An object whose bytes come.
+struct Opened {
+    /// Its length, as S3 says it
+    bytes: u64,
+    written: Option<Timestamp>,
+    body: ByteStream,
 }
 
-impl Condition {
-    /// Returns the headers `If-None-Match` and `If-Match`.
-    pub(super) fn headers(&self) -> (Option<String>, Option<String>) {
-        match self {
-            Self::None => (None, None),
-            Self::Absent => (Some("*".to_owned()), None),
-            Self::Unchanged { etag } => (None, Some(etag.clone())),
-        }
-    }
-}
-
-/// What came of a write.
+/// An object that was read into a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    Done,
-    /// Its condition does not hold; nothing was written
-    NotMet,
-}
-
-/// Where the bytes of a request come from.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Source<'a> {
-    Text(&'a [u8]),
-    /// A piece of a file: where it begins, and its length
-    File(&'a Path, u64, u64),
-}
-
-impl Source<'_> {
-    /// Returns a stream that reads a file as it is sent.
-    pub(super) async fn stream(self) -> Result<ByteStream, ActionError> {
-        let (path, offset, length) = match self {
-            Self::Text(text) => return Ok(ByteStream::from(text.to_vec())),
-            Self::File(path, offset, length) => (path, offset, length),
-        };
-        let piece = ByteStream::read_from().path(path).offset(offset);
-        piece.length(Length::Exact(length)).build().await.map_err(|error| {
-            let message = format!("read {}: {}", path.display(), said(&error));
-            ActionError::unchanged(FailureClass::Invalid, message)
-        })
-    }
-
-    fn length(self) -> i64 {
-        let length = match self {
-            Self::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
-            Self::File(_, _, length) => length,
-        };
-        i64::try_from(length).unwrap_or(i64::MAX)
-    }
-}
-
-/// What an object is said to be by whoever writes it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Marks<'a> {
-    /// SHA-256 of its content
-    pub sha256: &'a str,
-    /// The step that writes it
-    pub writer: &'a str,
-}
-
-impl<'a> Marks<'a> {
-    /// Returns them as the object's metadata.
-    pub(super) const fn metadata(self) -> [(&'static str, &'a str); 2] {
-        [(DIGEST, self.sha256), (WRITER, self.writer)]
-    }
+pub(super) struct Downloaded {
+    pub bytes: u64,
+    /// When it was written
+    pub written: Option<Timestamp>,
 }
 
 impl Objects {
@@ -172,8 +162,11 @@ impl Objects {
             }
         }
         let message = format!("{} could not be listed to its end", self.at.place(place));
-        Err(ActionError::unchanged(FailureClass::Invalid, message)
-            .hint("give dumps a prefix of their own: `database.dumps.prefix` of the estate file"))
+        Err(ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
+            "give {} a prefix of their own: `{}.prefix` of the estate file",
+            self.of.name(),
+            self.of.setting()
+        )))
     }
 
     /// Reads a small object; `None` where it is not there.
@@ -183,7 +176,9 @@ impl Objects {
         below: &str,
         longest: u64,
     ) -> Result<Option<Vec<u8>>, ActionError> {
-        let Some((_, mut body)) = self.open(clients, below).await? else { return Ok(None) };
+        let Some(Opened { mut body, .. }) = self.open(clients, below).await? else {
+            return Ok(None);
+        };
         let mut text = Vec::new();
         while let Some(bytes) = next(clients, &mut body).await? {
             text.extend_from_slice(bytes.as_ref());
@@ -195,21 +190,69 @@ impl Objects {
         Ok(Some(text))
     }
 
-    /// Begins to read an object; returns its length as S3 says it, and its bytes as they come.
-    pub(super) async fn open(
-        &self,
-        clients: &Clients,
-        below: &str,
-    ) -> Result<Option<(u64, ByteStream)>, ActionError> {
+    /// Begins to read an object; `None` where it is not there.
+    async fn open(&self, clients: &Clients, below: &str) -> Result<Option<Opened>, ActionError> {
         let (aws, key) = (self.aws(clients).await?, self.at.key(below));
         match aws.s3.get_object().bucket(&self.at.bucket).key(key).send().await {
             Ok(answer) => {
                 let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-                Ok(Some((length.unwrap_or(0), answer.body)))
+                let written = answer.last_modified().and_then(instant);
+                Ok(Some(Opened { bytes: length.unwrap_or(0), written, body: answer.body }))
             }
             Err(error) if code(&error) == Some("NoSuchKey") => Ok(None),
             Err(error) => Err(self.failed(Nature::Read, "s3:GetObject", &error)),
         }
+    }
+
+    /// Reads the first bytes of an object, up to so many; none where it is not there.
+    pub(super) async fn begins(
+        &self,
+        clients: &Clients,
+        below: &str,
+        most: u64,
+    ) -> Result<Vec<u8>, ActionError> {
+        let Some(Opened { mut body, .. }) = self.open(clients, below).await? else {
+            return Ok(Vec::new());
+        };
+        let (mut found, most) = (Vec::new(), usize::try_from(most).unwrap_or(usize::MAX));
+        while found.len() < most {
+            let Some(bytes) = next(clients, &mut body).await? else { break };
+            found.extend_from_slice(bytes.as_ref());
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// Reads an object into a file, durably, and gives each piece to a function, which says whether to go on; `None` where it is
+    /// not there. What is cut off is an error that may pass.
+    pub(super) async fn download(
+        &self,
+        clients: &Clients,
+        below: &str,
+        (to, mode): (&Path, u32),
+        mut piece: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Downloaded>, ActionError> {
+        let Some(Opened { bytes, written, mut body }) = self.open(clients, below).await? else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| self.of.local(&to.display().to_string(), &error);
+        let file = File::options().create(true).truncate(true).write(true).mode(mode).open(to);
+        let mut out = tokio::fs::File::from_std(file.map_err(failed)?);
+        let mut count = 0;
+        while let Some(some) = next(clients, &mut body).await? {
+            let some = some.as_ref();
+            count += u64::try_from(some.len()).unwrap_or(u64::MAX);
+            if !piece(some) {
+                return Ok(Some(Downloaded { bytes: count, written }));
+            }
+            out.write_all(some).await.map_err(failed)?;
+        }
+        if count < bytes {
+            let why = format!("cut off after {count} of {bytes} bytes");
+            return Err(ActionError::unchanged(FailureClass::Transient, why));
+        }
+        out.sync_all().await.map_err(failed)?;
+        Ok(Some(Downloaded { bytes: count, written }))
     }
 
     /// Looks at an object; `None` where it is not there.
@@ -235,90 +278,8 @@ impl Objects {
             etag: answer.e_tag().unwrap_or_default().to_owned(),
             sha256: summed.or_else(|| marked(DIGEST)),
             writer: marked(WRITER),
+            written: answer.last_modified().and_then(instant),
         }))
-    }
-
-    /// Writes an object with one request.
-    pub(super) async fn put(
-        &self,
-        clients: &Clients,
-        below: &str,
-        (source, marks): (Source<'_>, Marks<'_>),
-        condition: &Condition,
-    ) -> Result<Written, ActionError> {
-        let (aws, key) = (self.aws(clients).await?, self.at.key(below));
-        let (absent, unchanged) = condition.headers();
-        let mut asked = aws.s3.put_object().bucket(&self.at.bucket).key(key);
-        for (name, value) in marks.metadata() {
-            asked = asked.metadata(name, value);
-        }
-        let asked = asked
-            .set_if_none_match(absent)
-            .set_if_match(unchanged)
-            .checksum_sha256(checksum(marks.sha256))
-            .content_length(source.length())
-            .body(source.stream().await?);
-        let answer = asked.customize().config_override(patient()).send().await;
-        self.written(answer.map(drop), "s3:PutObject")
-    }
-
-    /// Writes a small text.
-    pub(super) async fn put_text(
-        &self,
-        clients: &Clients,
-        below: &str,
-        (text, writer): (&[u8], &str),
-        condition: &Condition,
-    ) -> Result<Written, ActionError> {
-        let sha256 = hex(&Sha256::digest(text));
-        let marks = Marks { sha256: &sha256, writer };
-        self.put(clients, below, (Source::Text(text), marks), condition).await
-    }
-
-    /// Has S3 say whether this identity may write below a place, by a write whose condition cannot hold: nothing is
-    /// written, and who may not write is refused before S3 looks at the condition.
-    pub(super) async fn may_write(
-        &self,
-        clients: &Clients,
-        folder: &str,
-    ) -> Result<(), ActionError> {
-        let below = format!("{folder}{PROBE}");
-        let never = Condition::Unchanged { etag: NO_VERSION.to_owned() };
-        let asked = self.put_text(clients, &below, (b"", "probe"), &never).await;
-        // Whatever became of it, nothing was to be written.
-        let asked = asked.map_err(|error| ActionError { effect: Effect::None, ..error });
-        match asked? {
-            Written::NotMet => Ok(()),
-            Written::Done => {
-                let (aws, key) = (self.aws(clients).await?, self.at.key(&below));
-                drop(aws.s3.delete_object().bucket(&self.at.bucket).key(key).send().await);
-                let message = format!(
-                    "the server of {} does what it is asked although the condition does not hold (`If-Match`)",
-                    self.at.place("")
-                );
-                Err(ActionError::unchanged(FailureClass::Invalid, message).hint(
-                    "a dump could be written over another there: keep dumps in S3, or where conditions are held",
-                ))
-            }
-        }
-    }
-
-    /// Returns what came of a write.
-    pub(super) fn written<E>(
-        &self,
-        answer: Result<(), SdkError<E, HttpResponse>>,
-        call: &str,
-    ) -> Result<Written, ActionError>
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        match answer {
-            Ok(()) => Ok(Written::Done),
-            Err(error) if status(&error) == Some(412) => Ok(Written::NotMet),
-            // `If-Match` on an object that is gone.
-            Err(error) if code(&error) == Some("NoSuchKey") => Ok(Written::NotMet),
-            Err(error) => Err(self.failed(Nature::Change, call, &error)),
-        }
     }
 
     /// Returns the meaning of a failed call.
@@ -335,15 +296,16 @@ impl Objects {
         let failed = failure(nature, call, region, error);
         match code(error) {
             Some("NoSuchBucket") => {
-                let message = format!("the bucket of dumps `{bucket}` does not exist");
+                let (name, setting) = (self.of.name(), self.of.setting());
+                let message = format!("the bucket of {name} `{bucket}` does not exist");
                 ActionError::unchanged(FailureClass::NotFound, message).hint(format!(
-                    "correct `database.dumps.bucket` in the estate file, or make it: aws s3 mb s3://{bucket} \
-                     --region {region}"
+                    "correct `{setting}.bucket` in the estate file, or make it: aws s3 mb s3://{bucket} --region {region}"
                 ))
             }
-            Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => failed.hint(
-                "the bucket is in another region: correct `database.dumps.region` in the estate file",
-            ),
+            Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => failed.hint(format!(
+                "the bucket is in another region: correct `{}.region` in the estate file",
+                self.of.setting()
+            )),
             Some(_) | None => {
                 let message = format!("{}: {}", self.at.place(""), failed.message);
                 ActionError { message, ..failed }
@@ -352,8 +314,13 @@ impl Objects {
     }
 }
 
+/// Returns when something was written; S3 says that to the second.
+fn instant(time: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
+}
+
 /// Returns the next bytes of a body; `None` at its end.
-pub(super) async fn next(
+async fn next(
     clients: &Clients,
     body: &mut ByteStream,
 ) -> Result<Option<impl AsRef<[u8]> + use<>>, ActionError> {

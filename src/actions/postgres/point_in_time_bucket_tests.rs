@@ -1,0 +1,226 @@
+//! Base backups and archived WAL in a bucket of a real S3 server, restored to real servers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::actions::postgres::points::{Asked, Point, list};
+use crate::actions::postgres::store::testing::{Fault, PREFIX, REGION, Shop, refusal};
+
+const PACKED: [&str; 1] = ["--format=tar"];
+
+/// A server whose backup and WAL are in a bucket, and nothing of them in the folders they are brought into.
+struct Remote {
+    lab: Lab,
+    shop: Shop,
+    bases: PathBuf,
+    wal: PathBuf,
+}
+
+/// Returns the files below a folder, by names without it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).expect("listed") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("below").to_string_lossy().into_owned();
+            found.insert(name, std::fs::read(&path).expect("read"));
+        }
+    }
+    found
+}
+
+impl Remote {
+    async fn open(backup: &[&str]) -> Option<Self> {
+        let (lab, shop) = (Lab::open(backup).await?, Shop::open().await?);
+        let (bases, wal) = (lab.server.directory("brought"), lab.server.directory("brought-wal"));
+        Some(Self { lab, shop, bases, wal })
+    }
+
+    fn clients(&self) -> (Clients, Armed) {
+        let mut more = self.lab.estate_with(self.lab.data.to_str().expect("a path"));
+        let from = self.shop.dumps();
+        more["base_backups"] = json!({
+            "directory": self.bases, "wal": self.wal,
+            "from": { "bucket": from["bucket"], "region": REGION, "prefix": PREFIX },
+        });
+        let (clients, armed) = self.shop.armed(self.lab.server.estate(&more));
+        (clients.with_artifacts(self.lab.artifacts.path().to_owned()), armed)
+    }
+
+    /// Puts everything into the bucket, as `aws s3 cp --recursive` does.
+    async fn uploaded(&self) {
+        for (folder, below) in [(&self.lab.bases, "base"), (&self.lab.wal, "wal")] {
+            for (name, body) in files(folder) {
+                self.shop.put(&format!("{below}/{name}"), &body).await;
+            }
+        }
+    }
+
+    async fn seen(&self, target: &str) -> Result<Observation, ActionError> {
+        observe(&self.clients().0, &Lab::call(target)).await
+    }
+
+    async fn restored(&self, target: &str) -> Result<Performed, ActionError> {
+        let ((clients, armed), call) = (self.clients(), Lab::call(target));
+        let seen = observe(&clients, &call).await?;
+        perform(&clients, &armed, &call, &seen).await
+    }
+
+    async fn points(&self) -> (Vec<Point>, Vec<String>) {
+        let (clients, _armed) = self.clients();
+        let asked = Asked { incident: None, now: clients.clock.now(), regions: Vec::new() };
+        let points = list(&clients, &asked).await.expect("listed");
+        (points.points, points.remarks)
+    }
+
+    /// Returns the names of what was brought of backups and of WAL.
+    fn brought(&self) -> (Vec<String>, Vec<String>) {
+        let names = |folder: &Path| files(folder).into_keys().filter(|name| name != ".lock");
+        (names(&self.bases).collect(), names(&self.wal).collect())
+    }
+}
+
+#[tokio::test]
+async fn whatever_its_form_a_backup_is_brought_restored_and_proved_for_every_host() {
+    for backup in [&[][..], &["--format=tar", "--wal-method=none"]] {
+        let Some(remote) = Remote::open(backup).await else { return };
+        let lab = &remote.lab;
+        lab.row(1).await;
+        lab.server.sql("postgres", "select pg_create_restore_point('before')").await;
+        lab.row(2).await;
+        remote.uploaded().await;
+        let (points, remarks) = remote.points().await;
+        let [sunday] = points.as_slice() else { panic!("{points:?}: {remarks:?}") };
+        assert_eq!(remarks, [""; 0], "{backup:?}");
+        let place = sunday.path.as_deref().expect("a place");
+        assert_eq!(place, format!("s3://phoenix-dumps/{PREFIX}/base/sunday"));
+        assert!(sunday.until.is_some() && sunday.proved.is_none(), "{sunday:?}");
+        // How far the WAL leads is known by its last segment alone, and that stays for the next look.
+        let (bases, wal) = remote.brought();
+        assert_eq!((bases.len(), wal.len()), (0, 1), "{bases:?} {wal:?}");
+        remote.shop.way.asked();
+        remote.points().await;
+        let got = |asked: &[String]| {
+            asked
+                .iter()
+                .filter(|asked| asked.starts_with("GET /") && asked.contains("/wal/0"))
+                .count()
+        };
+        let asked = remote.shop.way.asked();
+        let magic = usize::from(!backup.is_empty());
+        assert_eq!(got(&asked), magic, "it was there: {asked:?}");
+        let seen = remote.seen("name before").await.expect("observed");
+        assert!(seen.evidence.iter().any(|line| line.contains("to be fetched from s3://")));
+        assert!(seen.commands[0].starts_with("aws s3 cp --recursive --region us-west-2 s3://"));
+        lab.nothing_made();
+        let done = remote.restored("name before").await.expect("restored");
+        assert_eq!(done.notes.len(), 1, "the proof is kept: {:?}", done.notes);
+        assert_eq!(lab.rows().await, [1], "{backup:?}");
+        assert_eq!(remote.brought(), (Vec::new(), Vec::new()), "nothing stays on this host");
+        // Another host, that has nothing but the bucket, knows that it is proved.
+        let (points, _) = remote.points().await;
+        assert!(points[0].proved.is_some(), "{points:?}");
+        remote.shop.get("proofs/sunday.json").await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_is_told_before_anything_is_fetched() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    for id in 1..5 {
+        lab.row(id).await;
+    }
+    remote.uploaded().await;
+    let segments = lab.segments();
+    let gone = name(&segments[segments.len() - 2]);
+    remote.shop.delete(&format!("wal/{gone}")).await;
+    let error = remote.restored("latest").await.expect_err("a gap");
+    assert!(error.message.contains(&format!("the WAL {gone} is missing")), "{error}");
+    for (target, said) in [
+        ("time 2099-01-01T00:00:00Z", "is missing: without it the restore ends at"),
+        ("name nowhere", "the restore point nowhere is not in the WAL behind sunday"),
+        ("lsn 0/1000028", "none of 1 base backups in s3://phoenix-dumps/phoenix/base"),
+    ] {
+        let error = remote.restored(target).await.expect_err(target);
+        assert!(error.message.contains(said), "{target}: {error}");
+        assert_eq!(error.effect, Effect::None);
+    }
+    assert_eq!(remote.brought().0, [""; 0], "no file of the backup was fetched");
+    lab.nothing_made();
+    // A folder that is not there, and a bucket nobody may read.
+    std::fs::remove_dir_all(&remote.wal).expect("removed");
+    let error = remote.seen("name nowhere").await.expect_err("no folder");
+    let hint = error.hint.as_deref().unwrap_or_default();
+    assert!(hint.contains("`database.base_backups.wal`: make it, or mount it"), "{error} {hint}");
+    remote.shop.way.meets(|_| Some(refusal(403, "AccessDenied")));
+    let error = remote.seen("latest").await.expect_err("denied");
+    assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None), "{error}");
+    assert!(error.message.contains("s3://phoenix-dumps/phoenix"), "{error}");
+    remote.shop.way.meets(|_| Some(refusal(404, "NoSuchBucket")));
+    let error = remote.seen("latest").await.expect_err("no bucket");
+    assert!(error.hint.is_some_and(|hint| hint.contains("database.base_backups.from.bucket")));
+}
+
+#[tokio::test]
+async fn a_file_that_was_altered_in_the_bucket_starts_no_server_and_is_fetched_anew() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    lab.row(1).await;
+    remote.uploaded().await;
+    let key = "base/sunday/base.tar";
+    let sound = remote.shop.get(key).await;
+    let mut altered = sound.clone();
+    // In the middle of what tables hold.
+    let middle = altered.len() / 2;
+    altered[middle..middle + 2000].fill(0x5A);
+    remote.shop.put(key, &altered).await;
+    let error = remote.restored("latest").await.expect_err("altered");
+    assert!(error.message.contains("the base backup sunday is damaged"), "{error}");
+    assert_eq!(error.effect, Effect::None);
+    lab.nothing_made();
+    remote.shop.put(key, &sound).await;
+    remote.restored("latest").await.expect("sound again");
+    assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn what_was_fetched_before_it_was_cut_off_is_not_fetched_again() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    lab.row(1).await;
+    remote.uploaded().await;
+    // One file does not come, however often it is asked for; a second comes at the second try.
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    remote.shop.way.meets(move |asked| {
+        let once = asked.contains("/base/sunday/pg_wal.tar")
+            && tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+        if once {
+            return Some(Fault::Broken);
+        }
+        asked.contains("/base/sunday/base.tar").then(|| refusal(500, "InternalError"))
+    });
+    let error = remote.restored("latest").await.expect_err("cut off");
+    assert!(error.message.contains("bring s3://phoenix-dumps/phoenix/base/sunday/base.tar"));
+    assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::None), "{error}");
+    lab.nothing_made();
+    let there = remote.brought().0;
+    assert_eq!(there, ["sunday/backup_manifest", "sunday/pg_wal.tar"]);
+    remote.shop.way.free();
+    remote.shop.way.asked();
+    remote.restored("latest").await.expect("restored");
+    let asked = remote.shop.way.asked();
+    for name in there {
+        let again = format!("GET /phoenix-dumps/phoenix/base/{name}?");
+        let again = asked.iter().filter(|asked| asked.starts_with(&again)).count();
+        // Its manifest is read by every look.
+        assert!(again == 0 || name == "sunday/backup_manifest", "{name} was fetched again");
+    }
+    assert_eq!(lab.rows().await, [1]);
+}
