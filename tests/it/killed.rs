@@ -1,19 +1,26 @@
 //! The real binary on the throw-away estate, killed with SIGKILL after each journal record, then resumed.
 //!
 //! A small library preloaded into the program (`kill_after_record.c`) ends it as soon as the sync has returned that made
-//! a record durable: nothing that waits for it has been done. So every record is hit by its number, whatever the
-//! machine's speed. Records that are ready together share a sync; the cut then comes after all of them.
+//! a record durable: nothing that waits for it has been done. Records that are ready together share a sync; the cut then
+//! comes after all of them.
+//!
+//! One run is killed after each of its records in turn (`cut.rs`): a resume of it goes on until the next. Runs of their own,
+//! which one resume takes to their end, are killed after each record of the change that may be requested only once, and
+//! after what the one run did not write: a step beside others is interrupted by their cuts, and where it is found done
+//! then, its attempt has no record of its own end.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use super::cut::{Killed, Last, told};
 use super::dr001::{quick, quick_folder, resume, undisturbed};
 use super::estate::{Estate, fresh};
 use super::harness::{Folder, Ran, ran};
+use super::rehearsal::on_two_threads;
 
 /// How a program that was ended by SIGKILL has ended.
 pub(crate) const KILLED: i32 = -9;
@@ -25,30 +32,33 @@ struct Way {
     once: &'static str,
     /// The step that asks for it
     step: &'static str,
-    /// Steps whose records are cut after, each kind once; empty: every record of the run, by its number
+    /// Steps whose records are cut after; empty: every record of the run
     steps: &'static [&'static str],
 }
 
-const WAYS: [Way; 2] = [
-    Way {
-        name: "promotion",
-        options: r#"{"transition_seconds": 0.3}"#,
-        once: "PromoteReadReplica",
-        step: "database",
-        steps: &[],
-    },
-    Way {
-        name: "restore",
-        options: r#"{"transition_seconds": 0.3, "restore_only": true}"#,
-        once: "RestoreDBInstanceToPointInTime",
-        step: "restore",
-        // The others write the same records as by promotion.
-        steps: &["restore", "database", "repoint", "end_to_end", "traffic"],
-    },
-];
+const PROMOTION: Way = Way {
+    name: "promotion",
+    options: r#"{"transition_seconds": 0.3}"#,
+    once: "PromoteReadReplica",
+    step: "database",
+    steps: &[],
+};
 
-/// Which of two steps side by side ends first may cost a record or two.
-const ENDED_BEFORE_MAX: usize = 2;
+const RESTORE: Way = Way {
+    name: "restore",
+    options: r#"{"transition_seconds": 0.3, "restore_only": true}"#,
+    once: "RestoreDBInstanceToPointInTime",
+    step: "restore",
+    // The others write the same records as by promotion.
+    steps: &["restore", "database", "repoint", "end_to_end", "traffic"],
+};
+
+/// Records of the step that asks once after which a run of its own is killed.
+const ACTED: [&str; 4] = ["step_started", "attempt_finished", "verified", "step_finished"];
+
+/// Steps beside which others are at work: what they write depends on when these are cut.
+const BESIDE: [&str; 9] =
+    ["notify", "capacity", "recovery_point", "restore", "public_name", "protect", "p1", "p2", "p3"];
 
 /// Requests that make something or cannot be taken back: none but the way's own, and that once.
 const CREATING: [&str; 5] = [
@@ -59,62 +69,86 @@ const CREATING: [&str; 5] = [
     "CreateDBInstance",
 ];
 
-/// Runs that are cut at the same time: fewer than there are estates, so that other tests go on beside them.
-const CUTTERS: usize = 3;
-
-/// The cuts of one way.
-struct Cuts {
-    way: &'static Way,
-    expected: Value,
-    /// What tells each record from others, in the order of a run that nothing disturbs
-    records: Vec<String>,
-    next: AtomicUsize,
-    /// Runs that came to their end before the record with this number: they needed fewer
-    ended_before: AtomicUsize,
+/// What tells a record from others.
+struct Record {
+    /// Its event's kind and step, as `cut.rs` names them
+    told: String,
+    /// How its event begins in the journal, as far as to these two
+    begins: String,
+    step: Option<String>,
 }
 
-#[test]
-fn sigkill_after_each_record_of_a_failover_and_resume_ends_the_same() {
-    let cuts: Vec<Cuts> = WAYS.iter().map(prepare).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..CUTTERS {
-            scope.spawn(|| cuts.iter().for_each(work));
-        }
-    });
-    for cuts in &cuts {
-        let ended = cuts.ended_before.load(Ordering::SeqCst);
-        assert!(ended <= ENDED_BEFORE_MAX, "{}: {ended} runs were not cut", cuts.way.name);
+impl Record {
+    fn of(line: &str) -> Self {
+        let record: Value = serde_json::from_str(line).expect("a whole line is a record");
+        let event = &record["event"];
+        let question = &event["question"];
+        let steps = [&event["step"], &question["step"], &question["key"]["step"]];
+        let step = steps.into_iter().find_map(Value::as_str).map(str::to_owned);
+        let start = line.find("\"event\":{").expect("an event");
+        let named = match &step {
+            Some(step) => format!("\"step\":\"{step}\""),
+            None => format!("\"kind\":{}", event["kind"]),
+        };
+        let end = start + line[start..].find(&named).expect("it is named") + named.len();
+        Self { told: told(line), begins: line[start..end].to_owned(), step }
+    }
+
+    fn is_of(&self, steps: &[&str]) -> bool {
+        self.step.as_deref().is_some_and(|step| steps.contains(&step))
     }
 }
 
-/// Finds out which records a run writes.
-fn prepare(way: &'static Way) -> Cuts {
+#[test]
+fn sigkill_after_each_record_of_a_promotion_and_resume_ends_the_same() {
+    after_each_record(&PROMOTION);
+}
+
+#[test]
+fn sigkill_after_each_record_of_a_restore_and_resume_ends_the_same() {
+    after_each_record(&RESTORE);
+}
+
+fn after_each_record(way: &Way) {
     let estate = fresh(way.options);
     let expected = undisturbed(&estate, way.options);
-    estate.post("/reset", way.options);
-    let folder = quick_folder(&estate);
+    let mut records = records_of(way, &estate);
+    let wanted = |record: &Record| way.steps.is_empty() || record.is_of(way.steps);
+    let spared = records.iter().filter(|record| !wanted(record));
+    let spared: BTreeSet<String> = spared.map(|record| record.told.clone()).collect();
+    let cuts = in_one_run(way, &estate, &expected, &spared);
+    // The other runs have estates of their own, and there are not many.
+    drop(estate);
+    let acted = ACTED.map(|kind| format!("{kind} {}", way.step));
+    records.retain(wanted);
+    for missed in records.iter().filter(|record| !cuts.contains(&record.told)) {
+        assert!(missed.is_of(&BESIDE), "{}: not after {}: {cuts:?}", way.name, missed.told);
+    }
+    records.retain(|record| acted.contains(&record.told) || !cuts.contains(&record.told));
+    on_two_threads(&records, |record| in_its_own_run(way, &expected, record));
+}
+
+/// Finds out which records a run writes that nothing disturbs, each kind of each step once; the estate is as at the start
+/// before and afterwards.
+fn records_of(way: &Way, estate: &Estate) -> Vec<Record> {
+    let folder = quick_folder(estate);
     folder.run(&quick(&[])).exits(0);
-    let mut records = Vec::new();
-    let journal = journal(&folder);
-    for line in journal.lines() {
-        let (step, record) = beginning(line);
-        let wanted = way.steps.is_empty() || step.is_some_and(|step| way.steps.contains(&&*step));
-        if wanted && !records.contains(&record) {
+    estate.post("/reset", way.options);
+    let mut records: Vec<Record> = Vec::new();
+    for line in journal(&folder).lines() {
+        let record = Record::of(line);
+        if records.iter().all(|known| known.told != record.told) {
             records.push(record);
         }
     }
     for step in [way.step, "repoint", "traffic"] {
         for kind in ["step_started", "attempt_finished", "step_finished"] {
-            let wanted = format!("\"event\":{{\"kind\":\"{kind}\",\"step\":\"{step}\"");
-            assert!(records.contains(&wanted), "{}: no {wanted}", way.name);
+            let wanted = format!("{kind} {step}");
+            let there = records.iter().any(|record| record.told == wanted);
+            assert!(there, "{}: no {wanted}", way.name);
         }
     }
-    if way.steps.is_empty() {
-        records =
-            (1..=journal.lines().count()).map(|number| format!("\"seq\":{number},")).collect();
-    }
-    let (next, ended_before) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    Cuts { way, expected, records, next, ended_before }
+    records
 }
 
 fn journal(folder: &Folder) -> String {
@@ -122,41 +156,37 @@ fn journal(folder: &Folder) -> String {
     std::fs::read_to_string(path.join("journal.jsonl")).expect("a journal")
 }
 
-/// Returns a record's step and the text that tells it from others: its event's kind and, where it has one, its step.
-fn beginning(line: &str) -> (Option<String>, String) {
-    let record: Value = serde_json::from_str(line).expect("a whole line is a record");
-    let event = &record["event"];
-    let question = &event["question"];
-    let steps = [&event["step"], &question["step"], &question["key"]["step"]];
-    let step = steps.into_iter().find_map(Value::as_str);
-    let start = line.find("\"event\":{").expect("an event");
-    let told = match step {
-        Some(step) => format!("\"step\":\"{step}\""),
-        None => format!("\"kind\":{}", event["kind"]),
-    };
-    let end = start + line[start..].find(&told).expect("it is told") + told.len();
-    (step.map(str::to_owned), line[start..end].to_owned())
+/// Kills one run after each of its records that is not spared, resumes it each time, and returns what it was killed after.
+fn in_one_run(
+    way: &Way,
+    estate: &Estate,
+    expected: &Value,
+    spared: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let folder = quick_folder(estate);
+    let (first, resume) = (quick(&[]), resume(&[]));
+    let run = Killed { first: &first, resume: &resume, spared, last: Last::Over(0) };
+    let cuts = run.after_each(&folder);
+    let context = format!("{}, killed after each record", way.name);
+    once(estate, way, &context);
+    estate.settles_into(expected, &context);
+    cuts
 }
 
-/// Takes cuts until there is none left.
+/// Kills a run of its own after one record; a resume takes it to its end.
 #[expect(clippy::print_stdout, reason = "how far the loop came is shown where it fails")]
-fn work(todo: &Cuts) {
-    while let Some(record) = todo.records.get(todo.next.fetch_add(1, Ordering::SeqCst)) {
-        let estate = fresh(todo.way.options);
-        let folder = quick_folder(&estate);
-        let context = format!("{}, killed after {record}", todo.way.name);
-        let killed = run_until(&folder, record);
-        if todo.way.steps.is_empty() && killed.exit == 0 && !journal(&folder).contains(record) {
-            todo.ended_before.fetch_add(1, Ordering::SeqCst);
-            continue;
-        }
-        assert_eq!(killed.exit, KILLED, "{context}: not killed\n{}\n{}", killed.out, killed.err);
-        assert!(journal(&folder).contains(record), "{context}: it is not in the journal");
-        go_on(&folder, &context);
-        once(&estate, todo.way, &context);
-        estate.settles_into(&todo.expected, &context);
-        println!("{context}: resumed, as undisturbed");
-    }
+fn in_its_own_run(way: &Way, expected: &Value, record: &Record) {
+    let estate = fresh(way.options);
+    let folder = quick_folder(&estate);
+    let context = format!("{}, killed after {} alone", way.name, record.told);
+    let killed = run_until(&folder, &record.begins);
+    assert_eq!(killed.exit, KILLED, "{context}: not killed\n{}\n{}", killed.out, killed.err);
+    let written = journal(&folder).contains(&record.begins);
+    assert!(written, "{context}: it is not in the journal");
+    go_on(&folder, &context);
+    once(&estate, way, &context);
+    estate.settles_into(expected, &context);
+    println!("{context}: resumed, as undisturbed");
 }
 
 /// Resumes unless the run had already written that it is over, and holds that its journal is whole.

@@ -166,8 +166,8 @@ impl Place {
                 "from": { "bucket": bucket, "region": "us-west-2", "prefix": prefix },
             }),
         );
-        let about = estate.about("endpoints");
-        let url = about["us-west-2.s3"].as_str().expect("an address").to_owned();
+        let s3 = &estate.about("endpoints")["us-west-2.s3"];
+        let url = format!("http://{}:{}", s3["host"].as_str().expect("a host"), s3["port"]);
         for (from, below) in [("bases", "base"), ("wal", "wal")] {
             let from = at.join(from);
             let sent = Command::new(format!("{}/aws", tools()))

@@ -46,14 +46,27 @@ pub(crate) struct Flown {
 
 /// Flies a rehearsal and reads what it left.
 pub(crate) fn flown(folder: &Folder, arguments: &[&str]) -> Flown {
+    flown_with(folder, arguments, |_| true)
+}
+
+/// The same, but for lines of the world's log that nobody wants: nine tenths of it are about the cluster, and reading them
+/// adds up where hundreds are flown.
+pub(crate) fn flown_with(
+    folder: &Folder,
+    arguments: &[&str],
+    wanted: impl Fn(&str) -> bool,
+) -> Flown {
     let ran = folder.run(arguments);
-    let debrief = ran.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    // The other lines are the journal's.
+    let debrief = ran.out.lines().filter(|line| line.contains("phoenix-dr/debrief"));
+    let debrief = debrief.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut debrief = debrief.filter(|line| line["format"] == "phoenix-dr/debrief");
-    // What was refused has begun no run.
-    let begun = folder.path().join("state/runs").exists();
-    let left = |name| if begun { left_in(folder, name) } else { Vec::new() };
-    let (records, world) = (left("journal.jsonl"), left("world.jsonl"));
     let debrief = debrief.next_back().unwrap_or(Value::Null);
+    // What was refused has begun no run.
+    let (records, world) = match folder.path().join("state/runs").exists() {
+        true => (left_in(folder, "journal.jsonl"), lines_in(folder, "world.jsonl", wanted)),
+        false => (Vec::new(), Vec::new()),
+    };
     Flown { ran, records, world, debrief }
 }
 
@@ -66,9 +79,14 @@ pub(crate) fn run_of(folder: &Folder) -> PathBuf {
 
 /// Returns the whole lines of a file of the run; a process that was killed may have left a torn one.
 pub(crate) fn left_in(folder: &Folder, name: &str) -> Vec<Value> {
+    lines_in(folder, name, |_| true)
+}
+
+fn lines_in(folder: &Folder, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
     let text = std::fs::read_to_string(run_of(folder).join(name)).expect("it was written");
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).expect("a whole line")).collect()
+    let lines = whole.lines().filter(|line| wanted(line));
+    lines.map(|line| serde_json::from_str(line).expect("a whole line")).collect()
 }
 
 /// Returns an instant of a record or a line of the world's log, in nanoseconds.

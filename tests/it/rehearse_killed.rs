@@ -3,14 +3,18 @@
 //!
 //! The library of `killed.rs` ends the program as the sync returns that made the record durable. Records that share a
 //! sync share the cut.
+//!
+//! Each record has a rehearsal of its own, which one resume takes to its end. Where a fault strikes besides, that is so from
+//! the strike on until the step has ended; there one rehearsal is killed after all of its records in turn as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::cut::{Killed, Last};
 use super::harness::{Folder, Ran, ran};
 use super::killed::{KILLED, killer};
-use super::rehearsal::{UNATTENDED, left_in, made, on_two_threads, run_of};
+use super::rehearsal::{UNATTENDED, instant, left_in, made, on_two_threads, run_of};
 
 const WAY: [&str; 2] = ["--rehearse", "--recovery-point=replica"];
 
@@ -20,48 +24,91 @@ type End = BTreeMap<String, Value>;
 /// A rehearsal to kill: with which fault besides the world's own, and how it ends when nothing disturbs it.
 struct Case {
     inject: Option<&'static str>,
-    exit: i32,
+    last: Last,
 }
 
 impl Case {
-    /// Adds what its fault is typed as to the arguments of a rehearsal.
-    fn begun(&self, folder: &Folder) -> std::process::Command {
-        let mut command = folder.command(&[&UNATTENDED[..], &WAY].concat());
-        command.args(self.inject.map(|fault| format!("--inject={fault}")));
-        command
+    /// Returns what is typed to begin it.
+    fn begun(&self) -> Vec<String> {
+        let typed = UNATTENDED.iter().chain(&WAY).map(|word| (*word).to_owned());
+        typed.chain(self.inject.map(|fault| format!("--inject={fault}"))).collect()
     }
+}
+
+/// Returns what is typed to go on with a rehearsal: the one there is, or the one that is named.
+fn resume(run: Option<&str>) -> Vec<String> {
+    let answers = UNATTENDED.iter().copied().filter(|word| {
+        *word != "failover" && !word.starts_with("--region") && !word.starts_with("--seed")
+    });
+    let words = ["resume"].into_iter().chain(run).chain(answers).chain(WAY);
+    words.map(str::to_owned).collect()
 }
 
 #[test]
 fn sigkill_after_each_record_of_a_rehearsal_and_resume_ends_the_same() {
-    // What was before a change, and which calls a fault has struck, are in the world's log as well.
-    for case in [
-        Case { inject: None, exit: 0 },
-        Case { inject: Some("lost_answer@rds/PromoteReadReplica"), exit: 0 },
-        Case { inject: Some("stale@rds/DescribeDBInstances,region=us-west-2,from=60s"), exit: 14 },
-    ] {
-        ends_the_same(&case);
-    }
+    ends_the_same(&Case { inject: None, last: Last::Over(0) });
 }
 
-/// Kills a rehearsal after each of its records in turn, resumes it each time, and compares.
+/// What was before a change, and which calls a fault has struck, are in the world's log as well.
+#[test]
+fn sigkill_after_each_record_of_a_rehearsal_with_a_fault_and_resume_ends_the_same() {
+    let (lost, stale) = (
+        "lost_answer@rds/PromoteReadReplica",
+        "stale@rds/DescribeDBInstances,region=us-west-2,from=60s",
+    );
+    ends_the_same(&Case { inject: Some(lost), last: Last::Over(0) });
+    ends_the_same(&Case { inject: Some(stale), last: Last::Stopped(14) });
+}
+
+/// Kills rehearsals after their records, resumes each time, and compares.
 fn ends_the_same(case: &Case) {
     let folder = Folder::new();
-    let undisturbed = ran(case.begun(&folder).output().expect("run the binary"));
-    assert_eq!(undisturbed.exit, case.exit, "{:?}: {}", case.inject, undisturbed.err);
+    let undisturbed = folder.run(&case.begun());
+    assert_eq!(undisturbed.exit, case.last.exit(), "{:?}: {}", case.inject, undisturbed.err);
     let (records, world) = (left_in(&folder, "journal.jsonl"), left_in(&folder, "world.jsonl"));
     assert_eq!(made(&world), (1, 0), "{:?}", case.inject);
-    let struck = |line: &&Value| line["kind"] == "fault" && line["rule"] == 1;
-    assert_eq!(world.iter().any(|line| struck(&line)), case.inject.is_some());
+    let strike = world.iter().find(|line| line["kind"] == "fault" && line["rule"] == 1);
+    assert_eq!(strike.is_some(), case.inject.is_some());
     let expected = (ends(&records), end_of(&world, run_in(&records)));
-    let cuts: Vec<usize> = (0..records.len()).collect();
-    assert!(cuts.len() > 30, "{:?}: {}", case.inject, cuts.len());
+    assert!(records.len() > 30, "{:?}: {}", case.inject, records.len());
+    let cuts: Vec<usize> = match strike {
+        None => (0..records.len()).collect(),
+        Some(strike) => {
+            after_each_in_turn(case, &expected);
+            around(strike, &records)
+        }
+    };
     let wrong: Vec<String> = on_two_threads(&cuts, |at| cut(case, *at, &expected))
         .into_iter()
         .filter_map(Result::err)
         .collect();
     let (some, all) = (wrong.len(), cuts.len());
     assert!(wrong.is_empty(), "{:?}: {some} cuts of {all}:\n{}", case.inject, wrong.join("\n"));
+}
+
+/// Returns the records from the last one before a fault struck until a step has ended since, or the run.
+fn around(strike: &Value, records: &[Value]) -> Vec<usize> {
+    let struck = instant(strike);
+    let before = records.iter().rposition(|record| instant(record) <= struck);
+    let before = before.expect("the run had begun");
+    let ended = |at: &usize| records[*at]["event"]["kind"] == "step_finished";
+    let last = (before + 1..records.len()).find(ended).unwrap_or(records.len() - 1);
+    assert!(last > before, "nothing was written once the fault had struck");
+    (before..=last).collect()
+}
+
+/// Kills one rehearsal after each of its records in turn, resumes it each time, and compares.
+fn after_each_in_turn(case: &Case, expected: &(End, End)) {
+    let folder = Folder::new();
+    let (first, resume, spared) = (case.begun(), resume(None), BTreeSet::new());
+    let run = Killed { first: &first, resume: &resume, spared: &spared, last: case.last };
+    let cuts = run.after_each(&folder);
+    for kind in ["run_started ", "run_resumed ", "step_ready database", "step_started database"] {
+        assert!(cuts.contains(kind), "{:?}: not after {kind}: {cuts:?}", case.inject);
+    }
+    if let Err(why) = as_expected(&folder, expected) {
+        panic!("{:?}, killed after each record: {why}", case.inject);
+    }
 }
 
 /// What a fault has passed over before a kill stays passed over: it strikes the call it would have struck.
@@ -80,20 +127,14 @@ fn the_calls_a_fault_has_spared_stay_spared_after_sigkill_and_resume() {
     assert!((1..40).contains(&lines("spared")), "{} were spared before", lines("spared"));
     let run = run_of(&folder);
     let run = run.file_name().expect("a name").to_string_lossy();
-    let answers = UNATTENDED.iter().filter(|word| {
-        **word != "failover" && !word.starts_with("--region") && !word.starts_with("--seed")
-    });
-    let mut arguments = vec!["resume", &*run];
-    arguments.extend(answers);
-    arguments.extend(WAY);
-    folder.run(&arguments).exits(0);
+    folder.run(&resume(Some(&run))).exits(0);
     assert_eq!((lines("spared"), lines("fault")), (40, 1));
 }
 
 /// Kills a rehearsal after one record, resumes it, and compares.
-fn cut(case: &Case, at: usize, (steps, world): &(End, End)) -> Result<(), String> {
+fn cut(case: &Case, at: usize, expected: &(End, End)) -> Result<(), String> {
     let folder = Folder::new();
-    let mut command = case.begun(&folder);
+    let mut command = folder.command(&case.begun());
     command.env("LD_PRELOAD", killer()).env("KILL_AFTER", format!("{{\"format\":1,\"seq\":{at},"));
     let killed = ran(command.output().expect("run the binary"));
     let told =
@@ -109,14 +150,8 @@ fn cut(case: &Case, at: usize, (steps, world): &(End, End)) -> Result<(), String
     if !over {
         let run = run_of(&folder);
         let run = run.file_name().expect("a name").to_string_lossy();
-        let answers = UNATTENDED.iter().filter(|word| {
-            **word != "failover" && !word.starts_with("--region") && !word.starts_with("--seed")
-        });
-        let mut arguments = vec!["resume", &*run];
-        arguments.extend(answers);
-        arguments.extend(WAY);
-        let resumed = folder.run(&arguments);
-        if resumed.exit != case.exit {
+        let resumed = folder.run(&resume(Some(&run)));
+        if resumed.exit != case.last.exit() {
             return Err(told("resumed", &resumed));
         }
     }
@@ -124,16 +159,21 @@ fn cut(case: &Case, at: usize, (steps, world): &(End, End)) -> Result<(), String
     if audited.exit != 0 {
         return Err(told("audited", &audited));
     }
-    let (records, log) = (left_in(&folder, "journal.jsonl"), left_in(&folder, "world.jsonl"));
+    as_expected(&folder, expected).map_err(|why| format!("record {at}: {why}"))
+}
+
+/// Compares what a rehearsal has left with the one that nothing disturbed.
+fn as_expected(folder: &Folder, (steps, world): &(End, End)) -> Result<(), String> {
+    let (records, log) = (left_in(folder, "journal.jsonl"), left_in(folder, "world.jsonl"));
     if made(&log) != (1, 0) {
-        return Err(format!("record {at}: promoted and created {:?}", made(&log)));
+        return Err(format!("promoted and created {:?}", made(&log)));
     }
     let differs = |what: &str, was: &End, is: &End| {
         let keys = was.keys().chain(is.keys());
         let key = keys.into_iter().find(|key| was.get(*key) != is.get(*key));
         key.map_or(Ok(()), |key| {
             let (was, is) = (was.get(key), is.get(key));
-            Err(format!("record {at}: {what} {key}\n  undisturbed {was:?}\n  resumed     {is:?}"))
+            Err(format!("{what} {key}\n  undisturbed {was:?}\n  resumed     {is:?}"))
         })
     };
     differs("step", steps, &ends(&records))?;

@@ -54,6 +54,7 @@ impl Undo {
                 Self::Never { why: "a point of no return".to_owned() }
             }
             Rollback::Auto => Self::by_itself(step),
+            Rollback::None { .. } if leaves_nothing(step) => Self::Nothing,
             Rollback::None { why } => Self::Never { why: why.clone() },
             Rollback::Action { action, .. } => Self::Action { action: action.clone() },
         }
@@ -117,4 +118,11 @@ impl Undo {
             Self::Never { why } => format!("NO: {why}"),
         }
     }
+}
+
+/// Says whether what a step does is nothing to be undone, whatever becomes of the run: statistics go with their tables, and the server
+/// gathers them by itself.
+fn leaves_nothing(step: &PlannedStep) -> bool {
+    let Body::Action { action, .. } = &step.body else { return false };
+    ActionName::parse(action) == Some(ActionName::PostgresAnalyze)
 }
