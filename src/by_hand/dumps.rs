@@ -216,19 +216,64 @@ fn own_server(estate: &Estate) -> (&str, &str, &str) {
     })
 }
 
-/// Returns the commands that restore a base backup, by its name, and archived WAL into a new server.
-pub(crate) fn point_in_time(estate: &Estate, name: &str, target: &str) -> Vec<String> {
+/// The folders of every data directory: `subdirs` in PostgreSQL's `initdb.c`. A bucket has none that is empty, and without them a
+/// server does not start.
+pub(crate) const FOLDERS: [&str; 19] = [
+    "global",
+    "pg_wal/archive_status",
+    "pg_commit_ts",
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_subtrans",
+    "pg_twophase",
+    "pg_multixact/members",
+    "pg_multixact/offsets",
+    "base/1",
+    "pg_replslot",
+    "pg_tblspc",
+    "pg_stat",
+    "pg_stat_tmp",
+    "pg_xact",
+    "pg_logical/snapshots",
+    "pg_logical/mappings",
+];
+
+/// Returns the commands that restore a base backup, by its name and the archives it is packed in, and archived WAL into a new
+/// server.
+pub(crate) fn point_in_time(
+    estate: &Estate,
+    (name, packed): (&str, &[String]),
+    target: &str,
+) -> Vec<String> {
     let (data, port, user) = own_server(estate);
     let bases = estate.database.as_ref().and_then(|known| known.base_backups.as_ref());
     let wal = bases.map_or("WAL", |bases| &bases.wal);
     let backup = format!("{}/{name}", bases.map_or("BASE_BACKUPS", |bases| &bases.directory));
     let (word, backup) = (shell::word, backup.as_str());
     let from = bases.and_then(|bases| bases.from.as_ref());
-    let brought = from.into_iter().flat_map(|at| {
-        let below = format!("base/{name}");
-        [(below.as_str(), backup), ("wal", wal)]
-            .map(|(below, to)| copied(&at.region, &at.place(below), to))
-    });
+    let mut lines: Vec<String> = from
+        .into_iter()
+        .flat_map(|at| {
+            let below = format!("base/{name}");
+            [(below.as_str(), backup), ("wal", wal)]
+                .map(|(below, to)| copied(&at.region, &at.place(below), to))
+        })
+        .collect();
+    if packed.is_empty() {
+        lines.push(format!("cp -a {} {}", word(backup), word(data)));
+    } else {
+        lines.push(format!("mkdir -p {}", word(&format!("{data}/pg_wal"))));
+    }
+    lines.extend(packed.iter().map(|file| {
+        let into =
+            if file.starts_with("pg_wal.") { format!("{data}/pg_wal") } else { data.to_owned() };
+        format!("tar -xf {} -C {}", word(&format!("{backup}/{file}")), word(&into))
+    }));
+    if from.is_some() && packed.is_empty() {
+        lines.push(format!("(cd {} && mkdir -p {})", word(data), FOLDERS.join(" ")));
+    }
     let mut settings = vec![
         format!("restore_command = 'cp {}/%f %p'", word(wal)),
         "recovery_target_action = promote".to_owned(),
@@ -241,16 +286,20 @@ pub(crate) fn point_in_time(estate: &Estate, name: &str, target: &str) -> Vec<St
     let settings = settings.iter().map(|line| format!(" {}", word(line))).collect::<String>();
     let (file, signal) =
         (format!("{data}/postgresql.auto.conf"), format!("{data}/recovery.signal"));
-    let restored = [
-        format!("pg_verifybackup {}", word(backup)),
-        format!("cp -a {} {}", word(backup), word(data)),
+    let manifest = word(&format!("{backup}/backup_manifest"));
+    // Its own WAL mostly comes with it.
+    let bare = !packed.is_empty() && packed.iter().all(|file| !file.starts_with("pg_wal."));
+    let own = if bare { format!(" -w {}", word(wal)) } else { String::new() };
+    lines.extend([
+        format!("pg_verifybackup -m {manifest}{own} {}", word(data)),
         format!("printf '%s\\n'{settings} >> {}", word(&file)),
         format!("touch {}", word(&signal)),
+        format!("chmod 700 {}", word(data)),
         format!("chown -R {user}: {}", word(data)),
         format!("runuser -u {user} -- pg_ctl start -D {}", word(data)),
         format!("psql -h 127.0.0.1 -p {port} -c 'select pg_is_in_recovery()'"),
-    ];
-    brought.chain(restored).collect()
+    ]);
+    lines
 }
 
 /// Returns the commands that take a restored server away.

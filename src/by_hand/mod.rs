@@ -78,7 +78,7 @@ pub(crate) fn action(
         ActionName::PostgresRestore => dumps::restore(estate, with),
         ActionName::PostgresRestorePointInTime => {
             let backup = with.maybe("backup").unwrap_or("NAME");
-            dumps::point_in_time(estate, backup, with.maybe("target").unwrap_or("latest"))
+            dumps::point_in_time(estate, (backup, &[]), with.maybe("target").unwrap_or("latest"))
         }
         ActionName::PostgresFence => {
             database::fence(estate, &with.text("instance"), &region, scope(with))

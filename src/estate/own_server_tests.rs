@@ -30,6 +30,10 @@ fn a_server_of_ones_own_is_kept_apart_from_what_it_is_made_of() {
     assert!(text.contains("is the directory of base backups"), "{text}");
     assert!(text.contains("is in /b, the estate's `database.base_backups.directory`"), "{text}");
     assert!(text.contains("is in /b, the estate's `database.base_backups.wal`"), "{text}");
+    for (bases, wal) in [("/b", "/b/wal"), ("/b/bases", "/b")] {
+        let text = refused(&of(bases, wal, "/x", "127.0.0.1:5433", "postgres")).render(false);
+        assert!(text.contains("is within the directory of base backups"), "{text}");
+    }
 }
 
 #[test]

@@ -192,13 +192,21 @@ impl Place {
         folder
     }
 
-    /// Returns what lies where backups and WAL are, or are brought to, without the lock of those who use it.
+    /// Returns what lies where backups and WAL are brought to: by its kind and, of what looks have read, its name.
     fn kept(&self) -> Vec<String> {
-        let names = ["bases", "wal"].map(|name| {
-            let entries = std::fs::read_dir(self.directory.path().join(name)).expect("listed");
-            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
-        });
-        names.into_iter().flatten().filter(|name| name != ".lock").collect()
+        let entries = |path: &Path| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(path).expect("listed");
+            entries.map(|entry| entry.expect("entry").path()).collect()
+        };
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let copies = ["bases", "wal"].map(|name| entries(&self.directory.path().join(name)));
+        let copies = copies.into_iter().flatten().filter(|path| path.is_dir());
+        copies
+            .flat_map(|copy| match copy.extension().is_some_and(|kind| kind == "looks") {
+                true => entries(&copy.join("files")).iter().map(|path| name(path)).collect(),
+                false => vec![name(&copy)],
+            })
+            .collect()
     }
 
     fn folder_with(&self, estate: &Estate, backups: &Value) -> Folder {
@@ -357,12 +365,13 @@ fn sigkill_after_each_record_and_resume_ends_with_one_server_restored_from_a_buc
     let place = Place::of(&estate);
     let archived = place.archive(&estate);
     let folder = place.in_bucket(&estate);
+    let put = estate.changes().len();
     let dry = folder.run(&["run", "back.yaml", "--dry-run"]).exits(0);
     assert!(dry.out.contains("aws s3 cp --recursive"), "{}", dry.out);
     // Only the end of the WAL says how far it leads.
     let last = archived.last().cloned().expect("a segment");
-    assert_eq!(place.kept(), [last], "a dry run fetches nothing else");
-    assert_eq!(estate.changes(), Vec::<Value>::new(), "and writes nothing");
+    assert_eq!(place.kept(), [last.clone()], "a dry run fetches nothing else");
+    assert_eq!(estate.changes().len(), put, "and writes nothing");
     let resume = ["resume", "--yes", "--accept-loss", "1d", "--non-interactive"];
     let cuts = killed_after_each(&folder, &RUN.map(str::to_owned), &resume.map(str::to_owned));
     covers(&cuts, &["restore"]);
@@ -370,7 +379,7 @@ fn sigkill_after_each_record_and_resume_ends_with_one_server_restored_from_a_buc
     let ended = of_step(&events, "step_finished", "count");
     assert_eq!(ended.len(), 1, "the rows were counted, by the run that came to its end");
     assert_eq!(place.names(), ["data"]);
-    assert_eq!(place.kept(), [""; 0], "nothing that was fetched stays");
+    assert_eq!(place.kept(), [last], "nothing that was fetched stays, but for the next look");
     let shown = folder.run(&["recovery-points", "--output", "json"]).exits(0).out;
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     let sunday = shown["points"].as_array().and_then(|points| points.first()).expect("it is there");

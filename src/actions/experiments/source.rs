@@ -97,7 +97,7 @@ fn query(layout: &Layout, scope: Scope<'_>) -> String {
     format!(
         "select e.{id}::text, e.{experiment}::text, e.{sequence}::int8, e.{kind}::text, e.{payload}::text, \
          e.{at}::timestamptz, \
-         case when lag(e.{experiment}) over ({order}) is distinct from e.{experiment} \
+         case when lag(e.{experiment}::text) over ({order}) is distinct from e.{experiment}::text \
          then exists (select from {table} x where x.{own} = e.{experiment}) else false end \
          from {events} e where {condition} {order}",
         kind = names.kind,

@@ -11,9 +11,10 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::copies::{self, Held};
 use super::manifest::hex;
 use super::proofs::Proofs;
-use super::shelf::{Held, Inside, Kind, Needed, Shelf};
+use super::shelf::{Inside, Kind, Needed, Shelf};
 use super::told::Told;
 use super::wal::{Archive, Lsn, Needs, Own, segment_size};
 use crate::clients::Clients;
@@ -62,7 +63,7 @@ pub(super) struct BaseBackup {
     pub needs: Needs,
     /// Bytes of all its files, unpacked
     pub bytes: u64,
-    /// The files it is kept as, by names below the place of all backups
+    /// The files it is kept as
     pub stored: Vec<Needed>,
     /// The manifest's own checksum: what tells this backup from another of the same name
     pub checksum: String,
@@ -139,22 +140,21 @@ impl BaseBackups {
         }
     }
 
-    /// Says that what was brought from a bucket is used; `None` where nothing is brought.
-    pub(super) fn hold(&self) -> Result<Option<Held>, ActionError> {
-        self.bases.hold()
+    /// Says that what was brought from a bucket is used, for as long as what is returned lives.
+    pub(super) async fn hold(&self) -> Result<Vec<Held>, ActionError> {
+        let (bases, wal) = (self.bases.hold().await?, self.wal.hold().await?);
+        Ok(bases.into_iter().chain(wal).collect())
     }
 
-    /// Removes what was brought of a backup and of the WAL, unless another process uses it.
-    pub(super) async fn done(&self, held: Option<Held>, backup: &str) {
-        let Some(held) = held else { return };
-        let (bases, wal, backup) = (self.bases.clone(), self.wal.clone(), backup.to_owned());
-        let cleared = tokio::task::spawn_blocking(move || {
-            if held.alone() {
-                bases.clear(|name| name == backup);
-                wal.clear(|_| true);
+    /// Removes what was brought of a backup and of the WAL, unless another process uses any of it.
+    pub(super) async fn done(&self, held: Vec<Held>, (backup, digest): (&str, &str)) {
+        let copies = [self.bases.backup(backup, digest), self.wal.wal(copies::FETCHED)];
+        let removed = tokio::task::spawn_blocking(move || {
+            for (held, copy) in held.into_iter().zip(copies) {
+                held.remove(&[copy]);
             }
         });
-        drop(cleared.await);
+        drop(removed.await);
     }
 
     /// Lists the base backups, the newest first, and what is there that is none, with why.
@@ -204,7 +204,7 @@ impl BaseBackups {
         };
         let manifest = manifest(&text).map_err(|why| bad(format!("its {MANIFEST} {why}")))?;
         let inside = self.bases.inside(clients, &format!("{name}/")).await?;
-        let path = self.bases.folder().join(name);
+        let path = self.bases.backup(name, &manifest.checksum);
         let form = form(&path, &inside).map_err(bad)?;
         let complete = manifest.files.iter().filter_map(|file| instant(&file.modified)).max();
         let complete = complete.ok_or_else(|| bad("its manifest names no file".to_owned()))?;
@@ -248,6 +248,13 @@ impl BaseBackup {
     /// Returns where it is kept, for people.
     pub(super) fn place(&self) -> String {
         self.shelf.place(&self.name)
+    }
+
+    /// Returns the names of the archives it is packed in; none of a plain one.
+    pub(super) fn packed(&self) -> Vec<String> {
+        let Form::Tar { base, wal } = &self.form else { return Vec::new() };
+        let archives = std::iter::once(base).chain(wal);
+        archives.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
     }
 
     /// Returns the major version of the server it was taken from.
@@ -305,11 +312,11 @@ impl BaseBackup {
         clients: &Clients,
         segment: &str,
     ) -> Result<PathBuf, ActionError> {
-        let below = format!("{}/pg_wal/{segment}", self.name);
+        let at = format!("pg_wal/{segment}");
         let needed: Vec<Needed> =
-            self.stored.iter().filter(|file| file.name == below).cloned().collect();
-        self.shelf.bring(clients, &needed, &Told::nobody()).await?;
-        Ok(self.shelf.folder().join(below))
+            self.stored.iter().filter(|file| file.at == at).cloned().collect();
+        self.shelf.bring(clients, &self.path, &needed, &Told::nobody()).await?;
+        Ok(self.path.join(at))
     }
 
     /// Says whether segments that came with it are files, so that they can be read.
@@ -388,7 +395,10 @@ fn stored(
     (form, inside): (&Form, &BTreeMap<String, u64>),
     own: &BTreeMap<String, u64>,
 ) -> Result<Vec<Needed>, String> {
-    let file = |below: &str, bytes: u64| Needed { name: format!("{name}/{below}"), bytes };
+    let file = |below: &str, bytes: u64| {
+        let (name, at) = (format!("{name}/{below}"), below.to_owned());
+        Needed { name, at, bytes }
+    };
     let same = |below: &str| Some(file(below, *inside.get(below)?));
     match form {
         Form::Tar { base, wal } => {

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +100,8 @@ impl Backups {
 pub(super) struct Below {
     /// Objects with their lengths
     pub objects: BTreeMap<String, u64>,
+    /// When they were written
+    pub written: BTreeMap<String, Timestamp>,
     pub folders: Vec<String>,
 }
 
@@ -122,6 +123,16 @@ struct Opened {
     bytes: u64,
     written: Option<Timestamp>,
     body: ByteStream,
+}
+
+/// The file an object is read into.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Into<'a> {
+    /// Open for appending
+    pub file: &'a File,
+    pub path: &'a Path,
+    /// Bytes of a version that are there already, and its ETag
+    pub from: Option<(u64, &'a str)>,
 }
 
 /// An object that was read into a file.
@@ -150,6 +161,8 @@ impl Objects {
             let name = |key: Option<&str>| key?.strip_prefix(&prefix).map(str::to_owned);
             for object in page.contents() {
                 let bytes = object.size().and_then(|size| u64::try_from(size).ok());
+                let written = object.last_modified().and_then(instant);
+                found.written.extend(name(object.key()).zip(written));
                 found.objects.extend(name(object.key()).zip(bytes));
             }
             found.folders.extend(page.common_prefixes().iter().filter_map(|p| name(p.prefix())));
@@ -176,7 +189,7 @@ impl Objects {
         below: &str,
         longest: u64,
     ) -> Result<Option<Vec<u8>>, ActionError> {
-        let Some(Opened { mut body, .. }) = self.open(clients, below).await? else {
+        let Some(Opened { mut body, .. }) = self.open(clients, below, None).await? else {
             return Ok(None);
         };
         let mut text = Vec::new();
@@ -190,16 +203,31 @@ impl Objects {
         Ok(Some(text))
     }
 
-    /// Begins to read an object; `None` where it is not there.
-    async fn open(&self, clients: &Clients, below: &str) -> Result<Option<Opened>, ActionError> {
+    /// Begins to read an object, of a version from a byte on where that is said; `None` where it is not there.
+    async fn open(
+        &self,
+        clients: &Clients,
+        below: &str,
+        from: Option<(u64, &str)>,
+    ) -> Result<Option<Opened>, ActionError> {
         let (aws, key) = (self.aws(clients).await?, self.at.key(below));
-        match aws.s3.get_object().bucket(&self.at.bucket).key(key).send().await {
+        let mut asked = aws.s3.get_object().bucket(&self.at.bucket).key(key);
+        if let Some((offset, etag)) = from {
+            asked = asked.if_match(etag);
+            // All of an object of no bytes is no range of it.
+            asked = asked.set_range((offset > 0).then(|| format!("bytes={offset}-")));
+        }
+        match asked.send().await {
             Ok(answer) => {
                 let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
                 let written = answer.last_modified().and_then(instant);
                 Ok(Some(Opened { bytes: length.unwrap_or(0), written, body: answer.body }))
             }
             Err(error) if code(&error) == Some("NoSuchKey") => Ok(None),
+            Err(error) if status(&error) == Some(412) => {
+                let message = "it was written anew meanwhile";
+                Err(ActionError::unchanged(FailureClass::Transient, message))
+            }
             Err(error) => Err(self.failed(Nature::Read, "s3:GetObject", &error)),
         }
     }
@@ -211,7 +239,7 @@ impl Objects {
         below: &str,
         most: u64,
     ) -> Result<Vec<u8>, ActionError> {
-        let Some(Opened { mut body, .. }) = self.open(clients, below).await? else {
+        let Some(Opened { mut body, .. }) = self.open(clients, below, None).await? else {
             return Ok(Vec::new());
         };
         let (mut found, most) = (Vec::new(), usize::try_from(most).unwrap_or(usize::MAX));
@@ -229,23 +257,33 @@ impl Objects {
         &self,
         clients: &Clients,
         below: &str,
-        (to, mode): (&Path, u32),
+        into: Into<'_>,
         mut piece: impl FnMut(&[u8]) -> bool,
     ) -> Result<Option<Downloaded>, ActionError> {
-        let Some(Opened { bytes, written, mut body }) = self.open(clients, below).await? else {
+        let Some(Opened { bytes, written, mut body }) =
+            self.open(clients, below, into.from).await?
+        else {
             return Ok(None);
         };
-        let failed = |error: io::Error| self.of.local(&to.display().to_string(), &error);
-        let file = File::options().create(true).truncate(true).write(true).mode(mode).open(to);
-        let mut out = tokio::fs::File::from_std(file.map_err(failed)?);
+        let failed = |error: io::Error| self.of.local(&into.path.display().to_string(), &error);
+        let mut out = tokio::fs::File::from_std(into.file.try_clone().map_err(failed)?);
         let mut count = 0;
-        while let Some(some) = next(clients, &mut body).await? {
-            let some = some.as_ref();
-            count += u64::try_from(some.len()).unwrap_or(u64::MAX);
-            if !piece(some) {
-                return Ok(Some(Downloaded { bytes: count, written }));
+        let read = async {
+            while let Some(some) = next(clients, &mut body).await? {
+                let some = some.as_ref();
+                count += u64::try_from(some.len()).unwrap_or(u64::MAX);
+                if !piece(some) {
+                    return Ok(false);
+                }
+                out.write_all(some).await.map_err(failed)?;
             }
-            out.write_all(some).await.map_err(failed)?;
+            Ok(true)
+        };
+        let read: Result<bool, ActionError> = read.await;
+        // What is still being written must not come behind what another attempt appends.
+        out.flush().await.map_err(failed)?;
+        if !read? {
+            return Ok(Some(Downloaded { bytes: count, written }));
         }
         if count < bytes {
             let why = format!("cut off after {count} of {bytes} bytes");

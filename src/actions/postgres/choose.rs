@@ -98,7 +98,7 @@ fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
     if detail["kind"] == "base_backup" {
         let path = text("path");
         let name = path.rsplit('/').next().unwrap_or(&path);
-        return by_hand::dumps::point_in_time(estate, name, &text("target"));
+        return by_hand::dumps::point_in_time(estate, (name, &[]), &text("target"));
     }
     let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
     let with = json!({ "instance": primary, "dump": detail["dump"], "into": "NEW_DATABASE" });

@@ -7,6 +7,7 @@ mod bucket;
 pub(crate) mod choose;
 mod compare;
 mod content;
+mod copies;
 pub(crate) mod cut_over;
 mod definition;
 mod disproved;

@@ -76,6 +76,7 @@ async fn fresh(
     place: &Place<'_>,
     live: Value,
 ) -> Result<Observation, ActionError> {
+    let _held = BaseBackups::of(clients)?.hold().await?;
     let way = Way::find(clients, &Wanted::of(with)?).await?;
     User::of(clients, place.server()).await?.may_read(clients, &way).await?;
     let process = Process::of(clients, place.server(), way.major).await?;
@@ -109,7 +110,7 @@ async fn fresh(
     seen.context = json!({ "backup": way.backup.name, "goal": way.goal.to_string() });
     seen.commands = crate::by_hand::dumps::point_in_time(
         &clients.estate,
-        &way.backup.name,
+        (&way.backup.name, &way.backup.packed()),
         &way.goal.to_string(),
     );
     Ok(seen)
@@ -124,25 +125,30 @@ pub(crate) async fn perform(
     seen: &Observation,
 ) -> Result<Performed, ActionError> {
     let (place, backups) = (Place::of(own(clients)?, call), BaseBackups::of(clients)?);
-    let (began, held) = (clients.clock.now(), backups.hold()?);
+    let (began, held) = (clients.clock.now(), backups.hold().await?);
     let (mark, made) = match place.state()? {
         State::None | State::Draft => (make(clients, call, with, seen, &place).await?, true),
         State::Part(mark) | State::Whole(mark) => (mark, false),
         State::Foreign { said } => return Err(foreign(&place, &said)),
     };
     let process = Process::of(clients, place.server(), mark.major).await.map_err(begun)?;
+    let lacks = match !made && process.recovers() {
+        true => wal_again(clients, &mark).await,
+        false => None,
+    };
     process.start(clients).await.map_err(begun)?;
     let told = process.promoted(clients, call, &mark).await;
     told.map_err(begun)?;
     let outputs = outputs(clients, place.server(), &mark).await.map_err(begun)?;
     let warned = takes_writes(clients, call).await.map_err(begun)?;
-    place.restored(&mark).map_err(begun)?;
-    place.tidy();
     let took = made.then(|| Span(since(began, clients.clock.now())));
     let (backup, digest, by) = (mark.backup.as_str(), mark.digest.as_str(), ProvedBy::Recovery);
     let proof = Proof::of(clients, call, Proved { backup, digest, by, took });
     let kept = backups.proofs().keep_unless_failed(clients, &proof).await;
-    backups.done(held, &mark.backup).await;
+    // Before it counts as restored: once it does, nobody comes here again.
+    backups.done(held, (backup, digest)).await;
+    place.restored(&mark).map_err(begun)?;
+    place.tidy();
     let said = format!(
         "restored {} up to `{}` into {}: it takes writes at {}",
         mark.backup,
@@ -154,8 +160,23 @@ pub(crate) async fn perform(
         after: State::whole(&mark),
         outputs,
         obligations: Vec::new(),
-        notes: std::iter::once(said).chain(warned).chain(kept).collect(),
+        notes: std::iter::once(said).chain(lacks).chain(warned).chain(kept).collect(),
     })
+}
+
+/// Has the WAL on this host for a server that was begun by an attempt before, and that another run may have taken from it; returns
+/// what is to be told where that cannot be done: what is there may be enough.
+async fn wal_again(clients: &Clients, mark: &Mark) -> Option<String> {
+    let again = async {
+        let target = mark.goal.parse().map_err(|error| {
+            let message = format!("the target `{}`: {error}", mark.goal);
+            ActionError::unchanged(FailureClass::Invalid, message)
+        })?;
+        let wanted = Wanted { backup: Some(mark.backup.clone()), target };
+        Way::find(clients, &wanted).await?.bring_wal(clients).await
+    };
+    let error = Box::pin(again).await.err()?;
+    Some(format!("{WARNS}whether the server has all of its WAL was not seen: {error}"))
 }
 
 /// Proves that the new server takes writes, by a row that one connection writes and another reads, and that it is not the

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
+use crate::actions::postgres::copies;
 use crate::actions::postgres::points::{Asked, Point, list};
 use crate::actions::postgres::store::testing::{Fault, PREFIX, REGION, Shop, refusal};
 
@@ -79,10 +80,20 @@ impl Remote {
         (points.points, points.remarks)
     }
 
-    /// Returns the names of what was brought of backups and of WAL.
+    /// Returns the names of what was brought of backups and of WAL, and kinds of copies before them.
     fn brought(&self) -> (Vec<String>, Vec<String>) {
-        let names = |folder: &Path| files(folder).into_keys().filter(|name| name != ".lock");
-        (names(&self.bases).collect(), names(&self.wal).collect())
+        let name = |path: String| {
+            let (copy, file) = path.split_once('/')?;
+            Some(format!("{}/{}", copy.rsplit('.').next()?, file.split_once('/')?.1))
+        };
+        let names = |folder: &Path| files(folder).into_keys().filter_map(name).collect();
+        (names(&self.bases), names(&self.wal))
+    }
+
+    fn digest(&self) -> String {
+        let manifest = files(&self.lab.bases)["sunday/backup_manifest"].clone();
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["Manifest-Checksum"].as_str().expect("a checksum").to_owned()
     }
 }
 
@@ -104,6 +115,7 @@ async fn whatever_its_form_a_backup_is_brought_restored_and_proved_for_every_hos
         // How far the WAL leads is known by its last segment alone, and that stays for the next look.
         let (bases, wal) = remote.brought();
         assert_eq!((bases.len(), wal.len()), (0, 1), "{bases:?} {wal:?}");
+        assert!(wal[0].starts_with("looks/0"), "{wal:?}");
         remote.shop.way.asked();
         remote.points().await;
         let got = |asked: &[String]| {
@@ -122,11 +134,12 @@ async fn whatever_its_form_a_backup_is_brought_restored_and_proved_for_every_hos
         let done = remote.restored("name before").await.expect("restored");
         assert_eq!(done.notes.len(), 1, "the proof is kept: {:?}", done.notes);
         assert_eq!(lab.rows().await, [1], "{backup:?}");
-        assert_eq!(remote.brought(), (Vec::new(), Vec::new()), "nothing stays on this host");
+        let (bases, wal) = remote.brought();
+        assert!(bases.is_empty() && wal.iter().all(|name| name.starts_with("looks/")), "{wal:?}");
         // Another host, that has nothing but the bucket, knows that it is proved.
         let (points, _) = remote.points().await;
         assert!(points[0].proved.is_some(), "{points:?}");
-        remote.shop.get("proofs/sunday.json").await;
+        remote.shop.get("base-proofs/sunday.json").await;
     }
 }
 
@@ -159,6 +172,7 @@ async fn what_cannot_be_restored_is_told_before_anything_is_fetched() {
     let error = remote.seen("name nowhere").await.expect_err("no folder");
     let hint = error.hint.as_deref().unwrap_or_default();
     assert!(hint.contains("`database.base_backups.wal`: make it, or mount it"), "{error} {hint}");
+    std::fs::create_dir(&remote.wal).expect("made");
     remote.shop.way.meets(|_| Some(refusal(403, "AccessDenied")));
     let error = remote.seen("latest").await.expect_err("denied");
     assert_eq!((error.class, error.effect), (FailureClass::Denied, Effect::None), "{error}");
@@ -211,16 +225,90 @@ async fn what_was_fetched_before_it_was_cut_off_is_not_fetched_again() {
     assert_eq!((error.class, error.effect), (FailureClass::Transient, Effect::None), "{error}");
     lab.nothing_made();
     let there = remote.brought().0;
-    assert_eq!(there, ["sunday/backup_manifest", "sunday/pg_wal.tar"]);
+    assert_eq!(there, ["fetched/backup_manifest", "fetched/pg_wal.tar"]);
     remote.shop.way.free();
     remote.shop.way.asked();
     remote.restored("latest").await.expect("restored");
     let asked = remote.shop.way.asked();
     for name in there {
+        let name = name.replacen("fetched", "sunday", 1);
         let again = format!("GET /phoenix-dumps/phoenix/base/{name}?");
         let again = asked.iter().filter(|asked| asked.starts_with(&again)).count();
         // Its manifest is read by every look.
         assert!(again == 0 || name == "sunday/backup_manifest", "{name} was fetched again");
     }
+    assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn a_large_file_goes_on_where_it_was_cut_off_and_is_held_against_the_manifest() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    lab.row(1).await;
+    remote.uploaded().await;
+    let key = "base/sunday/base.tar";
+    let asked = remote.shop.s3().await.head_object().bucket("phoenix-dumps");
+    let head = asked.key(format!("{PREFIX}/{key}")).send().await.expect("it is there");
+    let etag = head.e_tag().expect("an ETag").to_owned();
+    // What an attempt before has got is other than it should be: a fetch from the beginning would not have it.
+    let copy =
+        copies::files(&remote.bases, &format!("sunday-{}", &remote.digest()[..12]), "fetched");
+    let drafts = copy.with_file_name("part");
+    std::fs::create_dir_all(&drafts).expect("made");
+    let mut begun = remote.shop.get(key).await;
+    let middle = begun.len() / 2;
+    begun.truncate(middle + 2000);
+    begun[middle..].fill(0x5A);
+    std::fs::write(drafts.join(copies::known(key, &etag)), begun).expect("written");
+    let error = remote.restored("latest").await.expect_err("it went on");
+    assert!(error.message.contains("the base backup sunday is damaged"), "{error}");
+    lab.nothing_made();
+    remote.restored("latest").await.expect("it was fetched anew");
+    assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn an_instant_takes_no_more_wal_than_leads_to_it_and_other_files_stay() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    lab.row(1).await;
+    let between = lab.now().await;
+    for id in 2..7 {
+        lab.row(id).await;
+    }
+    remote.uploaded().await;
+    let others = [remote.wal.join("000000010000000000000001"), remote.bases.join("sunday.old")];
+    for other in &others {
+        std::fs::write(other, "somebody's").expect("written");
+    }
+    let (target, last) = (format!("time {between}"), name(lab.segments().last().expect("one")));
+    remote.seen(&target).await.expect("observed");
+    remote.shop.way.asked();
+    remote.restored(&target).await.expect("restored");
+    assert_eq!(lab.rows().await, [1]);
+    let last = format!("GET /phoenix-dumps/phoenix/wal/{last}");
+    let asked = remote.shop.way.asked();
+    assert!(asked.iter().all(|asked| !asked.starts_with(&last)), "{asked:?}");
+    assert!(others.iter().all(|other| other.exists()), "nothing but what was brought goes");
+}
+
+#[tokio::test]
+async fn a_server_that_was_begun_has_its_wal_again_where_another_run_took_it() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    lab.row(1).await;
+    remote.uploaded().await;
+    let ((clients, armed), call) = (remote.clients(), Lab::call("latest"));
+    let nothing = remote.seen("latest").await.expect("observed");
+    let place = Place::of(own(&clients).expect("a place"), &call);
+    let with = PostgresRestorePointInTime { backup: None, target: Some("latest".to_owned()) };
+    let mark = make(&clients, &call, &with, &nothing, &place).await.expect("made");
+    assert_eq!(place.state().expect("seen"), State::Part(mark));
+    let backups = BaseBackups::of(&clients).expect("places");
+    let held = backups.hold().await.expect("held");
+    backups.done(held, ("sunday", &remote.digest())).await;
+    assert!(remote.brought().1.iter().all(|name| name.starts_with("looks/")));
+    let seen = observe(&clients, &call).await.expect("observed");
+    perform(&clients, &armed, &call, &seen).await.expect("gone on with");
     assert_eq!(lab.rows().await, [1]);
 }

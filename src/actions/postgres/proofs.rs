@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{Condition, Objects, Written};
+use super::bucket::{Backups, Condition, Objects, Written};
 use crate::clients::Clients;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, WARNS};
@@ -137,7 +137,15 @@ impl Proofs {
     fn place(&self, backup: &str) -> String {
         match self {
             Self::Directory(root) => root.join(record(backup)).display().to_string(),
-            Self::Bucket(objects) => objects.at.place(&record(backup)),
+            Self::Bucket(objects) => objects.at.place(&Self::key(objects, backup)),
+        }
+    }
+
+    /// Returns where a record is in a bucket: dumps may be kept beside base backups, and have the same names.
+    fn key(objects: &Objects, backup: &str) -> String {
+        match objects.of {
+            Backups::Dumps => record(backup),
+            Backups::Base => format!("base-{}", record(backup)),
         }
     }
 
@@ -150,7 +158,9 @@ impl Proofs {
     ) -> Result<Option<Proof>, ActionError> {
         let text = match self {
             Self::Directory(root) => std::fs::read(root.join(record(backup))).ok(),
-            Self::Bucket(objects) => objects.read(clients, &record(backup), PROOF_MAX).await?,
+            Self::Bucket(objects) => {
+                objects.read(clients, &Self::key(objects, backup), PROOF_MAX).await?
+            }
         };
         Ok(text.and_then(|text| Proof::read(&text, backup, digest)))
     }
@@ -210,6 +220,7 @@ impl Proofs {
             Self::Directory(root) => write(root, &below, &text).map_err(|error| error.to_string()),
             Self::Bucket(objects) => {
                 let text = (text.as_slice(), proof.token.as_str());
+                let below = Self::key(objects, &proof.backup);
                 match objects.put_text(clients, &below, text, &Condition::None).await {
                     Ok(Written::Done) => Ok(()),
                     Ok(Written::NotMet) => Err("somebody else writes to it".to_owned()),

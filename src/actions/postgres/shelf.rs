@@ -1,18 +1,20 @@
 //! Where base backups and the WAL archived since are kept: a folder of this host, or objects of a bucket that are brought into
 //! such a folder when they are needed. Who asks does not know which.
 //!
-//! What was brought has the time its object was written as its own: an object that was written anew is brought anew.
+//! What is brought goes into a folder of this program's own (`copies.rs`), and has the time its object was written as its own: an
+//! object that was written anew is brought anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest as _, Sha256};
 
-use super::bucket::{Backups, Objects, patiently};
+use super::bucket::{Backups, Into, Objects, patiently};
+use super::copies::{self, Draft, Held, Modes};
+use super::manifest::hex;
 use super::told::Told;
 use crate::clients::Clients;
 use crate::estate::own_server::BaseBackups as At;
@@ -20,11 +22,10 @@ use crate::outcome::{ActionError, FailureClass};
 
 /// Objects that are under way at a time.
 const AT_ONCE: usize = 8;
-
-/// Where what is on its way is, in the folder of this host.
-const DRAFTS: &str = ".part";
-/// Held by every process that uses what was brought.
-const LOCK: &str = ".lock";
+/// Bytes of an object from which on a download that was cut off is gone on with.
+const RESUMED_MIN: u64 = 8 << 20;
+/// Characters of a digest in the name of a folder.
+const DIGEST_SHOWN: usize = 12;
 
 /// What is kept there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +58,11 @@ impl Kind {
         }
     }
 
-    /// Returns the mode of what is brought: WAL is read by the user the restored server runs as.
-    const fn mode(self) -> u32 {
+    /// Returns the modes of what is brought and of its folders: WAL is read by the user the restored server runs as.
+    const fn modes(self) -> Modes {
         match self {
-            Self::Bases => 0o600,
-            Self::Wal => 0o644,
-        }
-    }
-
-    const fn folder_mode(self) -> u32 {
-        match self {
-            Self::Bases => 0o700,
-            Self::Wal => 0o755,
+            Self::Bases => Modes { file: 0o600, folder: 0o700 },
+            Self::Wal => Modes { file: 0o644, folder: 0o755 },
         }
     }
 }
@@ -86,26 +80,20 @@ pub(super) struct Shelf {
 pub(super) struct Inside {
     /// Files with their lengths
     pub files: BTreeMap<String, u64>,
+    /// When objects were written; of files of this host nothing
+    pub written: BTreeMap<String, Timestamp>,
     pub folders: BTreeSet<String>,
     /// Those of both that are links
     pub links: BTreeSet<String>,
 }
 
-/// What was brought is used.
-#[derive(Debug)]
-pub(super) struct Held(File);
-
-impl Held {
-    /// Says whether nobody else uses it.
-    pub(super) fn alone(&self) -> bool {
-        flock(&self.0, FlockOperation::NonBlockingLockExclusive).is_ok()
-    }
-}
-
-/// A file that is needed: its name below the shelf, and its length.
+/// A file that is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Needed {
+    /// Its name below the shelf
     pub name: String,
+    /// Its name below the copy it belongs to
+    pub at: String,
     pub bytes: u64,
 }
 
@@ -119,7 +107,7 @@ impl Shelf {
         Self { kind, folder, from }
     }
 
-    /// Returns the folder of this host.
+    /// Returns the folder of this host that the estate names.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -127,6 +115,23 @@ impl Shelf {
     /// Returns the bucket, where it is one.
     pub(super) const fn bucket(&self) -> Option<&Objects> {
         self.from.as_ref()
+    }
+
+    /// Returns where the files of a backup are on this host, or are brought to: another of the same name goes elsewhere.
+    pub(super) fn backup(&self, name: &str, digest: &str) -> PathBuf {
+        let short: String = digest.chars().take(DIGEST_SHOWN).collect();
+        match self.from {
+            None => self.folder.join(name),
+            Some(_) => copies::files(&self.folder, &format!("{name}-{short}"), copies::FETCHED),
+        }
+    }
+
+    /// Returns where archived WAL is on this host, or is brought to: for a look, or for a restore.
+    pub(super) fn wal(&self, kept: &str) -> PathBuf {
+        let Some(objects) = &self.from else { return self.folder.clone() };
+        let digest = hex(&Sha256::digest(objects.at.place("").as_bytes()));
+        let short: String = digest.chars().take(DIGEST_SHOWN).collect();
+        copies::files(&self.folder, &short, kept)
     }
 
     /// Returns where something is kept, for people.
@@ -162,7 +167,7 @@ impl Shelf {
         let (folders, links) = (folders.collect(), BTreeSet::new());
         // A console makes an object for a folder, which has no name in it.
         let files = below.objects.into_iter().filter(|(name, _)| !name.is_empty()).collect();
-        Ok(Inside { files, folders, links })
+        Ok(Inside { files, written: below.written, folders, links })
     }
 
     /// Reads a small file; `None` where it is not there.
@@ -203,10 +208,10 @@ impl Shelf {
         }
     }
 
-    /// Returns the bytes of files that are still to be brought, as lengths tell.
-    pub(super) fn lacking(&self, needed: &[Needed]) -> u64 {
+    /// Returns the bytes of files that are still to be brought into a copy, as lengths tell.
+    pub(super) fn lacking(&self, copy: &Path, needed: &[Needed]) -> u64 {
         let here = |file: &&Needed| {
-            let seen = std::fs::metadata(self.folder.join(&file.name));
+            let seen = std::fs::metadata(copy.join(&file.at));
             !seen.is_ok_and(|seen| seen.len() == file.bytes)
         };
         match self.from {
@@ -215,23 +220,31 @@ impl Shelf {
         }
     }
 
-    /// Has files on this host: those of a bucket are brought, unless they are here already.
+    /// Fails where the folder the estate names is none.
+    fn is_there(&self) -> Result<(), ActionError> {
+        if self.folder.is_dir() {
+            return Ok(());
+        }
+        let message = format!("{} is no directory on this host", self.folder.display());
+        Err(ActionError::unchanged(FailureClass::NotFound, message).hint(format!(
+            "it is the estate's `{}`: make it, or mount it, and try again",
+            self.kind.setting()
+        )))
+    }
+
+    /// Has files in a copy on this host: those of a bucket are brought, unless they are here already.
     pub(super) async fn bring(
         &self,
         clients: &Clients,
+        copy: &Path,
         needed: &[Needed],
         told: &Told<'_>,
     ) -> Result<(), ActionError> {
         let Some(objects) = &self.from else { return Ok(()) };
-        if !self.folder.is_dir() {
-            let message = format!("{} is no directory on this host", self.folder.display());
-            return Err(ActionError::unchanged(FailureClass::NotFound, message).hint(format!(
-                "it is the estate's `{}`: make it, or mount it, and try again",
-                self.kind.setting()
-            )));
-        }
+        self.is_there()?;
+        let way = Bring { clients, objects, copy, modes: self.kind.modes(), told };
         for some in needed.chunks(AT_ONCE) {
-            let brought = some.iter().map(|file| self.bring_one(clients, objects, file, told));
+            let brought = some.iter().map(|file| way.one(self.key(&file.name), file));
             for brought in join_all(brought).await {
                 brought?;
             }
@@ -239,89 +252,91 @@ impl Shelf {
         Ok(())
     }
 
-    /// Says that what was brought is used, for as long as what is returned lives; `None` of a folder that is not brought.
-    pub(super) fn hold(&self) -> Result<Option<Held>, ActionError> {
-        let Some(objects) = &self.from else { return Ok(None) };
-        let path = self.folder.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&path);
-        let held = lock.and_then(|lock| {
-            flock(&lock, FlockOperation::LockShared).map(|()| lock).map_err(Into::into)
+    /// Has what was brought fetched anew by the next attempt: it may have been altered here. Nothing is removed, for another
+    /// process may be reading it.
+    pub(super) fn doubt(&self, copy: &Path, needed: &[Needed]) {
+        let doubted = needed.iter().filter(|_| self.from.is_some()).try_for_each(|file| {
+            let file = File::options().write(true).open(copy.join(&file.at))?;
+            file.set_modified(Timestamp::UNIX_EPOCH.into())
         });
-        let held = held.map_err(|error| objects.of.local(&path.display().to_string(), &error))?;
-        Ok(Some(Held(held)))
+        // What cannot be opened is not taken for what it should be either.
+        drop(doubted);
     }
 
-    /// Removes what was brought: a folder, or all. Where that cannot be done, it only takes room.
-    pub(super) fn clear(&self, names: impl Fn(&str) -> bool) {
-        if self.from.is_none() {
-            return;
-        }
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && (name == DRAFTS || names(&name)) => {
-                    drop(std::fs::remove_dir_all(path));
-                }
-                Ok(kind) if kind.is_file() && name != LOCK && names(&name) => {
-                    drop(std::fs::remove_file(path));
-                }
-                Ok(_) | Err(_) => {}
-            }
-        }
+    /// Says that what was brought is used, for as long as what is returned lives; `None` of a folder nothing is brought into.
+    pub(super) async fn hold(&self) -> Result<Option<Held>, ActionError> {
+        let Some(objects) = &self.from else { return Ok(None) };
+        self.is_there()?;
+        let folder = self.folder.clone();
+        let held = tokio::task::spawn_blocking(move || Held::of(&folder)).await;
+        let held = held.map_err(std::io::Error::other).and_then(|held| held);
+        let failed = |error| objects.of.local(&self.folder.display().to_string(), &error);
+        held.map(Some).map_err(failed)
     }
+}
 
-    async fn bring_one(
-        &self,
-        clients: &Clients,
-        objects: &Objects,
-        file: &Needed,
-        told: &Told<'_>,
-    ) -> Result<(), ActionError> {
-        let (key, path) = (self.key(&file.name), self.folder.join(&file.name));
-        if is_here(clients, objects, (&key, &path), file.bytes).await? {
-            told.more(file.bytes);
+/// Objects on their way into a copy.
+struct Bring<'a> {
+    clients: &'a Clients,
+    objects: &'a Objects,
+    copy: &'a Path,
+    modes: Modes,
+    told: &'a Told<'a>,
+}
+
+impl Bring<'_> {
+    async fn one(&self, key: String, file: &Needed) -> Result<(), ActionError> {
+        let path = self.copy.join(&file.at);
+        if is_here(self.clients, self.objects, (&key, &path), file.bytes).await? {
+            self.told.more(file.bytes);
             return Ok(());
         }
-        patiently(clients, || self.fetched(clients, objects, (&key, &path), told)).await
+        let done = patiently(self.clients, || self.fetched(&key, &path, file.bytes)).await;
+        done.map_err(|error| ActionError {
+            message: format!("bring {}: {}", self.objects.at.place(&key), error.message),
+            ..error
+        })
     }
 
-    /// Brings an object under a name of this process's own, and gives it its name once it is whole.
-    async fn fetched(
-        &self,
-        clients: &Clients,
-        objects: &Objects,
-        (key, path): (&str, &Path),
-        told: &Told<'_>,
-    ) -> Result<(), ActionError> {
-        // Beside all backups: what a process that died left is no file of one of them.
-        let drafts = self.folder.join(DRAFTS);
-        let draft = drafts.join(format!("{}-{}", std::process::id(), key.replace('/', "-")));
-        let local = |error| objects.of.local(&path.display().to_string(), &error);
-        for folder in path.parent().into_iter().chain([drafts.as_path()]) {
-            let mut made = std::fs::DirBuilder::new();
-            made.recursive(true).mode(self.kind.folder_mode()).create(folder).map_err(local)?;
-        }
-        let mut count = 0;
-        let read = objects.download(clients, key, (&draft, self.kind.mode()), |some| {
+    /// Brings an object under a name of its own, and gives it its name once it is whole.
+    async fn fetched(&self, key: &str, path: &Path, bytes: u64) -> Result<(), ActionError> {
+        let local = |error| self.objects.of.local(&path.display().to_string(), &error);
+        let draft = self.draft(key, path, bytes).await?;
+        let mut count = draft.begun;
+        self.told.more(count);
+        let from = draft.etag.as_deref().map(|etag| (draft.begun, etag));
+        let into = Into { file: &draft.file, path: &draft.path, from };
+        let read = self.objects.download(self.clients, key, into, |some| {
             let more = u64::try_from(some.len()).unwrap_or(u64::MAX);
             count += more;
-            told.more(more);
+            self.told.more(more);
             true
         });
         let done = read.await.and_then(|read| {
-            let read = read.ok_or_else(|| gone(&objects.at.place(key)))?;
-            named(&draft, path, read.written).map_err(local)
+            let read = read.ok_or_else(|| gone(&self.objects.at.place(key)))?;
+            named(&draft.path, path, read.written).map_err(local)
         });
-        if done.is_err() {
-            told.less(count);
-            drop(std::fs::remove_file(&draft));
+        if let Err(error) = &done {
+            self.told.less(count);
+            if draft.etag.is_none() || !error.class.retryable() {
+                drop(std::fs::remove_file(&draft.path));
+            }
         }
-        done.map_err(|error| ActionError {
-            message: format!("bring {}: {}", objects.at.place(key), error.message),
-            ..error
-        })
+        done
+    }
+
+    /// Returns where an object is brought first: where it is a large one, there is what an attempt before got of this version.
+    async fn draft(&self, key: &str, path: &Path, bytes: u64) -> Result<Draft, ActionError> {
+        let local = |error| self.objects.of.local(&path.display().to_string(), &error);
+        let etag = match bytes >= RESUMED_MIN {
+            false => None,
+            true => self.objects.head(self.clients, key).await?.map(|head| head.etag),
+        };
+        let draft = Draft::of(self.copy, (key, etag), bytes, self.modes).map_err(local)?;
+        if let Some(above) = path.parent() {
+            self.modes.folder(above).map_err(local)?;
+        }
+        Ok(draft)
     }
 }
 

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
+use super::copies;
 use super::shelf::{Needed, Shelf};
 use super::told::Told;
 use crate::clients::Clients;
@@ -17,6 +19,8 @@ use crate::outcome::ActionError;
 
 /// Length of a segment where no archived one says it.
 const SEGMENT_DEFAULT: u64 = 16 << 20;
+/// How far the clocks of the server and of S3 may be apart.
+const SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// Longest history read.
 const HISTORY_MAX: u64 = 1 << 20;
 /// What every page of WAL begins with, by major version: `XLOG_PAGE_MAGIC` in PostgreSQL's `access/xlog_internal.h`, in the order
@@ -78,6 +82,12 @@ impl Segment {
         let (timeline, high, low) = (part(0..8)?, part(8..16)?, part(16..24)?);
         let number = high.checked_mul(per_file(size))?.checked_add(low)?;
         Some(Self { timeline: timeline.try_into().ok()?, number })
+    }
+
+    /// Returns what is needed of the archive for it.
+    pub(super) fn needed(self, size: u64) -> Needed {
+        let name = self.name(size);
+        Needed { at: name.clone(), name, bytes: size }
     }
 
     /// Returns the file's name.
@@ -143,9 +153,13 @@ impl Reach {
 #[derive(Debug, Clone)]
 pub(super) struct Archive {
     shelf: Shelf,
+    /// Where segments are read on this host
+    folder: PathBuf,
     /// Length of every whole segment, where there is any
     size: Option<u64>,
     segments: BTreeSet<Segment>,
+    /// When objects were written; of files nothing
+    written: BTreeMap<String, Timestamp>,
     histories: BTreeMap<u32, Vec<(u32, Lsn)>>,
     /// The files the histories are in
     history_files: Vec<Needed>,
@@ -167,7 +181,7 @@ impl Archive {
                 let Ok(timeline) = u32::from_str_radix(stem, 16) else { continue };
                 let text = shelf.text(clients, &name, HISTORY_MAX).await?.unwrap_or_default();
                 histories.insert(timeline, history(&text));
-                history_files.push(Needed { name, bytes });
+                history_files.push(Needed { at: name.clone(), name, bytes });
             } else if Segment::parse(stem, SEGMENT_DEFAULT).is_some() && !name.ends_with(".backup")
             {
                 packed += 1;
@@ -190,27 +204,41 @@ impl Archive {
                 "{packed} files are compressed or partial, and count for nothing: unpack them"
             ));
         }
-        let shelf = shelf.clone();
-        Ok(Self { shelf, size, segments, histories, history_files, remarks })
+        let (shelf, folder) = (shelf.clone(), shelf.wal(copies::LOOKS));
+        let written = inside.written;
+        Ok(Self { shelf, folder, size, segments, written, histories, history_files, remarks })
     }
 
     /// Returns the folder of this host that segments are read in.
     pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Has segments read where those of a restore are, and no more where looks have theirs.
+    pub(super) fn for_restore(self) -> Self {
+        Self { folder: self.shelf.wal(copies::FETCHED), ..self }
+    }
+
+    /// Returns the folder the estate names.
+    pub(super) fn above(&self) -> &Path {
         self.shelf.folder()
+    }
+
+    /// Says whether a segment was archived before an instant, as far as that is known: then no commit in it is later.
+    pub(super) fn is_from_before(&self, segment: &str, time: Timestamp) -> bool {
+        self.written.get(segment).is_some_and(|written| *written + SKEW < time)
     }
 
     pub(super) fn has(&self, segment: Segment) -> bool {
         self.segments.contains(&segment)
     }
 
-    /// Returns what of it a restore reads: the segments of a reach up to a position, where there is one, and all histories. A
-    /// position between two records is reached by the one after it, which may be in the next segment.
-    pub(super) fn needed(&self, reach: &Reach, until: Option<Lsn>) -> Vec<Needed> {
-        let last = until.map_or(u64::MAX, |until| until.0 / reach.size + 1);
+    /// Returns what of it a restore reads: the segments of a reach up to a number, where there is one, and all histories.
+    pub(super) fn needed(&self, reach: &Reach, until: Option<u64>) -> Vec<Needed> {
+        let last = until.unwrap_or(u64::MAX);
         let segments = reach.whole.iter().filter(|segment| segment.number <= last);
         let segments = segments.filter(|segment| self.has(**segment));
-        let segments =
-            segments.map(|segment| Needed { name: segment.name(reach.size), bytes: reach.size });
+        let segments = segments.map(|segment| segment.needed(reach.size));
         segments.chain(self.history_files.iter().cloned()).collect()
     }
 
@@ -221,12 +249,17 @@ impl Archive {
         needed: &[Needed],
         told: &Told<'_>,
     ) -> Result<(), ActionError> {
-        self.shelf.bring(clients, needed, told).await
+        self.shelf.bring(clients, &self.folder, needed, told).await
+    }
+
+    /// Has some of it fetched anew by the next attempt.
+    pub(super) fn doubt(&self, needed: &[Needed]) {
+        self.shelf.doubt(&self.folder, needed);
     }
 
     /// Returns the bytes of it that are not on this host yet.
     pub(super) fn lacking(&self, needed: &[Needed]) -> u64 {
-        self.shelf.lacking(needed)
+        self.shelf.lacking(&self.folder, needed)
     }
 
     /// Returns the major version of the server that wrote an archived segment, by the first bytes of it; `None` where there is

@@ -8,7 +8,6 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::base::BaseBackup;
-use super::shelf::Needed;
 use super::told::Told;
 use super::wal::{Archive, Lsn, Reach, Segment};
 use crate::clients::Clients;
@@ -38,6 +37,13 @@ pub(super) struct End {
 pub(super) struct Named {
     pub name: String,
     pub lsn: Lsn,
+}
+
+/// Segments of one timeline that follow on each other in one folder.
+struct Stretch {
+    folder: PathBuf,
+    first: Segment,
+    last: u64,
 }
 
 /// Reads segments of one archive.
@@ -84,16 +90,12 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Timestamp>, ActionError> {
         let (first, last) = (start.0 / self.size, end.0.saturating_sub(1) / self.size);
         let segments = (first..=last.max(first)).map(|number| Segment { timeline, number });
-        let Some(directory) = self.all_here(segments).await? else { return Ok(None) };
-        let arguments = [
-            format!("--path={}", directory.display()),
-            "--rmgr=Transaction".to_owned(),
-            format!("--timeline={timeline}"),
-            format!("--start={start}"),
-            format!("--end={end}"),
-        ];
-        let ended = self.run(&arguments, " UTC", ALL_LIMIT).await?;
-        Ok(ended.last.lines().filter_map(commit).max())
+        let mut latest = None;
+        for stretch in self.stretches(segments).await? {
+            let said = self.stretch(&stretch, (start, end), ("Transaction", " UTC")).await?;
+            latest = latest.max(said.last.lines().filter_map(commit).max());
+        }
+        Ok(latest)
     }
 
     /// Returns the restore points whose name begins so, from a position on: the first 500 and the last.
@@ -103,24 +105,10 @@ impl<'a> Reader<'a> {
         from: Lsn,
         begins: &str,
     ) -> Result<Vec<Named>, ActionError> {
-        // The program reads on one timeline; a restore goes from one to the next.
-        let stretches = reach.whole.chunk_by(|a, b| a.timeline == b.timeline);
         let (mut found, words) = (Vec::new(), format!("RESTORE_POINT {begins}"));
-        for stretch in stretches {
-            let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
-            let timeline = first.timeline;
-            let begin = Lsn(first.number * reach.size).max(from);
-            let here = self.all_here(stretch.iter().copied()).await?;
-            let Some(directory) = here else { continue };
-            let arguments = [
-                format!("--path={}", directory.display()),
-                "--rmgr=XLOG".to_owned(),
-                format!("--timeline={timeline}"),
-                format!("--start={begin}"),
-                format!("--end={}", Lsn((last.number + 1) * reach.size)),
-            ];
-            let ended = self.run(&arguments, &words, ALL_LIMIT).await?;
-            let lines = ended.stdout.lines().chain(ended.last.lines());
+        for stretch in self.stretches(reach.whole.iter().copied()).await? {
+            let said = self.stretch(&stretch, (from, Lsn(u64::MAX)), ("XLOG", &words)).await?;
+            let lines = said.stdout.lines().chain(said.last.lines());
             found.extend(lines.filter_map(restore_point));
         }
         found.sort_by_key(|point| point.lsn);
@@ -135,23 +123,70 @@ impl<'a> Reader<'a> {
             return self.backup.own_segment(self.clients, &name).await;
         }
         if self.archive.has(segment) {
-            let needed = [Needed { name: name.clone(), bytes: self.size }];
+            let needed = [segment.needed(self.size)];
             self.archive.bring(self.clients, &needed, &Told::nobody()).await?;
         }
         Ok(self.archive.folder().join(name))
     }
 
-    /// Has segments that follow on each other on this host; returns the folder of the first of them.
-    async fn all_here(
+    /// Has segments that follow on each other on this host; returns them by the timeline and the folder they are in: the program
+    /// reads on one timeline, in one folder.
+    async fn stretches(
         &self,
         segments: impl Iterator<Item = Segment>,
-    ) -> Result<Option<PathBuf>, ActionError> {
-        let mut folder = None;
+    ) -> Result<Vec<Stretch>, ActionError> {
+        let mut stretches: Vec<Stretch> = Vec::new();
         for segment in segments {
             let path = self.here(segment).await?;
-            folder = folder.or_else(|| path.parent().map(Path::to_owned));
+            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            match stretches.last_mut() {
+                Some(stretch)
+                    if stretch.first.timeline == segment.timeline && stretch.folder == folder =>
+                {
+                    stretch.last = segment.number;
+                }
+                _ => stretches.push(Stretch { folder, first: segment, last: segment.number }),
+            }
         }
-        Ok(folder)
+        Ok(stretches)
+    }
+
+    /// Reads records of a kind in a stretch, between two positions.
+    async fn stretch(
+        &self,
+        stretch: &Stretch,
+        (start, end): (Lsn, Lsn),
+        (kind, words): (&str, &str),
+    ) -> Result<process::Ended, ActionError> {
+        let begin = Lsn(stretch.first.number * self.size).max(start);
+        let end = Lsn((stretch.last + 1) * self.size).min(end);
+        let arguments = [
+            format!("--path={}", stretch.folder.display()),
+            format!("--rmgr={kind}"),
+            format!("--timeline={}", stretch.first.timeline),
+            format!("--start={begin}"),
+            format!("--end={end}"),
+        ];
+        self.run(&arguments, words, ALL_LIMIT).await
+    }
+
+    /// Returns the number of the first segment with a commit later than an instant, and how many were read for that; none is read
+    /// that was archived before it. `None` where more would have to be read than may be.
+    pub(super) async fn first_later(
+        &self,
+        reach: &Reach,
+        time: Timestamp,
+        most: usize,
+    ) -> Result<Option<u64>, ActionError> {
+        let later =
+            |segment: &&Segment| !self.archive.is_from_before(&segment.name(self.size), time);
+        let from = reach.whole.iter().position(|segment| later(&segment)).unwrap_or(0);
+        for segment in reach.whole.iter().skip(from).take(most) {
+            if self.last_commit(*segment).await?.is_some_and(|commit| commit > time) {
+                return Ok(Some(segment.number));
+            }
+        }
+        Ok(None)
     }
 
     async fn last_record(&self, segment: Segment) -> Result<Option<Lsn>, ActionError> {

@@ -64,9 +64,16 @@ impl Checks<'_> {
             let at = path.key("base_backups");
             self.directory(&at.key("directory"), &backups.directory);
             self.directory(&at.key("wal"), &backups.wal);
-            if backups.directory == backups.wal {
+            let (bases, wal) =
+                (std::path::Path::new(&backups.directory), std::path::Path::new(&backups.wal));
+            if bases == wal {
                 let help = "archived WAL beside base backups would be taken for one of them";
                 self.wrong_with_help(&at.key("wal"), "is the directory of base backups", help);
+            } else if bases.starts_with(wal) || wal.starts_with(bases) {
+                let message = "is within the directory of base backups, or has that in it";
+                let help =
+                    "keep the two apart: each is listed, and cleared of what was brought into it";
+                self.wrong_with_help(&at.key("wal"), message, help);
             }
             known.push(("base_backups.directory", &backups.directory));
             known.push(("base_backups.wal", &backups.wal));

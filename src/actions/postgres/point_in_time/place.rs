@@ -22,6 +22,7 @@ use crate::actions::postgres::dump::{LIMIT, said};
 use crate::actions::postgres::keep::give;
 use crate::actions::postgres::manifest::hex;
 use crate::actions::postgres::wal::Own;
+use crate::by_hand::dumps::FOLDERS;
 use crate::clients::Clients;
 use crate::clients::postgres::tools::{Tool, find_exact};
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
@@ -34,31 +35,6 @@ const MARK: &str = "phoenix-dr.json";
 const FORMAT: &str = "phoenix-dr/restored-server/1";
 /// What a server needs beside its files while it replays: as much WAL as it keeps by default.
 const WAL_ROOM: u64 = 1 << 30;
-
-/// The folders of every data directory: `subdirs` in PostgreSQL's `initdb.c`.
-const FOLDERS: [&str; 21] = [
-    "global",
-    "pg_wal/archive_status",
-    "pg_commit_ts",
-    "pg_dynshmem",
-    "pg_notify",
-    "pg_serial",
-    "pg_snapshots",
-    "pg_subtrans",
-    "pg_twophase",
-    "pg_multixact/members",
-    "pg_multixact/offsets",
-    "base/1",
-    "pg_replslot",
-    "pg_tblspc",
-    "pg_stat",
-    "pg_stat_tmp",
-    "pg_xact",
-    "pg_logical/snapshots",
-    "pg_logical/mappings",
-    "pg_wal",
-    "base",
-];
 
 /// What a data directory was made of, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,9 +221,12 @@ impl<'a> Place<'a> {
                     bytes(free),
                     bytes(needed)
                 );
-                return Err(ActionError::unchanged(FailureClass::Capacity, message).hint(
-                    "make room there, or name another place in `database.recovered.server.data`",
-                ));
+                let setting = match folder == self.above {
+                    true => "database.recovered.server.data",
+                    false => "database.base_backups",
+                };
+                return Err(ActionError::unchanged(FailureClass::Capacity, message)
+                    .hint(format!("make room there, or name another place in `{setting}`")));
             }
             if folder == self.above {
                 room = free;
@@ -446,8 +425,7 @@ async fn verify(
     }
     argv.push(draft.display().to_string());
     run(clients, call, &argv).await.map_err(|error| {
-        // What was brought may have been altered here: the next attempt brings it anew.
-        way.backup.shelf.clear(|name| name == way.backup.name);
+        way.doubt();
         ActionError {
             message: format!("the base backup {} is damaged: {}", way.backup.name, error.message),
             hint: Some("take another base backup; no server was started on this one".to_owned()),

@@ -307,6 +307,11 @@ impl Process {
         look(clients, &argv, LOOK_LIMIT).await.map(drop)
     }
 
+    /// Says whether the server has not reached its target yet, whether it runs or not.
+    pub(super) fn recovers(&self) -> bool {
+        self.data.join("recovery.signal").exists()
+    }
+
     /// Waits until the server has reached its target and takes writes.
     pub(super) async fn promoted(
         &self,
@@ -316,7 +321,7 @@ impl Process {
     ) -> Result<(), ActionError> {
         loop {
             // A backup's control file says `in production` until the server has begun; the signal is there until it is over.
-            let recovering = self.data.join("recovery.signal").exists();
+            let recovering = self.recovers();
             if !self.running(clients).await? {
                 return Err(self.ended(mark));
             }

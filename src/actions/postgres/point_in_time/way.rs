@@ -19,6 +19,8 @@ use crate::runbook::catalogue::actions::PostgresRestorePointInTime;
 
 /// Names of restore points that are told where one was not found.
 const NAMED_MAX: usize = 5;
+/// Segments that are read for the first commit behind an instant; without it all WAL there is is fetched from a bucket.
+const LATER_MAX: usize = 4;
 /// How long a restore point is looked for by a look: less than that is given, so that it can say what it did not find out.
 const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
@@ -74,6 +76,8 @@ pub(super) struct Way {
     pub reach: Reach,
     /// The target as the server is told it: of `latest` the position, so that a restore that ends before it is seen
     pub goal: RecoveryTarget,
+    /// Number of the last segment the restore reads, where that is known
+    until: Option<u64>,
     /// How far the log leads, in words
     pub said: String,
 }
@@ -100,25 +104,29 @@ impl Way {
         };
         let limits = Limits { backup: &backup, reach: &reach, end };
         let goal = limits.goal(&reader, &wanted.target).await?;
-        let until = end.time.map(|time| format!(", the last commit at {time}")).unwrap_or_default();
-        let said = format!("its WAL leads to {}{until}", end.lsn);
-        Ok(Self { backup, major, archive, reach, goal, said })
+        let until = match &goal {
+            // A position between two records is reached by the one after it, which may be in the next segment.
+            RecoveryTarget::Lsn(lsn) => Some(lsn.0 / reach.size + 1),
+            RecoveryTarget::Time(time) if backup.shelf.bucket().is_some() => {
+                reader.first_later(&reach, *time, LATER_MAX).await?
+            }
+            RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Time(_) => None,
+        };
+        let last = end.time.map(|time| format!(", the last commit at {time}")).unwrap_or_default();
+        let said = format!("its WAL leads to {}{last}", end.lsn);
+        Ok(Self { backup, major, archive: archive.for_restore(), reach, goal, until, said })
     }
 
     /// Returns what of the archived WAL the restore reads.
     fn wal(&self) -> Vec<Needed> {
-        let until = match &self.goal {
-            RecoveryTarget::Lsn(lsn) => Some(*lsn),
-            RecoveryTarget::Latest | RecoveryTarget::Name(_) | RecoveryTarget::Time(_) => None,
-        };
-        self.archive.needed(&self.reach, until)
+        self.archive.needed(&self.reach, self.until)
     }
 
     /// Returns the folders things are brought into from a bucket, each with the bytes that are still to be brought.
     pub(super) fn lacking(&self) -> [(&Path, u64); 2] {
-        let backup = self.backup.shelf.lacking(&self.backup.stored);
+        let backup = self.backup.shelf.lacking(&self.backup.path, &self.backup.stored);
         let wal = self.archive.lacking(&self.wal());
-        [(self.backup.shelf.folder(), backup), (self.archive.folder(), wal)]
+        [(self.backup.shelf.folder(), backup), (self.archive.above(), wal)]
     }
 
     /// Has the backup and its WAL on this host.
@@ -126,8 +134,20 @@ impl Way {
         let wal = self.wal();
         let all = self.backup.stored.iter().chain(&wal).map(|file| file.bytes).sum();
         let told = Told::step(call, "fetched", all);
-        self.backup.shelf.bring(clients, &self.backup.stored, &told).await?;
+        let Self { backup, .. } = self;
+        backup.shelf.bring(clients, &backup.path, &backup.stored, &told).await?;
         self.archive.bring(clients, &wal, &told).await
+    }
+
+    /// Has the WAL on this host, for a server that has begun to read it.
+    pub(super) async fn bring_wal(&self, clients: &Clients) -> Result<(), ActionError> {
+        self.archive.bring(clients, &self.wal(), &Told::nobody()).await
+    }
+
+    /// Has all of it fetched anew by the next attempt: it may have been altered on this host.
+    pub(super) fn doubt(&self) {
+        self.backup.shelf.doubt(&self.backup.path, &self.backup.stored);
+        self.archive.doubt(&self.wal());
     }
 
     /// Looks for the restore point in the log, where the target is one, for as long as a look may take: a log may be long.

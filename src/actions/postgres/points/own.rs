@@ -1,5 +1,7 @@
 //! Recovery points that are files: dumps, and base backups with the WAL archived since.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
 
 use super::{Asked, Damage, Point, PointKind, Points, forecast};
@@ -8,7 +10,7 @@ use crate::actions::postgres::origin::is_of_estate;
 use crate::actions::postgres::proofs::{Proof, ProvedBy};
 use crate::actions::postgres::store::{Dump, Dumps, Listing};
 use crate::actions::postgres::target::RecoveryTarget;
-use crate::actions::postgres::wal::{Archive, Reach};
+use crate::actions::postgres::wal::{Archive, Reach, Segment};
 use crate::actions::postgres::waldump::{End, Reader};
 use crate::clients::Clients;
 use crate::clock::since;
@@ -96,20 +98,28 @@ pub(super) async fn base_backups(
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
     let backups = BaseBackups::of(clients)?;
+    let _held = backups.hold().await?;
     let (found, mut remarks) = backups.list(clients).await?;
     let archive = Archive::read(clients, &backups.wal).await?;
     remarks.extend(archive.remarks.iter().cloned());
     let proofs = backups.proofs();
     let mut points = Vec::new();
+    // Most backups are carried on by the same WAL, to the same end.
+    let mut known: BTreeMap<(u32, Segment), End> = BTreeMap::new();
     for backup in &found {
         let reach = archive.reach(&backup.needs);
-        let end = match ends(clients, &archive, backup, &reach).await {
-            Ok(end) => end,
-            Err(error) => {
-                remarks.push(format!("how far {} reaches is not known: {error}", backup.name));
-                None
-            }
+        let last = reach.whole.last().filter(|last| archive.has(**last)).copied();
+        let end = match last.and_then(|last| known.get(&(backup.needs.timeline, last))) {
+            Some(end) => Ok(Some(*end)),
+            None => ends(clients, &archive, backup, &reach).await,
         };
+        let end = end.unwrap_or_else(|error| {
+            remarks.push(format!("how far {} reaches is not known: {error}", backup.name));
+            None
+        });
+        if let (Some(last), Some(end)) = (last, end.filter(|end| end.time.is_some())) {
+            known.insert((backup.needs.timeline, last), end);
+        }
         let mut point = base(database, asked, backup, &reach, end);
         let proof = proofs.find(clients, &backup.name, &backup.checksum).await;
         let proof = proof.unwrap_or_else(|error| {

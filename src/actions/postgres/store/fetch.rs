@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
-use crate::actions::postgres::bucket::{Backups, Objects, patiently};
+use crate::actions::postgres::bucket::{Backups, Into, Objects, patiently};
 use crate::actions::postgres::manifest::{FileDigest, Manifest, altered, hex, sha256};
 use crate::actions::postgres::told::Told;
 use crate::clients::Clients;
@@ -136,8 +137,12 @@ impl<'a> Fetch<'a> {
     ) -> Result<Option<String>, ActionError> {
         let below = format!("{}{}", self.from, file.name);
         let (mut hasher, mut long) = (Sha256::new(), false);
-        let to = (draft, MODE);
-        let read = self.objects.download(self.clients, &below, to, |some| {
+        let failed = |error: io::Error| Backups::Dumps.local(&draft.display().to_string(), &error);
+        drop(std::fs::remove_file(draft));
+        let out = File::options().create(true).append(true).mode(MODE).open(draft);
+        let out = out.map_err(failed)?;
+        let into = Into { file: &out, path: draft, from: None };
+        let read = self.objects.download(self.clients, &below, into, |some| {
             let more = u64::try_from(some.len()).unwrap_or(u64::MAX);
             *count += more;
             self.told.more(more);
