@@ -370,7 +370,7 @@ fn sigkill_after_each_record_and_resume_ends_with_one_server_restored_from_a_buc
     assert!(dry.out.contains("aws s3 cp --recursive"), "{}", dry.out);
     // Only the end of the WAL says how far it leads.
     let last = archived.last().cloned().expect("a segment");
-    assert_eq!(place.kept(), [last.clone()], "a dry run fetches nothing else");
+    assert_eq!(place.kept(), std::slice::from_ref(&last), "a dry run fetches nothing else");
     assert_eq!(estate.changes().len(), put, "and writes nothing");
     let resume = ["resume", "--yes", "--accept-loss", "1d", "--non-interactive"];
     let cuts = killed_after_each(&folder, &RUN.map(str::to_owned), &resume.map(str::to_owned));

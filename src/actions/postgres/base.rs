@@ -151,7 +151,7 @@ impl BaseBackups {
         let copies = [self.bases.backup(backup, digest), self.wal.wal(copies::FETCHED)];
         let removed = tokio::task::spawn_blocking(move || {
             for (held, copy) in held.into_iter().zip(copies) {
-                held.remove(&[copy]);
+                held.remove(&copy);
             }
         });
         drop(removed.await);

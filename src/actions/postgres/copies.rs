@@ -132,20 +132,15 @@ impl Held {
         flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
-    /// Removes copies, unless another process uses any. Where that cannot be done, they only take room. Blocks.
-    pub(super) fn remove(self, copies: &[PathBuf]) {
-        if !self.alone() {
-            return;
-        }
-        let gone = copies.iter().enumerate().filter_map(|(i, files)| {
-            // Out of everybody's way at once: removing takes long.
-            let to = self.folder.join(format!("{GONE}{}-{i}", std::process::id()));
-            std::fs::rename(files.parent()?, &to).ok().map(|()| to)
-        });
-        let gone: Vec<PathBuf> = gone.collect();
+    /// Removes a copy, unless another process uses any. Where that cannot be done, it only takes room. Blocks.
+    pub(super) fn remove(self, copy: &Path) {
+        let Some(from) = copy.parent().filter(|_| self.alone()) else { return };
+        // Out of everybody's way at once: removing takes long.
+        let gone = self.folder.join(format!("{GONE}{}", std::process::id()));
+        let renamed = std::fs::rename(from, &gone);
         drop(self.lock);
-        for folder in gone {
-            drop(std::fs::remove_dir_all(folder));
+        if renamed.is_ok() {
+            drop(std::fs::remove_dir_all(gone));
         }
     }
 
@@ -203,9 +198,9 @@ mod tests {
         write(&root.path().join("sunday/PG_VERSION"));
         let (one, other) =
             (Held::of(root.path()).expect("held"), Held::of(root.path()).expect("held"));
-        one.remove(&[copy.clone()]);
+        one.remove(&copy);
         assert!(copy.exists(), "another process uses it");
-        other.remove(&[copy.clone()]);
+        other.remove(&copy);
         assert!(!copy.exists() && root.path().join("sunday/PG_VERSION").exists());
         let left = inside(root.path());
         assert_eq!(left.len(), 2, "the lock and the other folder: {left:?}");
