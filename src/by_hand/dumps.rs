@@ -264,7 +264,8 @@ pub(crate) fn point_in_time(
     if packed.is_empty() {
         lines.push(format!("cp -a {} {}", word(backup), word(data)));
     } else {
-        lines.push(format!("mkdir -p {}", word(&format!("{data}/pg_wal"))));
+        // Fails where there is one already.
+        lines.push(format!("mkdir {} {}", word(data), word(&format!("{data}/pg_wal"))));
     }
     lines.extend(packed.iter().map(|file| {
         let into =

@@ -30,10 +30,6 @@ fn a_server_of_ones_own_is_kept_apart_from_what_it_is_made_of() {
     assert!(text.contains("is the directory of base backups"), "{text}");
     assert!(text.contains("is in /b, the estate's `database.base_backups.directory`"), "{text}");
     assert!(text.contains("is in /b, the estate's `database.base_backups.wal`"), "{text}");
-    for (bases, wal) in [("/b", "/b/wal"), ("/b/bases", "/b")] {
-        let text = refused(&of(bases, wal, "/x", "127.0.0.1:5433", "postgres")).render(false);
-        assert!(text.contains("is within the directory of base backups"), "{text}");
-    }
 }
 
 #[test]
@@ -59,5 +55,13 @@ fn a_bucket_of_base_backups_may_be_in_the_primary_region_and_each_mistake_is_sai
     ] {
         let text = refused(&of(wrong)).render(false);
         assert!(text.contains(said), "{wrong}: {text}");
+    }
+    // What is brought into the one would be in the way of the other.
+    for (bases, wal) in [("/b", "/b/wal"), ("/b/bases", "/b")] {
+        let text = of("{ bucket: b-1, region: us-east-1 }");
+        let text =
+            text.replacen("directory: /b, wal: /w", &format!("directory: {bases}, wal: {wal}"), 1);
+        let text = refused(&text).render(false);
+        assert!(text.contains("is within the directory of base backups"), "{text}");
     }
 }

@@ -29,6 +29,9 @@ const SEGMENT_NAME: usize = 24;
 const MANIFEST: &str = "backup_manifest";
 /// Longest manifest read; a file takes about 170 bytes of it.
 const MANIFEST_MAX: u64 = 256 << 20;
+/// Looks whether nobody else uses what was brought, and the pause between two.
+const ALONE_TRIES: usize = 15;
+const ALONE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Backups that are looked at side by side.
 const LOOKS_AT_ONCE: usize = 8;
 /// File with the major version, in every data directory.
@@ -146,15 +149,36 @@ impl BaseBackups {
         Ok(bases.into_iter().chain(wal).collect())
     }
 
-    /// Removes what was brought of a backup and of the WAL, unless another process uses any of it.
-    pub(super) async fn done(&self, held: Vec<Held>, (backup, digest): (&str, &str)) {
+    /// Removes what was brought of a backup and of the WAL, unless another process uses any of it for longer than a look takes;
+    /// returns what is to be told then.
+    pub(super) async fn done(
+        &self,
+        clients: &Clients,
+        held: Vec<Held>,
+        (backup, digest): (&str, &str),
+    ) -> Option<String> {
         let copies = [self.bases.backup(backup, digest), self.wal.wal(copies::FETCHED)];
-        let removed = tokio::task::spawn_blocking(move || {
-            for (held, copy) in held.into_iter().zip(copies) {
-                held.remove(&copy);
+        let mut left = Vec::new();
+        for (held, copy) in held.into_iter().zip(copies) {
+            let mut alone = held.alone();
+            for _ in 0..ALONE_TRIES {
+                if alone {
+                    break;
+                }
+                clients.clock.sleep(ALONE_PAUSE).await;
+                alone = held.alone();
             }
-        });
-        drop(removed.await);
+            let path = copy.parent().unwrap_or(&copy).display().to_string();
+            if alone {
+                drop(tokio::task::spawn_blocking(move || held.remove(&copy)).await);
+            } else {
+                left.push(path);
+            }
+        }
+        let left = left.join(" and ");
+        (!left.is_empty()).then(|| {
+            format!("what was fetched stays in {left}, for another process uses it: remove it then")
+        })
     }
 
     /// Lists the base backups, the newest first, and what is there that is none, with why.
@@ -397,7 +421,7 @@ fn stored(
 ) -> Result<Vec<Needed>, String> {
     let file = |below: &str, bytes: u64| {
         let (name, at) = (format!("{name}/{below}"), below.to_owned());
-        Needed { name, at, bytes }
+        Needed { name, at, bytes, written: None }
     };
     let same = |below: &str| Some(file(below, *inside.get(below)?));
     match form {

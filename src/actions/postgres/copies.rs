@@ -1,11 +1,14 @@
 //! What was brought from a bucket to this host: folders of this program's own, in which nothing else lies and of which it removes
 //! no more than it made.
 //!
-//! `NAME-DIGEST.fetched/files` is a backup, or the WAL a restore reads; `DIGEST.looks/files` the segments looks have read. What is on
-//! its way is in `part` beside. Whoever uses any of it holds the lock of the folder above.
+//! `NAME-DIGEST-UID.fetched/files` is a backup, or the WAL a restore reads; `DIGEST-UID.looks/files` the segments looks have read. What
+//! is on its way is in `part` beside. Whoever uses any of it holds the lock of the folder above, which every user of this host may
+//! hold.
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,9 +31,15 @@ const LOCK: &str = ".phoenix-dr-lock";
 /// Segments that are kept of what looks have read.
 const LOOKS_KEPT: usize = 8;
 
-/// Returns where the files of a copy are.
+/// Returns where the files of a copy are: what one user has brought another may not write to.
 pub(super) fn files(folder: &Path, name: &str, kept: &str) -> PathBuf {
-    folder.join(format!("{name}.{kept}")).join(FILES)
+    let user = rustix::process::geteuid().as_raw();
+    folder.join(format!("{name}-{user}.{kept}")).join(FILES)
+}
+
+/// Returns the lock of a folder.
+pub(super) fn lock(folder: &Path) -> PathBuf {
+    folder.join(LOCK)
 }
 
 /// Modes of what is brought, whatever this process' own mask is.
@@ -78,17 +87,20 @@ impl Draft {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let drafts = copy.with_file_name(DRAFTS);
         modes.folder(&drafts)?;
-        let open = |path: &Path| {
+        let open = |path: &Path, anew: bool| {
             let mut options = File::options();
-            let file = options.create(true).append(true).mode(modes.file).open(path)?;
+            options.create(true).create_new(anew).append(true).mode(modes.file);
+            let file = options.open(path)?;
             file.set_permissions(std::fs::Permissions::from_mode(modes.file))?;
             Ok::<File, std::io::Error>(file)
         };
         if let Some(etag) = etag {
             let path = drafts.join(known(key, &etag));
-            let file = open(&path)?;
-            // Another process may be bringing the same.
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let file = open(&path, false)?;
+            // Another process may be bringing the same, and have given it its name before this one had the lock.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && is_same(&file, &path)
+            {
                 let begun = file.metadata()?.len();
                 if begun >= bytes {
                     file.set_len(0)?;
@@ -97,11 +109,23 @@ impl Draft {
                 return Ok(Self { path, file, begun, etag: Some(etag) });
             }
         }
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = drafts.join(format!("{ONCE}{}-{next}", std::process::id()));
-        drop(std::fs::remove_file(&path));
-        Ok(Self { file: open(&path)?, path, begun: 0, etag: None })
+        loop {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = drafts.join(format!("{ONCE}{}-{next}", std::process::id()));
+            // A process in another container may have the same number.
+            match open(&path, true) {
+                Ok(file) => return Ok(Self { file, path, begun: 0, etag: None }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
+}
+
+/// Says whether a file still has its name.
+fn is_same(file: &File, path: &Path) -> bool {
+    let (Ok(opened), Ok(named)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    (opened.dev(), opened.ino()) == (named.dev(), named.ino())
 }
 
 /// Returns the name of the draft of a version of an object.
@@ -119,7 +143,7 @@ pub(super) struct Held {
 impl Held {
     /// Says so. Where nobody else uses it, what looks and processes that died have left is removed. Blocks.
     pub(super) fn of(folder: &Path) -> std::io::Result<Self> {
-        let lock = File::options().create(true).append(true).open(folder.join(LOCK))?;
+        let lock = opened(&lock(folder))?;
         let held = Self { folder: folder.to_owned(), lock };
         if held.alone() {
             held.sweep();
@@ -128,7 +152,8 @@ impl Held {
         Ok(held)
     }
 
-    fn alone(&self) -> bool {
+    /// Says whether nobody else uses it. Where somebody does, this is held no more.
+    pub(super) fn alone(&self) -> bool {
         flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
@@ -155,11 +180,10 @@ impl Held {
             if !copy {
                 continue;
             }
-            let mut old: Vec<PathBuf> = inside(&path.join(DRAFTS))
-                .into_iter()
-                .filter(|draft| self::name(draft).starts_with(ONCE))
-                .collect();
-            if path.extension().is_some_and(|kept| kept == LOOKS) {
+            let looks = path.extension().is_some_and(|kept| kept == LOOKS);
+            let mut old = inside(&path.join(DRAFTS));
+            old.retain(|draft| looks || self::name(draft).starts_with(ONCE));
+            if looks {
                 let mut looked_at = inside(&path.join(FILES));
                 looked_at.sort();
                 looked_at.truncate(looked_at.len().saturating_sub(LOOKS_KEPT));
@@ -169,6 +193,15 @@ impl Held {
                 drop(std::fs::remove_file(file));
             }
         }
+    }
+}
+
+/// Opens a lock, for reading where it is there: any user may hold one, and nobody has to write to it.
+fn opened(path: &Path) -> std::io::Result<File> {
+    match File::options().write(true).create_new(true).open(path) {
+        Ok(lock) => lock.set_permissions(std::fs::Permissions::from_mode(0o444)).map(|()| lock),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => File::open(path),
+        Err(error) => Err(error),
     }
 }
 
@@ -212,7 +245,11 @@ mod tests {
         let (copy, looks) =
             (files(root.path(), "sunday-1", FETCHED), files(root.path(), "2", LOOKS));
         let part = |name: &str| copy.with_file_name(DRAFTS).join(name);
-        let gone = [part("once-1-1"), root.path().join(format!("{GONE}1-0")).join("x")];
+        let gone = [
+            part("once-1-1"),
+            looks.with_file_name(DRAFTS).join("half"),
+            root.path().join(format!("{GONE}1-0")).join("x"),
+        ];
         let stays =
             [part(&known("key", "etag")), copy.join("base.tar"), root.path().join("once-1")];
         for path in gone.iter().chain(&stays) {

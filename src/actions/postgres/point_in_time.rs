@@ -133,7 +133,7 @@ pub(crate) async fn perform(
     };
     let process = Process::of(clients, place.server(), mark.major).await.map_err(begun)?;
     let lacks = match !made && process.recovers() {
-        true => wal_again(clients, &mark).await,
+        true => wal_again(clients, &mark, process.lacked_wal()).await,
         false => None,
     };
     process.start(clients).await.map_err(begun)?;
@@ -146,7 +146,7 @@ pub(crate) async fn perform(
     let proof = Proof::of(clients, call, Proved { backup, digest, by, took });
     let kept = backups.proofs().keep_unless_failed(clients, &proof).await;
     // Before it counts as restored: once it does, nobody comes here again.
-    backups.done(held, (backup, digest)).await;
+    let stays = backups.done(clients, held, (backup, digest)).await;
     place.restored(&mark).map_err(begun)?;
     place.tidy();
     let said = format!(
@@ -160,20 +160,22 @@ pub(crate) async fn perform(
         after: State::whole(&mark),
         outputs,
         obligations: Vec::new(),
-        notes: std::iter::once(said).chain(lacks).chain(warned).chain(kept).collect(),
+        notes: std::iter::once(said).chain(lacks).chain(warned).chain(kept).chain(stays).collect(),
     })
 }
 
 /// Has the WAL on this host for a server that was begun by an attempt before, and that another run may have taken from it; returns
 /// what is to be told where that cannot be done: what is there may be enough.
-async fn wal_again(clients: &Clients, mark: &Mark) -> Option<String> {
+async fn wal_again(clients: &Clients, mark: &Mark, anew: bool) -> Option<String> {
     let again = async {
         let target = mark.goal.parse().map_err(|error| {
             let message = format!("the target `{}`: {error}", mark.goal);
             ActionError::unchanged(FailureClass::Invalid, message)
         })?;
         let wanted = Wanted { backup: Some(mark.backup.clone()), target };
-        Way::find(clients, &wanted).await?.bring_wal(clients).await
+        let way = Way::find(clients, &wanted).await?;
+        // Where nothing is fetched the server reads what there is.
+        if way.is_fetched() { way.bring_wal(clients, anew).await } else { Ok(()) }
     };
     let error = Box::pin(again).await.err()?;
     Some(format!("{WARNS}whether the server has all of its WAL was not seen: {error}"))
@@ -203,10 +205,11 @@ async fn make(
 ) -> Result<Mark, ActionError> {
     let wanted = Wanted::approved(with, &seen.context)?;
     let way = Way::find(clients, &wanted).await?;
+    let user = User::of(clients, place.server()).await?;
+    user.may_read(clients, &way).await?;
     place.room(&way)?;
     way.bring(clients, call).await?;
     way.restore_point(clients).await?;
-    let user = User::of(clients, place.server()).await?;
     user.may_read(clients, &way).await?;
     clients.guard.pass(format!("make {}", place.data().display()))?;
     place.make(clients, call, &way, &user).await

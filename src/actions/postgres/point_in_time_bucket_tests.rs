@@ -306,9 +306,43 @@ async fn a_server_that_was_begun_has_its_wal_again_where_another_run_took_it() {
     assert_eq!(place.state().expect("seen"), State::Part(mark));
     let backups = BaseBackups::of(&clients).expect("places");
     let held = backups.hold().await.expect("held");
-    backups.done(held, ("sunday", &remote.digest())).await;
+    let user = backups.hold().await.expect("held");
+    let stays = backups.done(&clients, held, ("sunday", &remote.digest())).await;
+    assert!(stays.is_some_and(|said| said.contains("another process uses it")));
+    let left = backups.done(&clients, user, ("sunday", &remote.digest())).await;
+    assert_eq!(left, None);
     assert!(remote.brought().1.iter().all(|name| name.starts_with("looks/")));
     let seen = observe(&clients, &call).await.expect("observed");
     perform(&clients, &armed, &call, &seen).await.expect("gone on with");
     assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn wal_that_was_harmed_on_this_host_is_fetched_anew_once_a_server_has_ended_over_it() {
+    let Some(remote) = Remote::open(&PACKED).await else { return };
+    let lab = &remote.lab;
+    for id in 1..4 {
+        lab.row(id).await;
+    }
+    remote.uploaded().await;
+    let ((clients, armed), call) = (remote.clients(), Lab::call("latest"));
+    let seen = remote.seen("latest").await.expect("observed");
+    let place = Place::of(own(&clients).expect("a place"), &call);
+    let with = PostgresRestorePointInTime { backup: None, target: Some("latest".to_owned()) };
+    make(&clients, &call, &with, &seen, &place).await.expect("made");
+    // As long and as old as before, so that only replaying it tells.
+    let segments = lab.segments();
+    let harmed = name(&segments[segments.len() - 2]);
+    let backups = BaseBackups::of(&clients).expect("places");
+    let harmed = backups.wal.wal(copies::FETCHED).join(harmed);
+    let was = std::fs::metadata(&harmed).expect("it was brought");
+    std::fs::write(&harmed, vec![0; usize::try_from(was.len()).expect("a size")]).expect("harmed");
+    let file = std::fs::File::options().write(true).open(&harmed).expect("opened");
+    file.set_modified(was.modified().expect("a time")).expect("set");
+    let seen = observe(&clients, &call).await.expect("observed");
+    let error = perform(&clients, &armed, &call, &seen).await.expect_err("it ends before");
+    assert!(error.message.contains("has ended before it reached `lsn "), "{error}");
+    let seen = observe(&clients, &call).await.expect("observed");
+    perform(&clients, &armed, &call, &seen).await.expect("gone on with");
+    assert_eq!(lab.rows().await, [1, 2, 3]);
 }

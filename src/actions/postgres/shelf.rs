@@ -95,6 +95,8 @@ pub(super) struct Needed {
     /// Its name below the copy it belongs to
     pub at: String,
     pub bytes: u64,
+    /// When its object was written, where a listing has said that
+    pub written: Option<Timestamp>,
 }
 
 impl Shelf {
@@ -255,12 +257,11 @@ impl Shelf {
     /// Has what was brought fetched anew by the next attempt: it may have been altered here. Nothing is removed, for another
     /// process may be reading it.
     pub(super) fn doubt(&self, copy: &Path, needed: &[Needed]) {
-        let doubted = needed.iter().filter(|_| self.from.is_some()).try_for_each(|file| {
-            let file = File::options().write(true).open(copy.join(&file.at))?;
-            file.set_modified(Timestamp::UNIX_EPOCH.into())
-        });
-        // What cannot be opened is not taken for what it should be either.
-        drop(doubted);
+        for file in needed.iter().filter(|_| self.from.is_some()) {
+            let opened = File::options().write(true).open(copy.join(&file.at));
+            // What cannot be opened is not taken for what it should be either.
+            drop(opened.and_then(|file| file.set_modified(Timestamp::UNIX_EPOCH.into())));
+        }
     }
 
     /// Says that what was brought is used, for as long as what is returned lives; `None` of a folder nothing is brought into.
@@ -270,8 +271,8 @@ impl Shelf {
         let folder = self.folder.clone();
         let held = tokio::task::spawn_blocking(move || Held::of(&folder)).await;
         let held = held.map_err(std::io::Error::other).and_then(|held| held);
-        let failed = |error| objects.of.local(&self.folder.display().to_string(), &error);
-        held.map(Some).map_err(failed)
+        let lock = copies::lock(&self.folder).display().to_string();
+        held.map(Some).map_err(|error| objects.of.local(&lock, &error))
     }
 }
 
@@ -287,7 +288,7 @@ struct Bring<'a> {
 impl Bring<'_> {
     async fn one(&self, key: String, file: &Needed) -> Result<(), ActionError> {
         let path = self.copy.join(&file.at);
-        if is_here(self.clients, self.objects, (&key, &path), file.bytes).await? {
+        if self.is_here(&key, &path, file).await? {
             self.told.more(file.bytes);
             return Ok(());
         }
@@ -296,6 +297,25 @@ impl Bring<'_> {
             message: format!("bring {}: {}", self.objects.at.place(&key), error.message),
             ..error
         })
+    }
+
+    /// Says whether an object was brought before, and was not written since.
+    async fn is_here(&self, key: &str, path: &Path, file: &Needed) -> Result<bool, ActionError> {
+        let Ok(seen) = std::fs::metadata(path) else { return Ok(false) };
+        if seen.len() != file.bytes {
+            return Ok(false);
+        }
+        let written = match file.written {
+            Some(written) => Some(written),
+            None => {
+                let head = patiently(self.clients, || self.objects.head(self.clients, key)).await?;
+                let head = head.ok_or_else(|| gone(&self.objects.at.place(key)))?;
+                head.written.filter(|_| head.bytes == file.bytes)
+            }
+        };
+        let modified = seen.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+        Ok(written.is_some() && seconds(written) == seconds(modified))
     }
 
     /// Brings an object under a name of its own, and gives it its name once it is whole.
@@ -351,25 +371,6 @@ fn named(draft: &Path, path: &Path, written: Option<Timestamp>) -> std::io::Resu
 fn gone(place: &str) -> ActionError {
     let message = format!("{place} is not there any more");
     ActionError::unchanged(FailureClass::NotFound, message)
-}
-
-/// Says whether an object was brought before, and was not written since.
-async fn is_here(
-    clients: &Clients,
-    objects: &Objects,
-    (key, path): (&str, &Path),
-    bytes: u64,
-) -> Result<bool, ActionError> {
-    let Ok(seen) = std::fs::metadata(path) else { return Ok(false) };
-    if seen.len() != bytes {
-        return Ok(false);
-    }
-    let head = patiently(clients, || objects.head(clients, key)).await?;
-    let head = head.ok_or_else(|| gone(&objects.at.place(key)))?;
-    let modified = seen.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-    let second = |time: Timestamp| time.as_second();
-    Ok(head.bytes == bytes
-        && head.written.is_some_and(|at| Some(at.as_second()) == modified.map(second)))
 }
 
 fn listed(folder: &Path) -> std::io::Result<Inside> {

@@ -84,12 +84,6 @@ impl Segment {
         Some(Self { timeline: timeline.try_into().ok()?, number })
     }
 
-    /// Returns what is needed of the archive for it.
-    pub(super) fn needed(self, size: u64) -> Needed {
-        let name = self.name(size);
-        Needed { at: name.clone(), name, bytes: size }
-    }
-
     /// Returns the file's name.
     pub(super) fn name(self, size: u64) -> String {
         let per = per_file(size);
@@ -181,7 +175,8 @@ impl Archive {
                 let Ok(timeline) = u32::from_str_radix(stem, 16) else { continue };
                 let text = shelf.text(clients, &name, HISTORY_MAX).await?.unwrap_or_default();
                 histories.insert(timeline, history(&text));
-                history_files.push(Needed { at: name.clone(), name, bytes });
+                let written = inside.written.get(&name).copied();
+                history_files.push(Needed { at: name.clone(), name, bytes, written });
             } else if Segment::parse(stem, SEGMENT_DEFAULT).is_some() && !name.ends_with(".backup")
             {
                 packed += 1;
@@ -238,8 +233,15 @@ impl Archive {
         let last = until.unwrap_or(u64::MAX);
         let segments = reach.whole.iter().filter(|segment| segment.number <= last);
         let segments = segments.filter(|segment| self.has(**segment));
-        let segments = segments.map(|segment| segment.needed(reach.size));
+        let segments = segments.map(|segment| self.needed_of(*segment, reach.size));
         segments.chain(self.history_files.iter().cloned()).collect()
+    }
+
+    /// Returns what is needed of it for a segment.
+    pub(super) fn needed_of(&self, segment: Segment, size: u64) -> Needed {
+        let name = segment.name(size);
+        let written = self.written.get(&name).copied();
+        Needed { at: name.clone(), name, bytes: size, written }
     }
 
     /// Has some of it on this host.

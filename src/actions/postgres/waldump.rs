@@ -8,6 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::base::BaseBackup;
+use super::shelf::Needed;
 use super::told::Told;
 use super::wal::{Archive, Lsn, Reach, Segment};
 use crate::clients::Clients;
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
             return self.backup.own_segment(self.clients, &name).await;
         }
         if self.archive.has(segment) {
-            let needed = [segment.needed(self.size)];
+            let needed = [self.archive.needed_of(segment, self.size)];
             self.archive.bring(self.clients, &needed, &Told::nobody()).await?;
         }
         Ok(self.archive.folder().join(name))
@@ -135,10 +136,20 @@ impl<'a> Reader<'a> {
         &self,
         segments: impl Iterator<Item = Segment>,
     ) -> Result<Vec<Stretch>, ActionError> {
+        let segments: Vec<Segment> = segments.collect();
+        let archived = segments.iter().filter(|segment| self.archive.has(**segment));
+        let needed: Vec<Needed> =
+            archived.map(|segment| self.archive.needed_of(*segment, self.size)).collect();
+        self.archive.bring(self.clients, &needed, &Told::nobody()).await?;
         let mut stretches: Vec<Stretch> = Vec::new();
         for segment in segments {
-            let path = self.here(segment).await?;
-            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            let folder = match self.archive.has(segment) {
+                true => self.archive.folder().to_owned(),
+                false => {
+                    let path = self.here(segment).await?;
+                    path.parent().map(Path::to_owned).unwrap_or_default()
+                }
+            };
             match stretches.last_mut() {
                 Some(stretch)
                     if stretch.first.timeline == segment.timeline && stretch.folder == folder =>

@@ -33,7 +33,7 @@ pub(super) fn settle(sight: &Sight<'_>, graph: &Graph, found: &mut BTreeMap<usiz
                 step.undo =
                     Undo::Sealed { by: before.id.clone(), promotes: promotes(sight, before) };
             }
-            Undo::Nothing | Undo::Sealed { .. } | Undo::Never { .. } => {}
+            Undo::Nothing | Undo::Harmless { .. } | Undo::Sealed { .. } | Undo::Never { .. } => {}
         }
     }
 }

@@ -69,7 +69,7 @@ impl Checks<'_> {
             if bases == wal {
                 let help = "archived WAL beside base backups would be taken for one of them";
                 self.wrong_with_help(&at.key("wal"), "is the directory of base backups", help);
-            } else if bases.starts_with(wal) || wal.starts_with(bases) {
+            } else if backups.from.is_some() && (bases.starts_with(wal) || wal.starts_with(bases)) {
                 let message = "is within the directory of base backups, or has that in it";
                 let help =
                     "keep the two apart: each is listed, and cleared of what was brought into it";

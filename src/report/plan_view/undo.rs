@@ -35,6 +35,10 @@ pub(crate) enum Undo {
         by: StepId,
         promotes: bool,
     },
+    /// Nothing is the worse for what stays of it
+    Harmless {
+        why: String,
+    },
     Never {
         why: String,
     },
@@ -54,7 +58,7 @@ impl Undo {
                 Self::Never { why: "a point of no return".to_owned() }
             }
             Rollback::Auto => Self::by_itself(step),
-            Rollback::None { .. } if leaves_nothing(step) => Self::Nothing,
+            Rollback::None { why } if is_harmless(step) => Self::Harmless { why: why.clone() },
             Rollback::None { why } => Self::Never { why: why.clone() },
             Rollback::Action { action, .. } => Self::Action { action: action.clone() },
         }
@@ -86,6 +90,7 @@ impl Undo {
             Self::Never { .. } => true,
             Self::ByChoice { promotes } => !matches!(promotes, Some(false)),
             Self::Nothing
+            | Self::Harmless { .. }
             | Self::Restore
             | Self::Delete
             | Self::Action { .. }
@@ -115,14 +120,15 @@ impl Undo {
             Self::Sealed { by, promotes: false } => {
                 format!("not by itself once `{by}` has begun")
             }
+            Self::Harmless { why } => format!("need not be: {why}"),
             Self::Never { why } => format!("NO: {why}"),
         }
     }
 }
 
-/// Says whether what a step does is nothing to be undone, whatever becomes of the run: statistics go with their tables, and the server
-/// gathers them by itself.
-fn leaves_nothing(step: &PlannedStep) -> bool {
+/// Says whether what a step does need not be undone, whatever becomes of the run: statistics go with their tables, and the server gathers
+/// them by itself.
+fn is_harmless(step: &PlannedStep) -> bool {
     let Body::Action { action, .. } = &step.body else { return false };
     ActionName::parse(action) == Some(ActionName::PostgresAnalyze)
 }

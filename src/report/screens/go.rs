@@ -328,7 +328,7 @@ fn step_line((number, planned, step): (usize, &PlannedStep, &DryRunStep), ids: u
     let impossible = matches!(&step.found, Found::State { state } if state.waiver.is_some());
     let undo = match step.undo {
         _ if impossible => "",
-        Undo::Nothing => "",
+        Undo::Nothing | Undo::Harmless { .. } => "",
         Undo::Restore | Undo::Delete | Undo::Action { .. } | Undo::Command { .. } => "undo: yes",
         Undo::ByChoice { promotes: Some(false) } => "undo: yes",
         Undo::ByChoice { .. } | Undo::Never { .. } => "undo: NO",

@@ -82,9 +82,13 @@ impl User {
     pub(super) async fn may_read(&self, clients: &Clients, way: &Way) -> Result<(), ActionError> {
         let names = way.reach.whole.iter().rev().map(|segment| segment.name(way.reach.size));
         let mut files = names.map(|name| way.archive.folder().join(name));
-        // The backup's own are copied, whoever may read them.
-        let Some(file) = files.find(|file| file.exists()) else { return Ok(()) };
-        let argv = ["test", "-r", &file.display().to_string()].map(str::to_owned);
+        // The backup's own are copied, whoever may read them; what is to be fetched lies below a folder.
+        let (how, file) = match files.find(|file| file.exists()) {
+            Some(file) => ("-r", file),
+            None if way.is_fetched() => ("-x", way.archive.above().to_owned()),
+            None => return Ok(()),
+        };
+        let argv = ["test", how, &file.display().to_string()].map(str::to_owned);
         let ended = look(clients, &self.argv(&argv), LOOK_LIMIT).await?;
         if ended.end == ProgramEnd::Exit(0) {
             return Ok(());
@@ -305,6 +309,12 @@ impl Process {
         let argv = self.ctl(&words);
         clients.guard.pass(shell::line(&argv))?;
         look(clients, &argv, LOOK_LIMIT).await.map(drop)
+    }
+
+    /// Says whether the server has ended because the log it read was no further.
+    pub(super) fn lacked_wal(&self) -> bool {
+        let log = std::fs::read_to_string(self.data.join(LOG)).unwrap_or_default();
+        log.contains(NOT_REACHED)
     }
 
     /// Says whether the server has not reached its target yet, whether it runs or not.

@@ -139,8 +139,16 @@ impl Way {
         self.archive.bring(clients, &wal, &told).await
     }
 
-    /// Has the WAL on this host, for a server that has begun to read it.
-    pub(super) async fn bring_wal(&self, clients: &Clients) -> Result<(), ActionError> {
+    /// Says whether it is brought from a bucket.
+    pub(super) const fn is_fetched(&self) -> bool {
+        self.backup.shelf.bucket().is_some()
+    }
+
+    /// Has the WAL on this host, for a server that has begun to read it; anew, where the server has ended over it.
+    pub(super) async fn bring_wal(&self, clients: &Clients, anew: bool) -> Result<(), ActionError> {
+        if anew {
+            self.archive.doubt(&self.wal());
+        }
         self.archive.bring(clients, &self.wal(), &Told::nobody()).await
     }
 

@@ -98,28 +98,28 @@ pub(super) async fn base_backups(
     asked: &Asked<'_>,
 ) -> Result<Points, ActionError> {
     let backups = BaseBackups::of(clients)?;
-    let _held = backups.hold().await?;
     let (found, mut remarks) = backups.list(clients).await?;
+    // What is in a bucket is seen from hosts, too, that nothing can be brought to.
+    let held = backups.hold().await;
+    if let Err(error) = &held {
+        remarks.push(format!("how far the WAL leads is not known on this host: {error}"));
+    }
     let archive = Archive::read(clients, &backups.wal).await?;
     remarks.extend(archive.remarks.iter().cloned());
     let proofs = backups.proofs();
     let mut points = Vec::new();
     // Most backups are carried on by the same WAL, to the same end.
-    let mut known: BTreeMap<(u32, Segment), End> = BTreeMap::new();
+    let mut known: BTreeMap<(u32, u32, Segment), End> = BTreeMap::new();
     for backup in &found {
         let reach = archive.reach(&backup.needs);
-        let last = reach.whole.last().filter(|last| archive.has(**last)).copied();
-        let end = match last.and_then(|last| known.get(&(backup.needs.timeline, last))) {
-            Some(end) => Ok(Some(*end)),
-            None => ends(clients, &archive, backup, &reach).await,
+        let end = match &held {
+            Ok(_) => ends(clients, &archive, backup, &reach, &mut known).await,
+            Err(_) => Ok(None),
         };
         let end = end.unwrap_or_else(|error| {
             remarks.push(format!("how far {} reaches is not known: {error}", backup.name));
             None
         });
-        if let (Some(last), Some(end)) = (last, end.filter(|end| end.time.is_some())) {
-            known.insert((backup.needs.timeline, last), end);
-        }
         let mut point = base(database, asked, backup, &reach, end);
         let proof = proofs.find(clients, &backup.name, &backup.checksum).await;
         let proof = proof.unwrap_or_else(|error| {
@@ -150,10 +150,20 @@ async fn ends(
     archive: &Archive,
     backup: &BaseBackup,
     reach: &Reach,
+    known: &mut BTreeMap<(u32, u32, Segment), End>,
 ) -> Result<Option<End>, ActionError> {
     let major = backup.major(clients, archive).await?;
+    let last = reach.whole.last().filter(|last| archive.has(**last));
+    let key = last.map(|last| (major, backup.needs.timeline, *last));
+    if let Some(end) = key.as_ref().and_then(|key| known.get(key)) {
+        return Ok(Some(*end));
+    }
     let reader = Reader::new(clients, archive, backup, (major, reach.size)).await?;
-    reader.end(reach).await
+    let end = reader.end(reach).await?;
+    if let (Some(key), Some(end)) = (key, end.filter(|end| end.time.is_some())) {
+        known.insert(key, end);
+    }
+    Ok(end)
 }
 
 fn base(
