@@ -23,6 +23,7 @@ mod journal;
 mod mask;
 mod operator;
 mod outcome;
+mod parts;
 mod plan;
 mod report;
 mod runbook;

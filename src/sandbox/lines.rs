@@ -11,10 +11,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::parts::in_parts;
 use super::salvage::{self, Lost, Salvaged, salvage};
 use super::validate::{self, Depth, Places, Rows};
 use super::world::{Body, Kind, World, WorldCluster, WorldDue, WorldObject};
+use crate::parts::in_parts;
 use crate::runbook::decode;
 use crate::runbook::path::Path;
 use crate::runbook::problem::{Problem, Problems};

@@ -23,7 +23,6 @@ pub(crate) mod lines;
 pub(crate) mod log;
 mod network;
 mod objects;
-mod parts;
 mod postgres;
 pub(crate) mod programs;
 mod random;

@@ -14,6 +14,7 @@ use super::content::{Content, HeldTo};
 use super::extensions::Extension;
 use super::properties::{Locale, Properties};
 use crate::outcome::{ActionError, FailureClass};
+use crate::parts::one_by_one;
 
 /// The format this program writes.
 const FORMAT: &str = "phoenix-dr/dump/3";
@@ -174,16 +175,13 @@ impl Manifest {
 
 /// Reads the digests of all files of a directory, by name. Blocks.
 pub(super) fn digests(folder: &Path) -> io::Result<Vec<FileDigest>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
+    let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let files = one_by_one(&entries, |entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        files.push(FileDigest {
-            name,
-            bytes: entry.metadata()?.len(),
-            sha256: sha256(&entry.path())?,
-        });
-    }
+        let (bytes, sha256) = (entry.metadata()?.len(), sha256(&entry.path())?);
+        Ok::<FileDigest, io::Error>(FileDigest { name, bytes, sha256 })
+    });
+    let mut files = files.into_iter().collect::<io::Result<Vec<_>>>()?;
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
 }

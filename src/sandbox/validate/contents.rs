@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Checks, Depth};
+use crate::parts::in_parts;
 use crate::runbook::path::Path;
 use crate::runbook::problem::Problem;
 use crate::runbook::shape::{Finding, Place};
 use crate::sandbox::bodies::{self, Part};
 use crate::sandbox::kubernetes::manifest::Known;
 use crate::sandbox::lines::manifest_id;
-use crate::sandbox::parts::in_parts;
 use crate::sandbox::world::{Endpoint, Kind, Postgres, WorldObject, resolve_instants};
 
 /// Objects that are worth a thread of their own.

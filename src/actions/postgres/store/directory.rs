@@ -11,6 +11,7 @@ use crate::actions::postgres::manifest::{
 use crate::actions::postgres::proofs::Proofs;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, FailureClass};
+use crate::parts::one_by_one;
 
 /// A directory of dumps.
 #[derive(Debug, Clone)]
@@ -100,10 +101,10 @@ impl Directory {
 
 /// Says which files have other content than was written, a line each. Blocks.
 fn differing(folder: &Path, manifest: &Manifest) -> Vec<String> {
-    let wrong = manifest.files.iter().filter_map(|file| match sha256(&folder.join(&file.name)) {
+    let wrong = one_by_one(&manifest.files, |file| match sha256(&folder.join(&file.name)) {
         Ok(found) if found == file.sha256 => None,
         Ok(_) => Some(format!("{} has other content than was written", file.name)),
         Err(error) => Some(format!("{}: {error}", file.name)),
     });
-    wrong.collect()
+    wrong.into_iter().flatten().collect()
 }

@@ -1,11 +1,15 @@
-//! Work on what a world has very much of, shared out among the processors.
+//! Work on what there is very much of, shared out among the processors.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+
+/// Items of very different sizes that are worked on at a time: a disk has more to do with each.
+const AT_ONCE_MAX: usize = 8;
 
 /// Works on parts of a list at the same time and returns what came of each, in order. The work is given a part and the place
 /// of its first item; no part is smaller than `least`, for a thread costs more than a few items.
-pub(super) fn in_parts<T: Sync, R: Send>(
+pub(crate) fn in_parts<T: Sync, R: Send>(
     items: &[T],
     least: usize,
     work: impl Fn(usize, &[T]) -> R + Sync,
@@ -38,6 +42,24 @@ pub(super) fn in_parts<T: Sync, R: Send>(
     })
 }
 
+/// Works on items one by one, the next by whichever processor is free, and returns what came of each, in order: for items one of
+/// which may take longer than all others.
+pub(crate) fn one_by_one<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let workers = vec![(); processors.min(AT_ONCE_MAX).min(items.len())];
+    let next = AtomicUsize::new(0);
+    let done = in_parts(&workers, 1, |_, _| {
+        let taken = std::iter::from_fn(|| {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, work(item)))
+        });
+        taken.collect::<Vec<(usize, R)>>()
+    });
+    let mut done: Vec<(usize, R)> = done.into_iter().flatten().collect();
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, came)| came).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +74,20 @@ mod tests {
                 let all: Vec<usize> = parts.into_iter().flat_map(|(_, part)| part).collect();
                 assert_eq!(all, items, "{count} items, {least} at least");
             }
+        }
+    }
+
+    #[test]
+    fn items_are_taken_one_by_one_and_come_in_their_order() {
+        for count in [0, 1, 2, 9, 500] {
+            let items: Vec<usize> = (0..count).collect();
+            let worked = AtomicUsize::new(0);
+            let came = one_by_one(&items, |item| {
+                worked.fetch_add(1, Ordering::Relaxed);
+                item * 2
+            });
+            assert_eq!(came, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+            assert_eq!(worked.into_inner(), count);
         }
     }
 }
