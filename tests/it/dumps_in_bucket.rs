@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::dumps::{OPTIONS, RUN, databases, kept_at};
-use super::estate::{Estate, fresh};
+use super::estate::{Estate, PAUSE, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::{KILLED, killer};
 
@@ -86,13 +86,11 @@ fn sigkill_in_the_middle_of_an_upload_and_resume_upload_each_file_once() {
         let fault = estate.fault(&json!({
             "service": "s3", "operation": "PutObject", "target": target, "action": "hold", "times": 1,
         }));
-        let mut child = folder.start(&RUN);
-        while estate.done(fault) == 0 {
-            let ended = child.try_wait().expect("look at it");
-            assert!(ended.is_none(), "{held}: it was never written: {ended:?}");
-        }
+        let mut child = estate.keeps_back(fault, folder.start(&RUN), held);
         // What is under way beside it arrives: it is not this test's business.
-        while !arrived(&estate) {}
+        while !arrived(&estate) {
+            std::thread::sleep(PAUSE);
+        }
         child.kill().expect("kill it");
         child.wait().expect("it is gone");
         estate.no_faults();

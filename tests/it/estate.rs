@@ -7,16 +7,20 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::harness::Folder;
+use super::harness::{Folder, ran};
 
 /// Estates started at most: each takes about half a gigabyte, and a tenth of a processor even while nobody uses it.
 const ESTATES_MAX: usize = 6;
 
 /// Estates kept for whoever comes next; a further one is ended, for starting another costs less than its idling.
 const FREE_MAX: usize = 2;
+
+/// Pause between two looks at what a server has done.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running estate; it ends when its standard input is closed, at the latest with this process.
 pub(crate) struct Estate {
@@ -150,6 +154,19 @@ impl Estate {
     /// Returns how many requests whose answer a fault keeps back have been carried out.
     pub(crate) fn done(&self, fault: u64) -> u64 {
         self.count(fault, "done")
+    }
+
+    /// Waits until a request whose answer a fault keeps back has been carried out, by a program that must not end before.
+    pub(crate) fn keeps_back(&self, fault: u64, mut child: Child, what: &str) -> Child {
+        while self.done(fault) == 0 {
+            if child.try_wait().expect("look at it").is_some() {
+                let ended = ran(child.wait_with_output().expect("its output"));
+                panic!("{what}: never requested: {}\n{}\n{}", ended.exit, ended.out, ended.err);
+            }
+            // Whoever asks without a pause keeps the servers from their work.
+            std::thread::sleep(PAUSE);
+        }
+        child
     }
 
     fn count(&self, fault: u64, what: &str) -> u64 {

@@ -18,11 +18,7 @@ fn killed_while(options: &str, service: &str, operation: &str) -> Lent {
     let folder: Folder = quick_folder(&estate);
     let held = json!({ "service": service, "operation": operation, "action": "hold", "times": 1 });
     let held = estate.fault(&held);
-    let mut child = folder.start(&quick(&[]));
-    while estate.done(held) == 0 {
-        let ended = child.try_wait().expect("look at it");
-        assert!(ended.is_none(), "{operation}: it was never requested: {ended:?}");
-    }
+    let mut child = estate.keeps_back(held, folder.start(&quick(&[])), operation);
     child.kill().expect("kill it");
     child.wait().expect("it is gone");
     estate.no_faults();
