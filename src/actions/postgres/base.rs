@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::bucket::may_pass;
 use super::copies::{self, Held};
 use super::manifest::hex;
 use super::proofs::Proofs;
@@ -347,11 +348,6 @@ impl BaseBackup {
     pub(super) fn has_segment(&self, name: &str) -> bool {
         matches!(&self.needs.own, Own::Named { names, .. } if names.contains(name))
     }
-}
-
-/// Says whether a failed look tells nothing of what is there.
-fn may_pass(error: &ActionError) -> bool {
-    error.class.retryable() || error.class == FailureClass::Credentials
 }
 
 /// Runs a program that only looks.

@@ -370,6 +370,11 @@ async fn next(
     }
 }
 
+/// Says whether a failed look tells nothing of what is there.
+pub(super) fn may_pass(error: &ActionError) -> bool {
+    error.class.retryable() || error.class == FailureClass::Credentials
+}
+
 /// Makes a request again that failed for what may pass: hours must not be lost for one answer that was.
 pub(super) async fn patiently<T, F>(
     clients: &Clients,

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::fetch::{Fetch, Fetched, lacking};
 use super::upload::{Upload, foreign};
 use super::{DUMP, Dump, Listing, came_up};
-use crate::actions::postgres::bucket::{Backups, Below, Objects};
+use crate::actions::postgres::bucket::{Backups, Below, Objects, may_pass};
 use crate::actions::postgres::drafts::{bytes, drafts_in, free, mark};
 use crate::actions::postgres::keep::seal;
 use crate::actions::postgres::manifest::{
@@ -235,9 +235,4 @@ fn differs(file: &FileDigest, there: &Below) -> Option<String> {
 /// Says whether a name is one of a file beside its manifest, and nothing else.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']) && name != MANIFEST
-}
-
-/// Says whether a failed look tells nothing of what is there.
-fn may_pass(error: &ActionError) -> bool {
-    error.class.retryable() || error.class == FailureClass::Credentials
 }
