@@ -349,7 +349,8 @@ async fn read(
         until,
         tally: &tally,
     };
-    let (Assessed { entries, gone }, sessions) = assess_all(shared, sessions, &families).await?;
+    let (Assessed { entries, gone }, sessions) =
+        assess_all(shared, sessions, &families, wanted).await?;
     let dropped = essentials::dropped(&families, &entries);
     let said = |table| format!("{table}, which the estate calls essential, was dropped meanwhile");
     report.doubts.extend(dropped.into_iter().map(said));

@@ -1,7 +1,11 @@
 //! Families of relations, assessed by several sessions side by side: each takes the next until none is left.
+//!
+//! What is damaged may end the server process that reads it, and all sessions of the server with that. Families in whose middle a
+//! connection was lost are read once more, one at a time: then it is known at which one it happens.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::future::try_join_all;
 
@@ -11,9 +15,16 @@ use super::reader::{Reader, Shared};
 use super::relations::{Family, Kind, Relation};
 use super::report::Entry;
 use super::verdict::Verdict;
+use super::{Wanted, open};
 use crate::clients::postgres::Session;
 use crate::clients::postgres::long::STATEMENT_LIMIT;
-use crate::outcome::ActionError;
+use crate::outcome::{ActionError, FailureClass};
+
+/// A server whose process was ended by damage begins anew by itself: so often it is tried, and what is waited between.
+const OPENINGS: u32 = 60;
+const BETWEEN_OPENINGS: Duration = Duration::from_secs(1);
+/// Families that may end a session a second time; with each of them all sessions of the server may end.
+const ENDED_MAX: usize = 3;
 
 /// What became of the families.
 #[derive(Debug, Default)]
@@ -30,12 +41,13 @@ impl Assessed {
     }
 }
 
-/// Assesses families in their order by as many sessions as there are, and returns these. A connection that is lost ends
-/// all of it.
+/// Assesses families in their order by as many sessions as there are, and returns these, or one that was opened for those that were
+/// lost. A server that does not come back ends all of it.
 pub(super) async fn assess_all(
     shared: Shared<'_>,
     sessions: Vec<Session>,
     families: &[Family],
+    wanted: &Wanted<'_>,
 ) -> Result<(Assessed, Vec<Session>), ActionError> {
     let next = AtomicUsize::new(0);
     let workers = sessions.into_iter().map(|session| {
@@ -43,19 +55,85 @@ pub(super) async fn assess_all(
         async move {
             let mut assessed = Assessed::default();
             while let Some(family) = families.get(next.fetch_add(1, Ordering::Relaxed)) {
-                assessed.extend(reader.family(family).await?);
+                match reader.family(family).await {
+                    Ok(found) => assessed.extend(found),
+                    Err(error) if is_lost(&error) => return Ok((assessed, Err(family))),
+                    Err(error) => return Err(error),
+                }
             }
-            Ok::<_, ActionError>((assessed, reader.session))
+            Ok::<_, ActionError>((assessed, Ok(reader.session)))
         }
     });
     // When one fails the others are dropped: their connections close, and the server ends their statements.
     let found = try_join_all(workers).await?;
-    let (mut all, mut sessions) = (Assessed::default(), Vec::new());
-    for (assessed, session) in found {
+    let (mut all, mut sessions, mut again) = (Assessed::default(), Vec::new(), Vec::new());
+    for (assessed, ended) in found {
         all.extend(assessed);
-        sessions.push(session);
+        match ended {
+            Ok(session) => sessions.push(session),
+            Err(family) => again.push(family),
+        }
     }
-    Ok((all, sessions))
+    if again.is_empty() {
+        return Ok((all, sessions));
+    }
+    again.extend(families.iter().skip(next.into_inner()));
+    let session = one_by_one(shared, &again, &mut all, wanted).await?;
+    Ok((all, vec![session]))
+}
+
+/// Assesses families one at a time, each by a session that was there before it: one that ends it is known by that.
+async fn one_by_one(
+    shared: Shared<'_>,
+    families: &[&Family],
+    all: &mut Assessed,
+    wanted: &Wanted<'_>,
+) -> Result<Session, ActionError> {
+    let mut reader = Reader { shared, session: opened(shared, wanted).await? };
+    let mut ended = 0;
+    for family in families {
+        if ended == ENDED_MAX {
+            let why = format!(
+                "not read, for the server had ended {ENDED_MAX} sessions at others before it"
+            );
+            all.entries.extend(unread(family, &why));
+            continue;
+        }
+        match reader.family(family).await {
+            Ok(found) => all.extend(found),
+            Err(error) if is_lost(&error) => {
+                let why = format!(
+                    "the connection was lost twice while it was read: see the server's log, for damage can end a server process ({})",
+                    error.message
+                );
+                all.entries.extend(unread(family, &why));
+                ended += 1;
+                reader.session = opened(shared, wanted).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(reader.session)
+}
+
+fn unread(family: &Family, why: &str) -> impl Iterator<Item = Entry> {
+    family.members().map(move |relation| Entry::new(family, relation, Verdict::Unread(why.into())))
+}
+
+/// Opens a session, as soon as the server lets one in again.
+async fn opened(shared: Shared<'_>, wanted: &Wanted<'_>) -> Result<Session, ActionError> {
+    for _ in 1..OPENINGS {
+        match open(shared.clients, wanted).await.map_err(ActionError::from) {
+            Err(error) if is_lost(&error) => shared.clients.clock.sleep(BETWEEN_OPENINGS).await,
+            opened => return opened,
+        }
+    }
+    Ok(open(shared.clients, wanted).await?)
+}
+
+/// Says whether a session was lost, which says nothing of what it read.
+fn is_lost(error: &ActionError) -> bool {
+    error.class == FailureClass::Transient
 }
 
 impl Reader<'_> {
