@@ -97,6 +97,8 @@ impl Field {
 pub(super) struct Column {
     pub name: String,
     pub kind: String,
+    /// Of the type `json`: it keeps what is written, and some of that becomes no value of the server
+    pub as_written: bool,
 }
 
 /// The table of events; names are as SQL takes them.
@@ -256,13 +258,14 @@ fn experiments(
     wrong: &mut Vec<String>,
 ) -> (Vec<(Field, Column)>, Column) {
     let mut fields = Vec::new();
-    let mut id = Column { name: String::new(), kind: String::new() };
+    let mut id = Column { name: String::new(), kind: String::new(), as_written: false };
     for (key, name) in wanted.table.columns() {
         let Some(name) = name else { continue };
         let field = Field::parse(key);
         let shape = field.map_or(Shape::Any, Field::shape);
         let Some(found) = all.get(key, name, shape, wrong) else { continue };
-        let column = Column { name: identifier(name), kind: found.kind.clone() };
+        let (kind, as_written) = (found.kind.clone(), found.keeps_as_written());
+        let column = Column { name: identifier(name), kind, as_written };
         let said = table.said();
         match field {
             Some(field) => {

@@ -4,6 +4,7 @@ use tokio_postgres::error::SqlState;
 
 use super::layout::{Field, Layout, Place, unreadable};
 use super::own::Begun;
+use super::stored::same_json;
 use crate::clients::Clients;
 use crate::clients::postgres::{Batch, Session, say_who_blocks};
 use crate::engine::ports::Call;
@@ -140,8 +141,11 @@ async fn portion(
 /// Returns the condition under which a row is as this step wrote it.
 fn as_written(layout: &Layout) -> String {
     let same = layout.fields.iter().map(|(field, column)| {
-        let json = if Field::is_json(*field) { "::jsonb" } else { "" };
-        format!("x.{}{json} is not distinct from i.is_{}{json}", column.name, field.key())
+        let written = format!("i.is_{}", field.key());
+        if Field::is_json(*field) {
+            return same_json(column, &written);
+        }
+        format!("x.{} is not distinct from {written}", column.name)
     });
     same.collect::<Vec<_>>().join(" and ")
 }

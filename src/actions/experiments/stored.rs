@@ -1,11 +1,16 @@
 //! The rows of experiments as they are stored: compared with what was rebuilt, and written.
 
 use super::experiment::Experiment;
-use super::layout::{Field, Layout, unreadable};
+use super::layout::{Column, Field, Layout, unreadable};
 use super::own::Begun;
 use crate::clients::Clients;
-use crate::clients::postgres::{Batch, Parameter, Session};
+use crate::clients::postgres::{Batch, Parameter, Session, literal};
 use crate::outcome::{ActionError, FailureClass};
+
+/// JSON of which the server may make no value, though a column of the type `json` keeps it: the character zero, halves of a
+/// pair of surrogates, numbers of too many digits. More than that fits it, such as a backslash before `u0000`.
+const NO_VALUE: &str =
+    r#"\\u0000|\\u[dD][89a-fA-F]|[0-9]{255}|(^|[^0-9a-zA-Z."-])-?[0-9][0-9.]*[eE][-+]?[0-9]{4}"#;
 
 /// How a row stands to what was rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +63,26 @@ fn cast(field: Field, kind: &str) -> String {
 }
 
 /// Returns the condition under which a stored value is another than the rebuilt one.
-fn differs((field, column): &(Field, super::layout::Column)) -> String {
+fn differs((field, column): &(Field, Column)) -> String {
     if field.is_json() {
-        return format!("x.{}::jsonb is distinct from n.{}::jsonb", column.name, field.key());
+        let key = field.key();
+        return format!("not ({})", same_json(column, &format!("n.{key}")));
     }
     format!("x.{} is distinct from {}", column.name, cast(*field, &column.kind))
+}
+
+/// Returns the condition under which a stored value is the same JSON as another, which is a value of the server.
+pub(super) fn same_json(column: &Column, other: &str) -> String {
+    let stored = format!("x.{}", column.name);
+    let values = format!("{stored}::jsonb is not distinct from {other}::jsonb");
+    if !column.as_written {
+        return values;
+    }
+    // Such a value is the same only where it is written so: nothing of it is read that could fail.
+    format!(
+        "case when {stored}::text ~ {} then {stored}::text is not distinct from {other}::text else {values} end",
+        literal(NO_VALUE)
+    )
 }
 
 /// Returns the query that holds stored rows against rebuilt ones.

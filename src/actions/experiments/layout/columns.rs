@@ -55,6 +55,11 @@ impl Known {
         }
     }
 
+    /// Says whether it keeps JSON as it is written, whatever that is worth as a value.
+    pub(super) fn keeps_as_written(&self) -> bool {
+        self.base == "json"
+    }
+
     fn holds(&self, shape: Shape) -> bool {
         let category = self.category.as_str();
         match shape {

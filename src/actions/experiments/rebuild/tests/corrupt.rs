@@ -60,6 +60,43 @@ async fn a_payload_that_json_takes_and_the_server_cannot_read_is_listed() {
     assert_eq!(lab.wrong().await, "");
 }
 
+#[tokio::test]
+async fn a_stored_value_that_the_server_cannot_read_is_rebuilt_and_comes_back_as_it_was_written() {
+    let Some(lab) = Lab::open(8).await else { return };
+    // A backslash before `u0000` is no such value, and is the same only as it is written.
+    let sql = r#"alter table lab.experiments alter config type json using config::text::json;
+        update lab.experiment_events set payload = '{"config": {"x": "\\u0000"}}'
+            where experiment_id = 5 and sequence = 2"#;
+    lab.server.sql("phoenix", sql).await;
+    let first = lab.done("01A", &json!({})).await.expect("rebuilt");
+    assert_eq!(first.outputs["rebuilt"], 8);
+    let sql = r#"create table lab.kept as select id, config from lab.experiments;
+        update lab.experiments set config = '{"note": "\u0000"}' where id = 1;
+        update lab.experiments set config = '{"note":  "\ud800", "a": 1, "a": 2}' where id = 2;
+        update lab.experiments set config = '{"n": -1.0E-20000}' where id = 3;
+        update lab.experiments set config = ' ["1e20000", "\\u0000"]' where id = 4"#;
+    lab.server.sql("phoenix", sql).await;
+    let damaged = lab.digest().await;
+    for (run, rebuilt) in [("01B", 4), ("01C", 0)] {
+        let performed = lab.done(run, &json!({})).await.expect("rebuilt");
+        assert_eq!(performed.outputs["rebuilt"], rebuilt, "{performed:?}");
+    }
+    let wrong = "select count(*)::text from lab.experiments x join lab.recomputed r using (id) \
+        where x.config::jsonb is distinct from r.state -> 'config'";
+    assert_eq!(lab.text(wrong).await, "0");
+    // What somebody else wrote since is no value either, and stays.
+    let theirs = r#"update lab.experiments set config = '{"theirs": "\u0000"}' where id = 1"#;
+    lab.server.sql("phoenix", theirs).await;
+    let error = lab.reverted(&call("01B", &json!({}))).await.expect_err("not all of it");
+    let said = "3 experiments are as before; 1 were changed by somebody else since they were rebuilt, and stay: 1";
+    assert!(error.message.contains(said), "{error}");
+    let as_rebuilt = "update lab.experiments x set config = k.config from lab.kept k \
+        where k.id = x.id and x.id = 1";
+    lab.server.sql("phoenix", as_rebuilt).await;
+    lab.reverted(&call("01B", &json!({}))).await.expect("all of it");
+    assert_eq!(lab.digest().await, damaged, "to the last byte");
+}
+
 fn said(finding: &Value) -> String {
     let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
     format!("{} {} {}: {}", text("experiment"), finding["sequence"], text("reason"), text("said"))
