@@ -6,6 +6,7 @@
 //! and what the application reads to lead there.
 
 mod cname;
+mod fenced;
 mod name;
 mod object;
 mod proof;
@@ -25,7 +26,7 @@ use crate::clients::tcp;
 use crate::engine::ports::{Armed, Call, Image, Observation, Performed};
 use crate::estate::types::ApplicationEndpoint;
 use crate::ids::RunId;
-use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation};
+use crate::outcome::{ActionError, Difference, Effect, FailureClass, Fidelity, Obligation, WARNS};
 use crate::runbook::catalogue::actions::DatabaseRepoint;
 use crate::span::Span;
 use object::{Kind, Object};
@@ -261,6 +262,13 @@ pub(crate) async fn observe(
         seen.evidence.push(why);
         (seen.satisfied, seen.under_way) = (false, true);
     }
+    // A dry run looks before anything is fenced. A way back looks as well, and must not be barred: what is open is said here,
+    // and refused right before the application is told.
+    if clients.guard.is_armed() {
+        let found = Box::pin(fenced::holds(clients, with, &seen.live, &seen.desired)).await;
+        let said = found.unwrap_or_else(|error| Some(format!("{WARNS}{error}")));
+        seen.evidence.extend(said);
+    }
     seen.differences = differences(&scene, &seen.live, &seen.desired);
     if seen.satisfied {
         seen.obligations = damaged(clients, with)?.into_iter().collect();
@@ -362,6 +370,7 @@ pub(crate) async fn perform(
     Box::pin(proof::lets_in(clients, with)).await?;
     let (what, kept) = (scene.what(), scene.kept(from, to));
     name::outlasts(clients, call, &what, kept)?;
+    let unsure = Box::pin(fenced::holds(clients, with, from, to)).await?;
     let wrote = scene.write(clients, call, &from["endpoint"], &to["endpoint"], false).await?;
     let restarted = async {
         name::forgotten(clients, call, &what, kept).await;
@@ -373,6 +382,7 @@ pub(crate) async fn perform(
     let mut notes = vec![format!("{what} names {}", with.address)];
     notes.extend(scene.workloads.iter().map(|workload| format!("restarted {workload}")));
     notes.extend(proofs);
+    notes.extend(unsure);
     let obligations = damaged(clients, with)?.into_iter().collect();
     Ok(Performed { after: to.clone(), outputs: Map::new(), obligations, notes })
 }

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 
+#[path = "repoint/fenced_tests.rs"]
+mod fences;
 #[path = "repoint/name_tests.rs"]
 mod names;
 
@@ -376,6 +378,9 @@ async fn a_damaged_database_that_is_given_up_stays_open() {
         call.with.insert("damaged".to_owned(), json!("phoenix-prod"));
         let seen = observe(&world.clients, &call).await.expect("observed");
         let done = perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
+        // Nobody answers there: that is said, and bars nothing.
+        let unasked = "! whether phoenix-prod is fenced cannot be asked";
+        assert!(done.notes.iter().any(|line| line.starts_with(unasked)), "{:?}", done.notes);
         let [open] = done.obligations.as_slice() else { panic!("{:?}", done.obligations) };
         assert_eq!(open.id, "damaged-phoenix-prod");
         assert!(open.how.contains(how), "{open:?}");

@@ -7,7 +7,7 @@
 mod obstacles;
 mod scene;
 
-pub(in crate::actions) use obstacles::open_still;
+pub(in crate::actions) use obstacles::{open_still, was_closed};
 
 use serde_json::{Map, Value, json};
 

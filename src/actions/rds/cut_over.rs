@@ -9,6 +9,8 @@ mod rename;
 mod shown;
 mod written;
 
+pub(in crate::actions) use ready::{not_asked, still_open};
+
 use serde_json::{Map, Value, json};
 
 use super::applied;

@@ -188,6 +188,19 @@ pub(in crate::actions) async fn open_still(
     Ok(Some(open.join(", ")))
 }
 
+/// Says whether a fence of this program was put on the estate's database on an instance and never taken off, whatever somebody
+/// has opened of it since.
+pub(in crate::actions) async fn was_closed(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+) -> Result<bool, ActionError> {
+    let estate = database(clients)?;
+    let roles = &estate.connection.application_roles;
+    let known = Known::read(clients, instance, session, &estate.name, roles).await?;
+    Ok(known.comment.note.closed.is_some())
+}
+
 /// Holds that the application gets into the restored database and may write there.
 async fn not_open(
     clients: &Clients,
