@@ -6,6 +6,7 @@
 
 mod archive;
 mod granting;
+mod owed;
 mod part;
 mod room;
 mod rows;
@@ -29,14 +30,14 @@ use crate::clients::postgres::tools::{Found, Tool, find, restores_on};
 use crate::clients::postgres::{connect_to, database, identifier, login, watched_to};
 use crate::clients::process::{self, Ended, Hearing, Program, ProgramEnd, Scrub};
 use crate::engine::ports::{Armed, Call, Observation, Performed};
-use crate::outcome::{ActionError, Difference, FailureClass, Obligation, WARNS};
+use crate::outcome::{ActionError, Difference, FailureClass};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::sandbox::programs::Purpose;
 use crate::shell::line;
 use crate::span::Span;
 use archive::{Archive, Told};
 pub(super) use part::Part;
-use target::{State, Target, begun};
+use target::{State, Target, begun, named};
 
 /// The database every server has, to make and drop others from.
 pub(super) const MAINTENANCE: &str = "postgres";
@@ -62,10 +63,11 @@ pub(crate) async fn observe(
         State::Whole(of) => {
             let mut seen = Observation::new(live.seen(), live.seen());
             seen.outputs = outputs(with, &of.dump, &of.taken);
-            if !with.tables.is_all() {
-                // Killed before it could say so: it is owed all the same.
-                seen.obligations = vec![rows::owed_still(clients, with, of).await];
-            }
+            // Killed before it could say so: it is owed all the same.
+            seen.obligations = match with.tables.is_all() {
+                true => of.owed.clone(),
+                false => vec![rows::owed_still(clients, with, of).await],
+            };
             Ok(seen)
         }
         State::Foreign { said } => {
@@ -173,14 +175,17 @@ pub(crate) async fn perform(
         call.progress.tell("gathering statistics", None);
         notes.extend(target.analyze(clients, &draft).await.map_err(begun)?);
     }
-    notes.extend(target.finish(clients, &draft, manifest, began).await.map_err(begun)?);
+    notes.extend(target.give(clients, &draft, manifest).await.map_err(begun)?);
+    // Of some tables a look finds out by itself what is owed.
+    let owed = match &part {
+        Some(_) => Vec::new(),
+        None => owed::of(with, &notes, (&left, &later)),
+    };
+    target.finish(clients, &draft, manifest, (began, &owed)).await.map_err(named)?;
     staged.done().await;
     let obligations = match &part {
         Some(part) => vec![rows::owed(clients, with, manifest, part).await],
-        None => not_given(&with.into, &notes)
-            .into_iter()
-            .chain(extensions::obligation(&with.instance, &with.into, (&left, &later)))
-            .collect(),
+        None => owed,
     };
     notes.extend(extensions::said(&left));
     let rows = part.as_ref().map_or(manifest.rows(), Part::rows);
@@ -227,24 +232,6 @@ async fn fill(
         "see its whole output in the run's artifacts".to_owned()
     };
     Err(ActionError::unchanged(class, message).hint(hint))
-}
-
-/// Returns what stays open where the restored database lacks something the dumped one had.
-fn not_given(database: &str, notes: &[String]) -> Option<Obligation> {
-    let mut lacks = notes.iter().filter_map(|note| note.strip_prefix(WARNS));
-    let (first, more) = (lacks.next()?, lacks.count());
-    let others = if more > 0 {
-        format!("; and {more} more, see its notes in the audit")
-    } else {
-        String::new()
-    };
-    Some(Obligation {
-        id: format!("lacks-{database}"),
-        say: format!("{database} lacks what the dumped database had: {first}{others}"),
-        how: "do it by hand as the server's administrator before the application is let in"
-            .to_owned(),
-        closed_by: None,
-    })
 }
 
 /// Returns how long the restore of a dump into a database took, as that database itself says; `None` where it is of another
@@ -309,8 +296,20 @@ async fn chosen(
     let mut listing = dumps.list(clients, &database.name).await?;
     let Sorted { own, foreign } = Origin { database, system }.sort(listing.dumps)?;
     listing.others.extend(foreign);
-    let others = listing.others;
-    let Some(newest) = own.into_iter().next() else {
+    let (mut newest, mut others) = (None, listing.others);
+    for dump in own {
+        // What a proof found to be other than it should be is taken by its name alone.
+        match dumps.proof(clients, &dump.manifest).await?.and_then(|proof| proof.failed) {
+            None => {
+                newest = Some(dump);
+                break;
+            }
+            Some(why) => {
+                others.push(format!("{}: its last proof failed: {why}", dump.manifest.name))
+            }
+        }
+    }
+    let Some(newest) = newest else {
         let error = dumps.missing(&format!("a dump of {} with a manifest", database.name));
         return Err(match others.as_slice() {
             [] => error,
@@ -437,6 +436,10 @@ fn outputs(with: &PostgresRestore, dump: &str, taken: &str) -> Map<String, Value
 #[cfg(test)]
 #[path = "restore_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "restore/end_tests.rs"]
+mod end_tests;
 
 #[cfg(test)]
 #[path = "restore/part_tests.rs"]

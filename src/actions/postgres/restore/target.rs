@@ -1,8 +1,9 @@
 //! The database a restore makes. Until it is whole it has a name nobody uses, so that what bears the wanted name is whole.
 //!
 //! Whose a database is, and of which dump, stands in its comment: `phoenix-dr TOKEN DUMP TAKEN`, and once it is whole how
-//! many rows the restore has written, so that what others write after it is seen, and how long it took. Each attempt has a
-//! name of its own: what a dead process left running cannot write into this one's.
+//! many rows the restore has written, so that what others write after it is seen, how long it took, and what it leaves open.
+//! The last of it comes with the name, in one transaction: what bears the name owes nothing that is not said there. Each
+//! attempt has a name of its own: what a dead process left running cannot write into this one's.
 
 use std::time::Duration;
 
@@ -10,18 +11,20 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::MAINTENANCE;
+use super::{MAINTENANCE, owed};
 use crate::actions::postgres::manifest::Manifest;
 use crate::clients::Clients;
 use crate::clients::postgres::marks::{Comment, Note, noted};
-use crate::clients::postgres::{Session, connect_to, database, identifier, literal};
+use crate::clients::postgres::{Session, connect_to, database, identifier, literal, usage_of};
 use crate::clock::since;
 use crate::engine::ports::Call;
-use crate::outcome::{ActionError, Effect, FailureClass, WARNS};
+use crate::outcome::{ActionError, Effect, FailureClass, Obligation, WARNS};
 use crate::runbook::catalogue::actions::PostgresRestore;
 use crate::span::Span;
 
 const MARK: &str = "phoenix-dr";
+/// Words of a comment before the one that says what is left open.
+const WORDS: usize = 6;
 
 /// SQLSTATE of a database that somebody is in.
 const IN_USE: &str = "(55006)";
@@ -33,17 +36,19 @@ const LOOKS: u32 = 50;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Which dump a database is of, as its own comment says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Of {
     pub dump: String,
     /// Instant of the dump's snapshot
     pub taken: String,
     /// Rows that were written in it by the time it got its name
     pub written: Option<i64>,
+    /// What its restore left open
+    pub owed: Vec<Obligation>,
 }
 
 /// What there is of the new database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
     None,
     /// Attempts of this step that did not come to their end; of which dump, as far as that was written
@@ -109,7 +114,7 @@ impl Target {
             return Ok(match self.read(&comment) {
                 Some(of) => State::Whole(of),
                 None if comment.is_empty() => State::Foreign { said: String::new() },
-                None => State::Foreign { said: format!(" ({comment})") },
+                None => State::Foreign { said: format!(" ({})", brief(&comment)) },
             });
         }
         let mut found = None;
@@ -154,7 +159,9 @@ impl Target {
         let ours = words.next() == Some(MARK) && words.next() == Some(self.token.as_str());
         let (dump, taken) = (words.next()?, words.next()?);
         let written = words.next().and_then(|count| count.parse().ok());
-        ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned(), written })
+        // Behind how long it took; where nothing is open there is no such word.
+        let owed = words.nth(1).map(owed::read).unwrap_or_default();
+        ours.then(|| Of { dump: dump.to_owned(), taken: taken.to_owned(), written, owed })
     }
 
     /// Returns what the comment says, `more` behind what is known from the beginning.
@@ -206,37 +213,45 @@ impl Target {
         Ok(done.err().map(|error| format!("not done: analyze: {}", error.message)))
     }
 
-    /// Gives it what the dumped database had besides its objects, and then its name; returns what could not be given.
+    /// Gives it what the dumped database had besides its objects; returns what could not be given.
+    pub(super) async fn give(
+        &self,
+        clients: &Clients,
+        draft: &str,
+        manifest: &Manifest,
+    ) -> Result<Vec<String>, ActionError> {
+        if !self.part.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Nobody may be in it when it gets another name, this program included.
+        let inside = connect_to(clients, &self.instance, draft).await?;
+        let user = &database(clients)?.connection.user;
+        manifest.properties.give(clients, &inside, draft, user).await
+    }
+
+    /// Gives it its name, with everything that must not be without it: what it is, what is left open, and that everybody
+    /// gets in who got into the dumped one.
     pub(super) async fn finish(
         &self,
         clients: &Clients,
         draft: &str,
         manifest: &Manifest,
-        began: Timestamp,
-    ) -> Result<Vec<String>, ActionError> {
-        let notes = if self.part.is_empty() {
-            // Nobody may be in it when it gets another name, this program included.
-            let inside = connect_to(clients, &self.instance, draft).await?;
-            let user = &database(clients)?.connection.user;
-            manifest.properties.give(clients, &inside, draft, user).await?
-        } else {
-            Vec::new()
-        };
+        (began, owed): (Timestamp, &[Obligation]),
+    ) -> Result<(), ActionError> {
         let mut session = self.maintenance(clients).await?;
         self.left_alone(clients, &mut session, draft).await?;
         let written = self.written(clients, draft).await?;
-        let what = format!("give the restored database its name on {}", self.instance);
         let took = Span::seconds(since(began, clients.clock.now()).as_secs().max(1));
-        let comment = literal(&self.comment_of(manifest, &format!(" {written} {took}")));
-        let comment = format!("comment on database {} is {comment}", identifier(draft));
-        session.command(clients, &what, &comment).await?;
-        self.rename(clients, &session, draft).await?;
+        let comment = self.comment_of(manifest, &format!(" {written} {took}{}", owed::word(owed)));
+        let (old, new) = (identifier(draft), identifier(&self.name));
+        let mut statements = vec![
+            format!("comment on database {old} is {}", literal(&comment)),
+            format!("alter database {old} rename to {new}"),
+        ];
         if manifest.properties.public && self.part.is_empty() {
-            let new = identifier(&self.name);
-            let public = format!("grant connect, temporary on database {new} to public");
-            session.command(clients, &what, &public).await?;
+            statements.push(format!("grant connect, temporary on database {new} to public"));
         }
-        Ok(notes)
+        self.take_name(clients, &mut session, draft, &statements).await
     }
 
     /// Waits until those who filled it are gone: what a session wrote is counted as it ends, and it ends after its program.
@@ -259,22 +274,24 @@ impl Target {
         Ok(())
     }
 
-    /// Gives it its name. Whoever is in it, such as a monitoring agent that looks into every database, is sent away as far
-    /// as the estate's user may; a restore of hours is not begun anew for that.
-    async fn rename(
+    /// Gives it its name, by statements that are carried out together. Whoever is in it, such as a monitoring agent that
+    /// looks into every database, is sent away as far as the estate's user may; a restore of hours is not begun anew for that.
+    async fn take_name(
         &self,
         clients: &Clients,
-        session: &Session,
+        session: &mut Session,
         draft: &str,
+        statements: &[String],
     ) -> Result<(), ActionError> {
         let what = format!("give the restored database its name on {}", self.instance);
-        let rename =
-            format!("alter database {} rename to {}", identifier(draft), identifier(&self.name));
         let mut tries = RENAMES;
         loop {
-            let Err(error) = session.command(clients, &what, &rename).await else { return Ok(()) };
+            let Err(error) = at_once(clients, session, &what, statements).await else {
+                return Ok(());
+            };
             tries -= 1;
-            if tries == 0 || session.is_closed() || !error.message.contains(IN_USE) {
+            let refused = error.effect == Effect::None && error.message.contains(IN_USE);
+            if tries == 0 || session.is_closed() || !refused {
                 return Err(error);
             }
             let end = format!(
@@ -292,15 +309,10 @@ impl Target {
         }
     }
 
-    /// Returns how many rows were ever written in a database, as its server counts them.
+    /// Returns how many rows were ever written in a database, as its server counts them. What this program itself writes
+    /// there, such as the heartbeat of a cut over, is nothing that would be lost with it.
     async fn written(&self, clients: &Clients, database: &str) -> Result<i64, ActionError> {
-        let mut inside = connect_to(clients, &self.instance, database).await?;
-        let what = format!("count what was written in {database} on {}", self.instance);
-        let sql = "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 from pg_stat_user_tables";
-        let row = inside.read_one(clients, &what, sql, &[]).await?;
-        row.try_get(0).map_err(|error| {
-            ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
-        })
+        Ok(usage_of(clients, &self.instance, database).await?.changed_rows)
     }
 
     /// Drops what attempts of this step left, with whatever still runs in it; returns why one is still there.
@@ -339,8 +351,10 @@ impl Target {
             ))
         };
         let what = format!("ask who is in {name} on {instance}");
+        // Of sessions the estate's user may know nothing of, all that is known is that they are there.
         let sql = "select count(*), coalesce(string_agg(distinct usename::text, ', '), '') from pg_stat_activity \
-                   where datname = $1 and backend_type = 'client backend' and application_name <> 'phoenix-dr'";
+                   where datname = $1 and usesysid is not null and coalesce(application_name, '') <> 'phoenix-dr' \
+                   and coalesce(backend_type, 'client backend') = 'client backend'";
         let row = session.read_one(clients, &what, sql, &[name]).await?;
         let unreadable = |error: tokio_postgres::Error| {
             ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
@@ -377,8 +391,10 @@ impl Target {
             Some((Some(of), _)) => self.drop(clients, &mut session, &of).await,
             Some((None, comment)) => {
                 let message = format!(
-                    "the database {} on {} is not the one this step made ({comment})",
-                    self.name, self.instance
+                    "the database {} on {} is not the one this step made ({})",
+                    self.name,
+                    self.instance,
+                    brief(&comment)
                 );
                 Err(ActionError::unchanged(FailureClass::Conflict, message)
                     .hint("find out whose it is; it was left as it is"))
@@ -398,7 +414,38 @@ pub(super) fn took(comment: &str, dump: &str) -> Option<Span> {
     words.get(5)?.parse().ok().filter(|_| of == dump)
 }
 
+/// Carries statements out in one transaction: all of them, or none.
+async fn at_once(
+    clients: &Clients,
+    session: &mut Session,
+    what: &str,
+    statements: &[String],
+) -> Result<(), ActionError> {
+    let batch = session.batch(clients, what).await?;
+    for statement in statements {
+        batch.execute(statement, &[]).await?;
+    }
+    batch.commit().await
+}
+
+/// Returns what a comment says of whose a database is: what its restore left open is long, and somebody else's business.
+fn brief(comment: &str) -> String {
+    let words = comment.split(' ');
+    if comment.starts_with(&format!("{MARK} ")) {
+        return words.take(WORDS).collect::<Vec<_>>().join(" ");
+    }
+    comment.to_owned()
+}
+
 /// From here on there is a database that was not there before.
 pub(super) fn begun(error: ActionError) -> ActionError {
     ActionError { effect: Effect::Applied, ..error }
+}
+
+/// The same where it gets its name: what nobody knows of that a look tells.
+pub(super) fn named(error: ActionError) -> ActionError {
+    match error.effect {
+        Effect::Unknown => error,
+        Effect::None | Effect::Applied => begun(error),
+    }
 }
