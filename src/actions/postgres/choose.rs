@@ -1,12 +1,13 @@
 //! `postgres.choose_recovery_point`: has one of the recovery points chosen, as `rds.choose_recovery_point` does.
 //!
 //! Changes nothing. One that no restore ever proved, or that must be expected to carry the damage, is not offered unless the
-//! step says that it may be.
+//! step says that it may be. What could not be looked at stands among them, and then none is taken that nobody named.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::points::{Asked, Damage, Point, PointKind, Points, list};
+use super::bucket::may_pass;
+use super::points::{Asked, Damage, Point, PointKind, Points, Unread, list};
 use super::target::{NoTarget, RecoveryTarget};
 use crate::actions::choice;
 use crate::actions::foresee::Foreseen;
@@ -22,6 +23,8 @@ use crate::span::Span;
 
 /// What nobody can tell of a copy where that was left out.
 const UNSAID: &str = "when the damage began was not said";
+/// What of a candidate's detail is for commands alone, and no output.
+const PACKED: &str = "packed";
 
 /// Measures the recovery points and offers those that may be taken.
 pub(crate) async fn observe(
@@ -40,12 +43,11 @@ pub(crate) async fn observe(
     };
     let database = database(clients)?;
     let target = target(with)?;
-    let Points { mut points, remarks } = list(clients, &Asked { incident, now, regions }).await?;
+    let asked = Asked { incident, now, regions };
+    let Points { mut points, remarks, unread } = list(clients, &asked).await?;
     if let Some(target) = &target {
         points.iter_mut().for_each(|point| aim(point, target, incident.unwrap_or(now)));
     }
-    let untold =
-        target.filter(|target| matches!(target, RecoveryTarget::Name(_) | RecoveryTarget::Lsn(_)));
     let chosen = call.choice.as_ref().map(|choice| choice.id.clone());
     let mut seen = Observation::new(json!({ "chosen": null }), json!({ "chosen": chosen }));
     seen.satisfied = false;
@@ -58,25 +60,72 @@ pub(crate) async fn observe(
         .iter()
         .map(|point| candidate(database, point, with.unverified))
         .collect::<Result<_, _>>()?;
-    if said.is_none() {
-        all.iter_mut()
-            .for_each(|candidate| candidate.doubts.push(format!("{UNSAID}: it may be in it")));
-    }
-    if let Some(target) = untold {
-        let doubt = format!("whether `{target}` is from before the damage only its WAL tells");
-        all.iter_mut().for_each(|candidate| candidate.doubts.push(doubt.clone()));
-    }
+    let doubts: Vec<String> =
+        unsaid(said).into_iter().chain(target.as_ref().and_then(untold)).collect();
     let counted = incident.map(|at| at.to_string()).unwrap_or_default();
     for candidate in &mut all {
+        candidate.doubts.extend(doubts.iter().cloned());
         candidate.detail["incident"] = json!(counted);
     }
-    seen.choices = choice::offered(all, with.choose.as_deref().filter(|id| *id != "ask"))?;
+    let named = with.choose.as_deref().filter(|id| *id != "ask");
+    seen.choices = offered(all, named, &unread)?;
     if seen.choices.iter().all(|candidate| candidate.unusable.is_some()) {
-        return Err(nothing_usable(&seen.choices, with.unverified));
+        return Err(nothing_usable(&seen.choices, with.unverified, &unread));
     }
     seen.context = json!({ "choices": seen.choices });
     seen.commands = commands(clients, &seen.choices);
     Ok(seen)
+}
+
+/// Returns the doubt of every copy where nobody said when the damage began.
+fn unsaid(said: Option<Timestamp>) -> Option<String> {
+    said.is_none().then(|| format!("{UNSAID}: it may be in it"))
+}
+
+/// Returns the doubt of a target of which its log alone tells where in time it is.
+fn untold(target: &RecoveryTarget) -> Option<String> {
+    match target {
+        RecoveryTarget::Name(_) | RecoveryTarget::Lsn(_) => {
+            Some(format!("whether `{target}` is from before the damage only its WAL tells"))
+        }
+        RecoveryTarget::Latest | RecoveryTarget::Time(_) => None,
+    }
+}
+
+/// Returns what is to be chosen from, with what could not be looked at. One that was named is not called missing while it may be
+/// in that.
+fn offered(
+    mut all: Vec<Candidate>,
+    named: Option<&str>,
+    unread: &[Unread],
+) -> Result<Vec<Candidate>, ActionError> {
+    all.extend(unread.iter().map(not_looked_at));
+    if let (Some(id), Some(Unread { title, error, .. })) = (named, unread.first())
+        && !all.iter().any(|candidate| candidate.id == id)
+    {
+        let message = format!(
+            "whether there is a recovery point `{id}` is not known: {title} could not be looked at: {error}"
+        );
+        return Err(ActionError { message, ..error.clone() });
+    }
+    choice::offered(all, named)
+}
+
+/// Returns what could not be looked at as one that cannot be taken. It counts as one that the estate names and that is not there:
+/// a better one may be in it, so that only a person takes another in its place.
+fn not_looked_at(unread: &Unread) -> Candidate {
+    Candidate {
+        id: unread.id.clone(),
+        title: unread.title.clone(),
+        loss: None,
+        forecast: None,
+        reversible: true,
+        unusable: Some(format!("it could not be looked at, or not all of it: {}", unread.error)),
+        absent: true,
+        notes: Vec::new(),
+        doubts: Vec::new(),
+        detail: json!({}),
+    }
 }
 
 /// Returns what a person types for each candidate that can be taken.
@@ -98,7 +147,10 @@ fn by_hand(clients: &Clients, candidate: &Candidate) -> Vec<String> {
     if detail["kind"] == "base_backup" {
         let path = text("path");
         let name = path.rsplit('/').next().unwrap_or(&path);
-        return by_hand::dumps::point_in_time(estate, (name, &[]), &text("target"));
+        let packed = detail[PACKED].as_array().into_iter().flatten();
+        let packed: Vec<String> =
+            packed.filter_map(|file| Some(file.as_str()?.to_owned())).collect();
+        return by_hand::dumps::point_in_time(estate, (name, &packed), &text("target"));
     }
     let primary = estate.database.as_ref().map(|database| database.primary.id.as_str());
     let with = json!({ "instance": primary, "dump": detail["dump"], "into": "NEW_DATABASE" });
@@ -175,7 +227,23 @@ fn aim(point: &mut Point, target: &RecoveryTarget, incident: Timestamp) {
     }
     let from_before = reached.filter(|_| point.damage == Damage::Before);
     point.loss = from_before.map(|at| Span(since(at, incident)));
-    point.target = Some(target.clone());
+    point.target = Some(bound(point, target));
+}
+
+/// Returns a target as what was looked at: as far as the log leads is a position, for it leads further by the time of the
+/// restore. Over a gap it is left, and refused there: it would silently be less.
+fn bound(point: &Point, target: &RecoveryTarget) -> RecoveryTarget {
+    let whole = point.lsn.filter(|_| point.missing.is_empty());
+    match (target, whole) {
+        (RecoveryTarget::Latest, Some(end)) => RecoveryTarget::Lsn(end),
+        (
+            RecoveryTarget::Latest
+            | RecoveryTarget::Time(_)
+            | RecoveryTarget::Lsn(_)
+            | RecoveryTarget::Name(_),
+            _,
+        ) => target.clone(),
+    }
 }
 
 fn instant(
@@ -228,6 +296,7 @@ fn detail(database: &Database, point: &Point) -> Result<Value, serde_json::Error
         "dump": name("dump:"),
         "backup": name("base:"),
         "path": point.path.clone().unwrap_or_default(),
+        PACKED: point.packed.clone(),
         "target": point.target.as_ref().map(ToString::to_string).unwrap_or_default(),
         "taken": point.taken.map(|taken| taken.to_string()).unwrap_or_default(),
         "point": rds.unwrap_or_else(|| json!({})),
@@ -257,13 +326,14 @@ fn whereabouts<'a>(database: &'a Database, point: &'a Point) -> (&'a str, &'a st
 
 fn outputs(chosen: &Candidate) -> Map<String, Value> {
     let mut outputs = chosen.detail.as_object().cloned().unwrap_or_default();
+    outputs.remove(PACKED);
     let loss = chosen.loss.map_or_else(|| "unknown".to_owned(), |loss| loss.to_string());
     outputs.insert("loss".to_owned(), json!(loss));
     outputs.insert("reversible".to_owned(), json!(chosen.reversible));
     outputs
 }
 
-fn nothing_usable(candidates: &[Candidate], unverified: bool) -> ActionError {
+fn nothing_usable(candidates: &[Candidate], unverified: bool, unread: &[Unread]) -> ActionError {
     let reasons: Vec<String> = candidates
         .iter()
         .map(|candidate| {
@@ -276,7 +346,12 @@ fn nothing_usable(candidates: &[Candidate], unverified: bool) -> ActionError {
     } else {
         "prove one by a restore (docs/postgres.md), or have the step say `unverified: true`, knowing what that means"
     };
-    ActionError::unchanged(FailureClass::NotFound, message).hint(hint)
+    // What nobody could look at just now may be usable in a moment.
+    match unread.iter().map(|unread| &unread.error).find(|error| may_pass(error)) {
+        Some(error) => ActionError::unchanged(error.class, message)
+            .hint(error.hint.as_deref().unwrap_or("try again, or mend what cannot be looked at")),
+        None => ActionError::unchanged(FailureClass::NotFound, message).hint(hint),
+    }
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ async fn the_archived_wal_carries_a_base_backup_up_to_the_first_gap() {
     let sunday = find(&points, "base:sunday");
     let until = sunday.until.expect("the WAL has commits");
     assert!(until > first && until < last, "{first} < {until} < {last}");
-    assert_eq!((&sunday.target, sunday.missing.len()), (&Some(RecoveryTarget::Latest), 0));
+    let end = sunday.lsn.expect("the WAL was read");
+    assert_eq!((&sunday.target, sunday.missing.len()), (&Some(RecoveryTarget::Lsn(end)), 0));
     assert!(sunday.unusable.is_none() && sunday.bytes.expect("its size") > 1 << 20, "{sunday:?}");
     // An instant within is gone back to, and no further.
     let points = lab.points(Some(first)).await;
@@ -130,6 +131,44 @@ async fn the_archived_wal_carries_a_base_backup_up_to_the_first_gap() {
     assert_eq!(sunday.missing, [name]);
     assert!(sunday.until.expect("still some") < until);
     assert_eq!(sunday.target, sunday.lsn.map(RecoveryTarget::Lsn), "not silently less");
+}
+
+#[tokio::test]
+async fn what_is_archived_after_the_choice_is_not_restored_with_it() {
+    let Some(lab) = Lab::open().await else { return };
+    lab.server.sql("phoenix", "insert into orders values (1)").await;
+    lab.server.archived().await;
+    // It began a moment ago: nothing of it is archived yet.
+    let incident = lab.now().await;
+    let with = |target: &str| json!({ "incident": incident.to_string(), "target": target, "unverified": true });
+    let sunday = async |target: &'static str| {
+        let seen = lab.choices(with(target)).await.expect("it can be taken");
+        seen.choices.into_iter().find(|choice| choice.id == "base:sunday").expect("listed")
+    };
+    let chosen = sunday("").await;
+    let points = lab.points(Some(incident)).await;
+    let end = find(&points, "base:sunday").lsn.expect("the WAL was read");
+    assert_eq!(chosen.detail["target"], format!("lsn {end}"));
+    assert_eq!(sunday("latest").await.detail["target"], format!("lsn {end}"));
+    // While somebody decides the damage is archived as well.
+    lab.server.sql("phoenix", "delete from orders").await;
+    lab.server.archived().await;
+    assert_eq!(sunday("").await.detail["target"], format!("time {incident}"), "of a new look");
+    let server = json!({
+        "data": lab.server.directory("restored").join("data"),
+        "listen": crate::clients::tcp::tests::closed(),
+        "user": Server::user(),
+    });
+    let more = json!({
+        "base_backups": { "directory": lab.bases, "wal": lab.wal },
+        "recovered": { "id": "phoenix-recovered", "server": server },
+    });
+    let (clients, _armed) = testing::armed(lab.server.estate(&more));
+    let clients = clients.with_artifacts(lab.artifacts.path().to_owned());
+    let with = json!({ "backup": chosen.detail["backup"], "target": chosen.detail["target"] });
+    let (call, _news) = testing::call(ActionName::PostgresRestorePointInTime, with);
+    let seen = observe(&clients, &call).await.expect("it goes there");
+    assert_eq!(seen.context["goal"], format!("lsn {end}"), "and no further");
 }
 
 #[tokio::test]
@@ -251,6 +290,15 @@ async fn what_was_copied_after_the_damage_began_is_expected_to_carry_it() {
     assert_eq!((monday.loss, monday.unusable.as_deref()), (None, None));
     assert_eq!(find(&points, "base:monday").loss, None, "neither does the list say what is lost");
     assert_eq!(monday.doubts[0], "carries the same damage unless proven otherwise");
+    // What is packed is unpacked by hand, too.
+    let typed = |command: &str, file: &str| {
+        let mut lines = seen.commands.iter();
+        lines.any(|line| line.starts_with(command) && line.contains(file))
+    };
+    assert!(typed("tar -xf ", "/monday/base.tar.gz"), "{:?}", seen.commands);
+    assert!(typed("tar -xf ", "/monday/pg_wal.tar.gz"), "{:?}", seen.commands);
+    assert!(typed("cp -a ", "/sunday") && !typed("cp -a ", "/monday"), "{:?}", seen.commands);
+    assert!(!outputs(monday).contains_key("packed"), "it is for nobody else");
     // Where nobody said when it began, nothing is restored from behind what is known to be too late.
     let latest = lab.choices(json!({ "incident": "", "latest": incident.to_string() })).await;
     let latest = latest.expect("one is proved");
@@ -319,6 +367,7 @@ async fn a_replica_of_ones_own_is_listed_as_what_carries_the_same_damage() {
 async fn what_is_no_backup_is_left_out_aloud() {
     let Some(lab) = Lab::open().await else { return };
     std::fs::create_dir(lab.bases.join("cut")).expect("made");
+    lab.server.base_backup(&lab.bases.join("packed"), &["--format=tar"]);
     lab.server.base_backup(&lab.bases.join("altered"), &[]);
     let manifest = lab.bases.join("altered/backup_manifest");
     let text = std::fs::read_to_string(&manifest).expect("read").replacen("8192", "8193", 1);
@@ -348,4 +397,9 @@ async fn what_is_no_backup_is_left_out_aloud() {
     let why = find(&points, "base:bare").unusable.clone().expect("not usable any more");
     assert!(why.contains("that the backup itself needs is missing"), "{why}");
     assert_eq!(find(&points, "base:sunday").unusable, None, "it has its own");
+    // Its own is in an archive, where nothing reads it: then it goes as far as there is WAL by the time of the restore.
+    let packed = find(&points, "base:packed");
+    assert_eq!(packed.target, Some(RecoveryTarget::Latest));
+    let doubt = "how far its WAL leads is not known: a restore goes as far as it does by then";
+    assert_eq!(packed.doubts()[0], doubt);
 }

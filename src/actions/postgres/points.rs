@@ -122,9 +122,12 @@ pub(crate) struct Point {
     pub damage: Damage,
     /// Segments of archived WAL that are missing behind it
     pub missing: Vec<String>,
-    /// How far a restore from it would go
+    /// How far a restore from it would go; as far as its log leads now is a position or an instant, for it is longer later
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub target: Option<RecoveryTarget>,
+    /// The archives a base backup is packed in
+    #[serde(skip)]
+    pub packed: Vec<String>,
     pub unusable: Option<String>,
     /// What `rds.recover` is given
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,12 +175,39 @@ impl Asked<'_> {
     }
 }
 
+/// What could not be looked at, wholly or in part: there may be better in it than what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    /// What it is called among recovery points, e.g. `base_backups`
+    pub id: String,
+    pub title: String,
+    pub error: ActionError,
+}
+
+impl Unread {
+    fn dumps(error: ActionError) -> Self {
+        Self { id: "dumps".to_owned(), title: "the estate's dumps".to_owned(), error }
+    }
+
+    fn base_backups(error: ActionError) -> Self {
+        let title = "the estate's base backups".to_owned();
+        Self { id: "base_backups".to_owned(), title, error }
+    }
+
+    fn rds(region: &str, error: ActionError) -> Self {
+        Self { id: format!("rds:{region}"), title: format!("RDS in {region}"), error }
+    }
+}
+
 /// All recovery points, and what could not be looked at or is none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Points {
     /// Those that can be taken first, the least loss first
     pub points: Vec<Point>,
     pub remarks: Vec<String>,
+    /// Told among the remarks as well
+    #[serde(skip)]
+    pub unread: Vec<Unread>,
 }
 
 impl Point {
@@ -188,7 +218,15 @@ impl Point {
             (None, None) => Some("no restore ever proved it".to_owned()),
             (Some(_), None) => None,
         };
-        self.damage.said().map(str::to_owned).into_iter().chain(proof).collect()
+        // What nobody could read now may be read by then, and lead beyond the damage.
+        let open = self.kind == PointKind::BaseBackup
+            && self.target == Some(RecoveryTarget::Latest)
+            && self.lsn.is_none();
+        let open = open.then(|| {
+            "how far its WAL leads is not known: a restore goes as far as it does by then"
+                .to_owned()
+        });
+        self.damage.said().map(str::to_owned).into_iter().chain(open).chain(proof).collect()
     }
 
     /// Returns what its files are held against, how far it can be restored and what is missing behind it, a line each.
@@ -252,28 +290,32 @@ pub(crate) async fn list(clients: &Clients, asked: &Asked<'_>) -> Result<Points,
     let database = crate::clients::postgres::database(clients)?;
     let mut found = Points::default();
     let mut failures = Vec::new();
-    let mut take = |part: Result<Points, ActionError>| match part {
+    let mut take = |part: Result<Points, Unread>| match part {
         Ok(mut part) => {
             found.points.append(&mut part.points);
             found.remarks.append(&mut part.remarks);
+            found.unread.append(&mut part.unread);
         }
-        Err(error) => failures.push(error),
+        Err(unread) => failures.push(unread),
     };
     if database.dumps.is_some() {
-        take(own::dumps(clients, database, asked).await);
+        take(own::dumps(clients, database, asked).await.map_err(Unread::dumps));
     }
     if database.base_backups.is_some() {
-        take(own::base_backups(clients, database, asked).await);
+        take(own::base_backups(clients, database, asked).await.map_err(Unread::base_backups));
     }
     for region in asked.regions.iter().filter(|_| database.on_rds()) {
-        take(rds::points(clients, region, asked).await);
+        let points = rds::points(clients, region, asked).await;
+        take(points.map_err(|error| Unread::rds(region, error)));
     }
     if found.points.is_empty()
-        && let Some(error) = failures.first()
+        && let Some(unread) = failures.first()
     {
-        return Err(error.clone());
+        return Err(unread.error.clone());
     }
-    found.remarks.extend(failures.into_iter().map(|error| format!("not looked at: {error}")));
+    let said = failures.iter().map(|unread| format!("not looked at: {}", unread.error));
+    found.remarks.extend(said);
+    found.unread.append(&mut failures);
     if found.points.is_empty() && found.remarks.is_empty() {
         let message = "the estate names nothing the database could be restored from";
         return Err(ActionError::unchanged(FailureClass::NotFound, message).hint(

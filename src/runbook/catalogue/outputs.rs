@@ -105,7 +105,7 @@ pub(super) const CHOICE_OUTPUTS: &[Output] = &[
     Output {
         name: "target",
         shape: Shape::String,
-        say: "how far a restore goes: `latest`, `time …` or `lsn …`; empty where there is no choice",
+        say: "how far a restore goes: `time …` or `lsn …`, `latest` where nobody could read its end; empty where there is no choice",
     },
     Output { name: "taken", shape: Shape::String, say: "instant of its data; empty where unknown" },
     Output { name: "point", shape: Shape::Object, say: "for rds.recover; else empty" },

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use super::{Asked, Damage, Point, PointKind, Points, forecast};
+use super::{Asked, Damage, Point, PointKind, Points, Unread, forecast};
 use crate::actions::postgres::base::{BaseBackup, BaseBackups};
+use crate::actions::postgres::bucket::may_pass;
 use crate::actions::postgres::origin::is_of_estate;
 use crate::actions::postgres::proofs::{Proof, ProvedBy};
 use crate::actions::postgres::store::{Dump, Dumps, Listing};
@@ -37,20 +38,27 @@ pub(super) async fn dumps(
             manifest.name, manifest.instance
         )
     }));
-    let mut points = Vec::new();
+    let (mut points, mut unread) = (Vec::new(), Vec::new());
     for some in found.chunks(PROOFS_AT_ONCE) {
         let proofs = some.iter().map(|dump| dumps.proof(clients, &dump.manifest));
         for (found, proved) in some.iter().zip(join_all(proofs).await) {
             let proved = proved.unwrap_or_else(|error| {
                 let name = &found.manifest.name;
                 remarks.push(format!("whether {name} was proved is not known: {error}"));
+                unread.push(error);
                 None
             });
             let path = dumps.path(&found.manifest.name);
             points.push(dump(database, asked, (found, path), proved));
         }
     }
-    Ok(Points { points, remarks })
+    let unread = in_part(unread).map(Unread::dumps).into_iter().collect();
+    Ok(Points { points, remarks, unread })
+}
+
+/// Returns what keeps a part of what was found from being known, and may be known in a moment.
+fn in_part(failed: Vec<ActionError>) -> Option<ActionError> {
+    failed.into_iter().find(may_pass)
 }
 
 fn dump(
@@ -84,6 +92,7 @@ fn dump(
         damage: asked.damage(PointKind::Dump, manifest.taken),
         missing: Vec::new(),
         target: None,
+        packed: Vec::new(),
         unusable: dump.wrong.as_ref().map(|error| error.message.clone()),
         point: None,
         reversible: true,
@@ -107,7 +116,7 @@ pub(super) async fn base_backups(
     let archive = Archive::read(clients, &backups.wal).await?;
     remarks.extend(archive.remarks.iter().cloned());
     let proofs = backups.proofs();
-    let mut points = Vec::new();
+    let (mut points, mut unread) = (Vec::new(), Vec::new());
     // Most backups are carried on by the same WAL, to the same end.
     let mut known: BTreeMap<(u32, u32, Segment), End> = BTreeMap::new();
     for backup in &found {
@@ -118,12 +127,14 @@ pub(super) async fn base_backups(
         };
         let end = end.unwrap_or_else(|error| {
             remarks.push(format!("how far {} reaches is not known: {error}", backup.name));
+            unread.push(error);
             None
         });
         let mut point = base(database, asked, backup, &reach, end);
         let proof = proofs.find(clients, &backup.name, &backup.checksum).await;
         let proof = proof.unwrap_or_else(|error| {
             remarks.push(format!("whether {} was proved is not known: {error}", backup.name));
+            unread.push(error);
             None
         });
         point.disproved = proof.as_ref().and_then(|proof| proof.failed.clone());
@@ -142,7 +153,8 @@ pub(super) async fn base_backups(
         }
         points.push(point);
     }
-    Ok(Points { points, remarks })
+    let unread = in_part(unread).map(Unread::base_backups).into_iter().collect();
+    Ok(Points { points, remarks, unread })
 }
 
 async fn ends(
@@ -181,7 +193,7 @@ fn base(
         Some(incident) if damage == Damage::Before && reaches > incident => {
             (RecoveryTarget::Time(incident), incident)
         }
-        Some(_) | None => (latest(reach, end), reaches),
+        Some(_) | None => (listed(end), reaches),
     };
     let logged = u64::try_from(reach.whole.len()).unwrap_or(u64::MAX).saturating_mul(reach.size);
     Point {
@@ -203,6 +215,7 @@ fn base(
         damage,
         missing: reach.missing.iter().map(|segment| segment.name(reach.size)).collect(),
         target: Some(target),
+        packed: backup.packed(),
         unusable: None,
         point: None,
         reversible: true,
@@ -210,10 +223,8 @@ fn base(
     }
 }
 
-/// Returns the target of going as far as the log leads: before a gap it must be said where that is.
-fn latest(reach: &Reach, end: Option<End>) -> RecoveryTarget {
-    match end {
-        Some(end) if !reach.missing.is_empty() => RecoveryTarget::Lsn(end.lsn),
-        Some(_) | None => RecoveryTarget::Latest,
-    }
+/// Returns the target of going as far as the log leads now: what is archived while somebody decides may have the damage in it,
+/// and was not what was chosen. Of a log that nobody could read the end is not known.
+fn listed(end: Option<End>) -> RecoveryTarget {
+    end.map_or(RecoveryTarget::Latest, |end| RecoveryTarget::Lsn(end.lsn))
 }

@@ -71,12 +71,13 @@ pub(super) async fn point(
         damage: Damage::Same,
         missing: Vec::new(),
         target: None,
+        packed: Vec::new(),
         unusable: Some(why),
         point: None,
         reversible: false,
         absent: false,
     };
-    Points { points: vec![point], remarks }
+    Points { points: vec![point], remarks, unread: Vec::new() }
 }
 
 fn late(elapsed: &Elapsed) -> ActionError {
