@@ -279,6 +279,8 @@ pub(crate) fn point_in_time(
         format!("restore_command = 'cp {}/%f %p'", word(wal)),
         "recovery_target_action = promote".to_owned(),
         "archive_mode = off".to_owned(),
+        "synchronous_standby_names = ''".to_owned(),
+        "max_logical_replication_workers = 0".to_owned(),
         format!("port = {port}"),
     ];
     if let Some((kind, value)) = target.split_once(' ') {

@@ -1,33 +1,36 @@
 //! Base backups in the estate's directory or bucket, as `pg_basebackup` writes them: a folder each, plain or tar, with its
 //! `backup_manifest`. What has none cannot be verified, and is no recovery point.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod listed;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::bucket::may_pass;
 use super::copies::{self, Held};
-use super::manifest::hex;
 use super::proofs::Proofs;
 use super::shelf::{Inside, Kind, Needed, Shelf};
 use super::told::Told;
-use super::wal::{Archive, Lsn, Needs, Own, segment_size};
+use super::wal::{Archive, Needs, Own, segment_size};
 use crate::clients::Clients;
 use crate::clients::postgres::database;
 use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::estate::own_server::BaseBackups as At;
 use crate::outcome::{ActionError, FailureClass};
 use crate::sandbox::programs::Purpose;
+use listed::{Manifest, ManifestFile, checksums, instant, manifest, needs};
 
 /// Characters of a segment's name.
 const SEGMENT_NAME: usize = 24;
 const MANIFEST: &str = "backup_manifest";
+/// What names of the log's files begin with.
+const WAL: &str = "pg_wal/";
+/// A file that `pg_basebackup --write-recovery-conf` writes to after it is in the manifest, and that `pg_verifybackup` does not
+/// verify.
+const UNVERIFIED: &str = "postgresql.auto.conf";
 /// Longest manifest read; a file takes about 170 bytes of it.
 const MANIFEST_MAX: u64 = 256 << 20;
 /// Looks whether nobody else uses what was brought, and the pause between two.
@@ -73,41 +76,6 @@ pub(super) struct BaseBackup {
     pub checksum: String,
     /// What its files are held against, e.g. `CRC32C`
     pub checksums: String,
-}
-
-/// `backup_manifest`, as far as it is needed here; `pg_verifybackup` reads all of it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Manifest {
-    files: Vec<ManifestFile>,
-    #[serde(rename = "WAL-Ranges")]
-    wal: Vec<WalRange>,
-    #[serde(rename = "Manifest-Checksum")]
-    checksum: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct ManifestFile {
-    /// Left out where it is no UTF-8
-    #[serde(rename = "Path", default)]
-    path: String,
-    #[serde(rename = "Size")]
-    size: u64,
-    #[serde(rename = "Last-Modified")]
-    modified: String,
-    /// Left out where the backup was made without checksums
-    #[serde(rename = "Checksum-Algorithm", default)]
-    algorithm: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WalRange {
-    #[serde(rename = "Timeline")]
-    timeline: u32,
-    #[serde(rename = "Start-LSN")]
-    start: String,
-    #[serde(rename = "End-LSN")]
-    end: String,
 }
 
 /// The estate's base backups and their WAL.
@@ -170,15 +138,16 @@ impl BaseBackups {
                 alone = held.alone();
             }
             let path = copy.parent().unwrap_or(&copy).display().to_string();
-            if alone {
-                drop(tokio::task::spawn_blocking(move || held.remove(&copy)).await);
-            } else {
+            let remove = move || held.remove(&copy);
+            if !alone || !tokio::task::spawn_blocking(remove).await.unwrap_or(false) {
                 left.push(path);
             }
         }
-        let left = left.join(" and ");
         (!left.is_empty()).then(|| {
-            format!("what was fetched stays in {left}, for another process uses it: remove it then")
+            format!(
+                "what was fetched stays, for another process uses it or it cannot be removed; once none does: rm -r {}",
+                left.join(" ")
+            )
         })
     }
 
@@ -212,11 +181,7 @@ impl BaseBackups {
         clients: &Clients,
         name: &str,
     ) -> Result<BaseBackup, ActionError> {
-        let bad = |why: String| {
-            let message = format!("the base backup {name} cannot be used: {why}");
-            ActionError::unchanged(FailureClass::Invalid, message)
-                .hint("take another base backup; see `phoenix-dr recovery-points`")
-        };
+        let bad = |why: String| unusable(name, &why);
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(bad("that is no name of a directory".to_owned()));
         }
@@ -228,29 +193,35 @@ impl BaseBackups {
             Err(error) => return Err(bad(error.message)),
         };
         let manifest = manifest(&text).map_err(|why| bad(format!("its {MANIFEST} {why}")))?;
-        let inside = self.bases.inside(clients, &format!("{name}/")).await?;
+        let folder = format!("{name}/");
+        let (inside, stored_there) = match self.bases.all_inside(clients, &folder).await? {
+            Some(inside) => (inside, true),
+            None => (self.bases.inside(clients, &folder).await?, false),
+        };
         let path = self.bases.backup(name, &manifest.checksum);
         let form = form(&path, &inside).map_err(bad)?;
         let complete = manifest.files.iter().filter_map(|file| instant(&file.modified)).max();
         let complete = complete.ok_or_else(|| bad("its manifest names no file".to_owned()))?;
-        if manifest.files.iter().any(|file| file.path == "tablespace_map" && file.size > 0) {
+        if manifest.files.iter().any(ManifestFile::is_of_tablespaces) {
             return Err(bad(
                 "it has tablespaces, whose places on this host may be those of the damaged server"
                     .to_owned(),
             ));
         }
         let checksums = checksums(&manifest.files).ok_or_else(|| {
-            let why = "its manifest has no checksums, so that a file that was changed could not be told";
-            bad(why.to_owned()).hint(format!(
-                "take another: pg_basebackup --checkpoint=fast --manifest-checksums=SHA256 --pgdata={}",
-                self.bases.folder().join("NAME").display()
-            ))
+            let why =
+                "its manifest has no checksums, so that a file that was changed could not be told";
+            bad(why.to_owned()).hint(format!("take another: {}", self.taken_by()))
         })?;
         let own = match &form {
-            Form::Plain => self.bases.inside(clients, &format!("{name}/pg_wal/")).await?.files,
+            Form::Plain if stored_there => own_wal(&inside),
+            Form::Plain => self.bases.inside(clients, &format!("{name}/{WAL}")).await?.files,
             Form::Tar { .. } => BTreeMap::new(),
         };
-        let stored = stored(name, &manifest, (&form, &inside.files), &own).map_err(bad)?;
+        let stored = match stored_there {
+            true => stored(name, &manifest, &form, &inside).map_err(bad)?,
+            false => Vec::new(),
+        };
         let needs = needs(&manifest, &form, own).map_err(bad)?;
         let bytes = manifest.files.iter().map(|file| file.size).sum();
         let (name, shelf, checksum) = (name.to_owned(), self.bases.clone(), manifest.checksum);
@@ -267,6 +238,25 @@ impl BaseBackups {
             checksums,
         })
     }
+
+    /// Returns the commands that take a backup this program can use.
+    fn taken_by(&self) -> String {
+        let take =
+            "pg_basebackup --checkpoint=fast --manifest-checksums=SHA256 --pgdata=".to_owned();
+        match self.bases.bucket() {
+            None => take + &self.bases.folder().join("NAME").display().to_string(),
+            Some(_) => {
+                let place = self.bases.place("NAME");
+                format!("{take}NAME && aws s3 cp --recursive NAME {place}")
+            }
+        }
+    }
+}
+
+fn unusable(name: &str, why: &str) -> ActionError {
+    let message = format!("the base backup {name} cannot be used: {why}");
+    ActionError::unchanged(FailureClass::Invalid, message)
+        .hint("take another base backup; see `phoenix-dr recovery-points`")
 }
 
 impl BaseBackup {
@@ -306,8 +296,9 @@ impl BaseBackup {
             Form::Tar { .. } if self.shelf.bucket().is_some() => {
                 let reach = archive.reach(&self.needs);
                 return archive.major(clients, &reach).await?.ok_or_else(|| {
-                    failed("no WAL is archived that would say it".to_owned())
-                        .hint("a version this program does not know, or no WAL: see `phoenix-dr recovery-points`")
+                    failed("no WAL behind it is archived that says it as this program knows it".to_owned()).hint(
+                        "archive its WAL, or take the backup again without `--format=tar`: it has a file that says it",
+                    )
                 });
             }
             Form::Tar { base, .. } => {
@@ -369,24 +360,6 @@ pub(super) async fn look(
     ended.map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))
 }
 
-/// Reads a manifest and holds it against its own checksum, which is over everything before it.
-fn manifest(text: &str) -> Result<Manifest, String> {
-    let manifest: Manifest =
-        serde_json::from_str(text).map_err(|error| format!("cannot be read: {error}"))?;
-    let before = text.rfind("\"Manifest-Checksum\"").map_or(text, |at| &text[..at]);
-    if hex(&Sha256::digest(before.as_bytes())) != manifest.checksum {
-        return Err("was changed since it was written".to_owned());
-    }
-    Ok(manifest)
-}
-
-/// Returns the kinds of checksums the files have; `None` where one has none: of that `pg_verifybackup` compares the size alone.
-fn checksums(files: &[ManifestFile]) -> Option<String> {
-    let kinds: Option<BTreeSet<&str>> =
-        files.iter().map(|file| file.algorithm.as_deref()).collect();
-    Some(kinds?.into_iter().collect::<Vec<_>>().join(", "))
-}
-
 fn form(path: &Path, inside: &Inside) -> Result<Form, String> {
     if inside.files.contains_key(VERSION) {
         // A copy would have the link, and a server on it would write into what lies behind it.
@@ -408,34 +381,53 @@ fn form(path: &Path, inside: &Inside) -> Result<Form, String> {
     }
 }
 
-/// Returns the files a backup is kept as, by names below the place of all backups.
+/// Returns the segments of the log that are among the objects of a backup.
+fn own_wal(inside: &Inside) -> BTreeMap<String, u64> {
+    let own = inside.files.iter().filter_map(|(name, bytes)| {
+        let name = name.strip_prefix(WAL).filter(|name| !name.contains('/'))?;
+        Some((name.to_owned(), *bytes))
+    });
+    own.collect()
+}
+
+/// Returns the objects a backup is kept as, by names below the place of all backups; why it is not all there, where it is not: an
+/// upload that was broken off leaves the manifest as well.
 fn stored(
     name: &str,
     manifest: &Manifest,
-    (form, inside): (&Form, &BTreeMap<String, u64>),
-    own: &BTreeMap<String, u64>,
+    form: &Form,
+    inside: &Inside,
 ) -> Result<Vec<Needed>, String> {
-    let file = |below: &str, bytes: u64| {
-        let (name, at) = (format!("{name}/{below}"), below.to_owned());
-        Needed { name, at, bytes, written: None }
+    let file = |below: &str| {
+        let (bytes, version) = (*inside.files.get(below)?, inside.versions.get(below).cloned());
+        Some(Needed { name: format!("{name}/{below}"), at: below.to_owned(), bytes, version })
     };
-    let same = |below: &str| Some(file(below, *inside.get(below)?));
-    match form {
-        Form::Tar { base, wal } => {
-            let archives = std::iter::once(base).chain(wal);
-            let names = archives.filter_map(|path| path.file_name()?.to_str());
-            Ok(names.chain([MANIFEST]).filter_map(same).collect())
-        }
-        Form::Plain => {
-            // They become names of files on this host.
-            if let Some(strange) = manifest.files.iter().find(|file| !is_below(&file.path)) {
-                return Err(format!("its manifest names the file `{}`", strange.path));
-            }
-            let files = manifest.files.iter().map(|listed| file(&listed.path, listed.size));
-            let own = own.iter().map(|(name, bytes)| file(&format!("pg_wal/{name}"), *bytes));
-            Ok(files.chain(own).chain(same(MANIFEST)).collect())
-        }
+    if let Form::Tar { base, wal } = form {
+        let archives = std::iter::once(base).chain(wal);
+        let names = archives.filter_map(|path| path.file_name()?.to_str());
+        return Ok(names.chain([MANIFEST]).filter_map(file).collect());
     }
+    let mut stored = Vec::with_capacity(manifest.files.len());
+    for listed in &manifest.files {
+        // They become names of files on this host.
+        if !is_below(&listed.path) {
+            return Err(format!("its manifest names the file `{}`", listed.path));
+        }
+        let Some(found) = file(&listed.path) else {
+            return Err(format!(
+                "its file {} is not there: it was not uploaded in full",
+                listed.path
+            ));
+        };
+        if found.bytes != listed.size && listed.path != UNVERIFIED {
+            let (path, bytes, size) = (&listed.path, found.bytes, listed.size);
+            return Err(format!("its file {path} has {bytes} bytes instead of {size}"));
+        }
+        stored.push(found);
+    }
+    let own = own_wal(inside).into_keys().filter_map(|name| file(&format!("{WAL}{name}")));
+    stored.extend(own.chain(file(MANIFEST)));
+    Ok(stored)
 }
 
 /// Says whether a name is one of a file below a folder, and nothing else.
@@ -444,33 +436,9 @@ fn is_below(name: &str) -> bool {
     !name.contains('\0') && name.split('/').all(plain)
 }
 
-fn needs(manifest: &Manifest, form: &Form, own: BTreeMap<String, u64>) -> Result<Needs, String> {
-    let (Some(first), Some(last)) = (manifest.wal.first(), manifest.wal.last()) else {
-        return Err("its manifest does not say which WAL it needs".to_owned());
-    };
-    if first.timeline != last.timeline {
-        return Err("it was taken from a replica while that was promoted".to_owned());
-    }
-    let lsn = |text: &str| text.parse::<Lsn>().map_err(|error| error.to_string());
-    let (timeline, start, end) = (first.timeline, lsn(&first.start)?, lsn(&last.end)?);
-    let own = match form {
-        Form::Plain => segments(own),
-        // What `pg_basebackup` streams beside the backup is all of this range.
-        Form::Tar { wal: Some(_), .. } => Own::Needed,
-        Form::Tar { wal: None, .. } => Own::None,
-    };
-    Ok(Needs { timeline, start, end, own })
-}
-
 /// Returns the segments of the log that came as files.
 fn segments(mut files: BTreeMap<String, u64>) -> Own {
     files.retain(|name, _| name.len() == SEGMENT_NAME);
     let size = segment_size(files.values().copied());
     Own::Named { names: files.into_keys().collect(), size }
-}
-
-/// Reads a manifest's time, e.g. `2026-11-29 04:41:20 GMT`.
-fn instant(text: &str) -> Option<Timestamp> {
-    let time: DateTime = text.strip_suffix(" GMT")?.parse().ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }

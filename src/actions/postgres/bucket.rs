@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::config;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, Object};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::base64;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use aws_smithy_types::{DateTime, base64};
 use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
@@ -100,9 +100,17 @@ impl Backups {
 pub(super) struct Below {
     /// Objects with their lengths
     pub objects: BTreeMap<String, u64>,
-    /// When they were written
-    pub written: BTreeMap<String, Timestamp>,
+    /// What tells each of them from another of its name
+    pub versions: BTreeMap<String, Version>,
     pub folders: Vec<String>,
+}
+
+/// What tells an object from another of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    pub etag: String,
+    /// When it was written; S3 says that to the second
+    pub written: Timestamp,
 }
 
 /// What is known of an object without reading it.
@@ -114,33 +122,33 @@ pub(super) struct Head {
     pub sha256: Option<String>,
     /// The step that wrote it
     pub writer: Option<String>,
-    pub written: Option<Timestamp>,
 }
 
 /// An object whose bytes come.
 struct Opened {
-    /// Its length, as S3 says it
+    /// Length of what comes, as S3 says it
     bytes: u64,
-    written: Option<Timestamp>,
+    etag: Option<String>,
+    /// It comes from its beginning on
+    whole: bool,
     body: ByteStream,
+}
+
+/// What is on a host of an object already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun<'a> {
+    pub bytes: u64,
+    /// The version it is of: of another nothing is read
+    pub etag: &'a str,
 }
 
 /// The file an object is read into.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Into<'a> {
+pub(super) struct Destination<'a> {
     /// Open for appending
     pub file: &'a File,
     pub path: &'a Path,
-    /// Bytes of a version that are there already, and its ETag
-    pub from: Option<(u64, &'a str)>,
-}
-
-/// An object that was read into a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Downloaded {
-    pub bytes: u64,
-    /// When it was written
-    pub written: Option<Timestamp>,
+    pub begun: Option<Begun<'a>>,
 }
 
 impl Objects {
@@ -151,18 +159,36 @@ impl Objects {
 
     /// Lists what is directly below a place, to the last page.
     pub(super) async fn below(&self, clients: &Clients, place: &str) -> Result<Below, ActionError> {
+        self.listed(clients, place, Some("/")).await
+    }
+
+    /// Lists all objects below a place, those in folders of it as well, to the last page.
+    pub(super) async fn all_below(
+        &self,
+        clients: &Clients,
+        place: &str,
+    ) -> Result<Below, ActionError> {
+        self.listed(clients, place, None).await
+    }
+
+    async fn listed(
+        &self,
+        clients: &Clients,
+        place: &str,
+        delimiter: Option<&str>,
+    ) -> Result<Below, ActionError> {
         let prefix = self.at.key(place);
         let (mut found, mut next) = (Below::default(), None);
         for _ in 0..PAGES_MAX {
             let aws = self.aws(clients).await?;
             let asked = aws.s3.list_objects_v2().bucket(&self.at.bucket).prefix(&prefix);
-            let asked = asked.delimiter("/").set_continuation_token(next.take()).send().await;
+            let asked = asked.set_delimiter(delimiter.map(str::to_owned));
+            let asked = asked.set_continuation_token(next.take()).send().await;
             let page = asked.map_err(|error| self.failed(Nature::Read, "s3:ListBucket", &error))?;
             let name = |key: Option<&str>| key?.strip_prefix(&prefix).map(str::to_owned);
             for object in page.contents() {
                 let bytes = object.size().and_then(|size| u64::try_from(size).ok());
-                let written = object.last_modified().and_then(instant);
-                found.written.extend(name(object.key()).zip(written));
+                found.versions.extend(name(object.key()).zip(version(object)));
                 found.objects.extend(name(object.key()).zip(bytes));
             }
             found.folders.extend(page.common_prefixes().iter().filter_map(|p| name(p.prefix())));
@@ -176,7 +202,7 @@ impl Objects {
         }
         let message = format!("{} could not be listed to its end", self.at.place(place));
         Err(ActionError::unchanged(FailureClass::Invalid, message).hint(format!(
-            "give {} a prefix of their own: `{}.prefix` of the estate file",
+            "give {} a prefix of their own (`{}.prefix` of the estate file), and have what is old there expire",
             self.of.name(),
             self.of.setting()
         )))
@@ -189,7 +215,17 @@ impl Objects {
         below: &str,
         longest: u64,
     ) -> Result<Option<Vec<u8>>, ActionError> {
-        let Some(Opened { mut body, .. }) = self.open(clients, below, None).await? else {
+        Ok(self.read_version(clients, below, longest).await?.map(|(text, _)| text))
+    }
+
+    /// Reads a small object, and the ETag of what was read; `None` where it is not there.
+    pub(super) async fn read_version(
+        &self,
+        clients: &Clients,
+        below: &str,
+        longest: u64,
+    ) -> Result<Option<(Vec<u8>, Option<String>)>, ActionError> {
+        let Some(Opened { mut body, etag, .. }) = self.open(clients, below, None).await? else {
             return Ok(None);
         };
         let mut text = Vec::new();
@@ -200,7 +236,7 @@ impl Objects {
                 return Err(ActionError::unchanged(FailureClass::Invalid, message));
             }
         }
-        Ok(Some(text))
+        Ok(Some((text, etag)))
     }
 
     /// Begins to read an object, of a version from a byte on where that is said; `None` where it is not there.
@@ -208,24 +244,28 @@ impl Objects {
         &self,
         clients: &Clients,
         below: &str,
-        from: Option<(u64, &str)>,
+        begun: Option<Begun<'_>>,
     ) -> Result<Option<Opened>, ActionError> {
         let (aws, key) = (self.aws(clients).await?, self.at.key(below));
         let mut asked = aws.s3.get_object().bucket(&self.at.bucket).key(key);
-        if let Some((offset, etag)) = from {
+        if let Some(Begun { bytes, etag }) = begun {
             asked = asked.if_match(etag);
             // All of an object of no bytes is no range of it.
-            asked = asked.set_range((offset > 0).then(|| format!("bytes={offset}-")));
+            asked = asked.set_range((bytes > 0).then(|| format!("bytes={bytes}-")));
         }
         match asked.send().await {
             Ok(answer) => {
                 let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
-                let written = answer.last_modified().and_then(instant);
-                Ok(Some(Opened { bytes: length.unwrap_or(0), written, body: answer.body }))
+                Ok(Some(Opened {
+                    bytes: length.unwrap_or(0),
+                    etag: answer.e_tag().map(str::to_owned),
+                    whole: answer.content_range().is_none(),
+                    body: answer.body,
+                }))
             }
             Err(error) if code(&error) == Some("NoSuchKey") => Ok(None),
             Err(error) if status(&error) == Some(412) => {
-                let message = "it was written anew meanwhile";
+                let message = "it was written anew since it was listed";
                 Err(ActionError::unchanged(FailureClass::Transient, message))
             }
             Err(error) => Err(self.failed(Nature::Read, "s3:GetObject", &error)),
@@ -251,21 +291,25 @@ impl Objects {
         Ok(found)
     }
 
-    /// Reads an object into a file, durably, and gives each piece to a function, which says whether to go on; `None` where it is
-    /// not there. What is cut off is an error that may pass.
+    /// Reads an object into a file, durably, and gives each piece to a function, which says whether to go on; returns whether it is
+    /// there. What is cut off is an error that may pass.
     pub(super) async fn download(
         &self,
         clients: &Clients,
         below: &str,
-        into: Into<'_>,
+        into: Destination<'_>,
         mut piece: impl FnMut(&[u8]) -> bool,
-    ) -> Result<Option<Downloaded>, ActionError> {
-        let Some(Opened { bytes, written, mut body }) =
-            self.open(clients, below, into.from).await?
+    ) -> Result<bool, ActionError> {
+        let Some(Opened { bytes, whole, mut body, .. }) =
+            self.open(clients, below, into.begun).await?
         else {
-            return Ok(None);
+            return Ok(false);
         };
         let failed = |error: io::Error| self.of.local(&into.path.display().to_string(), &error);
+        // A server that knows no ranges sends all of it: that is not what comes behind what is there.
+        if whole && into.begun.is_some_and(|begun| begun.bytes > 0) {
+            into.file.set_len(0).map_err(failed)?;
+        }
         let mut out = tokio::fs::File::from_std(into.file.try_clone().map_err(failed)?);
         let mut count = 0;
         let read = async {
@@ -283,14 +327,14 @@ impl Objects {
         // What is still being written must not come behind what another attempt appends.
         out.flush().await.map_err(failed)?;
         if !read? {
-            return Ok(Some(Downloaded { bytes: count, written }));
+            return Ok(true);
         }
         if count < bytes {
             let why = format!("cut off after {count} of {bytes} bytes");
             return Err(ActionError::unchanged(FailureClass::Transient, why));
         }
         out.sync_all().await.map_err(failed)?;
-        Ok(Some(Downloaded { bytes: count, written }))
+        Ok(true)
     }
 
     /// Looks at an object; `None` where it is not there.
@@ -316,7 +360,6 @@ impl Objects {
             etag: answer.e_tag().unwrap_or_default().to_owned(),
             sha256: summed.or_else(|| marked(DIGEST)),
             writer: marked(WRITER),
-            written: answer.last_modified().and_then(instant),
         }))
     }
 
@@ -352,9 +395,10 @@ impl Objects {
     }
 }
 
-/// Returns when something was written; S3 says that to the second.
-fn instant(time: &DateTime) -> Option<Timestamp> {
-    Timestamp::from_second(time.secs()).ok()
+/// Returns what tells a listed object from another of its name.
+fn version(object: &Object) -> Option<Version> {
+    let written = Timestamp::from_second(object.last_modified()?.secs()).ok()?;
+    Some(Version { etag: object.e_tag()?.to_owned(), written })
 }
 
 /// Returns the next bytes of a body; `None` at its end.

@@ -1,21 +1,26 @@
 //! What was brought from a bucket to this host: folders of this program's own, in which nothing else lies and of which it removes
-//! no more than it made.
+//! no more than it made. The folder above may be one that other users write to as well: what is another user's, or a link, is
+//! neither read nor removed.
 //!
 //! `NAME-DIGEST-UID.fetched/files` is a backup, or the WAL a restore reads; `DIGEST-UID.looks/files` the segments looks have read. What
 //! is on its way is in `part` beside. Whoever uses any of it holds the lock of the folder above, which every user of this host may
 //! hold.
 
+use std::ffi::CString;
 use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::hex;
+use super::waldump;
 
 /// How the names of folders end that a restore reads, and a look.
 pub(super) const FETCHED: &str = "fetched";
@@ -28,13 +33,40 @@ const ONCE: &str = "once-";
 const GONE: &str = ".phoenix-dr-gone-";
 /// Held by every process that uses what was brought.
 const LOCK: &str = ".phoenix-dr-lock";
-/// Segments that are kept of what looks have read.
-const LOOKS_KEPT: usize = 8;
+/// Segments that are kept of what looks have read: as many as one look may read.
+const LOOKS_KEPT: usize = waldump::BACK_MAX;
 
 /// Returns where the files of a copy are: what one user has brought another may not write to.
 pub(super) fn files(folder: &Path, name: &str, kept: &str) -> PathBuf {
-    let user = rustix::process::geteuid().as_raw();
-    folder.join(format!("{name}-{user}.{kept}")).join(FILES)
+    folder.join(format!("{name}{}", ending(kept))).join(FILES)
+}
+
+/// Returns how the name of a copy of this user ends.
+fn ending(kept: &str) -> String {
+    format!("-{}.{kept}", rustix::process::geteuid().as_raw())
+}
+
+/// Fails where a copy is another user's, or is elsewhere: that user decides what is in it.
+pub(super) fn is_ours(copy: &Path) -> io::Result<()> {
+    let above = copy.parent().map(Path::to_owned);
+    for folder in above.into_iter().chain([copy.to_owned(), copy.with_file_name(DRAFTS)]) {
+        match std::fs::symlink_metadata(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(seen) if seen.is_dir() && seen.uid() == rustix::process::geteuid().as_raw() => {}
+            Ok(_) => {
+                let why = format!("{} is no folder of this user's: remove it", folder.display());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns how much of an object of so many bytes an attempt before has got.
+pub(super) fn begun(copy: &Path, (key, etag): (&str, &str), bytes: u64) -> u64 {
+    let draft = copy.with_file_name(DRAFTS).join(known(key, etag));
+    std::fs::metadata(draft).map_or(0, |seen| seen.len()).min(bytes)
 }
 
 /// Returns the lock of a folder.
@@ -51,7 +83,7 @@ pub(super) struct Modes {
 
 impl Modes {
     /// Makes a folder of a copy, with those above it that are not there.
-    pub(super) fn folder(self, path: &Path) -> std::io::Result<()> {
+    pub(super) fn folder(self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
             return Ok(());
         }
@@ -59,7 +91,7 @@ impl Modes {
             self.folder(above)?;
         }
         match std::fs::DirBuilder::new().mode(self.folder).create(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => std::fs::set_permissions(path, std::fs::Permissions::from_mode(self.folder)),
         }
     }
@@ -72,18 +104,18 @@ pub(super) struct Draft {
     pub file: File,
     /// Bytes of it that are there
     pub begun: u64,
-    /// The version of the object they are of, where another attempt may go on with it
-    pub etag: Option<String>,
+    /// Another attempt may go on with it
+    pub resumable: bool,
 }
 
 impl Draft {
     /// Opens the draft of an object: of a version that is known, the one there may be.
     pub(super) fn of(
         copy: &Path,
-        (key, etag): (&str, Option<String>),
+        (key, etag): (&str, Option<&str>),
         bytes: u64,
         modes: Modes,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let drafts = copy.with_file_name(DRAFTS);
         modes.folder(&drafts)?;
@@ -92,10 +124,10 @@ impl Draft {
             options.create(true).create_new(anew).append(true).mode(modes.file);
             let file = options.open(path)?;
             file.set_permissions(std::fs::Permissions::from_mode(modes.file))?;
-            Ok::<File, std::io::Error>(file)
+            Ok::<File, io::Error>(file)
         };
         if let Some(etag) = etag {
-            let path = drafts.join(known(key, &etag));
+            let path = drafts.join(known(key, etag));
             let file = open(&path, false)?;
             // Another process may be bringing the same, and have given it its name before this one had the lock.
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
@@ -106,16 +138,16 @@ impl Draft {
                     file.set_len(0)?;
                 }
                 let begun = if begun >= bytes { 0 } else { begun };
-                return Ok(Self { path, file, begun, etag: Some(etag) });
+                return Ok(Self { path, file, begun, resumable: true });
             }
         }
+        // A process in another container may have the same number, and each name is tried once.
         loop {
             let next = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = drafts.join(format!("{ONCE}{}-{next}", std::process::id()));
-            // A process in another container may have the same number.
             match open(&path, true) {
-                Ok(file) => return Ok(Self { file, path, begun: 0, etag: None }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Ok(file) => return Ok(Self { file, path, begun: 0, resumable: false }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
@@ -142,7 +174,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Says so. Where nobody else uses it, what looks and processes that died have left is removed. Blocks.
-    pub(super) fn of(folder: &Path) -> std::io::Result<Self> {
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
         let lock = opened(&lock(folder))?;
         let held = Self { folder: folder.to_owned(), lock };
         if held.alone() {
@@ -157,61 +189,102 @@ impl Held {
         flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
-    /// Removes a copy, unless another process uses any. Where that cannot be done, it only takes room. Blocks.
-    pub(super) fn remove(self, copy: &Path) {
-        let Some(from) = copy.parent().filter(|_| self.alone()) else { return };
+    /// Removes a copy, unless another process uses any; returns whether it is gone. Blocks.
+    pub(super) fn remove(self, copy: &Path) -> bool {
+        let Some(from) = copy.parent().filter(|_| self.alone()) else { return false };
         // Out of everybody's way at once: removing takes long.
         let gone = self.folder.join(format!("{GONE}{}", std::process::id()));
-        let renamed = std::fs::rename(from, &gone);
-        drop(self.lock);
-        if renamed.is_ok() {
-            drop(std::fs::remove_dir_all(gone));
+        match std::fs::rename(from, &gone) {
+            Ok(()) => {
+                drop(self.lock);
+                std::fs::remove_dir_all(gone).is_ok()
+            }
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 
+    /// Removes what is left; where that cannot be done, it only takes room.
     fn sweep(&self) {
-        for path in inside(&self.folder) {
-            let name = name(&path);
+        let [fetched, looks] = [FETCHED, LOOKS].map(ending);
+        for (name, path) in inside(&self.folder) {
             if name.starts_with(GONE) {
-                drop(std::fs::remove_dir_all(&path));
+                if Folder::open(&path).is_some() {
+                    drop(std::fs::remove_dir_all(&path));
+                }
                 continue;
             }
-            let copy = path.extension().is_some_and(|kept| kept == FETCHED || kept == LOOKS);
-            if !copy {
+            let is_looks = name.ends_with(&looks);
+            if !is_looks && !name.ends_with(&fetched) {
                 continue;
             }
-            let looks = path.extension().is_some_and(|kept| kept == LOOKS);
-            let mut old = inside(&path.join(DRAFTS));
-            old.retain(|draft| looks || self::name(draft).starts_with(ONCE));
-            if looks {
-                let mut looked_at = inside(&path.join(FILES));
+            let Some(copy) = Folder::open(&path) else { continue };
+            if let Some(drafts) = copy.folder(DRAFTS) {
+                let mut old = drafts.files();
+                old.retain(|draft| is_looks || draft.to_string_lossy().starts_with(ONCE));
+                drafts.remove(&old);
+            }
+            if let Some(files) = copy.folder(FILES).filter(|_| is_looks) {
+                let mut looked_at = files.files();
                 looked_at.sort();
                 looked_at.truncate(looked_at.len().saturating_sub(LOOKS_KEPT));
-                old.extend(looked_at);
+                files.remove(&looked_at);
             }
-            for file in old {
-                drop(std::fs::remove_file(file));
-            }
+        }
+    }
+}
+
+/// A folder of this user's that is open, so that nobody can put another in its place.
+struct Folder(OwnedFd);
+
+impl Folder {
+    const FLAGS: OFlags =
+        OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+    /// Opens a folder; `None` where it is another user's, a link, or none.
+    fn open(path: &Path) -> Option<Self> {
+        Self::ours(rustix::fs::open(path, Self::FLAGS, Mode::empty()).ok()?)
+    }
+
+    /// Opens a folder in it.
+    fn folder(&self, name: &str) -> Option<Self> {
+        Self::ours(rustix::fs::openat(&self.0, name, Self::FLAGS, Mode::empty()).ok()?)
+    }
+
+    fn ours(opened: OwnedFd) -> Option<Self> {
+        let user = rustix::fs::fstat(&opened).ok()?.st_uid;
+        (user == rustix::process::geteuid().as_raw()).then_some(Self(opened))
+    }
+
+    /// Returns the names of what is in it and is no folder.
+    fn files(&self) -> Vec<CString> {
+        let entries = Dir::read_from(&self.0).into_iter().flatten().flatten();
+        let files = entries.filter(|entry| entry.file_type() != FileType::Directory);
+        files.map(|entry| entry.file_name().to_owned()).collect()
+    }
+
+    fn remove(&self, names: &[CString]) {
+        for name in names {
+            let removed = rustix::fs::unlinkat(&self.0, name.as_c_str(), AtFlags::empty());
+            drop(removed.map_err(io::Error::from));
         }
     }
 }
 
 /// Opens a lock, for reading where it is there: any user may hold one, and nobody has to write to it.
-fn opened(path: &Path) -> std::io::Result<File> {
+fn opened(path: &Path) -> io::Result<File> {
     match File::options().write(true).create_new(true).open(path) {
         Ok(lock) => lock.set_permissions(std::fs::Permissions::from_mode(0o444)).map(|()| lock),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => File::open(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),
         Err(error) => Err(error),
     }
 }
 
-fn inside(folder: &Path) -> Vec<PathBuf> {
+/// Returns what is in a folder, by names and paths.
+fn inside(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    let named =
+        |entry: std::fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.path());
+    entries.map(named).collect()
 }
 
 #[cfg(test)]
@@ -231,10 +304,10 @@ mod tests {
         write(&root.path().join("sunday/PG_VERSION"));
         let (one, other) =
             (Held::of(root.path()).expect("held"), Held::of(root.path()).expect("held"));
-        one.remove(&copy);
-        assert!(copy.exists(), "another process uses it");
-        other.remove(&copy);
-        assert!(!copy.exists() && root.path().join("sunday/PG_VERSION").exists());
+        assert!(!one.remove(&copy) && copy.exists(), "another process uses it");
+        assert!(
+            other.remove(&copy) && !copy.exists() && root.path().join("sunday/PG_VERSION").exists()
+        );
         let left = inside(root.path());
         assert_eq!(left.len(), 2, "the lock and the other folder: {left:?}");
     }
@@ -255,6 +328,17 @@ mod tests {
         for path in gone.iter().chain(&stays) {
             write(path);
         }
+        // Nothing of another user's goes, nor what a link leads to.
+        let (elsewhere, other) = (
+            tempfile::tempdir().expect("a directory"),
+            root.path().join(format!("x-{}.{LOOKS}", rustix::process::geteuid().as_raw() + 1)),
+        );
+        let user = rustix::process::geteuid().as_raw();
+        let link = root.path().join(format!("3-{user}.{LOOKS}"));
+        write(&elsewhere.path().join("host"));
+        std::fs::create_dir(&link).expect("made");
+        std::os::unix::fs::symlink(elsewhere.path(), link.join(DRAFTS)).expect("linked");
+        write(&other.join(DRAFTS).join("theirs"));
         for number in 0..LOOKS_KEPT + 3 {
             write(&looks.join(format!("{number:024}")));
         }
@@ -263,7 +347,14 @@ mod tests {
         assert!(stays.iter().all(|path| path.exists()), "{stays:?}");
         let kept = inside(&looks);
         assert_eq!(kept.len(), LOOKS_KEPT);
-        assert!(kept.iter().all(|path| name(path).as_str() >= "000000000000000000000003"));
+        assert!(kept.iter().all(|(name, _)| name.as_str() >= "000000000000000000000003"));
+        assert!(
+            elsewhere.path().join("host").exists() && other.join(DRAFTS).join("theirs").exists()
+        );
+        assert!(
+            is_ours(&link.join(FILES)).is_err_and(|error| error.to_string().contains("remove it"))
+        );
+        assert!(is_ours(&copy).is_ok());
         // While somebody uses any of it nothing goes.
         write(&gone[0]);
         drop(Held::of(root.path()).expect("held"));
@@ -278,18 +369,19 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let copy = files(root.path(), "sunday-1", FETCHED);
         let modes = Modes { file: 0o644, folder: 0o755 };
-        let etag = || Some("e".to_owned());
+        let etag = || Some("e");
         let draft = Draft::of(&copy, ("k", etag()), 10, modes).expect("opened");
         let mode =
             |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&draft.path), mode(&copy.with_file_name(DRAFTS))), (0o644, 0o755));
-        std::io::Write::write_all(&mut &draft.file, b"abc").expect("written");
+        io::Write::write_all(&mut &draft.file, b"abc").expect("written");
         let other = Draft::of(&copy, ("k", etag()), 10, modes).expect("opened");
-        assert!(other.path != draft.path && other.etag.is_none() && other.begun == 0);
+        assert!(other.path != draft.path && !other.resumable && other.begun == 0);
+        assert_eq!((begun(&copy, ("k", "e"), 10), begun(&copy, ("k", "f"), 10)), (3, 0));
         drop(draft);
         assert_eq!(Draft::of(&copy, ("k", etag()), 10, modes).expect("opened").begun, 3);
         // Another version begins anew, and so does what is as long as it should be and has no name.
-        let newer = Draft::of(&copy, ("k", Some("f".to_owned())), 10, modes).expect("opened");
+        let newer = Draft::of(&copy, ("k", Some("f")), 10, modes).expect("opened");
         assert_eq!(newer.begun, 0);
         assert_eq!(Draft::of(&copy, ("k", etag()), 3, modes).expect("opened").begun, 0);
     }

@@ -5,8 +5,10 @@
 //! attempt's own and becomes the data directory as a whole, with a mark that says whose it is; only then a server is
 //! started on it. A server that ends before its target is a failure, whatever `pg_ctl` said.
 
+mod copying;
 mod place;
 mod server;
+mod unused;
 mod way;
 
 use serde_json::{Map, Value, json};
@@ -107,7 +109,9 @@ async fn fresh(
         from: "none".to_owned(),
         to: format!("{} up to `{}`", way.backup.name, way.goal),
     }];
-    seen.context = json!({ "backup": way.backup.name, "goal": way.goal.to_string() });
+    seen.context = json!({
+        "backup": way.backup.name, "digest": way.backup.checksum, "goal": way.goal.to_string(),
+    });
     seen.commands = crate::by_hand::dumps::point_in_time(
         &clients.estate,
         (&way.backup.name, &way.backup.packed()),
@@ -156,11 +160,22 @@ pub(crate) async fn perform(
         place.data().display(),
         place.server().listen
     );
+    let off = format!(
+        "{} archives no WAL, waits for no standby and runs no subscription and no pg_cron job: where it is to stay, ALTER SYSTEM \
+         RESET archive_mode, synchronous_standby_names, max_logical_replication_workers, cron.launch_active_jobs, and restart it",
+        database(clients)?.recovered.id
+    );
     Ok(Performed {
         after: State::whole(&mark),
         outputs,
         obligations: Vec::new(),
-        notes: std::iter::once(said).chain(lacks).chain(warned).chain(kept).chain(stays).collect(),
+        notes: [said, off]
+            .into_iter()
+            .chain(lacks)
+            .chain(warned)
+            .chain(kept)
+            .chain(stays)
+            .collect(),
     })
 }
 
@@ -172,7 +187,8 @@ async fn wal_again(clients: &Clients, mark: &Mark, anew: bool) -> Option<String>
             let message = format!("the target `{}`: {error}", mark.goal);
             ActionError::unchanged(FailureClass::Invalid, message)
         })?;
-        let wanted = Wanted { backup: Some(mark.backup.clone()), target };
+        let (backup, digest) = (Some(mark.backup.clone()), Some(mark.digest.clone()));
+        let wanted = Wanted { backup, digest, target };
         let way = Way::find(clients, &wanted).await?;
         // Where nothing is fetched the server reads what there is.
         if way.is_fetched() { way.bring_wal(clients, anew).await } else { Ok(()) }
@@ -207,6 +223,7 @@ async fn make(
     let way = Way::find(clients, &wanted).await?;
     let user = User::of(clients, place.server()).await?;
     user.may_read(clients, &way).await?;
+    place.tidy();
     place.room(&way)?;
     way.bring(clients, call).await?;
     way.restore_point(clients).await?;
@@ -215,7 +232,7 @@ async fn make(
     place.make(clients, call, &way, &user).await
 }
 
-/// Stops the server and removes its data, and only what this very step made.
+/// Stops the server and removes its data, and only what this very step made and nobody has written to since.
 pub(crate) async fn revert(
     clients: &Clients,
     _armed: &Armed,
@@ -228,6 +245,9 @@ pub(crate) async fn revert(
         State::Part(mark) | State::Whole(mark) => {
             clients.guard.pass(format!("remove {}", place.data().display()))?;
             let process = Process::of(clients, place.server(), mark.major).await?;
+            unused::prove(clients, call, (&place, &process), &mark).await?;
+            // Killed once it is stopped, nobody could be asked any more who had used it.
+            place.given_up(&mark)?;
             process.stop(clients).await?;
         }
         State::Foreign { said } => return Err(foreign(&place, &said)),

@@ -132,7 +132,7 @@ async fn whatever_its_form_a_backup_is_brought_restored_and_proved_for_every_hos
         assert!(seen.commands[0].starts_with("aws s3 cp --recursive --region us-west-2 s3://"));
         lab.nothing_made();
         let done = remote.restored("name before").await.expect("restored");
-        assert_eq!(done.notes.len(), 1, "the proof is kept: {:?}", done.notes);
+        assert_eq!(done.notes.len(), 2, "the proof is kept: {:?}", done.notes);
         assert_eq!(lab.rows().await, [1], "{backup:?}");
         let (bases, wal) = remote.brought();
         assert!(bases.is_empty() && wal.iter().all(|name| name.starts_with("looks/")), "{wal:?}");
@@ -255,16 +255,50 @@ async fn a_large_file_goes_on_where_it_was_cut_off_and_is_held_against_the_manif
         copies::files(&remote.bases, &format!("sunday-{}", &remote.digest()[..12]), "fetched");
     let drafts = copy.with_file_name("part");
     std::fs::create_dir_all(&drafts).expect("made");
+    let brought = async || {
+        let seen = remote.seen("latest").await.expect("observed");
+        seen.evidence.into_iter().find(|line| line.contains("to be fetched")).expect("it is told")
+    };
+    let all = brought().await;
     let mut begun = remote.shop.get(key).await;
     let middle = begun.len() / 2;
     begun.truncate(middle + 2000);
     begun[middle..].fill(0x5A);
     std::fs::write(drafts.join(copies::known(key, &etag)), begun).expect("written");
+    assert_ne!(brought().await, all, "no room is asked for what is there");
     let error = remote.restored("latest").await.expect_err("it went on");
     assert!(error.message.contains("the base backup sunday is damaged"), "{error}");
     lab.nothing_made();
     remote.restored("latest").await.expect("it was fetched anew");
     assert_eq!(lab.rows().await, [1]);
+}
+
+#[tokio::test]
+async fn a_backup_that_was_not_uploaded_in_full_is_none() {
+    let Some(remote) = Remote::open(&[]).await else { return };
+    remote.lab.row(1).await;
+    remote.uploaded().await;
+    let key = "base/sunday/global/pg_control";
+    let control = remote.shop.get(key).await;
+    for (file, said) in [
+        (None, "its file global/pg_control is not there: it was not uploaded in full"),
+        (Some(&control[..100]), "its file global/pg_control has 100 bytes instead of 8192"),
+    ] {
+        match file {
+            None => remote.shop.delete(key).await,
+            Some(file) => remote.shop.put(key, file).await,
+        }
+        let (points, remarks) = remote.points().await;
+        assert!(points.is_empty() && remarks.iter().any(|line| line.contains(said)), "{remarks:?}");
+        let error = remote.restored("latest").await.expect_err("there is none");
+        let hint = error.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains(said), "{error} {hint}");
+        assert_eq!(remote.brought().0, [""; 0]);
+        remote.lab.nothing_made();
+    }
+    remote.shop.put(key, &control).await;
+    remote.restored("latest").await.expect("all of it is there");
+    assert_eq!(remote.lab.rows().await, [1]);
 }
 
 #[tokio::test]

@@ -51,9 +51,14 @@ async fn damage_in_the_restored_server_voids_the_proof_of_its_backup() {
     );
     let told = "the base backup sunday, which it was restored from, does not count as proved";
     assert!(done.notes.iter().any(|note| note.contains(told)), "{:?}", done.notes);
-    // A later restore takes writes as well, and does not make it proved again.
+    // Nobody takes it unasked. By its name it is restored, takes writes as well, and is not proved again by that.
     lab.taken_back("latest").await.expect("taken back");
-    let again = lab.restored("latest").await.expect("restored");
+    let error = lab.restored("latest").await.expect_err("it is the only one");
+    assert!(error.hint.is_some_and(|hint| hint.contains("sunday: its last proof failed: ")));
+    let with = json!({ "backup": "sunday", "target": "latest" });
+    let (named, _news) = testing::call(ActionName::PostgresRestorePointInTime, with);
+    let seen = observe(&clients, &named).await.expect("observed");
+    let again = perform(&clients, &armed, &named, &seen).await.expect("restored");
     assert!(again.notes.iter().any(|note| note.contains("does not count as proved")), "{again:?}");
     assert!(failed().await.is_some());
 }

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 mod bucket_tests;
 #[path = "point_in_time_proof_tests.rs"]
 mod proof_tests;
+#[path = "point_in_time_unused_tests.rs"]
+mod unused_tests;
 
 use super::*;
 use crate::actions::postgres::wal::Archive;
@@ -167,7 +169,7 @@ async fn rows_before_the_restore_point_are_there_and_later_ones_are_not() {
         (&json!("sunday"), &json!(target))
     );
     assert_eq!(done.outputs["instance"], "phoenix-recovered");
-    assert_eq!(done.notes.len(), 1, "the proof is kept: {:?}", done.notes);
+    assert_eq!(done.notes.len(), 2, "the proof is kept: {:?}", done.notes);
     assert_eq!(lab.rows().await, [1]);
     // The damaged one is as it was, and what is restored is found restored.
     assert_eq!(lab.server.text("phoenix", "select count(*)::text from orders").await, "2");

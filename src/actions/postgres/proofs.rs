@@ -2,7 +2,8 @@
 //!
 //! It lies there and not in the state directory of the host that proved it, so that it goes where the backups go: whoever
 //! mounts or copies them elsewhere, for the day this host is gone, has it. It holds the digest of the backup's own
-//! manifest, and says nothing of another backup of the same name. Of backups in a bucket it is in the bucket.
+//! manifest, and says nothing of another backup of the same name. Of backups in a bucket it is in the bucket, of base backups in
+//! `base-proofs/`.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -22,6 +23,8 @@ pub(super) const FOLDER: &str = "proofs";
 const FORMAT: &str = "phoenix-dr/proof/1";
 /// Longest record read.
 const PROOF_MAX: u64 = 64 << 10;
+/// Times a record is read and written in its place, where others write to it as well.
+const WRITES: usize = 3;
 
 /// How a backup was proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,13 +159,30 @@ impl Proofs {
         backup: &str,
         digest: &str,
     ) -> Result<Option<Proof>, ActionError> {
-        let text = match self {
-            Self::Directory(root) => std::fs::read(root.join(record(backup))).ok(),
+        Ok(self.read(clients, backup, digest).await?.0)
+    }
+
+    /// Returns the proof of a backup, and on what condition another record may be written in its place.
+    async fn read(
+        &self,
+        clients: &Clients,
+        backup: &str,
+        digest: &str,
+    ) -> Result<(Option<Proof>, Condition), ActionError> {
+        let (text, condition) = match self {
+            Self::Directory(root) => {
+                (std::fs::read(root.join(record(backup))).ok(), Condition::None)
+            }
             Self::Bucket(objects) => {
-                objects.read(clients, &Self::key(objects, backup), PROOF_MAX).await?
+                let key = Self::key(objects, backup);
+                match objects.read_version(clients, &key, PROOF_MAX).await? {
+                    None => (None, Condition::Absent),
+                    Some((text, Some(etag))) => (Some(text), Condition::Unchanged { etag }),
+                    Some((text, None)) => (Some(text), Condition::None),
+                }
             }
         };
-        Ok(text.and_then(|text| Proof::read(&text, backup, digest)))
+        Ok((text.and_then(|text| Proof::read(&text, backup, digest)), condition))
     }
 
     /// Keeps that a server restored from a backup takes writes. What was found damaged stays so: a row that could be written says
@@ -172,29 +192,41 @@ impl Proofs {
         clients: &Clients,
         proof: &Proof,
     ) -> Option<String> {
-        let known = match self.find(clients, &proof.backup, &proof.digest).await {
-            Ok(known) => known,
-            // Over what is not known nothing is written: it may say that the backup is damaged.
-            Err(error) => return Some(unkept(&self.place(&proof.backup), &error.message)),
-        };
-        let by = known.as_ref().filter(|known| known.by == ProvedBy::Sound).map(|known| known.by);
-        match known.and_then(|known| known.failed) {
-            None => {
-                self.keep(clients, &Proof { by: by.unwrap_or(proof.by), ..proof.clone() }).await
+        let place = self.place(&proof.backup);
+        for _ in 0..WRITES {
+            let (known, condition) = match self.read(clients, &proof.backup, &proof.digest).await {
+                Ok(known) => known,
+                // Over what is not known nothing is written: it may say that the backup is damaged.
+                Err(error) => return Some(unkept(&place, &error.message)),
+            };
+            if let Some(why) = known.as_ref().and_then(|known| known.failed.as_ref()) {
+                return Some(format!(
+                    "{WARNS}{} does not count as proved: {why}; remove {place} where that had another cause",
+                    proof.backup
+                ));
             }
-            Some(why) => Some(format!(
-                "{WARNS}{} does not count as proved: {why}; remove {} where that had another cause",
-                proof.backup,
-                self.place(&proof.backup)
-            )),
+            let sound = known.as_ref().is_some_and(|known| known.by == ProvedBy::Sound);
+            let next = Proof {
+                by: if sound { ProvedBy::Sound } else { proof.by },
+                // One that was gone on with did not see all of it.
+                took: proof.took.or_else(|| known.and_then(|known| known.took)),
+                ..proof.clone()
+            };
+            match self.write(clients, &next, &condition).await {
+                Ok(Written::Done) => return None,
+                // What was written meanwhile may say that the backup is damaged.
+                Ok(Written::NotMet) => {}
+                Err(error) => return Some(unkept(&place, &error)),
+            }
         }
+        Some(unkept(&place, "others write to it all the time"))
     }
 
     /// Keeps that what was restored from a backup is damaged, in the place of its proof; returns what is to be told.
     pub(super) async fn void(&self, clients: &Clients, proof: Proof, why: &str) -> String {
         let (backup, place) = (proof.backup.clone(), self.place(&proof.backup));
-        match self.write(clients, &proof.failed(why.to_owned())).await {
-            Ok(()) => format!(
+        match self.write(clients, &proof.failed(why.to_owned()), &Condition::None).await {
+            Ok(Written::Done | Written::NotMet) => format!(
                 "the base backup {backup}, which it was restored from, does not count as proved any more; where the damage \
                  had another cause, remove {place}"
             ),
@@ -208,24 +240,29 @@ impl Proofs {
     /// Keeps that a backup was proved; returns what is to be told where it cannot be kept, for the backup is proved all
     /// the same.
     pub(super) async fn keep(&self, clients: &Clients, proof: &Proof) -> Option<String> {
-        let error = self.write(clients, proof).await.err()?;
+        let error = self.write(clients, proof, &Condition::None).await.err()?;
         Some(unkept(&self.place(&proof.backup), &error))
     }
 
-    /// Writes a record in the place of the one before; returns why that could not be done.
-    async fn write(&self, clients: &Clients, proof: &Proof) -> Result<(), String> {
+    /// Writes a record in the place of the one before, in a bucket on a condition; returns why that could not be done.
+    async fn write(
+        &self,
+        clients: &Clients,
+        proof: &Proof,
+        condition: &Condition,
+    ) -> Result<Written, String> {
         let text = proof.text().map_err(|error| error.to_string())?;
         let below = record(&proof.backup);
         match self {
-            Self::Directory(root) => write(root, &below, &text).map_err(|error| error.to_string()),
+            Self::Directory(root) => {
+                let written = write(root, &below, &text).map(|()| Written::Done);
+                written.map_err(|error| error.to_string())
+            }
             Self::Bucket(objects) => {
                 let text = (text.as_slice(), proof.token.as_str());
                 let below = Self::key(objects, &proof.backup);
-                match objects.put_text(clients, &below, text, &Condition::None).await {
-                    Ok(Written::Done) => Ok(()),
-                    Ok(Written::NotMet) => Err("somebody else writes to it".to_owned()),
-                    Err(error) => Err(error.message),
-                }
+                let written = objects.put_text(clients, &below, text, condition).await;
+                written.map_err(|error| error.message)
             }
         }
     }

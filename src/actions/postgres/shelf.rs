@@ -2,7 +2,7 @@
 //! such a folder when they are needed. Who asks does not know which.
 //!
 //! What is brought goes into a folder of this program's own (`copies.rs`), and has the time its object was written as its own: an
-//! object that was written anew is brought anew.
+//! object that was written anew is brought anew. Listings say which version of an object is meant, and no other is brought.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,8 +12,9 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::bucket::{Backups, Into, Objects, patiently};
+use super::bucket::{Backups, Begun, Below, Destination, Objects, Version, patiently};
 use super::copies::{self, Draft, Held, Modes};
+use super::drafts;
 use super::manifest::hex;
 use super::told::Told;
 use crate::clients::Clients;
@@ -80,8 +81,8 @@ pub(super) struct Shelf {
 pub(super) struct Inside {
     /// Files with their lengths
     pub files: BTreeMap<String, u64>,
-    /// When objects were written; of files of this host nothing
-    pub written: BTreeMap<String, Timestamp>,
+    /// Which versions of objects those are; of files of this host nothing
+    pub versions: BTreeMap<String, Version>,
     pub folders: BTreeSet<String>,
     /// Those of both that are links
     pub links: BTreeSet<String>,
@@ -95,8 +96,39 @@ pub(super) struct Needed {
     /// Its name below the copy it belongs to
     pub at: String,
     pub bytes: u64,
-    /// When its object was written, where a listing has said that
-    pub written: Option<Timestamp>,
+    /// Which version of an object it is, where it is one
+    pub version: Option<Version>,
+}
+
+impl Needed {
+    /// Says whether it was brought into a copy before, and its object was not written since.
+    fn is_here(&self, copy: &Path) -> bool {
+        let Ok(seen) = std::fs::metadata(copy.join(&self.at)) else { return false };
+        let modified = seen.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let written = self.version.as_ref().map(|version| version.written);
+        let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+        seen.len() == self.bytes && written.is_some() && seconds(written) == seconds(modified)
+    }
+
+    /// Returns the version a download that was cut off is gone on with; `None` where it begins anew.
+    fn resumed(&self) -> Option<&str> {
+        let version = self.version.as_ref().filter(|_| self.bytes >= RESUMED_MIN);
+        version.map(|version| version.etag.as_str())
+    }
+}
+
+impl From<Below> for Inside {
+    fn from(below: Below) -> Self {
+        let folders = below.folders.iter().map(|name| name.trim_end_matches('/').to_owned());
+        // A console makes an object for a folder, which has no name in it.
+        let is_file = |name: &String| !name.is_empty() && !name.ends_with('/');
+        Self {
+            folders: folders.collect(),
+            files: below.objects.into_iter().filter(|(name, _)| is_file(name)).collect(),
+            versions: below.versions,
+            links: BTreeSet::new(),
+        }
+    }
 }
 
 impl Shelf {
@@ -164,12 +196,18 @@ impl Shelf {
                 ))
             });
         };
-        let below = objects.below(clients, &self.key(folder)).await?;
-        let folders = below.folders.iter().map(|name| name.trim_end_matches('/').to_owned());
-        let (folders, links) = (folders.collect(), BTreeSet::new());
-        // A console makes an object for a folder, which has no name in it.
-        let files = below.objects.into_iter().filter(|(name, _)| !name.is_empty()).collect();
-        Ok(Inside { files, written: below.written, folders, links })
+        objects.below(clients, &self.key(folder)).await.map(Inside::from)
+    }
+
+    /// Lists all objects below a folder, which is named with a slash at its end: names in folders of it have slashes. `None` of a
+    /// folder of this host.
+    pub(super) async fn all_inside(
+        &self,
+        clients: &Clients,
+        folder: &str,
+    ) -> Result<Option<Inside>, ActionError> {
+        let Some(objects) = &self.from else { return Ok(None) };
+        objects.all_below(clients, &self.key(folder)).await.map(|below| Some(below.into()))
     }
 
     /// Reads a small file; `None` where it is not there.
@@ -210,16 +248,19 @@ impl Shelf {
         }
     }
 
-    /// Returns the bytes of files that are still to be brought into a copy, as lengths tell.
+    /// Returns the bytes of files that are still to be brought into a copy: of those that are new or were cut off.
     pub(super) fn lacking(&self, copy: &Path, needed: &[Needed]) -> u64 {
-        let here = |file: &&Needed| {
-            let seen = std::fs::metadata(copy.join(&file.at));
-            !seen.is_ok_and(|seen| seen.len() == file.bytes)
-        };
-        match self.from {
-            None => 0,
-            Some(_) => needed.iter().filter(here).map(|file| file.bytes).sum(),
+        if self.from.is_none() {
+            return 0;
         }
+        let lacking = needed.iter().filter(|file| !file.is_here(copy));
+        lacking.map(|file| file.bytes.saturating_sub(self.begun(copy, file))).sum()
+    }
+
+    /// Returns how much of a file an attempt before has got.
+    fn begun(&self, copy: &Path, file: &Needed) -> u64 {
+        let key = self.key(&file.name);
+        file.resumed().map_or(0, |etag| copies::begun(copy, (&key, etag), file.bytes))
     }
 
     /// Fails where the folder the estate names is none.
@@ -244,14 +285,37 @@ impl Shelf {
     ) -> Result<(), ActionError> {
         let Some(objects) = &self.from else { return Ok(()) };
         self.is_there()?;
-        let way = Bring { clients, objects, copy, modes: self.kind.modes(), told };
+        let place = || copy.parent().unwrap_or(copy).display().to_string();
+        copies::is_ours(copy).map_err(|error| objects.of.local(&place(), &error))?;
+        self.has_room(self.lacking(copy, needed))?;
+        let way = Bring { clients, shelf: self, objects, copy, told };
         for some in needed.chunks(AT_ONCE) {
-            let brought = some.iter().map(|file| way.one(self.key(&file.name), file));
+            let brought = some.iter().map(|file| way.one(file));
             for brought in join_all(brought).await {
                 brought?;
             }
         }
         Ok(())
+    }
+
+    /// Fails where so many bytes have no room in it: nothing is filled to the last byte only to find that out.
+    fn has_room(&self, lacking: u64) -> Result<(), ActionError> {
+        match drafts::free(&self.folder) {
+            Some(free) if free < lacking => {
+                let message = format!(
+                    "{} has {} free, and {} are to be fetched into it",
+                    self.folder.display(),
+                    drafts::bytes(free),
+                    drafts::bytes(lacking)
+                );
+                Err(ActionError::unchanged(FailureClass::Capacity, message).hint(format!(
+                    "make room there, or name another folder in `{}`; what restores before have left there ends with `.{}`",
+                    self.kind.setting(),
+                    copies::FETCHED
+                )))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Has what was brought fetched anew by the next attempt: it may have been altered here. Nothing is removed, for another
@@ -279,66 +343,59 @@ impl Shelf {
 /// Objects on their way into a copy.
 struct Bring<'a> {
     clients: &'a Clients,
+    shelf: &'a Shelf,
     objects: &'a Objects,
     copy: &'a Path,
-    modes: Modes,
     told: &'a Told<'a>,
 }
 
 impl Bring<'_> {
-    async fn one(&self, key: String, file: &Needed) -> Result<(), ActionError> {
-        let path = self.copy.join(&file.at);
-        if self.is_here(&key, &path, file).await? {
+    /// Brings an object, unless it is here. As long as each few attempts bring more of it they go on: hours must not be lost for one
+    /// connection more that was cut off.
+    async fn one(&self, file: &Needed) -> Result<(), ActionError> {
+        if file.is_here(self.copy) {
             self.told.more(file.bytes);
             return Ok(());
         }
-        let done = patiently(self.clients, || self.fetched(&key, &path, file.bytes)).await;
+        let mut begun = self.shelf.begun(self.copy, file);
+        let done = loop {
+            let done = patiently(self.clients, || self.fetched(file)).await;
+            let now = self.shelf.begun(self.copy, file);
+            match done {
+                Err(error) if error.class.retryable() && now >= begun + RESUMED_MIN => begun = now,
+                done => break done,
+            }
+        };
         done.map_err(|error| ActionError {
-            message: format!("bring {}: {}", self.objects.at.place(&key), error.message),
+            message: format!("bring {}: {}", self.shelf.place(&file.name), error.message),
             ..error
         })
     }
 
-    /// Says whether an object was brought before, and was not written since.
-    async fn is_here(&self, key: &str, path: &Path, file: &Needed) -> Result<bool, ActionError> {
-        let Ok(seen) = std::fs::metadata(path) else { return Ok(false) };
-        if seen.len() != file.bytes {
-            return Ok(false);
-        }
-        let written = match file.written {
-            Some(written) => Some(written),
-            None => {
-                let head = patiently(self.clients, || self.objects.head(self.clients, key)).await?;
-                let head = head.ok_or_else(|| gone(&self.objects.at.place(key)))?;
-                head.written.filter(|_| head.bytes == file.bytes)
-            }
-        };
-        let modified = seen.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
-        Ok(written.is_some() && seconds(written) == seconds(modified))
-    }
-
     /// Brings an object under a name of its own, and gives it its name once it is whole.
-    async fn fetched(&self, key: &str, path: &Path, bytes: u64) -> Result<(), ActionError> {
+    async fn fetched(&self, file: &Needed) -> Result<(), ActionError> {
+        let (key, path) = (self.shelf.key(&file.name), self.copy.join(&file.at));
         let local = |error| self.objects.of.local(&path.display().to_string(), &error);
-        let draft = self.draft(key, path, bytes).await?;
+        let draft = self.draft(&key, &path, file).map_err(local)?;
         let mut count = draft.begun;
         self.told.more(count);
-        let from = draft.etag.as_deref().map(|etag| (draft.begun, etag));
-        let into = Into { file: &draft.file, path: &draft.path, from };
-        let read = self.objects.download(self.clients, key, into, |some| {
+        let begun =
+            file.version.as_ref().map(|version| Begun { bytes: draft.begun, etag: &version.etag });
+        let into = Destination { file: &draft.file, path: &draft.path, begun };
+        let read = self.objects.download(self.clients, &key, into, |some| {
             let more = u64::try_from(some.len()).unwrap_or(u64::MAX);
             count += more;
             self.told.more(more);
             true
         });
-        let done = read.await.and_then(|read| {
-            let read = read.ok_or_else(|| gone(&self.objects.at.place(key)))?;
-            named(&draft.path, path, read.written).map_err(local)
+        let done = read.await.and_then(|there| match there {
+            true => whole(&draft, &path, file).map_err(local)?,
+            false => Err(gone(&self.shelf.place(&file.name))),
         });
-        if let Err(error) = &done {
+        if done.is_err() {
             self.told.less(count);
-            if draft.etag.is_none() || !error.class.retryable() {
+            let empty = draft.file.metadata().is_ok_and(|seen| seen.len() == 0);
+            if !draft.resumable || empty {
                 drop(std::fs::remove_file(&draft.path));
             }
         }
@@ -346,31 +403,34 @@ impl Bring<'_> {
     }
 
     /// Returns where an object is brought first: where it is a large one, there is what an attempt before got of this version.
-    async fn draft(&self, key: &str, path: &Path, bytes: u64) -> Result<Draft, ActionError> {
-        let local = |error| self.objects.of.local(&path.display().to_string(), &error);
-        let etag = match bytes >= RESUMED_MIN {
-            false => None,
-            true => self.objects.head(self.clients, key).await?.map(|head| head.etag),
-        };
-        let draft = Draft::of(self.copy, (key, etag), bytes, self.modes).map_err(local)?;
+    fn draft(&self, key: &str, path: &Path, file: &Needed) -> std::io::Result<Draft> {
+        let modes = self.shelf.kind.modes();
+        let draft = Draft::of(self.copy, (key, file.resumed()), file.bytes, modes)?;
         if let Some(above) = path.parent() {
-            self.modes.folder(above).map_err(local)?;
+            modes.folder(above)?;
         }
         Ok(draft)
     }
 }
 
-/// Gives what was brought the time of its object, and its name.
-fn named(draft: &Path, path: &Path, written: Option<Timestamp>) -> std::io::Result<()> {
-    if let Some(written) = written {
-        File::options().write(true).open(draft)?.set_modified(written.into())?;
+/// Gives what was brought the time of its object, and its name. What is not as long as it was listed is begun anew.
+fn whole(draft: &Draft, path: &Path, file: &Needed) -> std::io::Result<Result<(), ActionError>> {
+    let came = draft.file.metadata()?.len();
+    if came != file.bytes {
+        draft.file.set_len(0)?;
+        let message = format!("{came} bytes came instead of {}", file.bytes);
+        return Ok(Err(ActionError::unchanged(FailureClass::Transient, message)));
     }
-    std::fs::rename(draft, path)
+    if let Some(version) = &file.version {
+        draft.file.set_modified(version.written.into())?;
+    }
+    std::fs::rename(&draft.path, path).map(Ok)
 }
 
 fn gone(place: &str) -> ActionError {
     let message = format!("{place} is not there any more");
     ActionError::unchanged(FailureClass::NotFound, message)
+        .hint("see what is there now: `phoenix-dr recovery-points`")
 }
 
 fn listed(folder: &Path) -> std::io::Result<Inside> {

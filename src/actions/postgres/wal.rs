@@ -11,6 +11,7 @@ use std::str::FromStr;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
+use super::bucket::Version;
 use super::copies;
 use super::shelf::{Needed, Shelf};
 use super::told::Told;
@@ -152,8 +153,8 @@ pub(super) struct Archive {
     /// Length of every whole segment, where there is any
     size: Option<u64>,
     segments: BTreeSet<Segment>,
-    /// When objects were written; of files nothing
-    written: BTreeMap<String, Timestamp>,
+    /// Which versions of objects they are; of files nothing
+    versions: BTreeMap<String, Version>,
     histories: BTreeMap<u32, Vec<(u32, Lsn)>>,
     /// The files the histories are in
     history_files: Vec<Needed>,
@@ -175,8 +176,8 @@ impl Archive {
                 let Ok(timeline) = u32::from_str_radix(stem, 16) else { continue };
                 let text = shelf.text(clients, &name, HISTORY_MAX).await?.unwrap_or_default();
                 histories.insert(timeline, history(&text));
-                let written = inside.written.get(&name).copied();
-                history_files.push(Needed { at: name.clone(), name, bytes, written });
+                let version = inside.versions.get(&name).cloned();
+                history_files.push(Needed { at: name.clone(), name, bytes, version });
             } else if Segment::parse(stem, SEGMENT_DEFAULT).is_some() && !name.ends_with(".backup")
             {
                 packed += 1;
@@ -200,8 +201,8 @@ impl Archive {
             ));
         }
         let (shelf, folder) = (shelf.clone(), shelf.wal(copies::LOOKS));
-        let written = inside.written;
-        Ok(Self { shelf, folder, size, segments, written, histories, history_files, remarks })
+        let versions = inside.versions;
+        Ok(Self { shelf, folder, size, segments, versions, histories, history_files, remarks })
     }
 
     /// Returns the folder of this host that segments are read in.
@@ -221,7 +222,13 @@ impl Archive {
 
     /// Says whether a segment was archived before an instant, as far as that is known: then no commit in it is later.
     pub(super) fn is_from_before(&self, segment: &str, time: Timestamp) -> bool {
-        self.written.get(segment).is_some_and(|written| *written + SKEW < time)
+        self.versions.get(segment).is_some_and(|version| version.written + SKEW < time)
+    }
+
+    /// Says whether a segment was archived after an instant, as far as that is known: then the last commit in it is likely to be
+    /// later.
+    pub(super) fn is_from_after(&self, segment: &str, time: Timestamp) -> bool {
+        self.versions.get(segment).is_some_and(|version| version.written > time + SKEW)
     }
 
     pub(super) fn has(&self, segment: Segment) -> bool {
@@ -240,8 +247,8 @@ impl Archive {
     /// Returns what is needed of it for a segment.
     pub(super) fn needed_of(&self, segment: Segment, size: u64) -> Needed {
         let name = segment.name(size);
-        let written = self.written.get(&name).copied();
-        Needed { at: name.clone(), name, bytes: size, written }
+        let version = self.versions.get(&name).cloned();
+        Needed { at: name.clone(), name, bytes: size, version }
     }
 
     /// Has some of it on this host.

@@ -22,7 +22,7 @@ const SEGMENT_LIMIT: Duration = Duration::from_secs(60);
 /// Time to read all of them, for the name of a restore point.
 const ALL_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Segments looked through, from the last one back, for a commit.
-const BACK_MAX: usize = 64;
+pub(super) const BACK_MAX: usize = 64;
 
 /// Where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,8 @@ impl<'a> Reader<'a> {
         Ok(Some(End { lsn, time: None }))
     }
 
-    /// Returns the last commit before a backup was complete: what is restored must go at least so far.
+    /// Returns the last commit before a backup was complete: what is restored must go at least so far. It is looked for from the end
+    /// of the backup back.
     pub(super) async fn last_commit_between(
         &self,
         timeline: u32,
@@ -90,13 +91,16 @@ impl<'a> Reader<'a> {
         end: Lsn,
     ) -> Result<Option<Timestamp>, ActionError> {
         let (first, last) = (start.0 / self.size, end.0.saturating_sub(1) / self.size);
-        let segments = (first..=last.max(first)).map(|number| Segment { timeline, number });
-        let mut latest = None;
-        for stretch in self.stretches(segments).await? {
-            let said = self.stretch(&stretch, (start, end), ("Transaction", " UTC")).await?;
-            latest = latest.max(said.last.lines().filter_map(commit).max());
+        for number in (first..=last.max(first)).rev().take(BACK_MAX) {
+            let segment = Segment { timeline, number };
+            for stretch in self.stretches(std::iter::once(segment)).await? {
+                let said = self.stretch(&stretch, (start, end), ("Transaction", " UTC")).await?;
+                if let Some(time) = said.last.lines().filter_map(commit).max() {
+                    return Ok(Some(time));
+                }
+            }
         }
-        Ok(latest)
+        Ok(None)
     }
 
     /// Returns the restore points whose name begins so, from a position on: the first 500 and the last.
@@ -181,18 +185,19 @@ impl<'a> Reader<'a> {
         self.run(&arguments, words, ALL_LIMIT).await
     }
 
-    /// Returns the number of the first segment with a commit later than an instant, and how many were read for that; none is read
-    /// that was archived before it. `None` where more would have to be read than may be.
+    /// Returns the number of a segment with a commit later than an instant: the first one, where few are to be read for that, and
+    /// otherwise one that was archived so much later that it must have one. `None` where none was found.
     pub(super) async fn first_later(
         &self,
         reach: &Reach,
         time: Timestamp,
         most: usize,
     ) -> Result<Option<u64>, ActionError> {
-        let later =
-            |segment: &&Segment| !self.archive.is_from_before(&segment.name(self.size), time);
-        let from = reach.whole.iter().position(|segment| later(&segment)).unwrap_or(0);
-        for segment in reach.whole.iter().skip(from).take(most) {
+        let name = |segment: &Segment| segment.name(self.size);
+        let may_be =
+            reach.whole.iter().skip_while(|&s| self.archive.is_from_before(&name(s), time));
+        let must_be = reach.whole.iter().filter(|&s| self.archive.is_from_after(&name(s), time));
+        for segment in may_be.take(most).chain(must_be.take(most)) {
             if self.last_commit(*segment).await?.is_some_and(|commit| commit > time) {
                 return Ok(Some(segment.number));
             }

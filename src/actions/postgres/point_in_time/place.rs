@@ -14,27 +14,24 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::begun;
+use super::copying::{copy, folders, verify};
 use super::server::{User, settings};
 use super::way::Way;
 use crate::actions::postgres::base::Form;
 use crate::actions::postgres::drafts::bytes;
-use crate::actions::postgres::dump::{LIMIT, said};
 use crate::actions::postgres::keep::give;
 use crate::actions::postgres::manifest::hex;
-use crate::actions::postgres::wal::Own;
-use crate::by_hand::dumps::FOLDERS;
 use crate::clients::Clients;
-use crate::clients::postgres::tools::{Tool, find_exact};
-use crate::clients::process::{self, Program, ProgramEnd, Scrub};
 use crate::engine::ports::Call;
 use crate::estate::own_server::OwnServer;
 use crate::outcome::{ActionError, FailureClass};
-use crate::sandbox::programs::Purpose;
 
 const MARK: &str = "phoenix-dr.json";
 const FORMAT: &str = "phoenix-dr/restored-server/1";
 /// What a server needs beside its files while it replays: as much WAL as it keeps by default.
 const WAL_ROOM: u64 = 1 << 30;
+/// Bytes of a block that files are said to take: `st_blocks` of stat(2).
+const BLOCK: u64 = 512;
 
 /// What a data directory was made of, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +46,10 @@ pub(super) struct Mark {
     pub goal: String,
     pub major: u32,
     /// It has reached its target and taken a write
-    restored: bool,
+    pub restored: bool,
+    /// Nobody has used it, and it is being removed
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 /// What there is of the data directory.
@@ -127,6 +127,7 @@ impl<'a> Place<'a> {
             goal: way.goal.to_string(),
             major: way.major,
             restored: false,
+            given_up: false,
         }
     }
 
@@ -199,7 +200,10 @@ impl<'a> Place<'a> {
         };
         let logged = u64::try_from(way.reach.whole.len()).unwrap_or(u64::MAX);
         let logged = logged.saturating_mul(way.reach.size).min(WAL_ROOM);
-        let own = (self.above.as_path(), way.backup.bytes.saturating_add(logged));
+        // What attempts have left goes before anything is made.
+        let left = self.left().iter().map(|draft| taken(draft)).fold(0, u64::saturating_add);
+        let own = way.backup.bytes.saturating_add(logged).saturating_sub(left);
+        let own = (self.above.as_path(), own);
         // Folders of one file system take from the same room.
         let mut needed: BTreeMap<u64, (&Path, u64)> = BTreeMap::new();
         for (folder, bytes) in
@@ -243,7 +247,6 @@ impl<'a> Place<'a> {
         way: &Way,
         user: &User,
     ) -> Result<Mark, ActionError> {
-        self.tidy();
         let now = clients.clock.now();
         let draft = self.above.join(format!(
             "{}{}-{}",
@@ -325,7 +328,13 @@ impl<'a> Place<'a> {
 
     /// Notes that the server has reached its target.
     pub(super) fn restored(&self, mark: &Mark) -> Result<(), ActionError> {
-        let mark = Mark { restored: true, ..mark.clone() };
+        let mark = Mark { restored: true, given_up: false, ..mark.clone() };
+        write_mark(&self.data, &mark).map_err(|error| self.failed("mark", &error))
+    }
+
+    /// Notes that nobody has used it, and that it is being removed.
+    pub(super) fn given_up(&self, mark: &Mark) -> Result<(), ActionError> {
+        let mark = Mark { given_up: true, ..mark.clone() };
         write_mark(&self.data, &mark).map_err(|error| self.failed("mark", &error))
     }
 
@@ -350,6 +359,21 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Returns the room a directory takes, as far as it can be read.
+fn taken(directory: &Path) -> u64 {
+    let (mut all, mut folders) = (0_u64, vec![directory.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(seen) = entry.metadata() else { continue };
+            all = all.saturating_add(seen.blocks().saturating_mul(BLOCK));
+            if seen.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    all
+}
+
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
@@ -362,99 +386,4 @@ fn write_mark(directory: &Path, mark: &Mark) -> std::io::Result<()> {
     std::fs::File::open(&beside)?.sync_all()?;
     std::fs::rename(&beside, directory.join(MARK))?;
     std::fs::File::open(directory)?.sync_all()
-}
-
-/// Copies or unpacks a backup.
-async fn copy(clients: &Clients, call: &Call, way: &Way, draft: &Path) -> Result<(), ActionError> {
-    let to = draft.display();
-    let unpack = |archive: &Path, to: String| {
-        ["tar", "--extract", "--no-same-owner"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([format!("--file={}", archive.display()), format!("--directory={to}")])
-            .collect::<Vec<String>>()
-    };
-    let commands = match &way.backup.form {
-        Form::Plain => {
-            let from = format!("{}/.", way.backup.path.display());
-            let words =
-                ["cp", "--recursive", "--no-dereference", "--preserve=mode,timestamps", "--"];
-            let words = words.map(str::to_owned).into_iter();
-            vec![words.chain([from, to.to_string()]).collect()]
-        }
-        Form::Tar { base, wal } => {
-            let log = wal.as_ref().map(|wal| unpack(wal, format!("{to}/pg_wal")));
-            std::iter::once(unpack(base, to.to_string())).chain(log).collect()
-        }
-    };
-    for argv in commands {
-        run(clients, call, &argv).await?;
-    }
-    Ok(())
-}
-
-/// Makes the folders every server has: a bucket has none that is empty, and without them a server does not start.
-fn folders(draft: &Path) -> std::io::Result<()> {
-    FOLDERS.iter().try_for_each(|name| {
-        let folder = draft.join(name);
-        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
-    })
-}
-
-/// Has PostgreSQL's own program hold every file of the copy against the manifest.
-async fn verify(
-    clients: &Clients,
-    call: &Call,
-    way: &Way,
-    draft: &Path,
-) -> Result<(), ActionError> {
-    let tool = find_exact(clients, Tool::VerifyBackup, way.major).await?;
-    let manifest = way.backup.path.join("backup_manifest");
-    let mut argv =
-        vec![tool.program, "--quiet".to_owned(), format!("--manifest-path={}", manifest.display())];
-    let has = match &way.backup.needs.own {
-        Own::Needed => true,
-        Own::Named { .. } => {
-            let first = way.reach.whole.first().map(|segment| segment.name(way.reach.size));
-            first.is_some_and(|first| draft.join("pg_wal").join(first).exists())
-        }
-        Own::None => false,
-    };
-    if !has {
-        argv.push(format!("--wal-directory={}", way.archive.folder().display()));
-    }
-    argv.push(draft.display().to_string());
-    run(clients, call, &argv).await.map_err(|error| {
-        way.doubt();
-        ActionError {
-            message: format!("the base backup {} is damaged: {}", way.backup.name, error.message),
-            hint: Some("take another base backup; no server was started on this one".to_owned()),
-            ..error
-        }
-    })
-}
-
-/// Runs a program that must end well.
-async fn run(clients: &Clients, call: &Call, argv: &[String]) -> Result<(), ActionError> {
-    let program = Program {
-        argv,
-        env: &BTreeMap::new(),
-        scrub: Scrub::Connection,
-        cwd: Some("/"),
-        limit: LIMIT,
-        artifact: clients.artifacts.as_ref().map(|dir| dir.join(format!("{}.log", call.step))),
-        purpose: Purpose::Perform(call.step.clone()),
-    };
-    let ended = process::run(clients, &program).await;
-    let ended =
-        ended.map_err(|error| ActionError::unchanged(FailureClass::Invalid, error.to_string()))?;
-    if ended.end == ProgramEnd::Exit(0) {
-        return Ok(());
-    }
-    let class = match ended.stderr.contains("No space left on device") {
-        true => FailureClass::Capacity,
-        false => FailureClass::Invalid,
-    };
-    let program = argv.first().map_or("", String::as_str);
-    Err(ActionError::unchanged(class, format!("{program}: {}", said(&ended))))
 }

@@ -95,7 +95,11 @@ impl User {
         }
         let message = format!("{} may not read {}", self.name, file.display());
         Err(ActionError::unchanged(FailureClass::Denied, message)
-            .hint("the restored server reads the archived WAL as that user: let it"))
+            .hint(format!(
+                "the restored server reads the archived WAL as that user: setfacl --recursive --modify u:{}:rX {}",
+                self.name,
+                way.archive.above().display()
+            )))
     }
 
     /// Gives files to this user.
@@ -146,6 +150,11 @@ pub(super) async fn settings(
         // Nothing of it may come among what the damaged server has archived.
         ("archive_mode", "off"),
         ("hot_standby", "on"),
+        // Every commit would wait for a standby that is the damaged server's.
+        ("synchronous_standby_names", ""),
+        // A subscription would go on where its publisher is with the damaged server, and jobs would run a second time.
+        ("max_logical_replication_workers", "0"),
+        ("cron.launch_active_jobs", "off"),
         ("logging_collector", "off"),
         ("log_destination", "stderr"),
         ("primary_conninfo", ""),

@@ -29,6 +29,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(4);
 pub(super) struct Wanted {
     /// The newest one from which the target can be reached, where none is named
     pub backup: Option<String>,
+    /// Checksum of the manifest of the one that was looked at, where one was: another may have its name by now
+    pub digest: Option<String>,
     pub target: RecoveryTarget,
 }
 
@@ -40,7 +42,7 @@ impl Wanted {
             ActionError::unchanged(FailureClass::Invalid, format!("argument `target`: {error}"))
         })?;
         let backup = with.backup.clone().filter(|backup| !backup.is_empty());
-        Ok(Self { backup, target })
+        Ok(Self { backup, digest: None, target })
     }
 
     /// Returns what was approved: the backup and the position that were looked at.
@@ -52,7 +54,8 @@ impl Wanted {
         if let (Some(backup), Some(Ok(goal))) =
             (context["backup"].as_str(), context["goal"].as_str().map(str::parse::<RecoveryTarget>))
         {
-            wanted = Self { backup: Some(backup.to_owned()), target: goal };
+            let digest = context["digest"].as_str().map(str::to_owned);
+            wanted = Self { backup: Some(backup.to_owned()), digest, target: goal };
         }
         Ok(wanted)
     }
@@ -146,10 +149,13 @@ impl Way {
 
     /// Has the WAL on this host, for a server that has begun to read it; anew, where the server has ended over it.
     pub(super) async fn bring_wal(&self, clients: &Clients, anew: bool) -> Result<(), ActionError> {
+        let mut wal = self.wal();
         if anew {
-            self.archive.doubt(&self.wal());
+            self.archive.doubt(&wal);
+            // How much of it the target takes may have been taken for less than it is.
+            wal = self.archive.needed(&self.reach, None);
         }
-        self.archive.bring(clients, &self.wal(), &Told::nobody()).await
+        self.archive.bring(clients, &wal, &Told::nobody()).await
     }
 
     /// Has all of it fetched anew by the next attempt: it may have been altered on this host.
@@ -215,21 +221,36 @@ async fn chosen(
     wanted: &Wanted,
 ) -> Result<BaseBackup, ActionError> {
     if let Some(name) = &wanted.backup {
-        return backups.find(clients, name).await;
-    }
-    let (found, others) = backups.list(clients).await?;
-    let known = found.len();
-    found.into_iter().find(|backup| wanted.is_after(backup)).ok_or_else(|| {
-        let message = format!(
-            "none of {known} base backups in {} was complete at the target `{}`",
-            backups.place(),
-            wanted.target
-        );
-        let error = ActionError::unchanged(FailureClass::NotFound, message);
-        match others.first() {
-            Some(other) => error.hint(format!("left out: {other}")),
-            None => error.hint("take a later target, or bring an older base backup there"),
+        let found = backups.find(clients, name).await?;
+        if wanted.digest.as_ref().is_some_and(|digest| *digest != found.checksum) {
+            let message = format!(
+                "the base backup {name} is another one by now than the one that was looked at"
+            );
+            return Err(ActionError::unchanged(FailureClass::Conflict, message).hint(
+                "see what is there now: `phoenix-dr recovery-points`; and give each backup a name of its own",
+            ));
         }
+        return Ok(found);
+    }
+    let (found, mut others) = backups.list(clients).await?;
+    let (known, proofs) = (found.len(), backups.proofs());
+    for backup in found.into_iter().filter(|backup| wanted.is_after(backup)) {
+        // What a restore has shown to be damaged is taken by its name alone.
+        let proof = proofs.find(clients, &backup.name, &backup.checksum).await?;
+        match proof.and_then(|proof| proof.failed) {
+            None => return Ok(backup),
+            Some(why) => others.push(format!("{}: its last proof failed: {why}", backup.name)),
+        }
+    }
+    let message = format!(
+        "none of {known} base backups in {} was complete at the target `{}`",
+        backups.place(),
+        wanted.target
+    );
+    let error = ActionError::unchanged(FailureClass::NotFound, message);
+    Err(match others.as_slice() {
+        [] => error.hint("take a later target, or bring an older base backup there"),
+        others => error.hint(format!("left out: {}", others.join("; "))),
     })
 }
 
@@ -266,6 +287,11 @@ impl Limits<'_> {
             RecoveryTarget::Lsn(lsn) => self.position(*lsn),
             RecoveryTarget::Time(time) => {
                 let needs = &self.backup.needs;
+                // Of a server that nobody wrote to meanwhile the log has no commit that would say it.
+                if *time < self.backup.complete {
+                    let complete = self.backup.complete;
+                    return Err(self.before(&format!("at {time}, and the earliest is {complete}")));
+                }
                 let first =
                     reader.last_commit_between(needs.timeline, needs.start, needs.end).await?;
                 if let Some(first) = first.filter(|first| first > time) {

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
-use crate::actions::postgres::bucket::{Backups, Into, Objects, patiently};
+use crate::actions::postgres::bucket::{Backups, Destination, Objects, patiently};
 use crate::actions::postgres::manifest::{FileDigest, Manifest, altered, hex, sha256};
 use crate::actions::postgres::told::Told;
 use crate::clients::Clients;
@@ -141,7 +141,7 @@ impl<'a> Fetch<'a> {
         drop(std::fs::remove_file(draft));
         let out = File::options().create(true).append(true).mode(MODE).open(draft);
         let out = out.map_err(failed)?;
-        let into = Into { file: &out, path: draft, from: None };
+        let into = Destination { file: &out, path: draft, begun: None };
         let read = self.objects.download(self.clients, &below, into, |some| {
             let more = u64::try_from(some.len()).unwrap_or(u64::MAX);
             *count += more;
@@ -152,15 +152,15 @@ impl<'a> Fetch<'a> {
         });
         let read = read.await.map_err(|error| about(file, error))?;
         Ok(match read {
-            None => Some(format!("{} is not there any more", file.name)),
-            Some(_) if long => Some(format!("{} has more than {} bytes", file.name, file.bytes)),
-            Some(_) if *count < file.bytes => {
+            false => Some(format!("{} is not there any more", file.name)),
+            true if long => Some(format!("{} has more than {} bytes", file.name, file.bytes)),
+            true if *count < file.bytes => {
                 Some(format!("{} has {count} bytes instead of {}", file.name, file.bytes))
             }
-            Some(_) if hex(&hasher.finalize()) != file.sha256 => {
+            true if hex(&hasher.finalize()) != file.sha256 => {
                 Some(format!("{} has other content than was written", file.name))
             }
-            Some(_) => None,
+            true => None,
         })
     }
 }
