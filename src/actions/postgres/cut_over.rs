@@ -7,7 +7,7 @@
 mod obstacles;
 mod scene;
 
-pub(in crate::actions) use obstacles::{open_still, was_closed};
+pub(in crate::actions) use obstacles::{is_shut, open_still, was_closed};
 
 use serde_json::{Map, Value, json};
 

@@ -54,10 +54,13 @@ pub(super) async fn revert(
         if found.status == "deleting" {
             continue;
         }
-        if NO_SNAPSHOT.contains(&found.status.as_str()) {
+        let bad = NO_SNAPSHOT.contains(&found.status.as_str());
+        // One whose making failed never got an address, and nobody could use it.
+        if bad && (found.endpoint.is_some() || seen.used()) {
             return Err(after(no_snapshot(&found, region)));
         }
         let keep = match seen.last_snapshot(clients, &found).await {
+            Last::Made if bad => false,
             Last::Made => true,
             Last::LeftOut => false,
             Last::Waits(sessions) if late(&watch) => {
@@ -127,6 +130,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// Says whether anybody was seen to use it, or may have.
+    const fn used(&self) -> bool {
+        self.written || self.sessions.is_some()
+    }
+
     /// Says what becomes of what is in it, by this look and those before.
     async fn last_snapshot(&mut self, clients: &Clients, found: &Instance) -> Last {
         self.came_up |= found.status != NEVER_UP;

@@ -3,14 +3,18 @@
 
 use serde_json::json;
 
-use super::super::testing::{Region, TARGET, WEST, made, region};
+use super::super::testing::{Made, Region, TARGET, WEST, made, region};
 use super::*;
 use crate::clients::aws::testing::{RUN, Script, armed, call, estate};
 use crate::engine::ports::Observation;
 use crate::outcome::Effect;
 
 fn over(states: &[&'static str], throttled: Vec<(&'static str, u32)>) -> (Clients, Script) {
-    let instances = vec![made(TARGET, states).ours()];
+    over_one(made(TARGET, states), throttled)
+}
+
+fn over_one(made: Made, throttled: Vec<(&'static str, u32)>) -> (Clients, Script) {
+    let instances = vec![made.ours()];
     let (script, _) = region(Region { instances, throttled, ..Region::default() });
     let (clients, _) = armed(estate(|_| {}), &script);
     (clients, script)
@@ -78,6 +82,18 @@ async fn what_rds_makes_no_snapshot_of_is_left_to_a_person() {
         let off = format!("aws rds modify-db-instance {of} --no-deletion-protection");
         assert_eq!(hint.contains(&off), effect == Effect::None, "{states:?}: {hint}");
         assert_eq!(script.count("DeleteDBInstance"), 0, "{states:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_failed_before_it_had_an_endpoint_nobody_could_use() {
+    for states in [&["incompatible-restore"][..], &["creating", "failed"]] {
+        let never_up = Made { came_up: false, ..made(TARGET, states) };
+        let (clients, script) = over_one(never_up, Vec::new());
+        reverted(&clients).await.unwrap_or_else(|error| panic!("{states:?}: {error}"));
+        let sent = script.sent();
+        let delete = sent.iter().find(|sent| sent.action == "DeleteDBInstance").expect("a delete");
+        assert_eq!(delete.field("SkipFinalSnapshot").as_deref(), Some("true"), "{states:?}");
     }
 }
 

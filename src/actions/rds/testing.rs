@@ -31,6 +31,8 @@ pub(super) struct Made {
     pub multi_az: bool,
     pub retention_days: i32,
     pub replicas: usize,
+    /// It has come so far that it has an endpoint
+    pub came_up: bool,
 }
 
 pub(super) fn made(id: &str, states: &[&'static str]) -> Made {
@@ -45,6 +47,7 @@ pub(super) fn made(id: &str, states: &[&'static str]) -> Made {
         multi_az: true,
         retention_days: 7,
         replicas: 0,
+        came_up: true,
     }
 }
 
@@ -101,6 +104,7 @@ impl Made {
         let tags = self.tags_xml();
         let endpoint = match state {
             "creating" | "renaming" => String::new(),
+            _ if !self.came_up => String::new(),
             _ => format!(
                 "<Endpoint><Address>{}.example</Address><Port>5432</Port></Endpoint>",
                 self.id

@@ -64,6 +64,9 @@ async fn the_application_is_told_nothing_while_what_was_fenced_is_open_again() {
     let (again, said) = looked(&world, &call).await;
     assert!(said.len() == 1 && said[0].starts_with(OPEN), "{said:?}");
     damaged.sql("postgres", REVOKE).await;
+    // Whoever looks into what is damaged is not the application.
+    damaged.sql("postgres", "create role examiner login").await;
+    damaged.sql("postgres", "grant connect on database phoenix to examiner").await;
     let done = perform(&world.clients, &world.armed, &call, &again).await.expect("repointed");
     assert!(!done.notes.iter().any(|line| line.contains("fenced")), "{:?}", done.notes);
     // The application has left it: from here on nobody asks.

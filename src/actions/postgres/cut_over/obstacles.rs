@@ -34,6 +34,10 @@ const BOUND: &str = "select 'prepared', gid::text, database::text from pg_prepar
 /// Roles of the application that may not connect to a database.
 const SHUT_OUT: &str = "select r.rolname::text from pg_roles r, pg_database d where d.datname::text = $1 \
      and r.rolname::text = any($2::text[]) and not has_database_privilege(r.oid, d.oid, 'CONNECT') order by 1";
+/// How many roles of the application get into a database.
+const ENTER: &str = "select count(*) from pg_roles r, pg_database d where r.rolname::text = any($1::text[]) \
+     and d.datname::text = $2 and r.rolcanlogin and d.datallowconn \
+     and (r.rolsuper or (d.datconnlimit <> 0 and has_database_privilege(r.oid, d.oid, 'CONNECT')))";
 /// Settings that one of two databases has and the other has not, or not so; the fence's own is none of them.
 const SETTINGS: &str = "with s as (select d.datname::text as name, coalesce(r.rolname::text, '') as role, \
          split_part(entry, '=', 1) as setting, entry from pg_db_role_setting a join pg_database d on d.oid = a.setdatabase \
@@ -199,6 +203,22 @@ pub(in crate::actions) async fn was_closed(
     let roles = &estate.connection.application_roles;
     let known = Known::read(clients, instance, session, &estate.name, roles).await?;
     Ok(known.comment.note.closed.is_some())
+}
+
+/// Says whether none of the application's roles gets into the estate's database on an instance, by whatever closes it.
+pub(in crate::actions) async fn is_shut(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+) -> Result<bool, ActionError> {
+    let estate = database(clients)?;
+    let roles = &estate.connection.application_roles;
+    let what = format!("ask who of the application gets into {} on {instance}", estate.name);
+    let row = session.read_one(clients, &what, ENTER, &[roles, &estate.name]).await?;
+    let enter: i64 = row.try_get(0).map_err(|error| {
+        ActionError::unchanged(FailureClass::Internal, format!("{what}: {error}"))
+    })?;
+    Ok(!roles.is_empty() && enter == 0)
 }
 
 /// Holds that the application gets into the restored database and may write there.

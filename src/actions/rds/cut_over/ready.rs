@@ -2,10 +2,10 @@
 //! get into the restored one.
 
 use super::Sides;
-use crate::actions::postgres::cut_over::{open_still, was_closed};
+use crate::actions::postgres::cut_over::{is_shut, open_still, was_closed};
 use crate::actions::postgres::roles;
 use crate::clients::Clients;
-use crate::clients::postgres::{LOGINS, Session, connect, connect_to, database};
+use crate::clients::postgres::{connect, connect_to};
 use crate::outcome::{ActionError, FailureClass};
 
 /// From where a database that lets nobody in can be asked about.
@@ -75,18 +75,10 @@ pub(in crate::actions) async fn still_open(
         },
     };
     let Some(said) = open_still(clients, instance, &mut session).await? else { return Ok(None) };
-    if shut_out(clients, instance, &mut session).await? {
+    // Somebody who looks into what is damaged may have been let in, or the whole server been closed: that takes nothing.
+    if is_shut(clients, instance, &mut session).await? {
         return Ok(None);
     }
     let closed_before = was_closed(clients, instance, &mut session).await?;
     Ok(Some(Open { said, closed_before }))
-}
-
-/// Says whether none of the application's roles may log in, as the fence of a whole server has it.
-async fn shut_out(clients: &Clients, id: &str, session: &mut Session) -> Result<bool, ActionError> {
-    let roles = &database(clients)?.connection.application_roles;
-    let what = format!("read who may log in to {id}");
-    let rows = session.read(clients, &what, LOGINS, &[roles]).await?;
-    let locked = rows.iter().filter(|row| row.try_get(1).is_ok_and(|login: bool| !login)).count();
-    Ok(!roles.is_empty() && locked == roles.len())
 }
