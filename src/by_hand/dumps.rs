@@ -281,6 +281,7 @@ pub(crate) fn point_in_time(
         "archive_mode = off".to_owned(),
         "synchronous_standby_names = ''".to_owned(),
         "max_logical_replication_workers = 0".to_owned(),
+        "cron.launch_active_jobs = off".to_owned(),
         format!("port = {port}"),
     ];
     if let Some((kind, value)) = target.split_once(' ') {

@@ -38,6 +38,8 @@ const ALONE_TRIES: usize = 15;
 const ALONE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Backups that are looked at side by side.
 const LOOKS_AT_ONCE: usize = 8;
+/// Files of a backup in a bucket up to which it is looked, for a list, whether all are there: ten pages of a listing.
+const LISTED_MAX: usize = 10_000;
 /// File with the major version, in every data directory.
 const VERSION: &str = "PG_VERSION";
 const VERSION_MAX: u64 = 64;
@@ -137,11 +139,14 @@ impl BaseBackups {
                 clients.clock.sleep(ALONE_PAUSE).await;
                 alone = held.alone();
             }
-            let path = copy.parent().unwrap_or(&copy).display().to_string();
-            let remove = move || held.remove(&copy);
-            if !alone || !tokio::task::spawn_blocking(remove).await.unwrap_or(false) {
-                left.push(path);
-            }
+            let path = copy.parent().unwrap_or(&copy).to_owned();
+            let stays = match alone {
+                true => {
+                    tokio::task::spawn_blocking(move || held.remove(&copy)).await.ok().flatten()
+                }
+                false => Some(path),
+            };
+            left.extend(stays.map(|path| path.display().to_string()));
         }
         (!left.is_empty()).then(|| {
             format!(
@@ -161,7 +166,8 @@ impl BaseBackups {
         let names: Vec<&String> = inside.folders.iter().filter(is_backup).collect();
         let (mut found, mut others) = (Vec::new(), Vec::new());
         for some in names.chunks(LOOKS_AT_ONCE) {
-            for looked in join_all(some.iter().map(|name| self.find(clients, name))).await {
+            let looks = some.iter().map(|name| self.look_at(clients, name, LISTED_MAX));
+            for looked in join_all(looks).await {
                 match looked {
                     Ok(backup) => found.push(backup),
                     // One that nobody could look at may be the newest.
@@ -175,11 +181,21 @@ impl BaseBackups {
         Ok((found, others))
     }
 
-    /// Reads what a base backup's manifest says.
+    /// Reads what a base backup's manifest says, and of a bucket whether all of it is there.
     pub(super) async fn find(
         &self,
         clients: &Clients,
         name: &str,
+    ) -> Result<BaseBackup, ActionError> {
+        self.look_at(clients, name, usize::MAX).await
+    }
+
+    /// The same; of a backup with more files than that nobody looks whether all of them are there.
+    async fn look_at(
+        &self,
+        clients: &Clients,
+        name: &str,
+        most: usize,
     ) -> Result<BaseBackup, ActionError> {
         let bad = |why: String| unusable(name, &why);
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
@@ -194,8 +210,12 @@ impl BaseBackups {
         };
         let manifest = manifest(&text).map_err(|why| bad(format!("its {MANIFEST} {why}")))?;
         let folder = format!("{name}/");
-        let (inside, stored_there) = match self.bases.all_inside(clients, &folder).await? {
-            Some(inside) => (inside, true),
+        let all = match manifest.files.len() <= most {
+            true => self.bases.all_inside(clients, &folder).await?,
+            false => None,
+        };
+        let (inside, listed) = match all {
+            Some(all) => (all, true),
             None => (self.bases.inside(clients, &folder).await?, false),
         };
         let path = self.bases.backup(name, &manifest.checksum);
@@ -213,14 +233,14 @@ impl BaseBackups {
                 "its manifest has no checksums, so that a file that was changed could not be told";
             bad(why.to_owned()).hint(format!("take another: {}", self.taken_by()))
         })?;
-        let own = match &form {
-            Form::Plain if stored_there => own_wal(&inside),
-            Form::Plain => self.bases.inside(clients, &format!("{name}/{WAL}")).await?.files,
-            Form::Tar { .. } => BTreeMap::new(),
-        };
-        let stored = match stored_there {
+        let stored = match listed {
             true => stored(name, &manifest, &form, &inside).map_err(bad)?,
             false => Vec::new(),
+        };
+        let own = match &form {
+            Form::Plain if listed => own_wal(&inside),
+            Form::Plain => self.bases.inside(clients, &format!("{name}/{WAL}")).await?.files,
+            Form::Tar { .. } => BTreeMap::new(),
         };
         let needs = needs(&manifest, &form, own).map_err(bad)?;
         let bytes = manifest.files.iter().map(|file| file.size).sum();
@@ -296,7 +316,7 @@ impl BaseBackup {
             Form::Tar { .. } if self.shelf.bucket().is_some() => {
                 let reach = archive.reach(&self.needs);
                 return archive.major(clients, &reach).await?.ok_or_else(|| {
-                    failed("no WAL behind it is archived that says it as this program knows it".to_owned()).hint(
+                    failed("no archived WAL says it, as that of PostgreSQL 13 to 18 does".to_owned()).hint(
                         "archive its WAL, or take the backup again without `--format=tar`: it has a file that says it",
                     )
                 });
@@ -328,9 +348,19 @@ impl BaseBackup {
         clients: &Clients,
         segment: &str,
     ) -> Result<PathBuf, ActionError> {
-        let at = format!("pg_wal/{segment}");
-        let needed: Vec<Needed> =
+        let at = format!("{WAL}{segment}");
+        let mut needed: Vec<Needed> =
             self.stored.iter().filter(|file| file.at == at).cloned().collect();
+        if needed.is_empty() && self.shelf.bucket().is_some() {
+            let folder = format!("{}/{WAL}", self.name);
+            let Inside { files, versions, .. } = self.shelf.inside(clients, &folder).await?;
+            needed.extend(files.get(segment).map(|bytes| Needed {
+                name: format!("{folder}{segment}"),
+                at: at.clone(),
+                bytes: *bytes,
+                version: versions.get(segment).cloned(),
+            }));
+        }
         self.shelf.bring(clients, &self.path, &needed, &Told::nobody()).await?;
         Ok(self.path.join(at))
     }

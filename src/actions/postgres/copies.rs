@@ -55,7 +55,10 @@ pub(super) fn is_ours(copy: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
             Ok(seen) if seen.is_dir() && seen.uid() == rustix::process::geteuid().as_raw() => {}
             Ok(_) => {
-                let why = format!("{} is no folder of this user's: remove it", folder.display());
+                let why = format!(
+                    "{} is no folder of this user's: remove it, or have the server it is mounted from not change who owns what",
+                    folder.display()
+                );
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
         }
@@ -66,7 +69,9 @@ pub(super) fn is_ours(copy: &Path) -> io::Result<()> {
 /// Returns how much of an object of so many bytes an attempt before has got.
 pub(super) fn begun(copy: &Path, (key, etag): (&str, &str), bytes: u64) -> u64 {
     let draft = copy.with_file_name(DRAFTS).join(known(key, etag));
-    std::fs::metadata(draft).map_or(0, |seen| seen.len()).min(bytes)
+    let begun = std::fs::metadata(draft).map_or(0, |seen| seen.len());
+    // One that is as long as it should be and has no name is begun anew.
+    if begun < bytes { begun } else { 0 }
 }
 
 /// Returns the lock of a folder.
@@ -189,17 +194,22 @@ impl Held {
         flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
-    /// Removes a copy, unless another process uses any; returns whether it is gone. Blocks.
-    pub(super) fn remove(self, copy: &Path) -> bool {
-        let Some(from) = copy.parent().filter(|_| self.alone()) else { return false };
+    /// Removes a copy, unless another process uses any; returns what stays of it. Blocks.
+    pub(super) fn remove(self, copy: &Path) -> Option<PathBuf> {
+        let from = copy.parent()?;
+        if !self.alone() {
+            return Some(from.to_owned());
+        }
         // Out of everybody's way at once: removing takes long.
         let gone = self.folder.join(format!("{GONE}{}", std::process::id()));
         match std::fs::rename(from, &gone) {
             Ok(()) => {
                 drop(self.lock);
-                std::fs::remove_dir_all(gone).is_ok()
+                let removed = std::fs::remove_dir_all(&gone);
+                removed.is_err().then_some(gone)
             }
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(from.to_owned()),
         }
     }
 
@@ -304,9 +314,11 @@ mod tests {
         write(&root.path().join("sunday/PG_VERSION"));
         let (one, other) =
             (Held::of(root.path()).expect("held"), Held::of(root.path()).expect("held"));
-        assert!(!one.remove(&copy) && copy.exists(), "another process uses it");
+        assert!(one.remove(&copy).is_some() && copy.exists(), "another process uses it");
         assert!(
-            other.remove(&copy) && !copy.exists() && root.path().join("sunday/PG_VERSION").exists()
+            other.remove(&copy).is_none()
+                && !copy.exists()
+                && root.path().join("sunday/PG_VERSION").exists()
         );
         let left = inside(root.path());
         assert_eq!(left.len(), 2, "the lock and the other folder: {left:?}");

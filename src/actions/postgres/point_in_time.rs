@@ -151,7 +151,8 @@ pub(crate) async fn perform(
     let kept = backups.proofs().keep_unless_failed(clients, &proof).await;
     // Before it counts as restored: once it does, nobody comes here again.
     let stays = backups.done(clients, held, (backup, digest)).await;
-    place.restored(&mark).map_err(begun)?;
+    let standing = unused::standing(clients, &process).await.map_err(begun)?;
+    place.restored(&mark, standing).map_err(begun)?;
     place.tidy();
     let said = format!(
         "restored {} up to `{}` into {}: it takes writes at {}",
@@ -161,8 +162,8 @@ pub(crate) async fn perform(
         place.server().listen
     );
     let off = format!(
-        "{} archives no WAL, waits for no standby and runs no subscription and no pg_cron job: where it is to stay, ALTER SYSTEM \
-         RESET archive_mode, synchronous_standby_names, max_logical_replication_workers, cron.launch_active_jobs, and restart it",
+        "{} archives no WAL, waits for no standby and runs no subscription and no pg_cron job: where it is to stay, set archive_mode, \
+         synchronous_standby_names, max_logical_replication_workers and cron.launch_active_jobs again (ALTER SYSTEM), and restart it",
         database(clients)?.recovered.id
     );
     Ok(Performed {
@@ -246,8 +247,6 @@ pub(crate) async fn revert(
             clients.guard.pass(format!("remove {}", place.data().display()))?;
             let process = Process::of(clients, place.server(), mark.major).await?;
             unused::prove(clients, call, (&place, &process), &mark).await?;
-            // Killed once it is stopped, nobody could be asked any more who had used it.
-            place.given_up(&mark)?;
             process.stop(clients).await?;
         }
         State::Foreign { said } => return Err(foreign(&place, &said)),

@@ -46,24 +46,52 @@ async fn a_server_that_is_used_is_not_removed() {
     let (clients, armed) = lab.clients();
     let clock = Arc::new(Minutes::default());
     let error = kept(&lab, &Clients { clock, ..clients }, &armed).await;
-    assert!(error.message.contains("has 1 sessions of dr: that is nowhere else"), "{error}");
+    assert!(
+        error.message.contains("has 1 sessions of dr: what is written there is nowhere else"),
+        "{error}"
+    );
     client.batch_execute("insert into orders values (2), (3)").await.expect("written");
     drop(client);
     let (clients, armed) = lab.clients();
     let error = kept(&lab, &clients, &armed).await;
     assert!(error.message.contains("had 2 rows changed in phoenix since"), "{error}");
-    // Stopped by a reboot, it cannot be asked.
+    // Stopped by a reboot, it cannot be asked, and more was written than it had begun with.
     let (clients, armed) = lab.clients();
     let place = Place::of(own(&clients).expect("a place"), &Lab::call("latest"));
     let State::Whole(mark) = place.state().expect("seen") else { panic!("it is whole") };
     let process = Process::of(&clients, place.server(), mark.major).await.expect("programs");
     process.stop(&clients).await.expect("stopped");
     let error = kept(&lab, &clients, &armed).await;
-    assert!(error.message.contains("does not run, so that nobody can tell"), "{error}");
-    // Stopped by a removal that was cut off, it was asked before.
-    place.given_up(&mark).expect("marked");
-    lab.taken_back("latest").await.expect("taken back");
-    lab.nothing_made();
+    assert!(error.message.contains("does not run, and was written to since"), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("pg_ctl --pgdata ")));
+    // Ended by a crash, it has lost count of the rows.
+    process.start(&clients).await.expect("started");
+    lab.server.end(&lab.data);
+    process.start(&clients).await.expect("started");
+    while observe(&clients, &Lab::call("latest")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let error = kept(&lab, &clients, &armed).await;
+    assert!(error.message.contains("was started again since it was restored, and "), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_nobody_has_used_is_removed_whether_it_runs_or_not() {
+    for stopped in [false, true] {
+        let Some(lab) = Lab::open(&[]).await else { return };
+        lab.row(1).await;
+        lab.restored("latest").await.expect("restored");
+        assert_eq!(lab.rows_read().await, [1]);
+        if stopped {
+            let (clients, _armed) = lab.clients();
+            let place = Place::of(own(&clients).expect("a place"), &Lab::call("latest"));
+            let State::Whole(mark) = place.state().expect("seen") else { panic!("it is whole") };
+            let process = Process::of(&clients, place.server(), mark.major).await.expect("there");
+            process.stop(&clients).await.expect("stopped");
+        }
+        lab.taken_back("latest").await.expect("taken back");
+        lab.nothing_made();
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{Backups, Condition, Objects, Written};
+use super::bucket::{Backups, Condition, Objects, Written, patiently};
 use crate::clients::Clients;
 use crate::engine::ports::Call;
 use crate::outcome::{ActionError, WARNS};
@@ -175,7 +175,8 @@ impl Proofs {
             }
             Self::Bucket(objects) => {
                 let key = Self::key(objects, backup);
-                match objects.read_version(clients, &key, PROOF_MAX).await? {
+                let read = || objects.read_version(clients, &key, PROOF_MAX);
+                match patiently(clients, read).await? {
                     None => (None, Condition::Absent),
                     Some((text, Some(etag))) => (Some(text), Condition::Unchanged { etag }),
                     Some((text, None)) => (Some(text), Condition::None),

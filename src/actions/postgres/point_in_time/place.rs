@@ -47,9 +47,22 @@ pub(super) struct Mark {
     pub major: u32,
     /// It has reached its target and taken a write
     pub restored: bool,
-    /// Nobody has used it, and it is being removed
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub given_up: bool,
+    /// How the server stood when it counted as restored
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Standing>,
+    /// The next transaction's number when nobody was found to have used it, and it was about to be removed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused: Option<u64>,
+}
+
+/// How a server stands, as far as that tells whether it was written to later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Standing {
+    /// When it was started: with a crash it loses count of what was written
+    pub started: String,
+    /// Number of the next transaction that writes
+    pub next: u64,
 }
 
 /// What there is of the data directory.
@@ -127,7 +140,8 @@ impl<'a> Place<'a> {
             goal: way.goal.to_string(),
             major: way.major,
             restored: false,
-            given_up: false,
+            since: None,
+            unused: None,
         }
     }
 
@@ -326,16 +340,16 @@ impl<'a> Place<'a> {
         Err(self.failed("name", &error))
     }
 
-    /// Notes that the server has reached its target.
-    pub(super) fn restored(&self, mark: &Mark) -> Result<(), ActionError> {
-        let mark = Mark { restored: true, given_up: false, ..mark.clone() };
+    /// Notes that the server has reached its target, and how it stands.
+    pub(super) fn restored(&self, mark: &Mark, now: Standing) -> Result<(), ActionError> {
+        let since = mark.since.clone().or(Some(now));
+        let mark = Mark { restored: true, since, unused: None, ..mark.clone() };
         write_mark(&self.data, &mark).map_err(|error| self.failed("mark", &error))
     }
 
-    /// Notes that nobody has used it, and that it is being removed.
-    pub(super) fn given_up(&self, mark: &Mark) -> Result<(), ActionError> {
-        let mark = Mark { given_up: true, ..mark.clone() };
-        write_mark(&self.data, &mark).map_err(|error| self.failed("mark", &error))
+    /// Notes that nobody has used it, for whoever goes on once it is stopped. A file system that is full is no reason to keep it.
+    pub(super) fn unused(&self, mark: &Mark, next: u64) {
+        drop(write_mark(&self.data, &Mark { unused: Some(next), ..mark.clone() }));
     }
 
     /// Removes what this step made. It loses its name first: a removal that is cut off leaves no half of a server.

@@ -26,6 +26,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(180);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// The server's own log, in its data directory: it goes with it.
 const LOG: &str = "phoenix-dr.log";
+/// File a running server keeps in its data directory: its process, the directory, and when it was started.
+const PID: &str = "postmaster.pid";
+/// Seconds between when a server notes its start there and the instant it says itself: it gets its memory in between.
+const START_MAX: u64 = 60;
 /// Exit status of `pg_ctl status` where no server runs.
 const NOT_RUNNING: i32 = 3;
 /// What the server logs where the log ends before the target.
@@ -235,6 +239,12 @@ fn field<'a>(told: &'a str, name: &str) -> Option<&'a str> {
     found.map(str::trim)
 }
 
+/// Reads a transaction's number, e.g. `0:741`: its epoch and the number in it.
+fn transaction(text: &str) -> Option<u64> {
+    let (epoch, number) = text.split_once(':')?;
+    Some(epoch.parse::<u64>().ok()? << 32 | number.parse::<u64>().ok()?)
+}
+
 /// A server on a data directory, running or not.
 pub(super) struct Process {
     data: PathBuf,
@@ -326,6 +336,28 @@ impl Process {
         log.contains(NOT_REACHED)
     }
 
+    /// Returns the number of the next transaction that writes, of a server that was shut down; `None` of one that ended otherwise.
+    pub(super) async fn next_transaction(
+        &self,
+        clients: &Clients,
+    ) -> Result<Option<u64>, ActionError> {
+        let told = control(clients, self.major, &self.data).await?;
+        let shut_down = field(&told, "Database cluster state") == Some("shut down");
+        Ok(field(&told, "Latest checkpoint's NextXID").filter(|_| shut_down).and_then(transaction))
+    }
+
+    /// Says whether a server that was started at an instant, in seconds since 1970, is the one that runs on these data.
+    pub(super) fn was_started(&self, at: i64) -> bool {
+        let noted = std::fs::read_to_string(self.data.join(PID)).unwrap_or_default();
+        let noted = noted.lines().nth(2).and_then(|line| line.trim().parse::<i64>().ok());
+        noted.is_some_and(|noted| noted.abs_diff(at) <= START_MAX)
+    }
+
+    /// Returns how a server is started by hand.
+    pub(super) fn by_hand(&self) -> String {
+        shell::line(&self.ctl(&["start".to_owned()]))
+    }
+
     /// Says whether the server has not reached its target yet, whether it runs or not.
     pub(super) fn recovers(&self) -> bool {
         self.data.join("recovery.signal").exists()
@@ -406,5 +438,6 @@ mod tests {
         let told = "max_connections setting:              250\nmax_worker_processes setting: 8\n";
         assert_eq!(field(told, "max_connections setting"), Some("250"));
         assert_eq!(field(told, "connections"), None);
+        assert_eq!((transaction("1:741"), transaction("741")), (Some((1 << 32) + 741), None));
     }
 }

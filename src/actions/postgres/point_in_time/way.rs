@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::actions::postgres::base::{BaseBackup, BaseBackups};
+use crate::actions::postgres::bucket::may_pass;
 use crate::actions::postgres::shelf::Needed;
 use crate::actions::postgres::target::RecoveryTarget;
 use crate::actions::postgres::told::Told;
@@ -235,22 +236,32 @@ async fn chosen(
     let (found, mut others) = backups.list(clients).await?;
     let (known, proofs) = (found.len(), backups.proofs());
     for backup in found.into_iter().filter(|backup| wanted.is_after(backup)) {
+        let proof = match proofs.find(clients, &backup.name, &backup.checksum).await {
+            Err(error) if may_pass(&error) => return Err(error),
+            // Who may not read records knows of none.
+            proof => proof.unwrap_or_default(),
+        };
         // What a restore has shown to be damaged is taken by its name alone.
-        let proof = proofs.find(clients, &backup.name, &backup.checksum).await?;
-        match proof.and_then(|proof| proof.failed) {
-            None => return Ok(backup),
-            Some(why) => others.push(format!("{}: its last proof failed: {why}", backup.name)),
+        if let Some(why) = proof.and_then(|proof| proof.failed) {
+            others.push(format!("{}: its last proof failed: {why}", backup.name));
+            continue;
+        }
+        match backups.find(clients, &backup.name).await {
+            Err(error) if !may_pass(&error) => others.push(error.message),
+            found => return found,
         }
     }
     let message = format!(
-        "none of {known} base backups in {} was complete at the target `{}`",
+        "none of {known} base backups in {} can be taken by itself for the target `{}`: each was complete later, or its proof failed",
         backups.place(),
         wanted.target
     );
     let error = ActionError::unchanged(FailureClass::NotFound, message);
     Err(match others.as_slice() {
         [] => error.hint("take a later target, or bring an older base backup there"),
-        others => error.hint(format!("left out: {}", others.join("; "))),
+        others => {
+            error.hint(format!("name one to take it all the same; left out: {}", others.join("; ")))
+        }
     })
 }
 
