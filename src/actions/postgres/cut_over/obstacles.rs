@@ -174,15 +174,24 @@ async fn not_fenced(
     }))
 }
 
+/// Reads who gets into the estate's database on an instance.
+async fn access(
+    clients: &Clients,
+    instance: &str,
+    session: &mut Session,
+) -> Result<Known, ActionError> {
+    let estate = database(clients)?;
+    let roles = &estate.connection.application_roles;
+    Known::read(clients, instance, session, &estate.name, roles).await
+}
+
 /// Returns what is open still of the estate's database on an instance, as its fence would close it; `None` where it is fenced.
 pub(in crate::actions) async fn open_still(
     clients: &Clients,
     instance: &str,
     session: &mut Session,
 ) -> Result<Option<String>, ActionError> {
-    let estate = database(clients)?;
-    let roles = &estate.connection.application_roles;
-    let known = Known::read(clients, instance, session, &estate.name, roles).await?;
+    let known = access(clients, instance, session).await?;
     if known.access == known.fenced() {
         return Ok(None);
     }
@@ -199,9 +208,7 @@ pub(in crate::actions) async fn was_closed(
     instance: &str,
     session: &mut Session,
 ) -> Result<bool, ActionError> {
-    let estate = database(clients)?;
-    let roles = &estate.connection.application_roles;
-    let known = Known::read(clients, instance, session, &estate.name, roles).await?;
+    let known = access(clients, instance, session).await?;
     Ok(known.comment.note.closed.is_some())
 }
 
