@@ -390,6 +390,24 @@ async fn an_instance_that_does_not_exist_yet_is_not_looked_for() {
 }
 
 #[tokio::test]
+async fn what_is_kept_seals_nothing_and_a_point_of_no_return_what_follows_it() {
+    let scale = |id: &str, needs: &[&str]| act(id, needs, "kubernetes.scale", json!({}));
+    let why = || "evidence is kept".to_owned();
+    let kept =
+        PlannedStep { rollback: crate::plan::Rollback::None { why: why() }, ..scale("kept", &[]) };
+    let point = PlannedStep { point_of_no_return: true, ..scale("point", &["before"]) };
+    let steps = vec![kept, scale("before", &["kept"]), point, scale("behind", &["point"])];
+    let sees = ["kept", "before", "point", "behind"];
+    let sees = sees.map(|id| (id, Sees::State(Box::new(open())))).to_vec();
+    let (report, _) = Scene::new(steps, sees, nothing()).look().await;
+    let undo = |id: &str| found(&report, id).undo.clone();
+    assert_eq!(undo("kept"), Undo::Never { why: why() });
+    assert_eq!(undo("before"), Undo::Restore);
+    assert!(matches!(undo("point"), Undo::Never { .. }));
+    assert_eq!(undo("behind"), Undo::Sealed { by: "point".into(), promotes: false });
+}
+
+#[tokio::test]
 async fn what_there_was_no_time_for_ahead_would_not_fail() {
     let sees = vec![
         ("choose", offering("replica", "promote", "phoenix-dr-replica", "phoenix-dr-replica")),

@@ -2,9 +2,11 @@
 
 use super::corrupt::{ANSWERS, Backups, DUMP, INSTANCE, OPTIONS, PROVE, allow, damage, database};
 use super::corrupt::{asked, recovered};
+use super::corrupt_content::{damage_of_every_kind, damaged, fill};
 use super::corrupt_server;
 use super::cut::{covers, killed_after_each, of_the_run};
 use super::estate::fresh;
+use super::harness::of_step;
 use super::point_in_time::Place;
 
 fn resume(answers: &[&str]) -> Vec<String> {
@@ -14,9 +16,10 @@ fn resume(answers: &[&str]) -> Vec<String> {
 #[test]
 fn a_dump_takes_over_although_the_run_is_killed_after_each_record() {
     let estate = fresh(OPTIONS);
+    fill(&estate);
     let backups = Backups::of(&estate, &format!("{DUMP}{PROVE}"));
     estate.sql(INSTANCE, "drop database proof");
-    damage(&estate);
+    let expected = damage_of_every_kind(&estate);
     let folder = backups.folder(&estate);
     let cuts = killed_after_each(&folder, &database(&[]), &resume(&ANSWERS));
     let steps = [
@@ -33,6 +36,13 @@ fn a_dump_takes_over_although_the_run_is_killed_after_each_record() {
     covers(&cuts, &["application", "deep"]);
     of_the_run(&cuts, &["run_verified"]);
     recovered(&estate, "killed after each record");
+    let (_, events) = folder.journals().remove(0);
+    let found = &of_step(&events, "attempt_finished", "assess")[0]["result"]["outputs"];
+    let report = std::fs::read_to_string(found["report"].as_str().expect("a file"));
+    let report = serde_json::from_str(&report.expect("read")).expect("JSON");
+    assert_eq!(damaged(&report), expected, "relations and blocks");
+    assert_eq!(estate.sql(INSTANCE, "select count(*) from archive.readings"), 2000);
+    assert_eq!(estate.sql(INSTANCE, "select sum(length(body)) from lab.documents"), 1_280_000);
     let entries = std::fs::read_dir(folder.path().join("evidence")).expect("listed");
     assert_eq!(entries.count(), 1, "one copy, and nothing that was begun");
 }

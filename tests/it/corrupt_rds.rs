@@ -1,13 +1,16 @@
 //! DR-002 by the real binary on a database of RDS: to its end, killed on its way, with answers that are lost, and back where
 //! nothing can be restored.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use super::corrupt::{came_before, damage, settings};
+use super::corrupt::{application_writes, came_before, damage, settings};
 use super::cut::{covers, killed_after_each, of_the_run};
 use super::estate::{Estate, Lent, fresh};
 use super::harness::{Folder, of_step, ran};
 use super::killed::{KILLED, killer};
+use super::tools::tools;
 
 const OPTIONS: &str = r#"{"primary_up": true, "transition_seconds": 0.3}"#;
 const INSTANCE: &str = "phoenix-prod";
@@ -16,6 +19,8 @@ const RESTORED: &str = "phoenix-recovered";
 const ROLLED_BACK: i32 = 14;
 /// How a run ends that restored, and nobody knows how much is lost.
 const LOSS_UNKNOWN: i32 = 11;
+/// How a run ends that went on without a step.
+const SKIPPED: i32 = 7;
 /// What is requested once, whatever happens on the way.
 const ONCE: [&str; 2] = ["CreateDBSnapshot", "RestoreDBInstanceToPointInTime"];
 
@@ -204,6 +209,68 @@ fn a_snapshot_becomes_an_instance_that_takes_over() {
     for step in ["restore_instance", "prove_server", "repoint", "application", "protect", "deep"] {
         assert_eq!(of_step(&events, "step_finished", step)[0]["end"], "done", "{step}");
     }
+}
+
+/// A folder whose estate knows a security group that lets nobody in to the primary.
+fn cutting_off(estate: &Estate) -> (Folder, String) {
+    let group = estate.about("closed_groups")["us-east-1"].as_str().expect("a group").to_owned();
+    let folder = estate.folder();
+    let file = folder.path().join("phoenix-dr.yaml");
+    let text = std::fs::read_to_string(&file).expect("the estate file");
+    let primary = "\n    id: phoenix-prod\n";
+    assert_eq!(text.matches(primary).count(), 1);
+    let known = format!("{primary}    fence_security_group: {group}\n");
+    std::fs::write(&file, text.replace(primary, &known)).expect("written");
+    (folder, group)
+}
+
+/// Returns the security groups of the primary as RDS has them.
+fn groups(estate: &Estate, folder: &Folder) -> Vec<String> {
+    let rds = &estate.about("endpoints")["us-east-1.rds"];
+    let url = format!("http://{}:{}", rds["host"].as_str().expect("a host"), rds["port"]);
+    let asked = Command::new(format!("{}/aws", tools()))
+        .envs(&folder.environment)
+        .args(["rds", "describe-db-instances", "--region", "us-east-1", "--endpoint-url", &url])
+        .args(["--db-instance-identifier", INSTANCE, "--output", "json"])
+        .args(["--query", "DBInstances[0].VpcSecurityGroups[].VpcSecurityGroupId"])
+        .output()
+        .expect("the AWS CLI runs");
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let mut groups: Vec<String> = serde_json::from_slice(&asked.stdout).expect("a list");
+    groups.sort();
+    groups
+}
+
+#[test]
+fn what_sql_may_not_close_is_cut_off_by_its_security_group_and_let_in_again_in_a_rollback() {
+    let estate = damaged();
+    estate.sql(INSTANCE, "revoke pg_signal_backend from phoenix_dr");
+    let (folder, nobody) = cutting_off(&estate);
+    let before = (settings(&estate), groups(&estate, &folder));
+    let dry = folder.run(&database(&["--dry-run"])).exits(0);
+    for said in [nobody.as_str(), "aws rds reboot-db-instance", "grant pg_signal_backend to"] {
+        assert!(dry.out.contains(said), "{said}: {}", dry.out);
+    }
+    assert_eq!(estate.mutating(), Vec::<Value>::new(), "a dry run only looks");
+    // What is cut off from everybody cannot be read either: without an answer for that it is let in again.
+    let ended = folder.run(&database(&[])).exits(ROLLED_BACK);
+    assert!(ended.said().contains("no answer in"), "{}", ended.said());
+    let first = events(&folder);
+    let fenced = of_step(&first, "attempt_finished", "fence")[0].to_string();
+    for said in ["a connection to ", "failed", nobody.as_str()] {
+        assert!(fenced.contains(said), "{said}: {fenced}");
+    }
+    assert_eq!(estate.requested("RebootDBInstance"), 1, "what was connected is ended");
+    assert_eq!((settings(&estate), groups(&estate, &folder)), before, "let in as before");
+    application_writes(&estate);
+    folder.write("answers.yaml", "failure:assess: 'skip: it is cut off'\n");
+    folder.run(&database(&["--answers", "answers.yaml"])).exits(SKIPPED);
+    assert_eq!(groups(&estate, &folder), [nobody], "the damaged one lets nobody in");
+    let world = estate.settled();
+    assert_eq!(world["secret"], RESTORED);
+    assert_eq!(world["pods"][format!("phoenix-api {RESTORED} connected true")], 1, "{world}");
+    assert_eq!(estate.sql(RESTORED, "select count(*) from experiments"), 500);
+    assert_eq!(settings(&estate), before.0, "nothing of it was changed by SQL");
 }
 
 /// A folder whose estate gives the restored instance the damaged one's name.

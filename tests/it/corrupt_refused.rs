@@ -134,6 +134,18 @@ fn a_dump_of_a_newer_server_and_one_with_no_room_are_refused_before_anything_is_
         let (folder, _) = scene.ends(|_| {}, NOT_MET, &[said]);
         assert!(of_step(&events(&folder), "step_started", "evidence").is_empty(), "{field}");
     }
+    scene.rewrite("server_version", "150000");
+    scene.rewrite("bytes", "1048576");
+    // Nor are files kept for which there is no room: a file that has more than any disk here, and takes none.
+    let text = |sql: &str| scene.estate.sql(INSTANCE, sql).as_str().expect("a text").to_owned();
+    let below = text("select format('base/%s', oid) from pg_database where datname = 'phoenix'");
+    let large = std::path::Path::new(&text("show data_directory")).join(below).join("large");
+    let made = std::fs::File::create(&large).expect("made");
+    made.set_len(1 << 42).expect("it has as much");
+    let said = [" free, and the server's files have 4096 GiB", "--waive evidence=no-evidence"];
+    let (folder, _) = scene.ends(|_| {}, NEEDS_ANSWER, &said);
+    assert!(of_step(&events(&folder), "step_started", "fence").is_empty());
+    std::fs::remove_file(large).expect("removed");
     application_writes(&scene.estate);
 }
 
@@ -145,6 +157,13 @@ fn what_the_role_lacks_is_told_with_the_grant_before_anything_is_touched() {
     };
     let said = ["password authentication failed for user \"phoenix_dr\""];
     let (folder, _) = scene.ends(wrong, NOT_MET, &said);
+    assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
+    // The same where nobody gave one, and where nothing is known of the database at all.
+    let missing = |folder: &mut Folder| {
+        folder.environment.remove("PHOENIX_DB_PASSWORD");
+    };
+    let said = ["PHOENIX_DB_PASSWORD"];
+    let (folder, _) = scene.ends(missing, NOT_MET, &said);
     assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
     scene.sql("revoke pg_signal_backend from phoenix_dr");
     // Without the fence nothing is restored unless somebody says so.

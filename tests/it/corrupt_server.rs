@@ -5,7 +5,7 @@ use serde_json::json;
 use super::corrupt::{INSTANCE, NOT_MET, allow, application_writes, came_before, damage, settings};
 use super::estate::{Estate, Lent, fresh};
 use super::harness::of_step;
-use super::point_in_time::{Checksums, Place};
+use super::point_in_time::{Checksums, MAP, Place};
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
 /// How a run ends all of whose changes were taken back.
@@ -186,7 +186,22 @@ fn what_was_written_after_the_named_restore_point_is_absent_and_what_was_before_
     let before = settings(&released.estate);
     let refused = folder.run(&whatever_is_lost(&["--target", "name nowhere"])).exits(NOT_MET);
     assert!(refused.said().contains("nowhere"), "{}", refused.said());
+    // Nor is an instant before the backup's own end or behind all there is of the log.
+    for (target, said) in [
+        ("time 2026-01-01T00:00:00Z", "base:sunday"),
+        ("time 2099-01-01T00:00:00Z", "its WAL ends before"),
+    ] {
+        let refused = folder.run(&whatever_is_lost(&["--target", target])).exits(NOT_MET);
+        assert!(refused.said().contains(said), "{target}: {}", refused.said());
+    }
+    // Nor is there room for a backup that has more than any disk here: it takes none where it lies.
+    released.place.grow(1 << 42);
+    let refused = folder.run(&whatever_is_lost(&["--target", &target])).exits(NOT_MET);
+    assert!(refused.said().contains(" free, and the restore needs 4096 GiB"), "{}", refused.said());
+    assert_eq!(released.place.names(), [""; 0], "nothing was made");
     assert_eq!(settings(&released.estate), before);
+    application_writes(&released.estate);
+    released.place.grow(MAP);
     released.goes_back(&["--target", &target], 0);
 }
 

@@ -1,6 +1,7 @@
 /* Preloaded into the program under test: ends it by SIGKILL as soon as a sync has returned that made the record durable
  * which begins like KILL_AFTER, or a record that is of a kind and a step which the file KILL_AFTER_NEW does not name yet; it
- * does then, so that one run can be ended after each of its records in turn.
+ * does then, so that one run can be ended after each of its records in turn. After those records that begin like a line of
+ * STOP_AFTER it is stopped by SIGSTOP, once after each, and goes on when it is told to.
  *
  * Nothing runs between the sync and the kill, whichever thread syncs: what waits for the record is never done. */
 #define _GNU_SOURCE
@@ -94,13 +95,34 @@ static int has_new(int fd, const char *known)
     return found;
 }
 
+/* Says whether the file behind fd holds the text of a line that none of its like was seen to hold before. */
+static int holds_next(int fd, const char *texts)
+{
+    static int seen;
+    char line[256];
+    int number = 0, found = 0;
+    for (const char *at = texts; *at; number++) {
+        size_t length = strcspn(at, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, at);
+        if (!(seen & 1 << number) && holds(fd, line)) {
+            seen |= 1 << number;
+            found = 1;
+        }
+        at += length + (at[length] != 0);
+    }
+    return found;
+}
+
 int fdatasync(int fd)
 {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     int result = real(fd);
     const char *text = getenv("KILL_AFTER");
     const char *known = getenv("KILL_AFTER_NEW");
+    const char *texts = getenv("STOP_AFTER");
     if (result == 0 && ((text && holds(fd, text)) || (known && has_new(fd, known))))
         kill(getpid(), SIGKILL);
+    if (result == 0 && texts && holds_next(fd, texts))
+        kill(getpid(), SIGSTOP);
     return result;
 }

@@ -7,6 +7,7 @@ mod commands;
 mod corrupt;
 mod corrupt_content;
 mod corrupt_killed;
+mod corrupt_lost;
 mod corrupt_rds;
 mod corrupt_refused;
 mod corrupt_server;

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::corrupt::ESSENTIALS;
 use super::cut::{covers, killed_after_each};
@@ -17,6 +18,8 @@ const OPTIONS: &str = r#"{"primary_up": true}"#;
 const INSTANCE: &str = "phoenix-prod";
 /// How a run ends that failed before anything was changed.
 const FAILED_UNCHANGED: i32 = 4;
+/// Length of the file that `Place::grow` makes longer.
+pub(crate) const MAP: u64 = 512;
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 const RUNBOOK: &str = r#"
@@ -115,6 +118,24 @@ impl Place {
         }
         place.back_up(estate, checksums);
         place
+    }
+
+    /// Has a file of the backup, which holds nothing behind its first bytes, be of another length, and the manifest say so.
+    pub(crate) fn grow(&self, bytes: u64) {
+        let backup = self.directory.path().join("bases/sunday");
+        let (path, manifest) = ("base/1/pg_filenode.map", backup.join("backup_manifest"));
+        let file = std::fs::OpenOptions::new().write(true).open(backup.join(path)).expect("opened");
+        file.set_len(bytes).expect("it has that length");
+        let text = std::fs::read_to_string(&manifest).expect("read");
+        let (head, rest) =
+            text.split_once(&format!("\"Path\": \"{path}\", \"Size\": ")).expect("the file");
+        let (_, tail) = rest.split_once(',').expect("more of it");
+        let (tail, _) = tail.split_once("\"Manifest-Checksum\"").expect("the last line");
+        let sealed = format!("{head}\"Path\": \"{path}\", \"Size\": {bytes},{tail}");
+        let digest = Sha256::digest(sealed.as_bytes());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("{sealed}\"Manifest-Checksum\": \"{digest}\"}}\n");
+        std::fs::write(manifest, text).expect("written");
     }
 
     fn data(&self) -> PathBuf {

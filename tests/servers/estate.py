@@ -73,13 +73,15 @@ class Estate:
 
     def follow(self, event, instance, was):
         """What happens to PostgreSQL when RDS is asked for something; where the instance is found then."""
+        gate = self.proxy.endpoints[f"{PRIMARY_REGION}.database"]
+        if event in ("shut", "open") and instance == PRIMARY:
+            getattr(self.proxy, event)(gate.name)
         if event != "rename":
             return self.fleet.follow(event, instance)
         server = self.fleet.rename(was, instance)
         if instance != PRIMARY:
             return {"host": server.host, "port": server.port}
         # the name's endpoint leads to whichever server has the name
-        gate = self.proxy.endpoints[f"{PRIMARY_REGION}.database"]
         gate.upstream = (server.host, server.port)
         return {"host": gate.host, "port": gate.port}
 
@@ -183,6 +185,7 @@ class Estate:
             "primary_region": PRIMARY_REGION, "region": REGION, "primary": PRIMARY, "addresses": addresses,
             "replica": None if self.options.restore_only else REPLICA})
         self.moto("settings", {"seconds": self.options.transition_seconds})
+        self.closed_groups = {name: made[name].pop("nobody") for name in (PRIMARY_REGION, REGION)}
         self.network_names = {name: made[name] for name in (PRIMARY_REGION, REGION)}
 
     def seed_aws(self):
@@ -270,6 +273,7 @@ class Estate:
             "environment": self.environment(), "options": self.options.as_dict(),
             "endpoints": {name: item.facts() for name, item in sorted(self.proxy.endpoints.items())},
             "resolver": self.resolver_address, "zone": self.aws.zone, "health_check": self.aws.health_check,
+            "closed_groups": self.closed_groups,
             "databases": {name: {"host": item.host, "port": item.port} for name, item in self.fleet.servers.items()},
             "requests_log": str(self.logs / "requests.jsonl"), "logs": str(self.logs), "pid": os.getpid(),
             "pids": {item.name: item.pid for item in [*self.processes, *self.cluster.processes, *self.fleet.processes()]}}

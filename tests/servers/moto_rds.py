@@ -8,6 +8,7 @@ moto answers; this module only closes the gaps in which a failover would be test
 * a replica shares its source's resource id and tags, and deleting a cross-region one fails;
 * replicated automated backups are not known, nor restoring from one, nor that their window stands still without
   their source;
+* a security group lets everybody in, whatever its rules;
 * a restore to a time outside the window succeeds; ModifyDBInstance ignores ApplyImmediately; a snapshot is taken of an
   instance that is busy;
 * the endpoint's host is a dead name.
@@ -20,11 +21,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from moto.ec2.models import ec2_backends
 from moto.rds import exceptions, models, responses
 from moto.rds.models import DBInstance, DBSnapshot, RDSBackend
 
 from . import moto_backups
-from .moto_seed import seed
+from .moto_seed import ACCOUNT, seed
 from .moto_transition import SETTINGS, Status, endpoint, pass_through, tell
 
 AVAILABLE = "available"
@@ -164,12 +166,19 @@ def modify_db_instance(self, name, wanted):
         changed.pending_modified_values = {}
         pass_through(changed, "renaming", event="rename", was=name)
         return changed
+    groups = wanted.get("vpc_security_group_ids")
+    event = None if not groups else "shut" if lets_nobody_in(self.region_name, groups) else "open"
     changed.pending_modified_values = {**getattr(changed, "pending_modified_values", {}), **pending}
     changed.status = AVAILABLE
     if wanted.get("apply_immediately"):
         changed.pending_modified_values = {}
-        pass_through(changed, "modifying")
+        pass_through(changed, "modifying", event=event)
     return changed
+
+
+def lets_nobody_in(region, groups):
+    known = ec2_backends[ACCOUNT][region]
+    return not any(known.get_security_group_from_id(group).ingress_rules for group in groups)
 
 
 def delete_db_instance(self, db_instance_identifier, **options):
@@ -201,7 +210,7 @@ def reboot_db_instance(self, name):
     instance = find(self, name)
     require_available(instance, "reboot")
     instance.status = AVAILABLE
-    pass_through(instance, "rebooting")
+    pass_through(instance, "rebooting", event="reboot")
     return instance
 
 

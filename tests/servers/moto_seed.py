@@ -43,10 +43,14 @@ def network(region):
     database.create_subnet_group("phoenix-db-subnets", "private subnets of the platform", subnets[:3], [])
     groups = [compute.create_security_group(name, f"{name} of {region}", vpc_id=vpc.id).id
               for name in ("phoenix-db", "phoenix-db-operators")]
+    for group in groups:
+        compute.authorize_security_group_ingress(group, "tcp", "5432", "5432", [{"CidrIp": "10.0.0.0/8"}], [])
+    nobody = compute.create_security_group("phoenix-db-nobody", f"lets nothing in, {region}", vpc_id=vpc.id).id
     database.create_db_parameter_group({
         "db_parameter_group_name": "phoenix-postgres15", "db_parameter_group_family": "postgres15",
         "description": "settings of the platform's database", "tags": []})
-    return {"subnet_group": "phoenix-db-subnets", "security_groups": groups, "parameter_group": "phoenix-postgres15"}
+    return {"subnet_group": "phoenix-db-subnets", "security_groups": groups, "parameter_group": "phoenix-postgres15",
+            "nobody": nobody}
 
 
 def instance(name, placed):

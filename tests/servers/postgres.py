@@ -26,6 +26,8 @@ class Server:
         self.host, self.port = host, port
         self.data, self.log = folder / name, folder / f"{name}.log"
         self.process = None
+        # whether its security groups let nobody in who is not connected already
+        self.shut = False
 
     def start(self, follow=None):
         """From the template; as a standby of the server `follow` when given."""
@@ -112,6 +114,8 @@ class Writer:
         connection = None
         while not self.ended.wait(1.0):
             try:
+                if connection is None and self.server.shut:
+                    continue
                 if connection is None:
                     connection = self.server.connect(APPLICATION)
                     connection.autocommit = True
@@ -157,6 +161,8 @@ class Fleet:
             for was, instance in reversed(self.renamed):
                 self.servers[was] = self.servers.pop(instance)
             self.renamed.clear()
+            for server in self.servers.values():
+                server.shut = False
 
     def start(self, primary, standby=None):
         """The primary, and beside it the standby in sync with it."""
@@ -196,6 +202,11 @@ class Fleet:
             server.resume()
         elif event in ("stop", "delete"):
             server.stop()
+        elif event == "reboot":
+            server.stop()
+            server.resume()
+        elif event in ("shut", "open"):
+            server.shut = event == "shut"
         else:
             raise ServerError(f"unknown event {event}")
         say(f"postgresql: {instance}: {event} done in {time.monotonic() - began:.1f} s")

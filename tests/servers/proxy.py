@@ -156,7 +156,8 @@ class Proxy:
 
     async def switch(self, endpoint, dark):
         """What is connected when the lights go out is not closed: it just hears nothing more."""
-        if dark == (endpoint.dark_port is not None) and (dark or endpoint.server is not None):
+        as_wanted = dark == (endpoint.dark_port is not None) and dark != endpoint.lit.is_set()
+        if as_wanted and (dark or endpoint.server is not None):
             return
         await self.close(endpoint)
         if dark:
@@ -168,6 +169,18 @@ class Proxy:
         endpoint.server = await asyncio.start_server(
             lambda reader, writer: self.guarded(carry, endpoint, reader, writer), endpoint.host, endpoint.port,
             ssl=endpoint.tls, limit=HEAD_LIMIT, backlog=512)
+
+    def shut(self, name):
+        """Nobody new gets in, as where a security group lets nothing in; what is connected goes on."""
+        self.call(self.bar(self.endpoints[name]))
+
+    async def bar(self, endpoint):
+        if endpoint.dark_port is None:
+            await self.close(endpoint)
+            endpoint.dark_port = DarkPort(endpoint.host, endpoint.port)
+
+    def open(self, name):
+        self.call(self.switch(self.endpoints[name], False))
 
     async def guarded(self, carry, endpoint, reader, writer):
         # The loop itself holds tasks weakly: one that waits for a caller long gone would be collected with a complaint.

@@ -44,3 +44,6 @@ mod told;
 mod wal;
 mod waldump;
 mod writers;
+
+#[cfg(test)]
+pub(super) use store::testing::Shop;

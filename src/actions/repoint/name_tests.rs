@@ -1,9 +1,13 @@
 //! What leads to a name: a record and a Service, what they cannot say, and what resolvers keep.
 
+use aws_sdk_route53::types::{
+    Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
+};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::{Api, PostParams};
 
 use super::*;
+use crate::actions::postgres::Shop;
 use crate::clients::aws::testing::{Reply, Script, timed};
 use crate::clients::served::Served;
 
@@ -73,6 +77,58 @@ async fn a_cname_is_moved_and_given_back() {
         world.undo(&call, &seen.live, &done.after).await.expect("reverted");
         let plain = |name: &str| name.trim_end_matches('.').to_owned();
         assert_eq!(target.lock().expect("not poisoned").clone(), before.map(plain));
+    }
+}
+
+/// Returns the target and TTL of the only record of a zone, as the server has it.
+async fn kept(route53: &aws_sdk_route53::Client, zone: &str) -> Option<(String, Option<i64>)> {
+    let found = route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
+    let found = found.expect("listed");
+    let mut sets = found.resource_record_sets().iter().filter(|set| *set.r#type() == RrType::Cname);
+    let set = sets.next()?;
+    assert!(sets.next().is_none(), "one record and no more");
+    assert_eq!(set.name(), "db.internal.");
+    Some((set.resource_records().first()?.value().to_owned(), set.ttl()))
+}
+
+#[tokio::test]
+async fn a_real_route_53_takes_the_name_and_gives_it_back() {
+    let Some(shop) = Shop::open().await else { return };
+    let (maker, _armed) = shop.armed(json!({}));
+    let route53 = maker.aws.region("us-west-2").await.expect("clients").route53.clone();
+    let made = route53.create_hosted_zone().name("internal").caller_reference("tests").send().await;
+    let made = made.expect("a zone").hosted_zone().expect("a zone").id().to_owned();
+    let zone = made.trim_start_matches("/hostedzone/");
+    for before in [None, Some("old.example")] {
+        if let Some(target) = before {
+            let value = ResourceRecord::builder().value(target).build().expect("sound");
+            let set =
+                ResourceRecordSet::builder().name("db.internal").r#type(RrType::Cname).ttl(60);
+            let set = set.resource_records(value).build().expect("sound");
+            let change = Change::builder().action(ChangeAction::Create).resource_record_set(set);
+            let batch = ChangeBatch::builder().changes(change.build().expect("sound")).build();
+            let asked = route53.change_resource_record_sets().hosted_zone_id(zone);
+            asked.change_batch(batch.expect("sound")).send().await.expect("a record");
+        }
+        let record = json!({ "zone": zone, "name": "db.internal", "ttl": 5 });
+        let application = json!({ "cname": record, "restart": ["prod/api"] });
+        let Some((_server, database)) = replica(application).await else { return };
+        let estate = json!({ "database": database });
+        let world = World::of(shop.clients_on(estate, Arc::new(Quick::default()))).await;
+        let was = kept(&route53, zone).await;
+        let call = call("new.example:5432");
+        let seen = observe(&world.clients, &call).await.expect("observed");
+        assert_eq!(kept(&route53, zone).await, was, "a look changes nothing");
+        world.arm();
+        let done = perform(&world.clients, &world.armed, &call, &seen).await.expect("performed");
+        let (target, ttl) = kept(&route53, zone).await.expect("a record");
+        assert_eq!((target.trim_end_matches('.'), ttl), ("new.example", Some(5)));
+        assert_eq!(world.pods_for("api"), "new.example:5432");
+        assert!(observe(&world.clients, &call).await.expect("observed").satisfied);
+        world.undo(&call, &seen.live, &done.after).await.expect("reverted");
+        let back = kept(&route53, zone).await;
+        let back = back.map(|(target, ttl)| (target.trim_end_matches('.').to_owned(), ttl));
+        assert_eq!(back, before.map(|target| (target.to_owned(), Some(60))));
     }
 }
 

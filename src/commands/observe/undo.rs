@@ -18,8 +18,10 @@ pub(super) fn settle(sight: &Sight<'_>, graph: &Graph, found: &mut BTreeMap<usiz
             step.undo = choice.undo();
         }
     }
-    let last =
-        |i: usize| !sight.has_ended(i) && found.get(&i).is_some_and(|step| step.undo.is_final());
+    let last = |i: usize| {
+        let planned = &sight.plan.steps[i];
+        !sight.has_ended(i) && found.get(&i).is_some_and(|step| is_point(sight, planned, step))
+    };
     let sealed = last_upstream(graph, last);
     for (i, by) in sealed.into_iter().enumerate() {
         let (Some(by), Some(step)) = (by, found.get_mut(&i)) else { continue };
@@ -36,6 +38,15 @@ pub(super) fn settle(sight: &Sight<'_>, graph: &Graph, found: &mut BTreeMap<usiz
             Undo::Nothing | Undo::Harmless { .. } | Undo::Sealed { .. } | Undo::Never { .. } => {}
         }
     }
+}
+
+/// Says whether nothing before or behind a step is taken back by itself once it has begun, as the engine has it: by a promise
+/// of the runbook, or for what was seen. What only stays itself, as evidence does, keeps nothing else from being taken back.
+fn is_point(sight: &Sight<'_>, planned: &PlannedStep, step: &DryRunStep) -> bool {
+    let irreversible =
+        matches!(&step.found, Found::State { state } if state.irreversible.is_some());
+    let declared = planned.point_of_no_return || irreversible || promotes(sight, planned);
+    declared && step.undo.is_final()
 }
 
 /// Says whether a step may promote a replica.

@@ -1,4 +1,4 @@
-//! A real S3 server for tests of dumps in a bucket, and what is asked of it on the way.
+//! A real S3 server for tests of dumps in a bucket, and what is asked of it on the way; it is a Route 53 as well.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ type Meets = dyn Fn(&str) -> Option<Fault> + Send + Sync;
 
 /// The way to the server: what went along it, and what does not arrive.
 #[derive(Clone, Default)]
-pub(in crate::actions::postgres) struct Way {
+pub(in crate::actions) struct Way {
     asked: Arc<Mutex<Vec<String>>>,
     meets: Arc<Mutex<Option<Arc<Meets>>>>,
 }
@@ -147,7 +147,7 @@ impl Clock for Brisk {
 }
 
 /// A running S3 server with a bucket, and a directory of this host beside it.
-pub(in crate::actions::postgres) struct Shop {
+pub(in crate::actions) struct Shop {
     child: Child,
     url: String,
     pub way: Way,
@@ -167,7 +167,7 @@ fn python() -> Option<PathBuf> {
 
 impl Shop {
     /// Starts one; `None` where the test servers are not installed.
-    pub(in crate::actions::postgres) async fn open() -> Option<Self> {
+    pub(in crate::actions) async fn open() -> Option<Self> {
         let address = crate::clients::tcp::tests::closed();
         let child = Command::new(python()?)
             .args(["-m", "servers.ministack_server"])
@@ -211,13 +211,23 @@ impl Shop {
     }
 
     /// Returns clients of an estate whose S3 is this server, with a closed guard.
-    pub(in crate::actions::postgres) fn clients(&self, mut estate: Value) -> Clients {
-        let region = |api: &str| json!({ "api": api, "endpoints": { "s3": self.url } });
+    pub(in crate::actions::postgres) fn clients(&self, estate: Value) -> Clients {
+        self.clients_on(estate, Arc::new(Brisk))
+    }
+
+    /// The same on another clock.
+    pub(in crate::actions) fn clients_on(
+        &self,
+        mut estate: Value,
+        clock: Arc<dyn Clock>,
+    ) -> Clients {
+        let here = json!({ "s3": self.url, "route53": self.url });
+        let region = |api: &str| json!({ "api": api, "endpoints": here });
         estate["regions"] = json!({
             "us-east-1": region("http://127.0.0.1:9"), REGION: region("http://127.0.0.1:9"),
         });
         let estate = Arc::new(testing::estate(estate));
-        let (guard, clock) = (Guard::closed(), Arc::new(Brisk));
+        let guard = Guard::closed();
         let inner = aws_smithy_http_client::Builder::new().build_http();
         let http = SharedHttpClient::new(Through { way: self.way.clone(), inner });
         let aws = Aws::over(estate.clone(), guard.clone(), clock.clone(), http, credentials());
@@ -225,7 +235,7 @@ impl Shop {
     }
 
     /// Returns clients that may change things, and the token for it.
-    pub(in crate::actions::postgres) fn armed(&self, estate: Value) -> (Clients, Armed) {
+    pub(in crate::actions) fn armed(&self, estate: Value) -> (Clients, Armed) {
         let (clients, armed) = (self.clients(estate), Armed::mint());
         clients.guard.open(&armed);
         (clients, armed)
