@@ -155,7 +155,12 @@ pub(super) fn asked(estate: &Estate, database: &str, sql: &str) -> Result<String
 
 /// Returns one of PostgreSQL's own programs, told how to reach the damaged server as superuser.
 pub(super) fn client(estate: &Estate, program: &str) -> Command {
-    let known = &estate.about("databases")[INSTANCE];
+    client_of(estate, INSTANCE, program)
+}
+
+/// The same of another server.
+pub(super) fn client_of(estate: &Estate, instance: &str, program: &str) -> Command {
+    let known = &estate.about("databases")[instance];
     let password = estate.about("environment")["PHOENIX_DB_PASSWORD"].clone();
     let mut command = Command::new(format!("{BIN}/{program}"));
     command

@@ -3,14 +3,15 @@
 //! The program is stopped as a phase begins, until a session at the server waits for whatever the phase will connect: so
 //! nothing depends on who is faster.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::corrupt::{
-    Backups, DUMP, INSTANCE, OPTIONS, PROVE, ROLLED_BACK, client, damage, database,
+    Backups, DUMP, INSTANCE, OPTIONS, PROVE, ROLLED_BACK, client_of, damage, database,
 };
 use super::corrupt::{application_writes, databases, events, recovered, settings};
+use super::corrupt_rds;
 use super::estate::{Estate, PAUSE, fresh};
 use super::harness::{Folder, Ran, of_step, ran};
 use super::killed::killer;
@@ -35,12 +36,13 @@ enum Lost {
 /// A session at the server that ends those of the program and of the tools it starts.
 struct Cutter<'a> {
     estate: &'a Estate,
+    instance: &'a str,
     session: Child,
 }
 
 impl<'a> Cutter<'a> {
     /// Starts one, which leaves alone what waits since before; it is at work when this returns.
-    fn of(estate: &'a Estate, lost: Lost) -> Self {
+    fn of(estate: &'a Estate, instance: &'a str, lost: Lost) -> Self {
         let enough = match lost {
             Lost::Once => "exit when ended > 0;",
             Lost::UntilItFails => "",
@@ -51,15 +53,15 @@ impl<'a> Cutter<'a> {
              and greatest(backend_start, query_start) > now(); \
              {enough} perform pg_sleep(0.001); end loop; end $$"
         );
-        let mut session = client(estate, "psql");
+        let mut session = client_of(estate, instance, "psql");
         session.args(["-X", "-d", "postgres", "-c", &work]).env("PGAPPNAME", "cutter");
         session.stdout(Stdio::null()).stderr(Stdio::null());
         let session = session.spawn().expect("psql runs");
         let at_work = "select count(*) from pg_stat_activity where application_name = 'cutter' and state = 'active'";
-        while estate.sql(INSTANCE, at_work) == 0 {
+        while estate.sql(instance, at_work) == 0 {
             std::thread::sleep(PAUSE);
         }
-        Self { estate, session }
+        Self { estate, instance, session }
     }
 
     /// Says whether it has ended, which it does by itself once it has ended others.
@@ -69,7 +71,7 @@ impl<'a> Cutter<'a> {
 
     fn end(mut self) {
         let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'cutter'";
-        self.estate.sql(INSTANCE, end);
+        self.estate.sql(self.instance, end);
         self.session.wait().expect("it ends");
     }
 }
@@ -97,16 +99,27 @@ fn stopped(child: &mut Child) -> Option<Pid> {
 
 /// Runs DR-002, stopped as each of these phases begins, and has connections lost in it.
 fn cut(estate: &Estate, folder: &Folder, phases: &[&str], lost: Lost) -> Ran {
+    cut_on(INSTANCE, estate, folder.command(&database(&[])), folder, phases, lost)
+}
+
+/// The same of a command, with the connections to a server lost.
+fn cut_on(
+    instance: &str,
+    estate: &Estate,
+    mut command: Command,
+    folder: &Folder,
+    phases: &[&str],
+    lost: Lost,
+) -> Ran {
     let begins =
         |phase: &&str| format!("\"event\":{{\"kind\":\"step_started\",\"step\":\"{phase}\"");
     let begins: Vec<String> = phases.iter().map(begins).collect();
-    let mut command = folder.command(&database(&[]));
     command.env("LD_PRELOAD", killer()).env("STOP_AFTER", begins.join("\n"));
     let mut child = command.spawn().expect("start the binary");
     let mut times = 0;
     while let Some(pid) = stopped(&mut child) {
         times += 1;
-        let mut cutter = Cutter::of(estate, lost);
+        let mut cutter = Cutter::of(estate, instance, lost);
         kill_process(pid, Signal::CONT).expect("it goes on");
         let over = |cutter: &mut Cutter<'_>| match lost {
             Lost::Once => cutter.is_done(),
@@ -157,4 +170,15 @@ fn connections_lost_for_good_in_a_phase_take_the_run_back_and_lost_once_in_each_
     let folder = backups.folder(&estate);
     cut(&estate, &folder, &PHASES, Lost::Once).exits(0);
     recovered(&estate, "connections lost once in each phase");
+}
+
+#[test]
+fn connections_to_a_restored_instance_lost_once_in_each_phase_cost_nothing() {
+    let estate = corrupt_rds::damaged();
+    let folder = estate.folder();
+    let command = folder.command(&corrupt_rds::database(&[]));
+    let phases = ["prove_server", "repoint", "deep"];
+    let ran = cut_on(corrupt_rds::RESTORED, &estate, command, &folder, &phases, Lost::Once);
+    ran.exits(0);
+    corrupt_rds::recovered(&estate, "connections lost once in each phase");
 }

@@ -14,7 +14,7 @@ use super::tools::tools;
 
 const OPTIONS: &str = r#"{"primary_up": true, "transition_seconds": 0.3}"#;
 const INSTANCE: &str = "phoenix-prod";
-const RESTORED: &str = "phoenix-recovered";
+pub(super) const RESTORED: &str = "phoenix-recovered";
 /// How a run ends whose failure was taken back, but for the evidence, which is kept.
 const ROLLED_BACK: i32 = 14;
 /// How a run ends that restored, and nobody knows how much is lost.
@@ -35,14 +35,14 @@ const ANSWERS: [&str; 8] = [
     "--non-interactive",
 ];
 
-fn database(extra: &[&str]) -> Vec<String> {
+pub(super) fn database(extra: &[&str]) -> Vec<String> {
     let asked = ["database", "--since", "10m", "--unverified", "true"];
     let words = [&asked[..], &ANSWERS[..], extra].concat();
     words.into_iter().map(str::to_owned).collect()
 }
 
 /// An estate whose database is damaged, and whose application runs beside it.
-fn damaged() -> Lent {
+pub(super) fn damaged() -> Lent {
     let estate = fresh(OPTIONS);
     prepare(&estate);
     estate
@@ -66,7 +66,7 @@ fn events(folder: &Folder) -> Vec<Value> {
 }
 
 /// Holds that the application is on the restored instance, and that the damaged one is there, closed.
-fn recovered(estate: &Estate, said: &str) {
+pub(super) fn recovered(estate: &Estate, said: &str) {
     recovered_by(estate, ONCE, said);
 }
 
