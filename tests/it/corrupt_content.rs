@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::estate::Estate;
+use super::harness::of_step;
 
 const INSTANCE: &str = "phoenix-prod";
 /// Size of a page.
@@ -78,9 +79,17 @@ pub(super) fn damage_of_every_kind(estate: &Estate) -> BTreeMap<String, BTreeSet
 pub(super) const DAMAGED_TABLES: [&str; 3] =
     ["archive.readings_1", "lab.documents", "public.experiments"];
 
+/// Returns what the report of a run's assessment says is damaged.
+#[track_caller]
+pub(super) fn assessed(events: &[Value]) -> BTreeMap<String, BTreeSet<u64>> {
+    let found = &of_step(events, "attempt_finished", "assess")[0]["result"]["outputs"];
+    let report = std::fs::read_to_string(found["report"].as_str().expect("a file"));
+    damaged(&serde_json::from_str(&report.expect("read")).expect("JSON"))
+}
+
 /// Returns what an assessment's report says is damaged, each relation with its blocks. Nothing of it may be unread.
 #[track_caller]
-pub(super) fn damaged(report: &Value) -> BTreeMap<String, BTreeSet<u64>> {
+fn damaged(report: &Value) -> BTreeMap<String, BTreeSet<u64>> {
     let entries = report["entries"].as_array().expect("entries");
     assert!(entries.len() > 100, "the catalogs are among them: {}", entries.len());
     let mut found = BTreeMap::new();

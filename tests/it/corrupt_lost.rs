@@ -12,15 +12,13 @@ use super::corrupt::{
 };
 use super::corrupt::{application_writes, databases, events, recovered, settings};
 use super::corrupt_rds;
+use super::corrupt_refused::NEEDS_ANSWER;
 use super::estate::{Estate, PAUSE, fresh};
 use super::harness::{Folder, Ran, of_step, ran};
 use super::killed::killer;
 
 /// Phases that ask a server, in their order. `statistics` is beside `prove`, and nothing rests on it.
 const PHASES: [&str; 6] = ["evidence", "fence", "assess", "restore", "prove", "cut_over"];
-
-/// How a run ends that stopped for an answer nobody gave.
-const NEEDS_ANSWER: i32 = 8;
 
 /// What is said of a connection that was lost: by the server, or by whoever finds it closed.
 const TOLD: [&str; 2] =
@@ -161,7 +159,7 @@ fn connections_lost_for_good_in_a_phase_take_the_run_back_and_lost_once_in_each_
         let run = events(&folder);
         let begun = |step: &str| !of_step(&run, "step_started", step).is_empty();
         let after = PHASES.iter().skip_while(|known| **known != phase).skip(1);
-        // Where SQL cannot close it for that long, its writers are ended, and nobody reads what may still change.
+        // Where SQL cannot close it for that long, its writers are ended instead, and the run goes on to the next phase.
         let mut after = after.filter(|step| (phase, **step) != ("fence", "assess"));
         assert!(!after.any(|step| begun(step)), "{phase}: {}", ran.said());
         assert_eq!((settings(&estate), databases(&estate)), before, "{phase}: as it was");

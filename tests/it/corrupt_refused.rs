@@ -5,15 +5,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sha2::{Digest as _, Sha256};
-
 use super::corrupt::{Backups, DUMP, INSTANCE, NOT_MET, OPTIONS, PROVE, ROLLED_BACK};
 use super::corrupt::{application_writes, client, damage, database, databases, events, settings};
 use super::estate::{Estate, Lent, fresh};
-use super::harness::{Folder, Ran, of_step};
+use super::harness::{Folder, Ran, of_step, sha256};
 
 /// How a run ends that stopped before it began, for an answer nobody gave.
-const NEEDS_ANSWER: i32 = 8;
+pub(super) const NEEDS_ANSWER: i32 = 8;
 
 /// A damaged database, and a proved dump of it.
 struct Scene {
@@ -70,8 +68,7 @@ impl Scene {
         let text = format!("{head}\"{field}\":{value},{tail}");
         let sealed = text.strip_prefix(r#"{"manifest":"#).expect("the manifest first");
         let (manifest, _) = sealed.rsplit_once(r#","sha256":"#).expect("its digest");
-        let digest = Sha256::digest(manifest.as_bytes());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256(manifest);
         let text = format!(r#"{{"manifest":{manifest},"sha256":"{digest}"}}"#);
         std::fs::write(&path, text).expect("written");
     }
@@ -158,7 +155,7 @@ fn what_the_role_lacks_is_told_with_the_grant_before_anything_is_touched() {
     let said = ["password authentication failed for user \"phoenix_dr\""];
     let (folder, _) = scene.ends(wrong, NOT_MET, &said);
     assert!(of_step(&events(&folder), "step_started", "evidence").is_empty());
-    // The same where nobody gave one, and where nothing is known of the database at all.
+    // The same where nobody gave one.
     let missing = |folder: &mut Folder| {
         folder.environment.remove("PHOENIX_DB_PASSWORD");
     };

@@ -188,7 +188,7 @@ fn what_was_written_after_the_named_restore_point_is_absent_and_what_was_before_
     assert!(refused.said().contains("nowhere"), "{}", refused.said());
     // Nor is an instant before the backup's own end or behind all there is of the log.
     for (target, said) in [
-        ("time 2026-01-01T00:00:00Z", "base:sunday"),
+        ("time 2026-01-01T00:00:00Z", "base:sunday: it was complete only after"),
         ("time 2099-01-01T00:00:00Z", "its WAL ends before"),
     ] {
         let refused = folder.run(&whatever_is_lost(&["--target", target])).exits(NOT_MET);

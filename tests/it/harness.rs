@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_phoenix-dr");
@@ -21,6 +22,11 @@ pub(crate) struct Ran {
     pub(crate) exit: i32,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+/// Returns the SHA-256 of a text, as manifests write it.
+pub(crate) fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns a text without the breaks of lines that fit the screen.

@@ -6,12 +6,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::corrupt::ESSENTIALS;
 use super::cut::{covers, killed_after_each};
 use super::estate::{Estate, fresh};
-use super::harness::{Folder, of_step};
+use super::harness::{Folder, of_step, sha256};
 use super::tools::tools;
 
 const OPTIONS: &str = r#"{"primary_up": true}"#;
@@ -132,8 +131,7 @@ impl Place {
         let (_, tail) = rest.split_once(',').expect("more of it");
         let (tail, _) = tail.split_once("\"Manifest-Checksum\"").expect("the last line");
         let sealed = format!("{head}\"Path\": \"{path}\", \"Size\": {bytes},{tail}");
-        let digest = Sha256::digest(sealed.as_bytes());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256(&sealed);
         let text = format!("{sealed}\"Manifest-Checksum\": \"{digest}\"}}\n");
         std::fs::write(manifest, text).expect("written");
     }
